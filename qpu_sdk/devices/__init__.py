@@ -1,0 +1,1 @@
+"""Devices: one seam, ``Device.submit``, and what stands behind it."""

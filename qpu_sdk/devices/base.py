@@ -1,0 +1,116 @@
+"""The seam to hardware: one abstract method, ``Device.submit``."""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import ProgramError
+from ..photonics.counts import Counts, Detector
+from ..photonics.program import Program
+
+
+class JobStatus(enum.Enum):
+    """Where a job stands; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """True when the status cannot change any more."""
+        return self in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+@dataclass(frozen=True)
+class DeviceSpec:
+    """What a device can do; programs are checked against it before anything is submitted.
+
+    :param name: how a configuration names the device.
+    :param max_modes: largest interferometer.
+    :param max_photons: most photons sent in at once.
+    :param max_shots: most shots per program, ``None`` for no limit.
+    :param max_programs: most programs per submission, ``None`` for no limit.
+    :param detector: what the detectors resolve.
+    :param simulated: True when no quantum hardware is behind it.
+    """
+
+    name: str
+    max_modes: int
+    max_photons: int
+    max_shots: int | None = None
+    max_programs: int | None = None
+    detector: Detector = "pnr"
+    simulated: bool = True
+
+    def check(self, programs: Sequence[Program], *, shots: int) -> None:
+        """Raise :class:`ProgramError` when the programs do not fit; the message names the limit."""
+        if not programs:
+            raise ProgramError(f"{self.name} was given no program. Submit at least one.")
+        if shots < 1:
+            raise ProgramError(f"{shots} shots on {self.name} measure nothing. Use 1 shot or more.")
+        if self.max_shots is not None and shots > self.max_shots:
+            raise ProgramError(f"{shots} shots; {self.name} has {self.max_shots} (spec.max_shots). Use fewer shots.")
+        if self.max_programs is not None and len(programs) > self.max_programs:
+            raise ProgramError(
+                f"{len(programs)} programs in one submission; {self.name} takes {self.max_programs} "
+                "(spec.max_programs). Submit them in parts."
+            )
+        for program in programs:
+            if program.modes > self.max_modes:
+                raise ProgramError(
+                    f"program uses {program.modes} modes; {self.name} has {self.max_modes} (spec.max_modes). "
+                    f"Use {self.max_modes} modes or fewer."
+                )
+            if program.photons > self.max_photons:
+                raise ProgramError(
+                    f"program uses {program.photons} photons; {self.name} has {self.max_photons} (spec.max_photons). "
+                    f"Use {self.max_photons} photons or fewer."
+                )
+
+
+class Job(abc.ABC):
+    """Handle of a submission."""
+
+    id: str
+
+    @abc.abstractmethod
+    def status(self) -> JobStatus:
+        """Where the job stands now."""
+
+    @abc.abstractmethod
+    def result(self, timeout_s: float | None = None) -> list[Counts]:
+        """Counts of every program, in the order of submission.
+
+        :param timeout_s: seconds to wait, ``None`` for as long as it takes.
+        :raises JobFailed: the device reported a failure.
+        :raises JobCancelled: the job was cancelled; ``.partial`` holds what was finished.
+        :raises JobTimeout: not finished in time; the job goes on.
+        """
+
+    @abc.abstractmethod
+    def cancel(self) -> None:
+        """Ask the device to stop; does nothing once the status is final."""
+
+
+class Device(abc.ABC):
+    """Anything that runs programs and returns raw counts.
+
+    A new device implements :meth:`submit`, says its limits in :attr:`spec`, and passes the suite in
+    :mod:`qpu_sdk.devices.conformance`.
+    """
+
+    spec: DeviceSpec
+
+    @abc.abstractmethod
+    def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> Job:
+        """Run all programs as one job with ``shots`` shots each, and return at once.
+
+        :param tag: a name for this submission; a local device draws its random numbers from seed and tag.
+        :raises ProgramError: before anything is sent, when a program does not fit.
+        """

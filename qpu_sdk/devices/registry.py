@@ -1,0 +1,106 @@
+"""``open_device("local:slos?transmittance=0.3")``: device strings, and an entry point for other people's devices.
+
+A device string is ``KIND:NAME?option=value&option=value``. Packages add kinds under the entry-point group
+``qpu_sdk.devices``: the name is the kind, the object a function ``(address: DeviceAddress, *, seed: int) -> Device``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from importlib.metadata import entry_points
+from typing import Protocol, final
+from urllib.parse import parse_qsl
+
+from ..errors import ConfigError, DeviceUnavailable
+from .base import Device
+from .local import LocalDevice, LocalModel
+from .replay import ReplayDevice, load_counts
+
+ENTRY_POINT_GROUP = "qpu_sdk.devices"
+
+
+@final
+@dataclass(frozen=True)
+class DeviceAddress:
+    """A parsed device string.
+
+    >>> DeviceAddress.parse("local:slos?transmittance=0.3")
+    DeviceAddress(kind='local', name='slos', options={'transmittance': '0.3'})
+    """
+
+    kind: str
+    name: str
+    options: dict[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> DeviceAddress:
+        """Split a device string; raises :class:`ConfigError` when it has no kind or a malformed option."""
+        body, _, query = text.partition("?")
+        kind, colon, name = body.partition(":")
+        if not colon or not kind or not name:
+            raise ConfigError(f"device {text!r} is not KIND:NAME. Use for example local:slos or replay:counts.jsonl.")
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        except ValueError as error:
+            raise ConfigError(f"options of device {text!r} are not option=value&option=value ({error}).") from error
+        return cls(kind, name, dict(pairs))
+
+    def __str__(self) -> str:
+        options = "&".join(f"{k}={v}" for k, v in self.options.items())
+        return f"{self.kind}:{self.name}" + (f"?{options}" if options else "")
+
+
+class DeviceFactory(Protocol):
+    """What an entry point provides."""
+
+    def __call__(self, address: DeviceAddress, *, seed: int) -> Device: ...
+
+
+def open_device(text: str, *, seed: int) -> Device:
+    """Open the device a string names.
+
+    :param seed: of the device's random numbers, if it draws any.
+    :raises ConfigError: when the string or an option is malformed.
+    :raises DeviceUnavailable: when no such device is known.
+
+    >>> open_device("local:slos", seed=1).spec.name
+    'local:slos'
+    """
+    address = DeviceAddress.parse(text)
+    factories = device_factories()
+    if address.kind not in factories:
+        known = ", ".join(sorted(factories))
+        raise DeviceUnavailable(f"device kind {address.kind!r} is unknown. Known kinds: {known}.")
+    return factories[address.kind]()(address, seed=seed)
+
+
+def device_factories() -> dict[str, Callable[[], DeviceFactory]]:
+    """Every known kind with a function that loads its factory; built-in kinds cannot be replaced."""
+    found: dict[str, Callable[[], DeviceFactory]] = {e.name: e.load for e in entry_points(group=ENTRY_POINT_GROUP)}
+    return found | {"local": lambda: _open_local, "replay": lambda: _open_replay}
+
+
+def _open_local(address: DeviceAddress, *, seed: int) -> Device:
+    if address.name != "slos":
+        raise DeviceUnavailable(f"local device {address.name!r} is unknown. Use local:slos.")
+    return LocalDevice(seed=seed, model=_local_model(address), name=str(address))
+
+
+def _local_model(address: DeviceAddress) -> LocalModel:
+    numbers = {f.name for f in fields(LocalModel) if isinstance(f.default, float)}
+    unknown = set(address.options) - {f.name for f in fields(LocalModel)}
+    if unknown:
+        known = ", ".join(f.name for f in fields(LocalModel))
+        raise ConfigError(f"{address} has an unknown option {sorted(unknown)[0]!r}. Known options: {known}.")
+    values: dict[str, object] = dict(address.options)
+    for name in numbers & set(address.options):
+        try:
+            values[name] = float(address.options[name])
+        except ValueError:
+            raise ConfigError(f"{name} of {address} is not a number. Write for example {name}=0.5.") from None
+    return LocalModel(**values)  # type: ignore[arg-type]
+
+
+def _open_replay(address: DeviceAddress, *, seed: int) -> Device:
+    return ReplayDevice(load_counts(address.name), name=str(address))

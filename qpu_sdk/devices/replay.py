@@ -1,0 +1,139 @@
+"""Recorded counts: write them beside any device, and play them back without one."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import final
+
+from ..errors import DataError, DeviceUnavailable, ProgramError
+from ..photonics.counts import Counts
+from ..photonics.program import Program
+from .base import Device, DeviceSpec, Job, JobStatus
+
+
+def load_counts(path: str | Path) -> list[Counts]:
+    """Read a file of one :class:`Counts` a line.
+
+    :raises DataError: when the file cannot be read or a line is not counts; names the line.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read counts from {path} ({error}). Check the path.") from error
+    counts = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            counts.append(Counts.from_json(line))
+        except DataError as error:
+            raise DataError(f"{path}, line {number}: {error}") from error
+    return counts
+
+
+@final
+class ReplayJob(Job):
+    """A job whose counts were there before it was submitted."""
+
+    def __init__(self, job_id: str, counts: list[Counts]) -> None:
+        self.id = job_id
+        self._counts = counts
+
+    def status(self) -> JobStatus:
+        """Always done."""
+        return JobStatus.DONE
+
+    def result(self, timeout_s: float | None = None) -> list[Counts]:
+        """The recorded counts, at once."""
+        return list(self._counts)
+
+    def cancel(self) -> None:
+        """Does nothing: the job is done."""
+
+
+@final
+class ReplayDevice(Device):
+    """Answers each program with the next counts recorded for it, in the order of the recording.
+
+    :param counts: the recording.
+    :raises DeviceUnavailable: when the recording is empty.
+
+    ``submit`` raises :class:`ProgramError` for a program that was not recorded (or not often enough), or when
+    the shots differ: a replay never invents counts.
+    """
+
+    def __init__(self, counts: Iterable[Counts], *, name: str = "replay") -> None:
+        recorded = list(counts)
+        if not recorded:
+            raise DeviceUnavailable(f"{name} holds no counts. Record some first, with RecordingDevice.")
+        self.spec = DeviceSpec(
+            name=name,
+            max_modes=max(c.modes for c in recorded),
+            max_photons=max(c.photons for c in recorded),
+            detector=recorded[0].detector,
+        )
+        self._waiting: defaultdict[str, deque[Counts]] = defaultdict(deque)
+        for c in recorded:
+            self._waiting[c.program].append(c)
+        self._jobs = 0
+
+    def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> ReplayJob:
+        """Look the programs up; see :meth:`qpu_sdk.devices.base.Device.submit`."""
+        self.spec.check(programs, shots=shots)
+        wanted = [p.fingerprint for p in programs]
+        for fingerprint in wanted:
+            waiting = self._waiting[fingerprint]
+            if len(waiting) < wanted.count(fingerprint):
+                raise ProgramError(
+                    f"program {fingerprint[:12]} is recorded {len(waiting)} more times in {self.spec.name}; "
+                    f"{wanted.count(fingerprint)} were asked. Replay the run that was recorded."
+                )
+            if waiting[0].shots != shots:
+                raise ProgramError(
+                    f"{shots} shots; {self.spec.name} holds {waiting[0].shots} of program {fingerprint[:12]}. Ask for those."
+                )
+        self._jobs += 1
+        return ReplayJob(f"replay-{self._jobs}", [self._waiting[f].popleft() for f in wanted])
+
+
+@final
+class _RecordingJob(Job):
+    """Appends the counts to the file once, when they are first fetched."""
+
+    def __init__(self, job: Job, path: Path, lock: threading.Lock) -> None:
+        self.id = job.id
+        self._job, self._path, self._lock = job, path, lock
+        self._written = False
+
+    def status(self) -> JobStatus:
+        return self._job.status()
+
+    def result(self, timeout_s: float | None = None) -> list[Counts]:
+        counts = self._job.result(timeout_s)
+        with self._lock:
+            if not self._written:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.writelines(c.to_json() + "\n" for c in counts)
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._written = True
+        return counts
+
+    def cancel(self) -> None:
+        self._job.cancel()
+
+
+@final
+class RecordingDevice(Device):
+    """Passes everything to another device and appends the counts it returns to a file that can be replayed."""
+
+    def __init__(self, device: Device, path: str | Path) -> None:
+        self.spec = device.spec
+        self._device, self._path = device, Path(path)
+        self._lock = threading.Lock()
+
+    def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> Job:
+        """Submit to the inner device; see :meth:`qpu_sdk.devices.base.Device.submit`."""
+        return _RecordingJob(self._device.submit(programs, shots=shots, tag=tag), self._path, self._lock)

@@ -1,0 +1,1 @@
+"""Physics, no I/O: outcome order, meshes, permanents, programs, counts."""

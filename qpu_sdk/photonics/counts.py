@@ -1,0 +1,192 @@
+"""What a device returns (:class:`Counts`) and what is estimated from it (:class:`Distribution`).
+
+A *shot* is a detection window with at least one click. An *event* here is a shot with as many clicks as
+photons were sent; only collision-free events (one click a mode) enter the estimate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, MitigationError
+from .fock import IntArray, collision_free_outcomes, rank_collision_free
+from .permanents import FloatArray
+
+if TYPE_CHECKING:
+    import perceval
+
+Detector = Literal["pnr", "threshold"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Raw outcome numbers of one program; only devices make them.
+
+    :param photons: photons sent in.
+    :param outcomes: clicks per mode of each kept outcome, ``(K, M)`` uint8.
+    :param numbers: how often each was seen, ``(K,)`` int64.
+    :param other: shots whose outcome the device did not keep apart.
+    :param detector: ``"pnr"`` (number-resolving) or ``"threshold"`` (a click is one or more photons).
+    :param program: fingerprint of the program.
+    :param device: name of the device.
+    :raises DataError: when shapes, signs or the detector's range do not fit.
+
+    >>> counts = Counts(photons=2, outcomes=np.array([[1, 1, 0], [2, 0, 0]]), numbers=np.array([3, 1]))
+    >>> counts.shots, counts.events, counts.collision_free().tolist()
+    (4, 4, [3, 0, 0])
+    """
+
+    photons: int
+    outcomes: npt.NDArray[np.uint8] = field(repr=False)
+    numbers: IntArray = field(repr=False)
+    other: int = 0
+    detector: Detector = "pnr"
+    program: str = ""
+    device: str = ""
+    tag: str = ""
+    job_id: str = ""
+
+    def __post_init__(self) -> None:
+        outcomes, numbers = np.asarray(self.outcomes), np.asarray(self.numbers)
+        if outcomes.ndim != 2 or numbers.shape != (len(outcomes),):
+            raise DataError(f"counts of shape {numbers.shape} do not fit outcomes of shape {outcomes.shape}.")
+        if numbers.size and numbers.min() < 0 or self.other < 0:
+            raise DataError("a count is negative. Counts are numbers of shots, zero or more.")
+        if self.detector == "threshold" and outcomes.size and outcomes.max() > 1:
+            raise DataError("a threshold detector cannot report more than one click a mode. Set detector='pnr'.")
+        object.__setattr__(self, "outcomes", outcomes.astype(np.uint8))
+        object.__setattr__(self, "numbers", numbers.astype(np.int64))
+
+    @property
+    def modes(self) -> int:
+        """Number of modes M."""
+        return int(self.outcomes.shape[1])
+
+    @property
+    def shots(self) -> int:
+        """Windows with at least one click."""
+        return int(self.numbers.sum()) + self.other
+
+    @property
+    def events(self) -> int:
+        """Kept shots with as many clicks as photons were sent, bunched ones included."""
+        return int(self.numbers[self.outcomes.sum(axis=1) == self.photons].sum())
+
+    def collision_free(self) -> IntArray:
+        """Numbers of the collision-free N-photon outcomes in lexicographic order, ``(C(M, N),)``."""
+        out = np.zeros(len(collision_free_outcomes(self.modes, self.photons)), dtype=np.int64)
+        keep = (self.outcomes.sum(axis=1) == self.photons) & (self.outcomes.max(axis=1, initial=0) <= 1)
+        occupied = np.nonzero(self.outcomes[keep])[1].reshape(-1, self.photons)
+        np.add.at(out, rank_collision_free(occupied, self.modes), self.numbers[keep])
+        return out
+
+    def to_perceval(self) -> perceval.BSCount:
+        """The kept outcomes as a ``perceval.BSCount``."""
+        import perceval as pcvl
+
+        seen = self.numbers > 0
+        pairs = zip(self.outcomes[seen].tolist(), self.numbers[seen].tolist(), strict=True)
+        return pcvl.BSCount({pcvl.BasicState(state): number for state, number in pairs})
+
+    def to_json(self) -> str:
+        """One line of JSON; only outcomes that were seen are written."""
+        seen = self.numbers > 0
+        data = {
+            "schema_version": 1,
+            "photons": self.photons,
+            "modes": self.modes,
+            "outcomes": ["".join(map(str, row)) for row in self.outcomes[seen].tolist()],
+            "numbers": self.numbers[seen].tolist(),
+            "other": self.other,
+            "detector": self.detector,
+            "program": self.program,
+            "device": self.device,
+            "tag": self.tag,
+            "job_id": self.job_id,
+        }
+        return json.dumps(data, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Counts:
+        """Read what :meth:`to_json` wrote; raises :class:`DataError` on anything else."""
+        try:
+            data: Mapping[str, Any] = json.loads(text)
+            if data["schema_version"] != 1:
+                raise DataError(f"counts have schema version {data['schema_version']}; this SDK reads version 1.")
+            rows = [[int(c) for c in outcome] for outcome in data["outcomes"]]
+            return cls(
+                photons=int(data["photons"]),
+                outcomes=np.array(rows, dtype=np.uint8).reshape(len(rows), int(data["modes"])),
+                numbers=np.array(data["numbers"], dtype=np.int64),
+                other=int(data["other"]),
+                detector=data["detector"],
+                program=str(data["program"]),
+                device=str(data["device"]),
+                tag=str(data["tag"]),
+                job_id=str(data["job_id"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"not a line of counts ({type(error).__name__}: {error}). Expected Counts.to_json().") from error
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """Estimated collision-free distribution with its uncertainty.
+
+    :param probabilities: conditional on a collision-free event, ``(C(M, N),)``, sums to 1.
+    :param samples: events the estimate rests on.
+    :param shots: shots spent.
+    :param overhead: variance relative to plain sampling of as many events; 1 for post-selection.
+    :param history: the steps that led here.
+    :param raw: the counts.
+    """
+
+    probabilities: FloatArray = field(repr=False)
+    samples: int
+    shots: int
+    overhead: float = 1.0
+    history: tuple[str, ...] = ()
+    raw: Counts | None = field(default=None, repr=False)
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Multinomial covariance, overhead (diag(p) - p p^T) / samples, ``(K, K)``."""
+        p = self.probabilities
+        return np.asarray((np.diag(p) - np.outer(p, p)) * (self.overhead / self.samples))
+
+    @property
+    def standard_errors(self) -> FloatArray:
+        """Square roots of the covariance's diagonal, ``(K,)``, without building it."""
+        p = self.probabilities
+        return np.sqrt(p * (1.0 - p) * (self.overhead / self.samples))
+
+
+def post_select(counts: Counts) -> Distribution:
+    """Relative frequencies of the collision-free N-photon outcomes: the baseline estimate.
+
+    Uniform loss commutes with the interferometer, so on a lossy device without other noise this is unbiased
+    (only events are lost). Nothing else is corrected here.
+
+    :raises MitigationError: when the counts hold no such event.
+    """
+    numbers = counts.collision_free()
+    samples = int(numbers.sum())
+    if samples == 0:
+        raise MitigationError(
+            f"no collision-free {counts.photons}-photon event in {counts.shots} shots. Use more shots or fewer photons."
+        )
+    return Distribution(
+        probabilities=numbers / samples,
+        samples=samples,
+        shots=counts.shots,
+        history=(f"post-selected {samples} of {counts.shots} shots",),
+        raw=counts,
+    )

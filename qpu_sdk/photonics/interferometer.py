@@ -1,0 +1,487 @@
+"""Programmable interferometers: phases -> unitary (numpy and torch) and -> perceval.Circuit.
+
+Every mesh is a list of two-mode gates on modes (m, m+1). A gate is a mixer followed by phase shifters,
+
+    G = diag(e^{i phi_top}, e^{i phi_bottom}) B(theta),
+
+with one of two mixers (theta in radians, i the imaginary unit):
+
+* beam splitter, Perceval's ``BS(theta)`` in its Rx convention: B = [[cos t/2, i sin t/2], [i sin t/2, cos t/2]];
+* Mach-Zehnder interferometer, ``BS() // PS(theta) // BS()``: B = i e^{i t/2} [[sin t/2, cos t/2], [cos t/2, -sin t/2]].
+
+U[i, j] leads from input j to output i; phases are a flat vector in the order in which the mesh declares them.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ProgramError
+from .fock import IntArray, check_modes_photons
+from .permanents import ComplexArray, FloatArray, collision_free_tree, probabilities, torch_amplitudes
+from .permanents import amplitudes as exact_amplitudes
+from .permanents import amplitudes_vjp
+
+if TYPE_CHECKING:
+    import perceval
+    import torch
+
+ABSENT = -1
+
+
+@final
+@dataclass(frozen=True)
+class Gate:
+    """One two-mode gate: its upper mode, and the slots of its phases in the flat vector (``ABSENT``: no such phase)."""
+
+    mode: int
+    theta: int
+    phi_top: int = ABSENT
+    phi_bottom: int = ABSENT
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The slots that are wired."""
+        return tuple(s for s in (self.theta, self.phi_top, self.phi_bottom) if s != ABSENT)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """Gates on disjoint modes, applied as one batched 2x2 product: ``modes[g] = (m, m+1)`` of gate ``gates[g]``."""
+
+    gates: IntArray
+    modes: IntArray
+
+
+class Mesh(abc.ABC):
+    """A programmable interferometer; two are equal when their type, modes and gates are.
+
+    Subclasses are final and only say which gates there are.
+    """
+
+    #: What a configuration calls the mesh.
+    name: str
+    #: True: the mixers are Mach-Zehnder interferometers; False: beam splitters.
+    mach_zehnder: bool
+
+    def __init__(self, modes: int) -> None:
+        if modes < 2:
+            raise ProgramError(f"a mesh of {modes} modes has no gate. Use 2 modes or more.")
+        self.modes = modes
+
+    @property
+    @abc.abstractmethod
+    def declared(self) -> int:
+        """Length of the flat phase vector."""
+
+    @property
+    @abc.abstractmethod
+    def gates(self) -> tuple[Gate, ...]:
+        """The gates, in the order in which light meets them."""
+
+    @property
+    @abc.abstractmethod
+    def input_phases(self) -> tuple[int, ...]:
+        """Slots of one phase shifter per input mode, or ``()``."""
+
+    @abc.abstractmethod
+    def default_input(self, photons: int) -> tuple[int, ...]:
+        """The modes that ``photons`` single photons enter unless a program says otherwise."""
+
+    @property
+    def wired(self) -> int:
+        """Number of declared phases that some component of the circuit uses."""
+        return len({s for gate in self.gates for s in gate.slots} | set(self.input_phases))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(modes={self.modes}, phases={self.declared})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, Mesh) and self._wiring == other._wiring
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.modes, self.declared))
+
+    @cached_property
+    def _wiring(self) -> tuple[int, tuple[Gate, ...], tuple[int, ...]]:
+        return self.modes, self.gates, self.input_phases
+
+    # -- phases -> unitary ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _slots(self) -> IntArray:
+        """Slots ``(G, 3)``; an absent phase points at an extra zero behind the phase vector."""
+        slots = np.array([(g.theta, g.phi_top, g.phi_bottom) for g in self.gates], dtype=np.int64).reshape(-1, 3)
+        return np.where(slots == ABSENT, self.declared, slots)
+
+    @cached_property
+    def _layers(self) -> tuple[_Layer, ...]:
+        """Gates packed into layers, each gate as early as its modes are free."""
+        free = [0] * self.modes
+        packed: list[list[int]] = []
+        for index, gate in enumerate(self.gates):
+            depth = max(free[gate.mode], free[gate.mode + 1])
+            free[gate.mode] = free[gate.mode + 1] = depth + 1
+            if depth == len(packed):
+                packed.append([])
+            packed[depth].append(index)
+        tops = [np.array([self.gates[i].mode for i in layer]) for layer in packed]
+        return tuple(
+            _Layer(np.array(layer), np.stack([top, top + 1], axis=1)) for layer, top in zip(packed, tops, strict=True)
+        )
+
+    def _blocks(self, phases: FloatArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """Gate matrices G, their derivatives dG/dtheta, and output phase factors: ``(..., G, 2, 2)`` twice, ``(..., G, 2)``."""
+        padded = np.concatenate([phases, np.zeros((*phases.shape[:-1], 1))], axis=-1)
+        theta, phi = padded[..., self._slots[:, 0]], padded[..., self._slots[:, 1:]]
+        c, s = np.cos(theta / 2), np.sin(theta / 2)
+        mixer = np.empty((*theta.shape, 2, 2), dtype=np.complex128)
+        slope = np.empty_like(mixer)
+        if self.mach_zehnder:
+            lead = 1j * np.exp(0.5j * theta)
+            mixer[..., 0, 0], mixer[..., 0, 1] = lead * s, lead * c
+            mixer[..., 1, 0], mixer[..., 1, 1] = lead * c, -lead * s
+            half = 0.5 * lead
+            slope[..., 0, 0], slope[..., 0, 1] = half * (c + 1j * s), half * (1j * c - s)
+            slope[..., 1, 0], slope[..., 1, 1] = half * (1j * c - s), half * (-c - 1j * s)
+        else:
+            mixer[..., 0, 0] = mixer[..., 1, 1] = c
+            mixer[..., 0, 1] = mixer[..., 1, 0] = 1j * s
+            slope[..., 0, 0] = slope[..., 1, 1] = -0.5 * s
+            slope[..., 0, 1] = slope[..., 1, 0] = 0.5j * c
+        factor = np.exp(1j * phi)
+        return mixer * factor[..., None], slope * factor[..., None], factor
+
+    def _entry(self, phases: FloatArray, input_modes: IntArray) -> ComplexArray:
+        """Columns of the identity with the input phases applied, ``(..., M, N)``."""
+        columns = np.zeros((*phases.shape[:-1], self.modes, len(input_modes)), dtype=np.complex128)
+        columns[..., input_modes, np.arange(len(input_modes))] = 1.0
+        if self.input_phases:
+            columns *= np.exp(1j * phases[..., np.array(self.input_phases)])[..., None]
+        return columns
+
+    def _propagate(self, phases: FloatArray, input_modes: IntArray, trace: list[ComplexArray] | None) -> ComplexArray:
+        blocks, _, _ = self._blocks(phases)
+        state = self._entry(phases, input_modes)
+        for layer in self._layers:
+            pairs = state[..., layer.modes, :]
+            if trace is not None:
+                trace.append(pairs)
+            state[..., layer.modes, :] = blocks[..., layer.gates, :, :] @ pairs
+        return state
+
+    def columns(self, phases: FloatArray, input_modes: tuple[int, ...]) -> ComplexArray:
+        """Columns ``U[:, input_modes]`` of the unitary.
+
+        :param phases: radians, ``(..., declared)``; leading axes are a batch.
+        :returns: ``(..., M, N)`` complex128.
+        :raises ProgramError: when the phase vector has another length.
+
+        >>> abs(BrickwallMesh(2).columns(np.array([np.pi, 0.0, 0.0]), (0,))).round(12).tolist()
+        [[0.0], [1.0]]
+        """
+        phases = self.checked(phases)
+        return self._propagate(phases, np.asarray(input_modes, dtype=np.int64), None)
+
+    def columns_vjp(self, phases: FloatArray, input_modes: tuple[int, ...], gradient: ComplexArray) -> FloatArray:
+        """Pull a gradient back through :meth:`columns`: ``(..., M, N) -> (..., declared)`` (adjoint method).
+
+        ``gradient`` is dL/dRe U + i dL/dIm U of a real loss L; one backward sweep costs about two forward ones.
+        """
+        phases = self.checked(phases)
+        inputs = np.asarray(input_modes, dtype=np.int64)
+        trace: list[ComplexArray] = []
+        self._propagate(phases, inputs, trace)
+        blocks, slopes, _ = self._blocks(phases)
+        adjoint = blocks.conj().swapaxes(-1, -2)
+        grad = np.array(gradient, dtype=np.complex128)
+        grad_blocks = np.empty_like(blocks)
+        for layer, pairs in zip(reversed(self._layers), reversed(trace), strict=True):
+            after = grad[..., layer.modes, :]
+            grad_blocks[..., layer.gates, :, :] = after @ pairs.conj().swapaxes(-1, -2)
+            grad[..., layer.modes, :] = adjoint[..., layer.gates, :, :] @ after
+        return self._phase_gradient(phases, inputs, blocks, slopes, grad_blocks, grad)
+
+    def _phase_gradient(
+        self,
+        phases: FloatArray,
+        inputs: IntArray,
+        blocks: ComplexArray,
+        slopes: ComplexArray,
+        grad_blocks: ComplexArray,
+        grad_entry: ComplexArray,
+    ) -> FloatArray:
+        """dL/dphase = Re sum conj(dL/dG) dG/dphase, summed into the flat vector."""
+        theta = (grad_blocks.real * slopes.real + grad_blocks.imag * slopes.imag).sum(axis=(-1, -2))
+        phi = (grad_blocks.imag * blocks.real - grad_blocks.real * blocks.imag).sum(axis=-1)
+        out = np.zeros((*phases.shape[:-1], self.declared + 1))
+        out[..., self._slots[:, 0]] = theta
+        out[..., self._slots[:, 1:]] = phi
+        if self.input_phases:
+            entry = self._entry(phases, inputs)
+            slope = (grad_entry.imag * entry.real - grad_entry.real * entry.imag).sum(axis=-1)
+            out[..., np.array(self.input_phases)] = slope
+        return out[..., :-1]
+
+    def unitary(self, phases: FloatArray) -> ComplexArray:
+        """The whole unitary, ``(..., declared) -> (..., M, M)``."""
+        return self.columns(phases, tuple(range(self.modes)))
+
+    def torch_columns(self, phases: torch.Tensor, input_modes: tuple[int, ...]) -> torch.Tensor:
+        """:meth:`columns` as a differentiable torch operation (float64 in, complex128 out, on the CPU)."""
+        result: torch.Tensor = _column_function().apply(phases, self, input_modes)
+        return result
+
+    def checked(self, phases: npt.ArrayLike) -> FloatArray:
+        """Phases as float64; raises :class:`ProgramError` on another length or a value that is not finite."""
+        array = np.asarray(phases, dtype=np.float64)
+        if array.ndim == 0 or array.shape[-1] != self.declared:
+            got = array.shape[-1] if array.ndim else "a scalar"
+            raise ProgramError(f"{self!r} takes {self.declared} phases; got {got}. Pass mesh.declared phases.")
+        if not np.isfinite(array).all():
+            raise ProgramError(f"a phase of {self!r} is not a finite number of radians. Check the phase vector.")
+        return array
+
+    # -- phases -> perceval --------------------------------------------------------------------------------
+
+    def to_perceval(self, phases: FloatArray | None = None) -> perceval.Circuit:
+        """The mesh as a ``perceval.Circuit``.
+
+        :param phases: radians, ``(declared,)``; ``None`` leaves them symbolic, ``phi0``, ``phi1``, ...
+        """
+        import perceval as pcvl
+
+        values = None if phases is None else self.checked(phases)
+
+        def phase(slot: int) -> Any:
+            return pcvl.P(f"phi{slot}") if values is None else float(values[slot])
+
+        circuit = pcvl.Circuit(self.modes)
+        for mode, slot in enumerate(self.input_phases):
+            circuit.add(mode, pcvl.PS(phase(slot)))
+        for gate in self.gates:
+            pair = (gate.mode, gate.mode + 1)
+            if self.mach_zehnder:
+                circuit.add(pair, pcvl.BS()).add(gate.mode, pcvl.PS(phase(gate.theta))).add(pair, pcvl.BS())
+            else:
+                circuit.add(pair, pcvl.BS(theta=phase(gate.theta)))
+            for mode, slot in zip(pair, (gate.phi_top, gate.phi_bottom), strict=True):
+                if slot != ABSENT:
+                    circuit.add(mode, pcvl.PS(phase(slot)))
+        return circuit
+
+
+@lru_cache(maxsize=1)
+def _column_function() -> Any:
+    import torch
+
+    class Columns(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> torch.Tensor:
+            ctx.phases, ctx.mesh, ctx.input_modes = phases.detach().numpy(), mesh, input_modes
+            return torch.from_numpy(mesh.columns(ctx.phases, input_modes))
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+            gradient = gradients[0].resolve_conj().numpy()
+            return torch.from_numpy(ctx.mesh.columns_vjp(ctx.phases, ctx.input_modes, gradient)), None, None
+
+    return Columns
+
+
+def _brickwall(modes: int, layers: int) -> Iterator[int]:
+    """Upper modes of a brick-wall's gates: even pairs, odd pairs, even pairs, ..."""
+    for layer in range(layers):
+        yield from range(layer % 2, modes - 1, 2)
+
+
+@final
+class BrickwallMesh(Mesh):
+    """The published mesh: M-1 brick-wall layers of ``BS(theta) // PS // PS`` (arXiv:2505.08474, authors' code).
+
+    It declares 3 M (M-1) / 2 phases (108 for 9 modes, 84 for 8) of which the last 12 and 9 are not wired (96
+    and 75 are). With M-1 layers it is not universal.
+
+    >>> BrickwallMesh(9).declared, BrickwallMesh(9).wired, BrickwallMesh(8).declared, BrickwallMesh(8).wired
+    (108, 96, 84, 75)
+    """
+
+    name = "brickwall"
+    mach_zehnder = False
+
+    @property
+    def declared(self) -> int:
+        """3 M (M-1) / 2."""
+        return 3 * self.modes * (self.modes - 1) // 2
+
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
+        """In the authors' order: theta, then the phase on the upper and on the lower mode."""
+        tops = _brickwall(self.modes, self.modes - 1)
+        return tuple(Gate(mode, 3 * g, 3 * g + 1, 3 * g + 2) for g, mode in enumerate(tops))
+
+    @property
+    def input_phases(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    def default_input(self, photons: int) -> tuple[int, ...]:
+        """``int(linspace(0, M-1, N))``: modes 0, 2, 5, 8 of 9 and 0, 2, 4, 7 of 8, as published."""
+        return _spread(self.modes, photons)
+
+
+@final
+class RectangularMesh(Mesh):
+    """The universal M-layer mesh of Clements et al. (Optica 3, 1460): M (M-1) / 2 Mach-Zehnder interferometers.
+
+    Each has an internal phase theta and an external phase on its upper output; M input phases complete the
+    M^2 parameters of U(M).
+
+    >>> RectangularMesh(9).declared
+    81
+    """
+
+    name = "rectangular"
+    mach_zehnder = True
+
+    @property
+    def declared(self) -> int:
+        """M^2."""
+        return self.modes**2
+
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
+        """Brick-wall order; theta, then the external phase."""
+        return tuple(Gate(mode, 2 * g, 2 * g + 1) for g, mode in enumerate(_brickwall(self.modes, self.modes)))
+
+    @property
+    def input_phases(self) -> tuple[int, ...]:
+        """The last M slots."""
+        return tuple(range(self.modes * (self.modes - 1), self.modes**2))
+
+    def default_input(self, photons: int) -> tuple[int, ...]:
+        """Spread over the modes, like the published mesh."""
+        return _spread(self.modes, photons)
+
+
+@final
+class IsometryMesh(Mesh):
+    """The smallest mesh that reaches every outcome distribution of N photons in M modes.
+
+    Only the N occupied columns of U matter, and neither input nor output phases do, which leaves
+    2MN - N^2 - M - N + 1 phases. It is the triangle of Reck et al. (PRL 73, 58) without the interferometers
+    that see only vacuum when the photons enter modes 0..N-1, and without its output phases: diagonal k = N-1,
+    ..., 0 crosses modes k, ..., M-1.
+
+    >>> IsometryMesh(9, 4).declared, IsometryMesh(8, 4).declared
+    (44, 37)
+    """
+
+    name = "isometry"
+    mach_zehnder = True
+
+    def __init__(self, modes: int, photons: int) -> None:
+        super().__init__(modes)
+        check_modes_photons(modes, photons)
+        self.photons = photons
+
+    @property
+    def declared(self) -> int:
+        """2MN - N^2 - M - N + 1."""
+        m, n = self.modes, self.photons
+        return 2 * m * n - n * n - m - n + 1
+
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
+        """Diagonal by diagonal; the last diagonal's external phases would be output phases and are left out."""
+        gates: list[Gate] = []
+        slot = 0
+        for k in range(self.photons - 1, -1, -1):
+            for mode in range(k, self.modes - 1):
+                gates.append(Gate(mode, slot, slot + 1 if k else ABSENT))
+                slot += 2 if k else 1
+        return tuple(gates)
+
+    @property
+    def input_phases(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    def default_input(self, photons: int) -> tuple[int, ...]:
+        """Modes 0..N-1, where the triangle begins."""
+        check_modes_photons(self.modes, photons)
+        return tuple(range(photons))
+
+
+def _spread(modes: int, photons: int) -> tuple[int, ...]:
+    """Photons spread evenly, rounded down."""
+    check_modes_photons(modes, photons)
+    return tuple(int(m) for m in np.linspace(0, modes - 1, photons))
+
+
+def open_mesh(name: str, *, modes: int, photons: int) -> Mesh:
+    """The mesh a configuration names.
+
+    :raises ProgramError: for an unknown name, or photons that do not fit.
+
+    >>> open_mesh("isometry", modes=9, photons=4)
+    IsometryMesh(modes=9, phases=44)
+    """
+    check_modes_photons(modes, photons)
+    match name:
+        case IsometryMesh.name:
+            return IsometryMesh(modes, photons)
+        case RectangularMesh.name:
+            return RectangularMesh(modes)
+        case BrickwallMesh.name:
+            return BrickwallMesh(modes)
+    raise ProgramError(f"mesh {name!r} is unknown. Use isometry, rectangular or brickwall.")
+
+
+def torch_probabilities(phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> torch.Tensor:
+    """Exact collision-free probabilities, differentiable in the phases.
+
+    :param phases: radians, float64, ``(..., declared)``.
+    :returns: ``(..., C(M, N))``; they sum to the collision-free mass, which is below 1.
+
+    >>> import torch
+    >>> mesh = IsometryMesh(3, 2)
+    >>> p = torch_probabilities(torch.zeros(mesh.declared, dtype=torch.float64), mesh, (0, 1))
+    >>> p.round(decimals=6).tolist()
+    [0.0, 0.0, 1.0]
+    """
+    tree = collision_free_tree(mesh.modes, len(input_modes))
+    amplitude = torch_amplitudes(mesh.torch_columns(phases, input_modes), tree)
+    return amplitude.real**2 + amplitude.imag**2
+
+
+def phase_jacobian(mesh: Mesh, phases: FloatArray, input_modes: tuple[int, ...]) -> FloatArray:
+    """d p / d phases of the *conditional* collision-free distribution, ``(K, declared)``."""
+    tree = collision_free_tree(mesh.modes, len(input_modes))
+    columns = mesh.columns(phases, input_modes)
+    amplitude = exact_amplitudes(columns, tree)
+    p = probabilities(columns, tree)
+    cotangents = np.diag(2.0 * amplitude)
+    repeated = np.broadcast_to(columns, (len(p), *columns.shape))
+    grad_columns = amplitudes_vjp(np.ascontiguousarray(repeated), tree, cotangents)
+    jacobian = mesh.columns_vjp(np.tile(phases, (len(p), 1)), input_modes, grad_columns)
+    total = p.sum()
+    return np.asarray(jacobian / total - np.outer(p, jacobian.sum(axis=0)) / total**2)
+
+
+def identifiable_phases(mesh: Mesh, input_modes: tuple[int, ...], *, seed: int) -> int:
+    """Rank of :func:`phase_jacobian` at random phases: the phases that the measured distribution can tell apart.
+
+    >>> identifiable_phases(IsometryMesh(5, 2), (0, 1), seed=1), IsometryMesh(5, 2).declared
+    (10, 10)
+    """
+    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
+    return int(np.linalg.matrix_rank(phase_jacobian(mesh, phases, input_modes), rtol=1e-9))

@@ -1,0 +1,247 @@
+"""Transition amplitudes of photons through an interferometer, as batched permanents.
+
+N photons enter columns ``A = U[:, inputs]`` of shape ``(M, N)``. The amplitude of an outcome ``s`` with
+occupied modes ``s_1 <= ... <= s_N`` is ``per(A_s) / sqrt(prod_i s_i!)``, with ``A_s`` the rows ``s`` of ``A``
+(Scheel, quant-ph/0406127). Glynn's formula (Eur. J. Combin. 31, 1887 (2010)) with the first sign fixed,
+
+    per(A_s) = 2^(1-N) sum_delta (prod_j delta_j) prod_k S[delta, s_k],   S[delta, i] = sum_j delta_j A[i, j],
+
+needs the same column sums S for every outcome, and outcomes with a common prefix share the product over
+it. Both are used here: the outcomes form a prefix tree whose last level is one matrix product. Sign vectors
+and batch entries are processed in chunks, so memory stays bounded whatever the size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from .fock import IntArray, bunching_factor, collision_free_outcomes, fock_outcomes
+
+if TYPE_CHECKING:
+    import torch
+
+ComplexArray = npt.NDArray[np.complex128]
+FloatArray = npt.NDArray[np.float64]
+
+#: Complex numbers that one chunk may hold (16 bytes each): 64 MB.
+CHUNK_ENTRIES = 4_000_000
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PrefixTree:
+    """Outcomes of N photons as a tree of shared prefixes.
+
+    ``modes_at[k]`` is the mode that prefix number j of length k+1 adds, ``children[k][j]`` how many longer
+    prefixes prefix j has; ``last_prefix`` and ``last_mode`` join each outcome from its prefix of length N-1.
+    """
+
+    modes: int
+    photons: int
+    modes_at: tuple[IntArray, ...]
+    children: tuple[IntArray, ...]
+    last_prefix: IntArray
+    last_mode: IntArray
+    norm: FloatArray
+
+    @classmethod
+    def of(cls, outcomes: IntArray, modes: int) -> PrefixTree:
+        """Build the tree of lexicographically sorted outcomes ``(K, N)``."""
+        photons = outcomes.shape[1]
+        modes_at: list[IntArray] = []
+        children: list[IntArray] = []
+        parent = np.zeros(len(outcomes), dtype=np.int64)  # prefix of length k that each outcome starts with
+        for k in range(photons - 1):
+            key = parent * modes + outcomes[:, k]
+            unique, prefix = np.unique(key, return_inverse=True)
+            modes_at.append(unique % modes)
+            if k > 0:
+                children.append(np.bincount(unique // modes, minlength=len(modes_at[k - 1])))
+            parent = prefix
+        return cls(
+            modes=modes,
+            photons=photons,
+            modes_at=tuple(modes_at),
+            children=tuple(children),
+            last_prefix=parent,
+            last_mode=np.ascontiguousarray(outcomes[:, -1]),
+            norm=1.0 / np.sqrt(bunching_factor(outcomes)),
+        )
+
+    @property
+    def entries(self) -> int:
+        """Complex numbers held per sign vector and batch entry."""
+        prefixes = sum(len(m) for m in self.modes_at)
+        return prefixes + self.modes
+
+    # -- one chunk: S of shape (B, D, M) for B batch entries and D sign vectors -----------------------------
+
+    def products(self, sums: ComplexArray) -> list[ComplexArray]:
+        """Products over every prefix, level by level: ``(B, D, M) -> [(B, prefixes of length k+1, D)]``."""
+        rows = np.ascontiguousarray(sums.swapaxes(1, 2))
+        levels: list[ComplexArray] = []
+        for k, modes in enumerate(self.modes_at):
+            level = rows[:, modes]
+            if k > 0:
+                level *= np.repeat(levels[-1], self.children[k - 1], axis=1)
+            levels.append(level)
+        return levels
+
+    def amplitudes(self, sums: ComplexArray, signs: FloatArray) -> ComplexArray:
+        """Sum over the chunk's sign vectors, ``(B, D, M), (D,) -> (B, K)``."""
+        signed = sums * signs[:, None]
+        if self.photons == 1:
+            return np.asarray(signed.sum(axis=1)[:, self.last_mode])
+        return np.asarray((self.products(sums)[-1] @ signed)[:, self.last_prefix, self.last_mode])
+
+    def pullback(self, sums: ComplexArray, signs: FloatArray, gradient: ComplexArray) -> ComplexArray:
+        """Gradient with respect to S, ``(B, K) -> (B, D, M)``, in the convention dL/dRe + i dL/dIm."""
+        batch, depth, modes = sums.shape
+        conj = sums.conj()
+        if self.photons == 1:
+            flat = np.zeros((batch, modes), dtype=np.complex128)
+            flat[:, self.last_mode] = gradient
+            return np.asarray(flat[:, None, :] * signs[:, None])
+        levels = [level.conj() for level in self.products(sums)]
+        table = np.zeros((batch, levels[-1].shape[1], modes), dtype=np.complex128)
+        table[:, self.last_prefix, self.last_mode] = gradient
+        grad_sums = signs[:, None] * (levels[-1].swapaxes(1, 2) @ table)
+        grad = table @ (conj * signs[:, None]).swapaxes(1, 2)
+        rows = np.ascontiguousarray(conj.swapaxes(1, 2))
+        for k in range(len(levels) - 1, -1, -1):
+            own = grad if k == 0 else grad * np.repeat(levels[k - 1], self.children[k - 1], axis=1)
+            grad_sums += (_scatter(self.modes_at[k], modes) @ own).swapaxes(1, 2)
+            if k > 0:
+                grad = grad * rows[:, self.modes_at[k]]
+                starts = np.concatenate([[0], np.cumsum(self.children[k - 1])[:-1]])
+                grad = np.add.reduceat(grad, starts, axis=1)
+        return grad_sums
+
+
+def _scatter(modes_at: IntArray, modes: int) -> ComplexArray:
+    """One-hot rows: adds up the prefixes that end in each mode, ``(M, prefixes)``."""
+    return (np.arange(modes)[:, None] == modes_at).astype(np.complex128)
+
+
+@lru_cache(maxsize=64)
+def collision_free_tree(modes: int, photons: int) -> PrefixTree:
+    """The prefix tree of :func:`~qpu_sdk.photonics.fock.collision_free_outcomes`."""
+    return PrefixTree.of(collision_free_outcomes(modes, photons), modes)
+
+
+@lru_cache(maxsize=64)
+def fock_tree(modes: int, photons: int) -> PrefixTree:
+    """The prefix tree of :func:`~qpu_sdk.photonics.fock.fock_outcomes`."""
+    return PrefixTree.of(fock_outcomes(modes, photons), modes)
+
+
+@lru_cache(maxsize=32)
+def glynn_signs(photons: int) -> FloatArray:
+    """The sign vectors of Glynn's formula, ``(2^(N-1), N)``, first entry +1, read-only."""
+    bits = (np.arange(2 ** (photons - 1))[:, None] >> np.arange(photons)[::-1]) & 1
+    signs = np.asarray(1.0 - 2.0 * bits)
+    signs.setflags(write=False)
+    return signs
+
+
+def _chunks(total: int, size: int) -> Iterator[slice]:
+    size = max(1, size)
+    return (slice(start, min(start + size, total)) for start in range(0, total, size))
+
+
+def _plan(tree: PrefixTree, batch: int) -> tuple[int, int]:
+    """Batch entries and sign vectors a chunk: as many of both as fit in :data:`CHUNK_ENTRIES`."""
+    signs = min(len(glynn_signs(tree.photons)), max(1, CHUNK_ENTRIES // tree.entries))
+    return max(1, CHUNK_ENTRIES // (tree.entries * signs)), signs
+
+
+def amplitudes(columns: ComplexArray, tree: PrefixTree) -> ComplexArray:
+    """Amplitudes per(A_s) / sqrt(prod s_i!) of every outcome of the tree.
+
+    :param columns: occupied columns of the unitary, ``(..., M, N)``.
+    :returns: ``(..., K)``.
+
+    Two photons on a balanced beam splitter never leave apart (Hong, Ou and Mandel, PRL 59, 2044):
+
+    >>> h = np.array([[1, 1j], [1j, 1]]) / np.sqrt(2)
+    >>> np.abs(amplitudes(h, fock_tree(2, 2))).round(3).tolist()
+    [0.707, 0.0, 0.707]
+    """
+    flat = columns.reshape(-1, tree.modes, tree.photons)
+    signs = glynn_signs(tree.photons)
+    parity = signs.prod(axis=1)
+    out = np.zeros((len(flat), len(tree.norm)), dtype=np.complex128)
+    batch_size, sign_size = _plan(tree, len(flat))
+    for b in _chunks(len(flat), batch_size):
+        for d in _chunks(len(signs), sign_size):
+            out[b] += tree.amplitudes(signs[d] @ flat[b].swapaxes(1, 2), parity[d])
+    out *= tree.norm * 2.0 ** (1 - tree.photons)
+    return out.reshape(*columns.shape[:-2], -1)
+
+
+def amplitudes_vjp(columns: ComplexArray, tree: PrefixTree, gradient: ComplexArray) -> ComplexArray:
+    """Pull a gradient back through :func:`amplitudes`: ``(..., K) -> (..., M, N)``.
+
+    Gradients of a real loss L with respect to a complex z are dL/dRe z + i dL/dIm z, as in torch.
+    """
+    flat = columns.reshape(-1, tree.modes, tree.photons)
+    scaled = gradient.reshape(len(flat), -1) * (tree.norm * 2.0 ** (1 - tree.photons))
+    signs = glynn_signs(tree.photons)
+    parity = signs.prod(axis=1)
+    out = np.zeros_like(flat)
+    batch_size, sign_size = _plan(tree, len(flat))
+    for b in _chunks(len(flat), batch_size):
+        for d in _chunks(len(signs), sign_size):
+            sums = signs[d] @ flat[b].swapaxes(1, 2)
+            out[b] += tree.pullback(sums, parity[d], scaled[b]).swapaxes(1, 2) @ signs[d]
+    return out.reshape(columns.shape)
+
+
+def probabilities(columns: ComplexArray, tree: PrefixTree) -> FloatArray:
+    """|amplitude|^2 of every outcome, ``(..., M, N) -> (..., K)``; sums to 1 over all Fock outcomes."""
+    amplitude = amplitudes(columns, tree)
+    return np.asarray(amplitude.real**2 + amplitude.imag**2)
+
+
+def permanents(matrices: ComplexArray) -> ComplexArray:
+    """Permanents of square matrices by Glynn's formula, ``(..., N, N) -> (...)``.
+
+    >>> complex(permanents(np.ones((3, 3)))).real
+    6.0
+    """
+    size = matrices.shape[-1]
+    flat = np.asarray(matrices, dtype=np.complex128).reshape(-1, size, size)
+    signs = glynn_signs(size)
+    out = np.zeros(len(flat), dtype=np.complex128)
+    for d in _chunks(len(signs), CHUNK_ENTRIES // max(1, flat.size)):
+        out += (flat @ signs[d].T).prod(axis=1) @ signs[d].prod(axis=1)
+    return np.asarray((out * 2.0 ** (1 - size)).reshape(matrices.shape[:-2]))
+
+
+def torch_amplitudes(columns: torch.Tensor, tree: PrefixTree) -> torch.Tensor:
+    """:func:`amplitudes` as a differentiable torch operation (complex128, on the CPU), ``(..., M, N) -> (..., K)``."""
+    result: torch.Tensor = _amplitude_function().apply(columns, tree)
+    return result
+
+
+@lru_cache(maxsize=1)
+def _amplitude_function() -> Any:
+    import torch
+
+    class Amplitudes(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, columns: torch.Tensor, tree: PrefixTree) -> torch.Tensor:
+            ctx.columns, ctx.tree = columns.detach().resolve_conj().numpy(), tree
+            return torch.from_numpy(amplitudes(ctx.columns, tree))
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+            return torch.from_numpy(amplitudes_vjp(ctx.columns, ctx.tree, gradients[0].resolve_conj().numpy())), None
+
+    return Amplitudes
