@@ -1,0 +1,254 @@
+"""Configuration of a run: TOML in, validated values out; every key has a default.
+
+``examples/lean.toml`` is the default written out, ``examples/paper.toml`` the published method.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import ConfigError, ProgramError
+from ..photonics.interferometer import Mesh, open_mesh
+
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A table of the configuration: unknown keys are refused, values cannot be changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataConfig(Section):
+    """Which images. ``draw="training"`` draws both sets by seed from the source's training images."""
+
+    source: str = "mnist-5k"
+    draw: Literal["given", "training"] = "given"
+    train_size: Positive | None = None
+    test_size: Positive | None = None
+    validation_size: NonNegative = 0
+    seed: NonNegative | None = None
+
+
+class TargetConfig(Section):
+    """The network whose weights are generated: ``module:function`` returning a ``torch.nn.Module``."""
+
+    factory: str = "qpu_sdk.training.targets:paper_cnn"
+
+
+class QNNConfig(Section):
+    """One photonic circuit."""
+
+    modes: Annotated[int, Field(ge=2, le=64)]
+    photons: Positive
+    mesh: Literal["isometry", "rectangular", "brickwall"] = "isometry"
+    device: str | None = None
+    input_modes: tuple[NonNegative, ...] | None = None
+
+    def open_mesh(self) -> Mesh:
+        """The mesh; raises :class:`ProgramError` when the photons do not fit the modes."""
+        return open_mesh(self.mesh, modes=self.modes, photons=self.photons)
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Input modes, the mesh's own unless given."""
+        return self.input_modes if self.input_modes is not None else self.open_mesh().default_input(self.photons)
+
+    @model_validator(mode="after")
+    def _fits(self) -> QNNConfig:
+        try:
+            self.open_mesh()
+        except ProgramError as error:
+            raise ValueError(str(error)) from None
+        inputs = self.inputs
+        if len(inputs) != self.photons or len(set(inputs)) < len(inputs) or max(inputs) >= self.modes:
+            raise ValueError(f"input_modes {inputs} are not {self.photons} distinct modes of 0..{self.modes - 1}")
+        return self
+
+
+class GeneratorConfig(Section):
+    """From probabilities to weights; see :mod:`qpu_sdk.generator.mps`."""
+
+    kind: Literal["lean", "paper"] = "lean"
+    bond_dim: Positive = 6
+    init_std: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
+    initial_weights: bool | None = None
+    layout: Literal["aligned", "flat"] | None = None
+
+
+class TrainingConfig(Section):
+    """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit."""
+
+    warm_start_epochs: NonNegative = 0
+    warm_start_lr: Rate = 0.02
+    rounds: NonNegative = 8
+    generator_epochs: NonNegative = 14
+    final_epochs: Positive = 60
+    batch_size: Positive = 128
+    lr: Rate = 0.02
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
+    final_lr: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    shots: Positive = 100_000
+    final_shots: Positive = 1_000_000
+    threads: Positive | None = None
+
+
+class SPSAConfig(Section):
+    """Gains in Spall's letters; see :mod:`qpu_sdk.training.spsa`. ``a`` is calibrated unless given."""
+
+    steps: NonNegative = 5
+    shots: Positive = 100_000
+    a: Rate | None = None
+    c: Rate = 0.1
+    A: Annotated[float, Field(ge=0.0)] | None = None
+    alpha: Rate = 0.602
+    gamma: Rate = 0.101
+    resamplings: Positive = 1
+    calibration_pairs: Positive = 4
+    first_step: Rate = 0.02
+    smoothing: Literal["none", "adam"] = "none"
+    blocking: bool = False
+    images: Positive = 1000
+
+
+class MitigationConfig(Section):
+    """How counts become a distribution; ``auto`` is post-selection on devices without a noise model."""
+
+    steps: Literal["auto", "post-selection"] = "auto"
+
+
+class BudgetConfig(Section):
+    """Hard limits of one run, checked before anything is submitted."""
+
+    settings: Positive | None = 400
+    shots: Positive | None = None
+
+
+class RunConfig(Section):
+    """The whole configuration.
+
+    >>> RunConfig().generator.bond_dim
+    6
+    """
+
+    device: str = "local:slos"
+    seed: NonNegative = 0
+    data: DataConfig = DataConfig()
+    target: TargetConfig = TargetConfig()
+    qnn: tuple[QNNConfig, ...] = (QNNConfig(modes=9, photons=4), QNNConfig(modes=8, photons=4))
+    generator: GeneratorConfig = GeneratorConfig()
+    training: TrainingConfig = TrainingConfig()
+    spsa: SPSAConfig = SPSAConfig()
+    mitigation: MitigationConfig = MitigationConfig()
+    budget: BudgetConfig = BudgetConfig()
+
+    @model_validator(mode="after")
+    def _two_qnns(self) -> RunConfig:
+        if len(self.qnn) < 2:
+            raise ValueError(f"{len(self.qnn)} QNN is configured; at least 2 are needed. Add a [[qnn]] table")
+        return self
+
+    def device_of(self, index: int) -> str:
+        """Device string of a QNN."""
+        return self.qnn[index].device or self.device
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of the split: the run's unless given."""
+        return self.seed if self.data.seed is None else self.data.seed
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the resolved configuration."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """The resolved configuration as TOML; unset keys are left out."""
+        data = self.model_dump(mode="json", exclude_none=True)
+        lines = [f"{key} = {_toml(value)}" for key, value in data.items() if not isinstance(value, dict | list)]
+        for key, value in data.items():
+            for table in value if key == "qnn" else [value]:
+                if isinstance(table, dict):
+                    lines += ["", f"[[{key}]]" if key == "qnn" else f"[{key}]"]
+                    lines += [f"{name} = {_toml(entry)}" for name, entry in table.items()]
+        return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A scalar or list as TOML; JSON's notation of these is valid TOML."""
+    return json.dumps(value)
+
+
+def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a TOML file (``None``: the defaults) and apply ``key=value`` overrides.
+
+    :param overrides: dotted keys, values in TOML notation or bare words: ``generator.bond_dim=4``, ``qnn.0.modes=8``.
+    :raises ConfigError: one line naming the key, the value and what is allowed.
+
+    >>> load_config(overrides=["generator.kind=paper", "generator.bond_dim=4"]).generator.kind
+    'paper'
+    """
+    tree = _read_toml(path)
+    if overrides and any(o.startswith("qnn.") for o in overrides) and "qnn" not in tree:
+        tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]
+    for override in overrides:
+        _assign(tree, override)
+    return parse_config(tree, where="the configuration" if path is None else str(path))
+
+
+def parse_config(tree: dict[str, Any], *, where: str) -> RunConfig:
+    """Validate a nested dictionary; raises :class:`ConfigError` with the first problem in one line."""
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_first_problem(error)}") from error
+
+
+def _read_toml(path: str | Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path} ({error}). Check the path and the TOML.") from error
+
+
+def _assign(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override!r} is not key=value. Write for example --set generator.bond_dim=4.")
+    node: Any = tree
+    *parents, leaf = key.strip().split(".")
+    try:
+        for part in parents:
+            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+        node[int(leaf) if isinstance(node, list) else leaf] = _value(text.strip())
+    except (ValueError, IndexError, TypeError, AttributeError):
+        raise ConfigError(f"--set {override!r}: there is no such key. See examples/lean.toml for all keys.") from None
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or the bare text when it is none (so that strings need no quotes)."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}. See examples/lean.toml for all keys."
+    message = problem["msg"].removeprefix("Value error, ")
+    shown = repr(problem["input"])
+    return f"{key}: {message} (got {shown if len(shown) <= 60 else shown[:57] + '...'})."
