@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import threading
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigError, JobCancelled, JobTimeout, ProgramError
+from ..files import child_seed
 from ..photonics.counts import Counts, Detector
 from ..photonics.fock import collision_free_index, collision_free_outcomes, fock_outcomes, occupations
 from ..photonics.permanents import ComplexArray, FloatArray, PrefixTree, collision_free_tree, fock_tree, probabilities
@@ -225,21 +225,17 @@ class LocalDevice(Device):
             job_id = f"local-{next(self._submitted)}"
             occurrence = self._used[tag]
             self._used[tag] += 1
-        digest = int.from_bytes(hashlib.sha256(tag.encode()).digest()[:8], "little")
-        stream = np.random.SeedSequence([self.seed, digest, occurrence])
+        stream = child_seed(self.seed, tag, occurrence)
         return LocalJob(job_id, self._worker.submit(self._run, tuple(programs), shots, tag, job_id, stream))
 
-    def _run(
-        self, programs: tuple[Program, ...], shots: int, tag: str, job_id: str, stream: np.random.SeedSequence
-    ) -> list[Counts]:
-        generators = [np.random.default_rng(s) for s in stream.spawn(len(programs))]
+    def _run(self, programs: tuple[Program, ...], shots: int, tag: str, job_id: str, stream: int) -> list[Counts]:
         out: dict[int, Counts] = {}
         for members in _by_size(programs):
             outcomes, rows = shot_distribution(_columns([programs[i] for i in members]), self.model)
             for i, p in zip(members, rows, strict=True):
                 total = p.sum()
                 rest = max(0.0, 1.0 - total)
-                drawn = generators[i].multinomial(shots, np.append(p, rest) / (total + rest))
+                drawn = np.random.default_rng([stream, i]).multinomial(shots, np.append(p, rest) / (total + rest))
                 out[i] = Counts(
                     photons=programs[i].photons,
                     outcomes=outcomes,

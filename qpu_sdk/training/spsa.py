@@ -29,7 +29,8 @@ class SPSAState:
     :param a: gain, ``None`` until it is calibrated.
     :param m: running mean of the gradient, ``(P,)`` (Adam smoothing only).
     :param v: running mean of the squared gradient, ``(P,)``.
-    :param loss: mean loss of the last accepted step, for blocking; ``None`` before the first.
+    :param previous: parameters before the last step, where a blocked step returns to, ``(P,)``.
+    :param loss: mean loss measured at ``previous``; ``None`` before the first step.
     :param spread: standard deviation of the losses of the probe pairs, the tolerance of blocking.
     """
 
@@ -39,6 +40,7 @@ class SPSAState:
     a: float | None = None
     m: FloatArray = field(default_factory=lambda: np.zeros(0), repr=False)
     v: FloatArray = field(default_factory=lambda: np.zeros(0), repr=False)
+    previous: FloatArray = field(default_factory=lambda: np.zeros(0), repr=False)
     loss: float | None = None
     spread: float = 0.0
 
@@ -55,7 +57,8 @@ class SPSA:
     :param resamplings: pairs averaged per step.
     :param smoothing: ``"adam"`` divides a running mean of the gradient by the root of a running mean of its
         square (beta 0.9, 0.99) before the gain is applied.
-    :param blocking: refuse a step whose loss rose by more than two standard deviations of the probe losses.
+    :param blocking: undo a step after which the measured loss is higher by more than two standard deviations
+        of the probe losses; it costs no extra measurement, because the next pair tells the loss.
     :raises ConfigError: when a gain is not positive.
 
     >>> spsa = SPSA(a=0.5, c=0.1, A=0.0)
@@ -88,7 +91,7 @@ class SPSA:
     def init(self, x0: FloatArray, *, seed: int) -> SPSAState:
         """A new optimisation at ``x0``, ``(P,)``."""
         x = np.array(x0, dtype=np.float64)
-        return SPSAState(x=x, seed=seed, a=self.a, m=np.zeros_like(x), v=np.zeros_like(x))
+        return SPSAState(x=x, seed=seed, a=self.a, m=np.zeros_like(x), v=np.zeros_like(x), previous=x)
 
     def pairs(self, state: SPSAState) -> int:
         """Pairs that the next :meth:`ask` returns."""
@@ -119,13 +122,14 @@ class SPSA:
             raise ConfigError(f"SPSA was told {plus.shape} and {minus.shape} losses; it asked for {self.pairs(state)} pairs.")
         loss = float((plus + minus).mean() / 2)
         if self._blocked(state, loss):
-            return replace(state, k=state.k + 1)
+            return replace(state, x=state.previous, k=state.k + 1)
         slopes = (plus - minus) / (2 * self.c_k(state.k))
         gradient = slopes @ self._directions(state) / len(slopes)
         spread = float(np.concatenate([plus, minus]).std()) if state.a is None else state.spread
         state = self._calibrated(replace(state, spread=spread), slopes)
         direction, m, v = self._smoothed(state, gradient)
-        return replace(state, x=state.x - self.a_k(state) * direction, k=state.k + 1, m=m, v=v, loss=loss)
+        x = state.x - self.a_k(state) * direction
+        return replace(state, x=x, k=state.k + 1, m=m, v=v, previous=state.x, loss=loss)
 
     def _directions(self, state: SPSAState) -> FloatArray:
         """Sign vectors of step k, ``(R, P)``."""

