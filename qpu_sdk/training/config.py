@@ -94,7 +94,10 @@ class TrainingConfig(Section):
     generator_epochs: NonNegative = 14
     final_epochs: Positive = 60
     batch_size: Positive = 128
+    optimiser: Literal["adam"] = "adam"
     lr: Rate = 0.02
+    beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
+    clip: Rate | None = None
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     final_lr: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     shots: Positive = 100_000
@@ -142,6 +145,7 @@ class RunConfig(Section):
 
     device: str = "local:slos"
     seed: NonNegative = 0
+    controls: bool = False
     data: DataConfig = DataConfig()
     target: TargetConfig = TargetConfig()
     qnn: tuple[QNNConfig, ...] = (QNNConfig(modes=9, photons=4), QNNConfig(modes=8, photons=4))

@@ -131,6 +131,10 @@ class SPSA:
         x = state.x - self.a_k(state) * direction
         return replace(state, x=x, k=state.k + 1, m=m, v=v, previous=state.x, loss=loss)
 
+    def forget_loss(self, state: SPSAState) -> SPSAState:
+        """The state for a changed loss function: blocking compares no loss across the change."""
+        return replace(state, loss=None, previous=state.x)
+
     def _directions(self, state: SPSAState) -> FloatArray:
         """Sign vectors of step k, ``(R, P)``."""
         rng = np.random.default_rng([state.seed, state.k])

@@ -1,0 +1,108 @@
+"""``model.safetensors``: the target's named tensors, readable with torch and safetensors alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import torch
+
+from ..errors import ConfigError, DataError
+from ..files import write_atomic
+from ..training.config import DataConfig, RunConfig
+from ..training.targets import BUILT_IN, Target
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEMA_VERSION = 1
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained network: named tensors and where they come from.
+
+    :param metadata: strings; ``target`` names the factory, ``data`` and ``data_seed`` the images.
+    """
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+
+    @property
+    def data(self) -> DataConfig:
+        """The data the model was trained on."""
+        return DataConfig.model_validate_json(self.metadata["data"])
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of the split of that data."""
+        return int(self.metadata["data_seed"])
+
+    def open_target(self) -> Target:
+        """The network to load the tensors into.
+
+        Only built-in targets are opened by the name in a file; nothing else is imported.
+
+        :raises ConfigError: for a target of the user's own (load its tensors with torch instead).
+        :raises DataError: when the tensors are not that network's.
+        """
+        name = self.metadata.get("target", "")
+        if name not in BUILT_IN:
+            raise ConfigError(
+                f"the model names the target {name!r}, which is not built in. Load the tensors into your own module "
+                "with safetensors.torch.load_file."
+            )
+        target = Target(BUILT_IN[name]())
+        shapes = {key: tensor.shape for key, tensor in self.tensors.items()}
+        if shapes != target.shapes:
+            raise DataError(f"the model's tensors are not those of {name}. Train or export the model again.")
+        return target
+
+
+def metadata_of(config: RunConfig, *, test_accuracy: float, versions: Mapping[str, str]) -> dict[str, str]:
+    """Provenance of a run's model, without times, so that equal runs give equal files."""
+    return {
+        "format": "qpu_sdk",
+        "schema_version": str(SCHEMA_VERSION),
+        "target": config.target.factory,
+        "config_sha256": config.fingerprint,
+        "seed": str(config.seed),
+        "data": config.data.model_dump_json(exclude_none=True),
+        "data_seed": str(config.data_seed),
+        "test_accuracy": f"{test_accuracy:.6f}",
+        "versions": json.dumps(dict(versions), sort_keys=True),
+    }
+
+
+def save_model(path: str | Path, model: Model) -> None:
+    """Write a model atomically."""
+    from safetensors.torch import save
+
+    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.tensors.items()}
+    write_atomic(path, save(tensors, metadata=dict(model.metadata)))
+
+
+def load_model(path: str | Path) -> Model:
+    """Read ``model.safetensors``, or the one in a run folder.
+
+    :raises DataError: when it is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    path = path / "model.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise DataError(f"{path} does not exist. Name a model.safetensors or the folder of a finished run.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path} cannot be read as safetensors ({error}). Export the model again.") from error
+    if any(not torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise DataError(f"{path} holds weights that are not finite. Train the model again.")
+    return Model(tensors, metadata)

@@ -1,0 +1,320 @@
+"""A run folder from the first file to the last: start, resume, finish.
+
+::
+
+    config.toml  metrics.jsonl  checkpoint/  controls.json  model.safetensors  summary.json  report.html
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, final
+
+import torch
+
+from .devices.base import Device
+from .devices.registry import open_device
+from .errors import CheckpointError
+from .export.weights import Model, metadata_of, save_model
+from .files import child_seed, write_atomic
+from .generator.controls import CONTROLS
+from .generator.mps import Generator, LeanMPSGenerator, MPSGenerator, identifiable_parameters
+from .photonics.fock import IntArray
+from .report.page import run_page
+from .training.baselines import open_control, train_control, trainable_parameters
+from .training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .training.config import RunConfig, load_config
+from .training.data import Dataset, Images, load_dataset
+from .training.fit import evaluate
+from .training.loop import Training, check_budget, device_names, total_epochs
+from .training.qnn import QNNBank, qnns_of
+from .training.summary import RunSummary, TrainableParameters, versions
+from .training.targets import Target, load_target
+
+#: Above these sizes the rank of the generator's Jacobian is not computed.
+IDENTIFIABLE_LIMIT = 40_000_000
+
+
+class Observer(Protocol):
+    """Sees a run advance; it cannot change it."""
+
+    def advanced(self, row: Mapping[str, Any], *, done: int, total: int) -> None:
+        """One more unit is done; ``row`` is what metrics.jsonl got."""
+
+    def stage(self, name: str) -> None:
+        """Something else than training begins, for example a control."""
+
+
+@final
+class Silent:
+    """An observer that shows nothing."""
+
+    def advanced(self, row: Mapping[str, Any], *, done: int, total: int) -> None:
+        """Nothing."""
+
+    def stage(self, name: str) -> None:
+        """Nothing."""
+
+
+@final
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the files of a run are."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.toml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON row a unit of work."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoint"
+
+    @property
+    def controls(self) -> Path:
+        """Accuracies of finished controls."""
+        return self.path / "controls.json"
+
+    @property
+    def model(self) -> Path:
+        """The trained network."""
+        return self.path / "model.safetensors"
+
+    @property
+    def summary(self) -> Path:
+        """The result."""
+        return self.path / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+
+def start(config: RunConfig, out: str | Path, *, observer: Observer) -> RunSummary:
+    """Train from the beginning in a new folder.
+
+    Everything that can be wrong with the input is checked before the folder is made.
+
+    :raises CheckpointError: when ``out`` already holds a run; nothing in it is changed.
+    """
+    folder = RunFolder(Path(out))
+    if folder.config.exists():
+        raise CheckpointError(
+            f"{folder.path} already holds a run. Go on with: qpu-sdk resume {folder.path}, or choose another --out."
+        )
+    with _threads(config):
+        prepared = _prepare(config)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder.config, config.to_toml())
+        except OSError as error:
+            raise CheckpointError(f"cannot write to {folder.path} ({error}). Choose another --out.") from error
+        return _go(folder, config, prepared, observer)
+
+
+def resume(path: str | Path, *, observer: Observer) -> RunSummary:
+    """Go on where a run stopped; a finished run is only finished again from its files.
+
+    :raises CheckpointError: when the folder holds no run, or a damaged one.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.config.is_file():
+        raise CheckpointError(f"{folder.path} holds no run (no config.toml). Start one with: qpu-sdk train --out DIR.")
+    config = load_config(folder.config)
+    with _threads(config):
+        checkpoint = load_checkpoint(folder.checkpoints, config=config.fingerprint)
+        prepared = _prepare(config)
+        if checkpoint is not None:
+            if checkpoint.values.get("data_sha256") != prepared.dataset.fingerprint:
+                raise CheckpointError(f"the images of {config.data.source} are not those the run began with. Restore them.")
+            prepared.training.restore(checkpoint)
+        return _go(folder, config, prepared, observer)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    dataset: Dataset
+    target: Target
+    training: Training
+
+
+def _prepare(config: RunConfig) -> _Prepared:
+    check_budget(config)
+    target = load_target(config.target.factory, seed=child_seed(config.seed, "target"))
+    dataset = load_dataset(config.data, seed=config.data_seed)
+    bank = QNNBank(qnns_of(config), _open_devices(config))
+    training = Training(
+        config, dataset=dataset, target=target, generator=open_generator(config, target), bank=bank
+    )
+    return _Prepared(dataset, target, training)
+
+
+def _open_devices(config: RunConfig) -> dict[str, Device]:
+    return {name: open_device(name, seed=child_seed(config.seed, "device", name)) for name in device_names(config)}
+
+
+def open_generator(config: RunConfig, target: Target) -> Generator:
+    """The untrained generator of a run."""
+    g = config.generator
+    seed = child_seed(config.seed, "generator")
+    if g.kind == "paper":
+        std = 1e-9 if g.init_std is None else g.init_std
+        return MPSGenerator(target.size, g.bond_dim, seed=seed, init_std=std)
+    return LeanMPSGenerator(target.size, g.bond_dim, seed=seed, init_std=0.01 if g.init_std is None else g.init_std)
+
+
+@contextmanager
+def _threads(config: RunConfig) -> Iterator[None]:
+    """Use the configured number of torch threads; results are only bit-identical at equal numbers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.training.threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _go(folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: Observer) -> RunSummary:
+    _train(folder, config, prepared, observer)
+    controls = _run_controls(folder, config, prepared, observer) if config.controls else {}
+    return _finish(folder, config, prepared, controls)
+
+
+def _train(folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: Observer) -> None:
+    """Do the remaining units; on Ctrl-C save the state after the last finished one."""
+    training = prepared.training
+    _drop_rows_after(folder.metrics, training.done)
+
+    def commit(state: Checkpoint) -> None:
+        values = {**state.values, "data_sha256": prepared.dataset.fingerprint}
+        save_checkpoint(folder.checkpoints, Checkpoint(state.unit, state.tensors, values), config=config.fingerprint)
+
+    state = training.checkpoint()
+    with folder.metrics.open("a", encoding="utf-8") as metrics:
+        try:
+            for unit, row in training.run():
+                state = training.checkpoint()
+                metrics.write(json.dumps(row) + "\n")
+                metrics.flush()
+                if unit.ends_round:
+                    commit(state)
+                observer.advanced(row, done=training.done, total=len(training.units))
+        except KeyboardInterrupt:
+            commit(state)
+            raise
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Rows of ``metrics.jsonl``; a last line that a killed process left unfinished is ignored."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def _drop_rows_after(path: Path, done: int) -> None:
+    """Forget rows of units that will be done again."""
+    kept = [row for row in read_metrics(path) if row["unit"] <= done]
+    write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def _run_controls(folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: Observer) -> dict[str, Any]:
+    """Train each control that has no result yet; each is one unit for resuming."""
+    done: dict[str, Any] = json.loads(folder.controls.read_text()) if folder.controls.is_file() else {}
+    target, training = prepared.target, prepared.training
+    test = _tensors(prepared.dataset.x_test, prepared.dataset.y_test)
+    for name in CONTROLS:
+        if name in done:
+            continue
+        observer.stage(name)
+        control = open_control(
+            name,
+            config,
+            target=target,
+            sizes=training.bank.sizes,
+            new_generator=lambda: open_generator(config, target),
+        )
+        epochs = total_epochs(config)
+        for epoch, result in enumerate(train_control(control, config, batches=training.batches, target=target), start=1):
+            observer.advanced({"loss": result.loss, "accuracy": result.accuracy}, done=epoch, total=epochs)
+        with torch.no_grad():
+            weights = control.generator(control.p)
+        accuracy = evaluate(target, weights, *test).accuracy
+        done[name] = {"accuracy": accuracy, "parameters": control.generator.parameter_count}
+        write_atomic(folder.controls, json.dumps(done, indent=1))
+    return done
+
+
+def _finish(folder: RunFolder, config: RunConfig, prepared: _Prepared, controls: Mapping[str, Any]) -> RunSummary:
+    """Evaluate, and write the model, the summary and the page; the test images are looked at only here."""
+    training, target, data = prepared.training, prepared.target, prepared.dataset
+    weights = training.fitter.weights(training.p)
+    test = evaluate(target, weights, *_tensors(data.x_test, data.y_test))
+    validation = len(data.y_validation)
+    summary = RunSummary(
+        test_accuracy=test.accuracy,
+        test_standard_error=(test.accuracy * (1 - test.accuracy) / test.size) ** 0.5,
+        train_accuracy=evaluate(target, weights, *_tensors(data.x_train, data.y_train)).accuracy,
+        validation_accuracy=(
+            evaluate(target, weights, *_tensors(data.x_validation, data.y_validation)).accuracy if validation else None
+        ),
+        test_size=test.size,
+        train_size=len(data.y_train),
+        validation_size=validation,
+        data=data.name,
+        data_sha256=data.fingerprint,
+        trainable_parameters=_parameters(config, prepared),
+        target_parameters=target.size,
+        circuit_settings=training.bank.spent.settings,
+        jobs=training.bank.spent.jobs,
+        shots=training.bank.spent.shots,
+        events=list(training.samples),
+        epochs=total_epochs(config),
+        warm_start_epochs=config.training.warm_start_epochs,
+        wall_s=round(training.wall_s, 3),
+        seed=config.seed,
+        devices=list(device_names(config)),
+        controls={name: entry["accuracy"] for name, entry in controls.items()},
+        control_parameters={name: entry["parameters"] for name, entry in controls.items()},
+        versions=versions(),
+    )
+    metadata = metadata_of(config, test_accuracy=test.accuracy, versions=summary.versions)
+    save_model(folder.model, Model(target.tensors(weights), metadata))
+    page = run_page(folder.path.resolve().name, summary, read_metrics(folder.metrics), config.to_toml())
+    write_atomic(folder.report, page)
+    write_atomic(folder.summary, summary.model_dump_json(indent=1) + "\n")
+    return summary
+
+
+def _parameters(config: RunConfig, prepared: _Prepared) -> TrainableParameters:
+    generator, bank = prepared.training.generator, prepared.training.bank
+    total = trainable_parameters(config, generator)
+    identifiable = None
+    if generator.parameter_count * generator.target_size <= IDENTIFIABLE_LIMIT:
+        seed = child_seed(config.seed, "rank")
+        identifiable = identifiable_parameters(generator, seed=seed) + bank.identifiable(seed=seed)
+    return TrainableParameters(
+        phases=bank.declared, generator=generator.parameter_count, total=total, identifiable=identifiable
+    )
+
+
+def _tensors(images: Images, labels: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(images), torch.from_numpy(labels)

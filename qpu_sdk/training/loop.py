@@ -1,0 +1,307 @@
+"""The training loop: a fixed list of units of work, and a state that is complete after each of them.
+
+Each round measures p once, trains the generator on it, and takes SPSA steps on the phases with the generator
+frozen; at the end comes one longer measurement and a last fit of the generator to exactly that p, so that the
+exported weights are what was measured. Randomness depends on seed and unit alone, so a run that is stopped
+after any unit and resumed gives the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import BudgetExceeded, ConfigError
+from ..files import child_seed
+from ..generator.mps import Generator
+from .checkpoint import Checkpoint
+from .config import RunConfig
+from .data import Dataset, check_labels
+from .fit import Batches, Fitter
+from .optimiser import Adam
+from .qnn import QNNBank, Spent, joint_error, joint_measured
+from .spsa import SPSA, SPSAState
+from .targets import Target
+
+Kind = Literal["warm-start", "measure", "fit", "spsa"]
+Row = dict[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class Unit:
+    """One unit of work: an epoch, a measurement, or an SPSA step of round ``round`` (the last is the final fit).
+
+    ``ends_round`` marks where a checkpoint is due.
+    """
+
+    kind: Kind
+    round: int
+    index: int
+    ends_round: bool = False
+
+
+def schedule(config: RunConfig) -> tuple[Unit, ...]:
+    """All units of a run, in order.
+
+    >>> len(schedule(RunConfig())) > 0
+    True
+    """
+    training = config.training
+    parts: list[list[Unit]] = [[Unit("warm-start", 0, i) for i in range(training.warm_start_epochs)]]
+    for r in range(training.rounds):
+        fit = [Unit("fit", r, i) for i in range(training.generator_epochs)]
+        parts.append([Unit("measure", r, 0), *fit, *(Unit("spsa", r, i) for i in range(config.spsa.steps))])
+    last = training.rounds
+    parts.append([Unit("measure", last, 0), *(Unit("fit", last, i) for i in range(training.final_epochs))])
+    return tuple(
+        Unit(u.kind, u.round, u.index, ends_round=u is part[-1]) for part in parts for u in part
+    )
+
+
+def total_epochs(config: RunConfig) -> int:
+    """Epochs of a run: passes over the training images, warm start included."""
+    return sum(unit.kind in ("warm-start", "fit") for unit in schedule(config))
+
+
+def open_spsa(config: RunConfig) -> SPSA:
+    """The SPSA of a configuration; A defaults to a tenth of the steps."""
+    s = config.spsa
+    steps = s.steps * config.training.rounds
+    return SPSA(
+        a=s.a,
+        c=s.c,
+        A=0.1 * steps if s.A is None else s.A,
+        alpha=s.alpha,
+        gamma=s.gamma,
+        resamplings=s.resamplings,
+        calibration_pairs=s.calibration_pairs,
+        first_step=s.first_step,
+        smoothing=s.smoothing,
+        blocking=s.blocking,
+    )
+
+
+def planned_settings(config: RunConfig) -> tuple[int, int]:
+    """Circuit settings and shots that a run will use; exact, because the schedule is fixed.
+
+    >>> planned_settings(RunConfig(spsa={"steps": 0}, training={"rounds": 3}))[0]
+    8
+    """
+    qnns, spsa, training = len(config.qnn), open_spsa(config), config.training
+    pairs = spsa.resamplings * config.spsa.steps * training.rounds
+    if pairs and spsa.a is None:
+        pairs += max(0, spsa.calibration_pairs - spsa.resamplings)
+    settings = qnns * (training.rounds + 1 + 2 * pairs)
+    shots = qnns * (training.rounds * training.shots + training.final_shots + 2 * pairs * config.spsa.shots)
+    return settings, shots
+
+
+def check_budget(config: RunConfig) -> None:
+    """Raise :class:`BudgetExceeded` when the plan does not fit the budget; nothing has been spent then."""
+    settings, shots = planned_settings(config)
+    for name, planned, limit in (
+        ("settings", settings, config.budget.settings),
+        ("shots", shots, config.budget.shots),
+    ):
+        if limit is not None and planned > limit:
+            raise BudgetExceeded(
+                f"the run needs {planned} {name}; budget.{name} allows {limit}. Lower training.rounds or spsa.steps, "
+                f"or raise it with --set budget.{name}={planned}."
+            )
+
+
+@final
+class Training:
+    """A run in progress.
+
+    :param config: the resolved configuration.
+    :param dataset: images; the test part is not looked at here.
+    :param target: the network whose weights are generated.
+    :param generator: a fresh generator for that target.
+    :param bank: the QNNs.
+    :raises ConfigError: when the joint outcomes are fewer than the target needs.
+    :raises DataError: when a label is beyond the target's classes.
+    """
+
+    def __init__(
+        self, config: RunConfig, *, dataset: Dataset, target: Target, generator: Generator, bank: QNNBank
+    ) -> None:
+        check_budget(config)
+        self.config, self.bank = config, bank
+        self.batches = Batches.of(dataset, seed=config.seed)
+        self.target, self.generator = target, generator
+        self.units = schedule(config)
+        self.done = 0
+        self.p = torch.zeros(bank.joint_outcomes)
+        self.samples: tuple[int, ...] = ()
+        self._check(dataset)
+        self.fitter = Fitter(
+            generator,
+            target,
+            config.training,
+            total_epochs=total_epochs(config),
+            steps_per_epoch=math.ceil(len(self.batches.labels) / config.training.batch_size),
+        )
+        self.spsa = open_spsa(config)
+        phases = bank.initial_phases(seed=child_seed(config.seed, "phases"))
+        self.phases: SPSAState = self.spsa.init(phases, seed=child_seed(config.seed, "spsa"))
+        self._warm = torch.from_numpy(phases.copy())
+        self._warm_adam = Adam([self._warm])
+        self._epoch = 0
+        self._wall_s = 0.0
+
+    def _check(self, dataset: Dataset) -> None:
+        if self.bank.joint_outcomes < self.generator.outcomes_needed:
+            raise ConfigError(
+                f"the target has {self.target.size} weights; the QNNs have {self.bank.joint_outcomes} joint outcomes and "
+                f"{self.generator.outcomes_needed} are needed. Use more modes or photons, or another QNN."
+            )
+        images = self.batches.images[:1]
+        try:
+            logits = self.target.logits(torch.zeros(self.target.size), images)
+        except RuntimeError as error:
+            shape = tuple(images.shape[1:])
+            raise ConfigError(f"the target does not take images of shape {shape} ({error}). Use another target.") from error
+        check_labels(dataset, logits.shape[1])
+
+    # -- running -------------------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """True when every unit is done."""
+        return self.done == len(self.units)
+
+    def run(self) -> Iterator[tuple[Unit, Row]]:
+        """Do the remaining units; after each, give what it did. The state is complete at every yield."""
+        while not self.finished:
+            unit = self.units[self.done]
+            begun = time.perf_counter()
+            row = self._do(unit)
+            self._wall_s += time.perf_counter() - begun
+            self.done += 1
+            spent = self.bank.spent
+            yield unit, {
+                "unit": self.done,
+                "kind": unit.kind,
+                "round": unit.round,
+                **row,
+                "circuit_settings": spent.settings,
+                "shots": spent.shots,
+                "jobs": spent.jobs,
+                "wall_s": round(self._wall_s, 3),
+            }
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds spent in units, over all sessions of the run."""
+        return self._wall_s
+
+    def _do(self, unit: Unit) -> Row:
+        match unit.kind:
+            case "warm-start":
+                return self._warm_start()
+            case "measure":
+                return self._measure(unit)
+            case "fit":
+                return self._fit()
+            case "spsa":
+                return self._spsa(unit)
+
+    def _warm_start(self) -> Row:
+        """One epoch of exact gradients on the simulator, of phases and generator together."""
+        phases, loss, seen = self._warm, 0.0, 0
+        for images, labels in self.batches.epoch(self._epoch, self.config.training.batch_size):
+            phases.requires_grad_(True)
+            logits = self.target.logits(self.generator(self.bank.exact(phases)), images)
+            value = F.cross_entropy(logits, labels)
+            own, *rest = torch.autograd.grad(value, [phases, *self.generator.parameters()])
+            phases.requires_grad_(False)
+            self._warm_adam.step([own], self.config.training.warm_start_lr)
+            self.fitter.apply(rest)
+            loss += float(value.detach()) * len(labels)
+            seen += len(labels)
+        self._epoch += 1
+        self.phases = self.spsa.init(phases.numpy().copy(), seed=self.phases.seed)
+        return {"loss": loss / seen, "epoch": self._epoch}
+
+    def _measure(self, unit: Unit) -> Row:
+        """One setting a QNN at the present phases: the p that the following epochs see."""
+        final = unit.round == self.config.training.rounds
+        shots = self.config.training.final_shots if final else self.config.training.shots
+        [measured] = self.bank.measure(self.phases.x[None], shots=shots, tag=f"measure/{unit.round}")
+        self.p = joint_measured(measured)
+        self.samples = tuple(d.samples for d in measured)
+        return {"samples": list(self.samples), "p_error": joint_error(measured)}
+
+    def _fit(self) -> Row:
+        """One epoch of the generator on the frozen p."""
+        result = self.fitter.run_epoch(self.batches, self._epoch, self.p)
+        self._epoch += 1
+        return {"loss": result.loss, "accuracy": result.accuracy, "lr": result.lr, "epoch": self._epoch}
+
+    def _spsa(self, unit: Unit) -> Row:
+        """One SPSA step on the phases: generator frozen, one minibatch for both signs, one job a device."""
+        if unit.index == 0:  # the generator moved, so the loss that blocking remembers is of another function
+            self.phases = self.spsa.forget_loss(self.phases)
+        plus, minus = self.spsa.ask(self.phases)
+        measured = self.bank.measure(
+            np.concatenate([plus, minus]), shots=self.config.spsa.shots, tag=f"spsa/{unit.round}/{unit.index}"
+        )
+        images, labels = self.batches.sample(self.config.spsa.images, unit.round)
+        losses = np.array([self._loss(joint_measured(d), images, labels) for d in measured])
+        self.phases = self.spsa.tell(self.phases, losses[: len(plus)], losses[len(plus) :])
+        return {"loss": float(losses.mean()), "difference": float(losses[: len(plus)].mean() - losses[len(plus) :].mean())}
+
+    def _loss(self, p: Tensor, images: Tensor, labels: Tensor) -> float:
+        with torch.no_grad():
+            return float(F.cross_entropy(self.target.logits(self.fitter.weights(p), images), labels))
+
+    # -- state ---------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint:
+        """A copy of the whole state, after the last finished unit."""
+        s, spent = self.phases, self.bank.spent
+        vectors = {"x": s.x, "m": s.m, "v": s.v, "previous": s.previous}
+        tensors = self.fitter.tensors() | {f"spsa.{n}": torch.from_numpy(v) for n, v in vectors.items()}
+        tensors |= {f"warm.{n}": t for n, t in self._warm_adam.tensors().items()} | {"warm.phases": self._warm}
+        tensors["p"] = self.p
+        values = {
+            "epoch": self._epoch,
+            "step": self.fitter.step,
+            "wall_s": self._wall_s,
+            "samples": list(self.samples),
+            "spsa": {"seed": s.seed, "k": s.k, "a": s.a, "loss": s.loss, "spread": s.spread},
+            "spent": {"settings": spent.settings, "shots": spent.shots, "jobs": spent.jobs},
+        }
+        return Checkpoint(self.done, {name: tensor.detach().clone() for name, tensor in tensors.items()}, values)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint of the same configuration."""
+        tensors, values = checkpoint.tensors, checkpoint.values
+        self.fitter.restore(tensors, step=int(values["step"]))
+        vectors = {n: tensors[f"spsa.{n}"].numpy().copy() for n in ("x", "m", "v", "previous")}
+        self.phases = SPSAState(**values["spsa"], **vectors)
+        self._warm.copy_(tensors["warm.phases"])
+        self._warm_adam.restore(_under("warm.", tensors))
+        self.p = tensors["p"].clone()
+        self.samples = tuple(values["samples"])
+        self.bank.spent = Spent(**values["spent"])
+        self._epoch, self._wall_s, self.done = int(values["epoch"]), float(values["wall_s"]), checkpoint.unit
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def device_names(config: RunConfig) -> Sequence[str]:
+    """Device strings of a configuration, each once, in the order of the QNNs."""
+    return list(dict.fromkeys(config.device_of(i) for i in range(len(config.qnn))))

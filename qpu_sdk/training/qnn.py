@@ -1,0 +1,158 @@
+"""The photonic side of training: phases in, measured joint probabilities out, every setting counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..devices.base import Device, Job
+from ..files import child_seed
+from ..photonics.counts import Distribution, post_select
+from ..photonics.fock import collision_free_outcomes
+from ..photonics.interferometer import Mesh, identifiable_phases, torch_probabilities
+from ..photonics.permanents import FloatArray
+from ..photonics.program import Program
+from .config import RunConfig
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class QNN:
+    """One photonic circuit: a mesh, where its photons enter, and which device runs it."""
+
+    mesh: Mesh
+    input_modes: tuple[int, ...]
+    device: str
+
+    @property
+    def outcomes(self) -> int:
+        """Collision-free outcomes, C(M, N)."""
+        return len(collision_free_outcomes(self.mesh.modes, len(self.input_modes)))
+
+
+@final
+@dataclass
+class Spent:
+    """What a run has used so far."""
+
+    settings: int = 0
+    shots: int = 0
+    jobs: int = 0
+
+
+@final
+class QNNBank:
+    """All QNNs of a run.
+
+    :param qnns: at least two circuits.
+    :param devices: one open device for every name that a QNN uses; QNNs of one device share its jobs.
+    """
+
+    def __init__(self, qnns: Sequence[QNN], devices: Mapping[str, Device]) -> None:
+        self.qnns = tuple(qnns)
+        self._devices = dict(devices)
+        self._cuts = np.cumsum([q.mesh.declared for q in self.qnns])[:-1]
+        self.spent = Spent()
+
+    @classmethod
+    def of(cls, config: RunConfig, devices: Mapping[str, Device]) -> QNNBank:
+        """The QNNs of a configuration."""
+        return cls(qnns_of(config), devices)
+
+    @property
+    def declared(self) -> int:
+        """Length of the joint phase vector."""
+        return sum(q.mesh.declared for q in self.qnns)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Outcomes of each QNN."""
+        return tuple(q.outcomes for q in self.qnns)
+
+    @property
+    def joint_outcomes(self) -> int:
+        """Entries of the joint p."""
+        return int(np.prod(self.sizes))
+
+    def initial_phases(self, *, seed: int) -> FloatArray:
+        """Uniform in [0, 2 pi), ``(declared,)``, as published."""
+        return np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, self.declared)
+
+    def identifiable(self, *, seed: int) -> int:
+        """Phases that the measured distributions can tell apart, summed over the QNNs."""
+        return sum(
+            identifiable_phases(q.mesh, q.input_modes, seed=child_seed(seed, i)) for i, q in enumerate(self.qnns)
+        )
+
+    def measure(self, phases: FloatArray, *, shots: int, tag: str) -> list[list[Distribution]]:
+        """Measure every QNN at several phase vectors: one job a device, all devices at once.
+
+        :param phases: radians, ``(R, declared)``.
+        :returns: R lists with a distribution for each QNN.
+        :raises MitigationError: when a setting saw no collision-free event.
+        """
+        programs: dict[str, list[tuple[int, int, Program]]] = {}
+        for r, vector in enumerate(phases):
+            for i, (qnn, own) in enumerate(zip(self.qnns, np.split(vector, self._cuts), strict=True)):
+                programs.setdefault(qnn.device, []).append((r, i, Program(qnn.mesh, own, qnn.input_modes)))
+        jobs: list[tuple[Job, list[tuple[int, int, Program]]]] = []
+        for name, entries in programs.items():
+            job = self._devices[name].submit([program for _, _, program in entries], shots=shots, tag=tag)
+            jobs.append((job, entries))
+        out: dict[tuple[int, int], Distribution] = {}
+        for job, entries in jobs:
+            for (r, i, _), counts in zip(entries, job.result(), strict=True):
+                out[r, i] = post_select(counts)
+                self.spent.settings += 1
+                self.spent.shots += counts.shots
+            self.spent.jobs += 1
+        return [[out[r, i] for i in range(len(self.qnns))] for r in range(len(phases))]
+
+    def exact(self, phases: Tensor) -> Tensor:
+        """The joint p of the ideal circuits, differentiable; no device is asked.
+
+        :param phases: radians, float64, ``(declared,)``.
+        """
+        parts = phases.split([q.mesh.declared for q in self.qnns])
+        q = [torch_probabilities(own, qnn.mesh, qnn.input_modes) for own, qnn in zip(parts, self.qnns, strict=True)]
+        return joint([p / p.sum() for p in q]).float()
+
+
+def qnns_of(config: RunConfig) -> tuple[QNN, ...]:
+    """The circuits that a configuration describes, without opening a device."""
+    return tuple(QNN(q.open_mesh(), q.inputs, config.device_of(i)) for i, q in enumerate(config.qnn))
+
+
+def joint(distributions: Sequence[Tensor]) -> Tensor:
+    """Outer product of distributions, each scaled to mean 1: i = K2 a + b for two, ``(prod K,)``.
+
+    The scale is the published one (each vector divided by its mean).
+    """
+    p = distributions[0] * len(distributions[0])
+    for q in distributions[1:]:
+        p = torch.outer(p, q * len(q)).flatten()
+    return p
+
+
+def joint_measured(distributions: Sequence[Distribution]) -> Tensor:
+    """:func:`joint` of measured distributions, float32."""
+    return joint([torch.from_numpy(d.probabilities) for d in distributions]).float()
+
+
+def joint_error(distributions: Sequence[Distribution]) -> float:
+    """Root-mean-square relative standard error of the joint p, from the counts' own statistics.
+
+    To first order the relative variances add: over all outcomes, E[(dp/p)^2] = sum_QNN mean_a p_a var_a / p_a^2,
+    weighted by p so that outcomes never seen do not count.
+    """
+    variance = 0.0
+    for d in distributions:
+        seen = d.probabilities > 0
+        p, error = d.probabilities[seen], d.standard_errors[seen]
+        variance += float((error**2 / p).sum())
+    return variance**0.5

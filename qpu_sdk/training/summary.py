@@ -1,0 +1,81 @@
+"""What a run reports, ``summary.json``."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import CheckpointError
+
+PACKAGES = ("qpu_sdk", "perceval-quandela", "exqalibur", "torch", "numpy")
+
+
+class TrainableParameters(BaseModel):
+    """Numbers that training can change; ``identifiable`` counts those that change the result independently."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    phases: int
+    generator: int
+    total: int
+    identifiable: int | None = None
+
+
+class RunSummary(BaseModel):
+    """Results of a run; accuracies are fractions of the images named beside them.
+
+    ``controls`` holds test accuracies of equal-budget controls on the same images, ``control_parameters`` how many
+    numbers each of them trained.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = 1
+    test_accuracy: float
+    test_standard_error: float
+    train_accuracy: float
+    validation_accuracy: float | None = None
+    test_size: int
+    train_size: int
+    validation_size: int = 0
+    data: str
+    data_sha256: str
+    trainable_parameters: TrainableParameters
+    target_parameters: int
+    circuit_settings: int
+    jobs: int
+    shots: int
+    credits: float = 0.0
+    events: list[int]
+    epochs: int
+    warm_start_epochs: int
+    wall_s: float
+    seed: int
+    devices: list[str]
+    record_ids: list[str] = []
+    controls: dict[str, float] = {}
+    control_parameters: dict[str, int] = {}
+    versions: dict[str, str]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and the packages that results depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def read_summary(path: str | Path) -> RunSummary:
+    """Read a ``summary.json``, or the one of a run folder.
+
+    :raises CheckpointError: when it is missing or not a summary of this version.
+    """
+    path = Path(path)
+    path = path / "summary.json" if path.is_dir() else path
+    try:
+        return RunSummary.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        line = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} is not the summary of a finished run ({line}). Finish it with: qpu-sdk resume.") from error
