@@ -93,7 +93,8 @@ def exact_probabilities(columns: ComplexArray, *, collision_free: bool, engine: 
 def _permanents_are_faster(tree: PrefixTree) -> bool:
     """Complex products of Glynn's tree, 2^(N-1) for every prefix, against those of SLOS; ours cost about half."""
     glynn = 2 ** (tree.photons - 1) * tree.entries
-    return glynn < 2 * tree.photons * math.comb(tree.modes + tree.photons - 1, tree.photons)
+    slos = tree.photons * math.comb(tree.modes + tree.photons - 1, tree.photons)
+    return bool(glynn < 2 * slos)
 
 
 def slos_probabilities(columns: ComplexArray) -> FloatArray:
@@ -132,12 +133,12 @@ def shot_distribution(columns: ComplexArray, model: LocalModel) -> tuple[Outcome
     outcomes, rows = [], []
     for survivors in range(photons if eta == 1.0 else 1, photons + 1):
         weight = eta**survivors * (1.0 - eta) ** (photons - survivors) / window
-        p = sum(
+        by_inputs = [
             exact_probabilities(columns[:, :, list(kept)], collision_free=False, engine=model.engine)
             for kept in itertools.combinations(range(photons), survivors)
-        )
+        ]
         outcomes.append(occupations(fock_outcomes(modes, survivors), modes))
-        rows.append(weight * p)
+        rows.append(weight * np.sum(by_inputs, axis=0))
     every, p = np.concatenate(outcomes), np.concatenate(rows, axis=1)
     return _clicks(every, p) if model.detector == "threshold" else (every, p)
 

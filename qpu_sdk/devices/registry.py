@@ -54,7 +54,9 @@ class DeviceAddress:
 class DeviceFactory(Protocol):
     """What an entry point provides."""
 
-    def __call__(self, address: DeviceAddress, *, seed: int) -> Device: ...
+    def __call__(self, address: DeviceAddress, *, seed: int) -> Device:
+        """Open the device."""
+        ...
 
 
 def open_device(text: str, *, seed: int) -> Device:
@@ -79,6 +81,17 @@ def device_factories() -> dict[str, Callable[[], DeviceFactory]]:
     """Every known kind with a function that loads its factory; built-in kinds cannot be replaced."""
     found: dict[str, Callable[[], DeviceFactory]] = {e.name: e.load for e in entry_points(group=ENTRY_POINT_GROUP)}
     return found | {"local": lambda: _open_local, "replay": lambda: _open_replay}
+
+
+def describe_devices() -> list[tuple[str, str]]:
+    """Device strings that can be opened, and what they are."""
+    options = ", ".join(f.name for f in fields(LocalModel))
+    built_in = {
+        "local": ("local:slos", f"simulator on this machine; options {options}"),
+        "replay": ("replay:FILE", "recorded counts"),
+    }
+    others = sorted(set(device_factories()) - set(built_in))
+    return [*built_in.values(), *((f"{kind}:...", "from an installed package") for kind in others)]
 
 
 def _open_local(address: DeviceAddress, *, seed: int) -> Device:

@@ -92,7 +92,8 @@ class ReplayDevice(Device):
                 )
             if waiting[0].shots != shots:
                 raise ProgramError(
-                    f"{shots} shots; {self.spec.name} holds {waiting[0].shots} of program {fingerprint[:12]}. Ask for those."
+                    f"{shots} shots; {self.spec.name} holds {waiting[0].shots} of program {fingerprint[:12]}. "
+                    "Ask for those."
                 )
         self._jobs += 1
         return ReplayJob(f"replay-{self._jobs}", [self._waiting[f].popleft() for f in wanted])

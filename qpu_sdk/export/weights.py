@@ -86,6 +86,20 @@ def save_model(path: str | Path, model: Model) -> None:
     write_atomic(path, save(tensors, metadata=dict(model.metadata)))
 
 
+def export_model(path: str | Path, model: Model) -> None:
+    """:func:`save_model` to a new file.
+
+    :raises DataError: when the file exists already or cannot be written.
+    """
+    path = Path(path)
+    if path.exists():
+        raise DataError(f"{path} exists already. Choose another --out.")
+    try:
+        save_model(path, model)
+    except OSError as error:
+        raise DataError(f"cannot write {path} ({error}). Choose another --out.") from error
+
+
 def load_model(path: str | Path) -> Model:
     """Read ``model.safetensors``, or the one in a run folder.
 
@@ -99,7 +113,7 @@ def load_model(path: str | Path) -> Model:
         raise DataError(f"{path} does not exist. Name a model.safetensors or the folder of a finished run.")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path} cannot be read as safetensors ({error}). Export the model again.") from error

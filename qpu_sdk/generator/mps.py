@@ -199,7 +199,7 @@ def identifiable_parameters(generator: Generator, *, seed: int) -> int:
     p = -torch.rand(max(twin.outcomes_needed, 1), generator=rng, dtype=torch.float64).log()
 
     def weights(flat: Tensor) -> Tensor:
-        parts = flat.split([shape.numel() for shape in shapes])
+        parts = torch.split(flat, [shape.numel() for shape in shapes])
         values = {n: part.view(shape) for n, part, shape in zip(names, parts, shapes, strict=True)}
         result: Tensor = torch.func.functional_call(twin, values, (p,))
         return result

@@ -57,7 +57,7 @@ class Counts:
         outcomes, numbers = np.asarray(self.outcomes), np.asarray(self.numbers)
         if outcomes.ndim != 2 or numbers.shape != (len(outcomes),):
             raise DataError(f"counts of shape {numbers.shape} do not fit outcomes of shape {outcomes.shape}.")
-        if numbers.size and numbers.min() < 0 or self.other < 0:
+        if (numbers.size and numbers.min() < 0) or self.other < 0:
             raise DataError("a count is negative. Counts are numbers of shots, zero or more.")
         if self.detector == "threshold" and outcomes.size and outcomes.max() > 1:
             raise DataError("a threshold detector cannot report more than one click a mode. Set detector='pnr'.")
@@ -133,7 +133,9 @@ class Counts:
                 job_id=str(data["job_id"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"not a line of counts ({type(error).__name__}: {error}). Expected Counts.to_json().") from error
+            raise DataError(
+                f"not a line of counts ({type(error).__name__}: {error}). Expected Counts.to_json()."
+            ) from error
 
 
 @final

@@ -63,7 +63,7 @@ def occupations(outcomes: IntArray, modes: int) -> npt.NDArray[np.uint8]:
     >>> occupations(np.array([[0, 0, 2]]), 3).tolist()
     [[2, 0, 1]]
     """
-    return (outcomes[:, :, None] == np.arange(modes)).sum(axis=1).astype(np.uint8)
+    return np.asarray((outcomes[:, :, None] == np.arange(modes)).sum(axis=1), dtype=np.uint8)
 
 
 def bunching_factor(outcomes: IntArray) -> npt.NDArray[np.float64]:

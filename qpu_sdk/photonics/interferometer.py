@@ -25,9 +25,8 @@ import numpy.typing as npt
 
 from ..errors import ProgramError
 from .fock import IntArray, check_modes_photons
-from .permanents import ComplexArray, FloatArray, collision_free_tree, probabilities, torch_amplitudes
+from .permanents import ComplexArray, FloatArray, amplitudes_vjp, collision_free_tree, probabilities, torch_amplitudes
 from .permanents import amplitudes as exact_amplitudes
-from .permanents import amplitudes_vjp
 
 if TYPE_CHECKING:
     import perceval
@@ -138,8 +137,8 @@ class Mesh(abc.ABC):
             _Layer(np.array(layer), np.stack([top, top + 1], axis=1)) for layer, top in zip(packed, tops, strict=True)
         )
 
-    def _blocks(self, phases: FloatArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
-        """Gate matrices G, their derivatives dG/dtheta, and output phase factors: ``(..., G, 2, 2)`` twice, ``(..., G, 2)``."""
+    def _blocks(self, phases: FloatArray) -> tuple[ComplexArray, ComplexArray]:
+        """Gate matrices G and their derivatives dG/dtheta, both ``(..., G, 2, 2)``."""
         padded = np.concatenate([phases, np.zeros((*phases.shape[:-1], 1))], axis=-1)
         theta, phi = padded[..., self._slots[:, 0]], padded[..., self._slots[:, 1:]]
         c, s = np.cos(theta / 2), np.sin(theta / 2)
@@ -158,7 +157,7 @@ class Mesh(abc.ABC):
             slope[..., 0, 0] = slope[..., 1, 1] = -0.5 * s
             slope[..., 0, 1] = slope[..., 1, 0] = 0.5j * c
         factor = np.exp(1j * phi)
-        return mixer * factor[..., None], slope * factor[..., None], factor
+        return mixer * factor[..., None], slope * factor[..., None]
 
     def _entry(self, phases: FloatArray, input_modes: IntArray) -> ComplexArray:
         """Columns of the identity with the input phases applied, ``(..., M, N)``."""
@@ -169,7 +168,7 @@ class Mesh(abc.ABC):
         return columns
 
     def _propagate(self, phases: FloatArray, input_modes: IntArray, trace: list[ComplexArray] | None) -> ComplexArray:
-        blocks, _, _ = self._blocks(phases)
+        blocks, _ = self._blocks(phases)
         state = self._entry(phases, input_modes)
         for layer in self._layers:
             pairs = state[..., layer.modes, :]
@@ -200,7 +199,7 @@ class Mesh(abc.ABC):
         inputs = np.asarray(input_modes, dtype=np.int64)
         trace: list[ComplexArray] = []
         self._propagate(phases, inputs, trace)
-        blocks, slopes, _ = self._blocks(phases)
+        blocks, slopes = self._blocks(phases)
         adjoint = blocks.conj().swapaxes(-1, -2)
         grad = np.array(gradient, dtype=np.complex128)
         grad_blocks = np.empty_like(blocks)

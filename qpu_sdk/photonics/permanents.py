@@ -102,7 +102,7 @@ class PrefixTree:
 
     def pullback(self, sums: ComplexArray, signs: FloatArray, gradient: ComplexArray) -> ComplexArray:
         """Gradient with respect to S, ``(B, K) -> (B, D, M)``, in the convention dL/dRe + i dL/dIm."""
-        batch, depth, modes = sums.shape
+        batch, _, modes = sums.shape
         conj = sums.conj()
         if self.photons == 1:
             flat = np.zeros((batch, modes), dtype=np.complex128)
@@ -121,12 +121,12 @@ class PrefixTree:
                 grad = grad * rows[:, self.modes_at[k]]
                 starts = np.concatenate([[0], np.cumsum(self.children[k - 1])[:-1]])
                 grad = np.add.reduceat(grad, starts, axis=1)
-        return grad_sums
+        return np.asarray(grad_sums)
 
 
 def _scatter(modes_at: IntArray, modes: int) -> ComplexArray:
     """One-hot rows: adds up the prefixes that end in each mode, ``(M, prefixes)``."""
-    return (np.arange(modes)[:, None] == modes_at).astype(np.complex128)
+    return np.asarray(np.arange(modes)[:, None] == modes_at, dtype=np.complex128)
 
 
 @lru_cache(maxsize=64)

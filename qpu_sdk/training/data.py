@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import zipfile
 import zlib
@@ -143,7 +144,9 @@ def read_mnist_folder(folder: Path) -> dict[str, npt.NDArray[np.generic]]:
         places = [folder / sub / (stem + end) for sub in ("MNIST/raw", "raw", ".") for end in ("", ".gz")]
         found = next((p for p in places if p.is_file()), None)
         if found is None:
-            raise DataError(f"{folder} holds no {stem}[.gz]. Expected torchvision's layout, {folder}/MNIST/raw/{stem}.gz.")
+            raise DataError(
+                f"{folder} holds no {stem}[.gz]. Expected torchvision's layout, {folder}/MNIST/raw/{stem}.gz."
+            )
         out[part] = read_idx(found)
     return out
 
@@ -157,10 +160,10 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise DataError(f"{path} is not an IDX file of unsigned bytes. Download it again.")
     dims = raw[3]
-    shape = np.frombuffer(raw, dtype=">u4", count=dims, offset=4).astype(int) if len(raw) >= 4 + 4 * dims else []
-    if len(raw) != 4 + 4 * dims + int(np.prod(shape)) or not dims:
+    sizes = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(dims)]
+    if len(raw) != 4 + 4 * dims + math.prod(sizes) or not dims:
         raise DataError(f"{path} holds {len(raw)} bytes, which does not fit its header. Download it again.")
-    return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * dims).reshape(tuple(shape))
+    return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * dims).reshape(sizes)
 
 
 def read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
@@ -212,7 +215,9 @@ def read_torchvision() -> dict[str, npt.NDArray[np.generic]]:
         try:
             mnist = datasets.MNIST(root, train=part == "train", download=True)
         except (RuntimeError, OSError) as error:
-            raise DataError(f"torchvision could not load MNIST ({error}). Use --data mnist-5k, which is offline.") from error
+            raise DataError(
+                f"torchvision could not load MNIST ({error}). Use --data mnist-5k, which is offline."
+            ) from error
         out[f"x_{part}"], out[f"y_{part}"] = mnist.data.numpy(), mnist.targets.numpy()
     return out
 
@@ -239,6 +244,29 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def read_image(path: Path, *, invert: bool) -> Images:
+    """One grey image as the networks take it, ``(1, 28, 28)`` in [0, 1], light on dark like MNIST.
+
+    ``.npy`` arrays are taken as they are; other files are read by Pillow and resized to 28 x 28.
+
+    :raises DataError: when the file is missing or not an image.
+    """
+    try:
+        if path.suffix == ".npy":
+            raw = np.load(path, allow_pickle=False)
+        else:
+            from PIL import Image
+
+            with Image.open(path) as image:
+                raw = np.asarray(image.convert("L").resize((28, 28), Image.Resampling.LANCZOS))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is not an image ({error}). Give a PNG, a JPEG, or a .npy array.") from error
+    if raw.shape != (28, 28):
+        raise DataError(f"{path} has shape {raw.shape}. Expected 28 x 28 pixels.")
+    pixels = _images(raw[None], str(path))[0]
+    return np.asarray(1.0 - pixels if invert else pixels)
 
 
 # -- checks ------------------------------------------------------------------------------------------------
@@ -280,7 +308,8 @@ def check_labels(dataset: Dataset, classes: int) -> None:
     """Raise :class:`DataError` when a label exceeds what the target network can say."""
     if dataset.classes > classes:
         raise DataError(
-            f"{dataset.name} has label {dataset.classes - 1}; the target tells {classes} classes apart, 0 to {classes - 1}."
+            f"{dataset.name} has label {dataset.classes - 1}; the target tells {classes} classes apart. "
+            f"Use labels 0 to {classes - 1}, or another target."
         )
 
 

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import ConfigError
 from ..files import child_seed
 from ..generator.mps import Generator
 from .config import TrainingConfig
-from .data import Dataset
+from .data import Dataset, check_labels
 from .optimiser import open_optimiser
 from .targets import Target
 
@@ -39,7 +40,7 @@ class Batches:
     def epoch(self, epoch: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Shuffled batches; the last one may be smaller."""
         order = np.random.default_rng(child_seed(self.seed, "epoch", epoch)).permutation(len(self.labels))
-        for chosen in torch.from_numpy(order).split(size):
+        for chosen in torch.split(torch.from_numpy(order), size):
             yield self.images[chosen], self.labels[chosen]
 
     def sample(self, size: int, label: int) -> tuple[Tensor, Tensor]:
@@ -108,7 +109,8 @@ class Fitter:
     def weights(self, p: Tensor) -> Tensor:
         """The generated weights, without gradient."""
         with torch.no_grad():
-            return self.generator(p)
+            weights: Tensor = self.generator(p)
+        return weights
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed run needs, by name."""
@@ -134,6 +136,23 @@ def clip_by_norm(gradients: Sequence[Tensor], limit: float | None) -> list[Tenso
     return [g * scale for g in gradients]
 
 
+def check_fit(target: Target, images: Tensor, dataset: Dataset) -> None:
+    """Raise unless the network takes these images and tells all their labels apart.
+
+    :raises ConfigError: for images of another shape.
+    :raises DataError: for labels beyond the network's classes.
+    """
+    try:
+        with torch.no_grad():
+            logits = target.logits(torch.zeros(target.size), images[:1])
+    except RuntimeError as error:
+        shape, reason = tuple(images.shape[1:]), str(error).splitlines()[0]
+        raise ConfigError(
+            f"the target does not take images of shape {shape} ({reason}). Use another target."
+        ) from error
+    check_labels(dataset, logits.shape[1])
+
+
 @final
 @dataclass(frozen=True)
 class Evaluation:
@@ -148,7 +167,7 @@ def evaluate(target: Target, weights: Tensor, images: Tensor, labels: Tensor) ->
     """Run the plain network on images, ``(n, 1, H, W)``, in batches."""
     loss, correct = 0.0, 0
     with torch.no_grad():
-        for x, y in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
+        for x, y in zip(*(torch.split(t, EVALUATION_BATCH) for t in (images, labels)), strict=True):
             logits = target.logits(weights, x)
             loss += float(F.cross_entropy(logits, y, reduction="sum"))
             correct += int((logits.argmax(dim=1) == y).sum())

@@ -24,8 +24,8 @@ from ..files import child_seed
 from ..generator.mps import Generator
 from .checkpoint import Checkpoint
 from .config import RunConfig
-from .data import Dataset, check_labels
-from .fit import Batches, Fitter
+from .data import Dataset
+from .fit import Batches, Fitter, check_fit
 from .optimiser import Adam
 from .qnn import QNNBank, Spent, joint_error, joint_measured
 from .spsa import SPSA, SPSAState
@@ -62,9 +62,7 @@ def schedule(config: RunConfig) -> tuple[Unit, ...]:
         parts.append([Unit("measure", r, 0), *fit, *(Unit("spsa", r, i) for i in range(config.spsa.steps))])
     last = training.rounds
     parts.append([Unit("measure", last, 0), *(Unit("fit", last, i) for i in range(training.final_epochs))])
-    return tuple(
-        Unit(u.kind, u.round, u.index, ends_round=u is part[-1]) for part in parts for u in part
-    )
+    return tuple(Unit(u.kind, u.round, u.index, ends_round=u is part[-1]) for part in parts for u in part)
 
 
 def total_epochs(config: RunConfig) -> int:
@@ -162,16 +160,10 @@ class Training:
     def _check(self, dataset: Dataset) -> None:
         if self.bank.joint_outcomes < self.generator.outcomes_needed:
             raise ConfigError(
-                f"the target has {self.target.size} weights; the QNNs have {self.bank.joint_outcomes} joint outcomes and "
-                f"{self.generator.outcomes_needed} are needed. Use more modes or photons, or another QNN."
+                f"the target has {self.target.size} weights and needs {self.generator.outcomes_needed} joint outcomes; "
+                f"the QNNs have {self.bank.joint_outcomes}. Use more modes or photons, or another QNN."
             )
-        images = self.batches.images[:1]
-        try:
-            logits = self.target.logits(torch.zeros(self.target.size), images)
-        except RuntimeError as error:
-            shape = tuple(images.shape[1:])
-            raise ConfigError(f"the target does not take images of shape {shape} ({error}). Use another target.") from error
-        check_labels(dataset, logits.shape[1])
+        check_fit(self.target, self.batches.images, dataset)
 
     # -- running -------------------------------------------------------------------------------------------
 
@@ -189,16 +181,19 @@ class Training:
             self._wall_s += time.perf_counter() - begun
             self.done += 1
             spent = self.bank.spent
-            yield unit, {
-                "unit": self.done,
-                "kind": unit.kind,
-                "round": unit.round,
-                **row,
-                "circuit_settings": spent.settings,
-                "shots": spent.shots,
-                "jobs": spent.jobs,
-                "wall_s": round(self._wall_s, 3),
-            }
+            yield (
+                unit,
+                {
+                    "unit": self.done,
+                    "kind": unit.kind,
+                    "round": unit.round,
+                    **row,
+                    "circuit_settings": spent.settings,
+                    "shots": spent.shots,
+                    "jobs": spent.jobs,
+                    "wall_s": round(self._wall_s, 3),
+                },
+            )
 
     @property
     def wall_s(self) -> float:
@@ -259,7 +254,10 @@ class Training:
         images, labels = self.batches.sample(self.config.spsa.images, unit.round)
         losses = np.array([self._loss(joint_measured(d), images, labels) for d in measured])
         self.phases = self.spsa.tell(self.phases, losses[: len(plus)], losses[len(plus) :])
-        return {"loss": float(losses.mean()), "difference": float(losses[: len(plus)].mean() - losses[len(plus) :].mean())}
+        return {
+            "loss": float(losses.mean()),
+            "difference": float(losses[: len(plus)].mean() - losses[len(plus) :].mean()),
+        }
 
     def _loss(self, p: Tensor, images: Tensor, labels: Tensor) -> float:
         with torch.no_grad():
@@ -288,8 +286,8 @@ class Training:
         """Continue from a checkpoint of the same configuration."""
         tensors, values = checkpoint.tensors, checkpoint.values
         self.fitter.restore(tensors, step=int(values["step"]))
-        vectors = {n: tensors[f"spsa.{n}"].numpy().copy() for n in ("x", "m", "v", "previous")}
-        self.phases = SPSAState(**values["spsa"], **vectors)
+        x, m, v, previous = (tensors[f"spsa.{n}"].numpy().copy() for n in ("x", "m", "v", "previous"))
+        self.phases = SPSAState(x=x, m=m, v=v, previous=previous, **values["spsa"])
         self._warm.copy_(tensors["warm.phases"])
         self._warm_adam.restore(_under("warm.", tensors))
         self.p = tensors["p"].clone()

@@ -63,7 +63,7 @@ class Adam(Optimiser):
 
 def _subtract(parameters: Sequence[Tensor], step: Tensor) -> None:
     with torch.no_grad():
-        for q, part in zip(parameters, step.split([q.numel() for q in parameters]), strict=True):
+        for q, part in zip(parameters, torch.split(step, [q.numel() for q in parameters]), strict=True):
             q.sub_(part.view_as(q))
 
 

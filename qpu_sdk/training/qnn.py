@@ -118,7 +118,7 @@ class QNNBank:
 
         :param phases: radians, float64, ``(declared,)``.
         """
-        parts = phases.split([q.mesh.declared for q in self.qnns])
+        parts = torch.split(phases, [q.mesh.declared for q in self.qnns])
         q = [torch_probabilities(own, qnn.mesh, qnn.input_modes) for own, qnn in zip(parts, self.qnns, strict=True)]
         return joint([p / p.sum() for p in q]).float()
 
@@ -155,4 +155,4 @@ def joint_error(distributions: Sequence[Distribution]) -> float:
         seen = d.probabilities > 0
         p, error = d.probabilities[seen], d.standard_errors[seen]
         variance += float((error**2 / p).sum())
-    return variance**0.5
+    return float(variance**0.5)

@@ -99,7 +99,7 @@ class SPSA:
 
     def c_k(self, k: int) -> float:
         """c / (k + 1)^gamma."""
-        return self.c / (k + 1) ** self.gamma
+        return float(self.c / (k + 1) ** self.gamma)
 
     def a_k(self, state: SPSAState) -> float:
         """a / (k + 1 + A)^alpha; raises :class:`ConfigError` before the gain is calibrated."""
@@ -119,7 +119,9 @@ class SPSA:
         """
         plus, minus = np.atleast_1d(np.asarray(y_plus, float)), np.atleast_1d(np.asarray(y_minus, float))
         if plus.shape != minus.shape or len(plus) != self.pairs(state) or not np.isfinite(plus + minus).all():
-            raise ConfigError(f"SPSA was told {plus.shape} and {minus.shape} losses; it asked for {self.pairs(state)} pairs.")
+            raise ConfigError(
+                f"SPSA was told {plus.shape} and {minus.shape} losses; it asked for {self.pairs(state)} pairs."
+            )
         loss = float((plus + minus).mean() / 2)
         if self._blocked(state, loss):
             return replace(state, x=state.previous, k=state.k + 1)

@@ -78,4 +78,6 @@ def read_summary(path: str | Path) -> RunSummary:
         return RunSummary.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
         line = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} is not the summary of a finished run ({line}). Finish it with: qpu-sdk resume.") from error
+        raise CheckpointError(
+            f"{path} is not the summary of a finished run ({line}). Finish it with: qpu-sdk resume."
+        ) from error

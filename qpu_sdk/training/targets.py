@@ -65,7 +65,7 @@ class Target:
 
     def tensors(self, weights: Tensor) -> dict[str, Tensor]:
         """Cut flat weights, ``(size,)``, into named tensors (views)."""
-        parts = weights.split(self.sizes)
+        parts = torch.split(weights, self.sizes)
         return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
     def logits(self, weights: Tensor, images: Tensor) -> Tensor:
