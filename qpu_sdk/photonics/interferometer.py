@@ -479,8 +479,8 @@ def phase_jacobian(mesh: Mesh, phases: FloatArray, input_modes: tuple[int, ...])
 def identifiable_phases(mesh: Mesh, input_modes: tuple[int, ...], *, seed: int) -> int:
     """Rank of :func:`phase_jacobian` at random phases: the phases that the measured distribution can tell apart.
 
-    >>> identifiable_phases(IsometryMesh(5, 2), (0, 1), seed=1), IsometryMesh(5, 2).declared
-    (10, 10)
+    >>> identifiable_phases(IsometryMesh(6, 2), (0, 1), seed=1), IsometryMesh(6, 2).declared
+    (13, 13)
     """
     phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
     return int(np.linalg.matrix_rank(phase_jacobian(mesh, phases, input_modes), rtol=1e-9))

@@ -98,6 +98,8 @@ class TrainingConfig(Section):
     lr: Rate = 0.02
     beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
     clip: Rate | None = None
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    weight_penalty: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     final_lr: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     shots: Positive = 100_000

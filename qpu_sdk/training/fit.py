@@ -92,13 +92,24 @@ class Fitter:
         """One pass over the training images with p frozen."""
         loss, correct, seen = 0.0, 0, 0
         for images, labels in batches.epoch(epoch, self._config.batch_size):
-            logits = self.target.logits(self.generator(p), images)
-            value = F.cross_entropy(logits, labels)
-            self.apply(torch.autograd.grad(value, self._parameters))
-            loss += float(value.detach()) * len(labels)
-            correct += int((logits.detach().argmax(dim=1) == labels).sum())
+            objective, logits = self.objective(p, images, labels)
+            self.apply(torch.autograd.grad(objective, self._parameters))
+            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+            correct += int((logits.argmax(dim=1) == labels).sum())
             seen += len(labels)
         return EpochResult(loss / seen, correct / seen, self.rate(self.step - 1))
+
+    def objective(self, p: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What is minimised, and the logits without gradient.
+
+        Cross-entropy with ``label_smoothing``, plus ``weight_penalty`` times the sum of the squared weights.
+        """
+        weights = self.generator(p)
+        logits = self.target.logits(weights, images)
+        value = F.cross_entropy(logits, labels, label_smoothing=self._config.label_smoothing)
+        if self._config.weight_penalty:
+            value = value + self._config.weight_penalty * weights.square().sum()
+        return value, logits.detach()
 
     def apply(self, gradients: Sequence[Tensor]) -> None:
         """One step of the optimiser."""

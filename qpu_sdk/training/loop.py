@@ -213,20 +213,20 @@ class Training:
 
     def _warm_start(self) -> Row:
         """One epoch of exact gradients on the simulator, of phases and generator together."""
-        phases, loss, seen = self._warm, 0.0, 0
+        phases, loss, correct, seen = self._warm, 0.0, 0, 0
         for images, labels in self.batches.epoch(self._epoch, self.config.training.batch_size):
             phases.requires_grad_(True)
-            logits = self.target.logits(self.generator(self.bank.exact(phases)), images)
-            value = F.cross_entropy(logits, labels)
-            own, *rest = torch.autograd.grad(value, [phases, *self.generator.parameters()])
+            objective, logits = self.fitter.objective(self.bank.exact(phases), images, labels)
+            own, *rest = torch.autograd.grad(objective, [phases, *self.generator.parameters()])
             phases.requires_grad_(False)
             self._warm_adam.step([own], self.config.training.warm_start_lr)
             self.fitter.apply(rest)
-            loss += float(value.detach()) * len(labels)
+            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+            correct += int((logits.argmax(dim=1) == labels).sum())
             seen += len(labels)
         self._epoch += 1
         self.phases = self.spsa.init(phases.numpy().copy(), seed=self.phases.seed)
-        return {"loss": loss / seen, "epoch": self._epoch}
+        return {"loss": loss / seen, "accuracy": correct / seen, "epoch": self._epoch}
 
     def _measure(self, unit: Unit) -> Row:
         """One setting a QNN at the present phases: the p that the following epochs see."""
