@@ -61,7 +61,7 @@ class RandomSubspaceGenerator(Generator):
     :param seed: of P.
 
     >>> generator = RandomSubspaceGenerator(torch.zeros(100), 7, seed=1)
-    >>> generator.parameter_count, float(generator(torch.ones(1)).norm())
+    >>> generator.parameter_count, float(generator(torch.ones(1)).detach().norm())
     (7, 0.0)
     """
 

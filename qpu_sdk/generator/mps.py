@@ -15,12 +15,17 @@ from __future__ import annotations
 import abc
 import copy
 import math
-from typing import final
+from functools import lru_cache
+from typing import Any, final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+
+Array = npt.NDArray[Any]
 
 
 class Generator(nn.Module, abc.ABC):
@@ -63,23 +68,94 @@ def index_bits(target_size: int) -> int:
     return max(2, math.ceil(math.log2(target_size)))
 
 
-def bit_chain(first: Tensor, left: Tensor, right: Tensor, last: Tensor) -> Tensor:
-    """Contract a matrix product over all bit strings at once.
+def chain_weights(left: Tensor, middle: Tensor, right: Tensor, ends: tuple[Tensor, Tensor], p: Tensor) -> Tensor:
+    """Contract the chain for all weights at once, differentiably in everything.
 
-    :param first: row vector in front, ``(chi,)``.
+    With rows l_i = first^T prod_k M_k(b_k(i)) middle over the leading bits and columns r_j = prod_k M_k(b_k) last
+    over the trailing ones, alpha = l . r_alpha, beta = l . r_beta, and w_i = alpha_i + beta_i p_i minus the mean.
+    Its derivative is written out rather than traced: g_c = g - mean(g), dL/dalpha = g_c, dL/dbeta = g_c p,
+    dL/dp = beta g_c, and each bit is one product back.
+
     :param left: matrices of the leading bits, ``(k, 2, chi, chi)``; entry 0 is bit -1, entry 1 bit +1.
+    :param middle: between the halves, ``(chi, chi)``.
     :param right: matrices of the trailing bits, ``(n - k, 2, chi, chi)``.
-    :param last: column vectors at the end, ``(c, chi)``.
-    :returns: ``(2^n, c)``: row i is first^T prod_k M_k(b_k(i)) last_c.
+    :param ends: ``first``, ``(chi,)``, and ``last``, ``(2, chi)``: the columns of alpha and of beta.
+    :param p: ``(size,)`` with size <= 2^n.
+    :returns: ``(size,)``.
     """
-    chi = first.shape[0]
-    rows = first.unsqueeze(0)
-    for pair in left.transpose(1, 2).reshape(len(left), chi, 2 * chi):  # [M(-1) | M(+1)]: one product a bit
-        rows = (rows @ pair).view(-1, chi)
-    columns = last
-    for pair in right.transpose(-1, -2).flip(0):
-        columns = (columns @ pair).view(-1, chi)
-    return (rows @ columns.T).view(-1, last.shape[0])
+    weights: Tensor = _ChainWeights.apply(left, middle, right, *ends, p)  # type: ignore[no-untyped-call]
+    return weights
+
+
+class _ChainWeights(torch.autograd.Function):
+    """Both halves are the same work on rows: the right one runs backwards over transposed matrices."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, left: Tensor, middle: Tensor, right: Tensor, first: Tensor, last: Tensor, p: Tensor
+    ) -> Tensor:
+        forth, back = _side_by_side(left.detach().numpy()), _side_by_side(right.detach().numpy()[::-1].swapaxes(2, 3))
+        rows = _all_rows(first.detach().numpy()[None], forth)
+        columns = _all_rows(last.detach().numpy(), back)
+        lead = rows[-1] @ middle.detach().numpy()
+        tail = columns[-1].reshape(2, -1, len(middle))[:, _reversed_bits(len(right))]
+        p_used = p.detach().numpy()
+        alpha, beta = (lead @ tail.swapaxes(1, 2)).reshape(2, -1)[:, : len(p_used)]
+        w = alpha + beta * p_used
+        ctx.parts = forth, back, rows, columns, lead, tail, middle.detach().numpy(), p_used, beta
+        return torch.from_numpy(w - w.mean())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        forth, back, rows, columns, lead, tail, middle, p, beta = ctx.parts
+        g = gradients[0].numpy() - gradients[0].numpy().mean()
+        table = np.zeros((2, len(lead) * tail.shape[1]), dtype=g.dtype)
+        table[0, : len(p)], table[1, : len(p)] = g, g * p
+        table = table.reshape(2, len(lead), -1)
+        grad_lead = table[0] @ tail[0] + table[1] @ tail[1]
+        grad_tail = (table.swapaxes(1, 2) @ lead)[:, _reversed_bits(len(back))].reshape(-1, len(middle))
+        grad_left, grad_first = _all_rows_back(rows, forth, grad_lead @ middle.T)
+        grad_right, grad_last = _all_rows_back(columns, back, grad_tail)
+        parts = (
+            grad_left,
+            rows[-1].T @ grad_lead,
+            grad_right[::-1].swapaxes(2, 3).copy(),
+            grad_first[0],
+            grad_last,
+            beta * g,
+        )
+        return tuple(torch.from_numpy(part) for part in parts)
+
+
+def _side_by_side(pairs: Array) -> Array:
+    """[M(-1) | M(+1)] of every bit: ``(k, 2, chi, chi) -> (k, chi, 2 chi)``."""
+    return pairs.transpose(0, 2, 1, 3).reshape(len(pairs), pairs.shape[2], -1)
+
+
+def _all_rows(start: Array, blocks: Array) -> list[Array]:
+    """start prod M(b) for all bit strings, after every bit; each new bit is the least significant of the row index."""
+    rows = [start]
+    for block in blocks:
+        rows.append((rows[-1] @ block).reshape(-1, start.shape[1]))
+    return rows
+
+
+def _all_rows_back(rows: list[Array], blocks: Array, gradient: Array) -> tuple[Array, Array]:
+    """Gradients of the matrices, ``(k, 2, chi, chi)``, and of ``start``."""
+    chi = gradient.shape[1]
+    out = np.empty_like(blocks)
+    for k in range(len(blocks) - 1, -1, -1):
+        both = gradient.reshape(-1, 2 * chi)
+        out[k] = rows[k].T @ both
+        gradient = both @ blocks[k].T
+    return out.reshape(len(blocks), chi, 2, chi).swapaxes(1, 2).copy(), gradient
+
+
+@lru_cache(maxsize=32)
+def _reversed_bits(bits: int) -> npt.NDArray[np.int64]:
+    """The index whose bits stand in the opposite order: an involution on ``range(2^bits)``."""
+    index = np.arange(2**bits)
+    return np.asarray(sum(((index >> k) & 1) << (bits - 1 - k) for k in range(bits)) + np.zeros_like(index))
 
 
 @final
@@ -101,6 +177,10 @@ class MPSGenerator(Generator):
     (496, (6690,))
     """
 
+    signs: Tensor
+    affine_in_p: Tensor
+    first: Tensor
+
     def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 1e-9) -> None:
         super().__init__()
         chi = _checked_bond(bond_dim)
@@ -113,24 +193,19 @@ class MPSGenerator(Generator):
         self.cores = nn.Parameter(noise)
         self.label = nn.Parameter(torch.eye(chi) + torch.randn(chi, chi, generator=rng) * init_std)
         self.biases = nn.Parameter(torch.eye(chi).repeat(2, 1, 1))
+        # M(x) = x A_0 + (1 - x) A_1 + B at x = -1 and x = +1; and M(p) = (M(+1) + M(-1)) / 2 + p (M(+1) - M(-1)) / 2
+        self.register_buffer("signs", torch.tensor([[-1.0, 1.0], [2.0, 0.0]]), persistent=False)
+        self.register_buffer("affine_in_p", torch.tensor([[0.5, 0.5], [-0.5, 0.5]]), persistent=False)
+        self.register_buffer("first", torch.eye(chi)[0], persistent=False)
 
     def forward(self, p: Tensor) -> Tensor:
         """See :class:`MPSGenerator`."""
-        affine = self.affine()
-        w = affine[:, 0] + affine[:, 1] * self.checked(p)[: self.target_size]
-        return w - w.mean()
-
-    def affine(self) -> Tensor:
-        """alpha and beta of w_i = alpha_i + beta_i p_i before the mean is subtracted, ``(target_size, 2)``."""
-        at_one, at_zero = self.cores[..., 0], self.cores[..., 1]  # M(x) = x at_one + (1 - x) at_zero + bias
         k, n = self.label_site, self.bits
-        bias = self.biases.repeat_interleave(torch.tensor([k, n + 1 - k]), dim=0)
-        pairs = torch.stack([2 * at_zero - at_one + bias, at_one + bias], dim=1)  # x = -1, x = +1
-        left = torch.cat([pairs[: k - 1], (pairs[k - 1] @ self.label).unsqueeze(0)])
-        last = torch.stack([(at_zero + bias)[n, :, 0], (at_one - at_zero)[n, :, 0]])
-        first = torch.zeros(len(self.label), dtype=self.label.dtype)
-        first[0] = 1.0
-        return bit_chain(first, left, pairs[k:n], last)[: self.target_size]
+        half = self.biases.repeat_interleave(torch.tensor([k, n + 1 - k]), dim=0)
+        pairs = (self.cores @ self.signs).permute(0, 3, 1, 2) + half.unsqueeze(1)  # M(-1), M(+1) of every site
+        last = self.affine_in_p @ pairs[n, :, :, 0]
+        used = self.checked(p)[: self.target_size]
+        return chain_weights(pairs[:k], self.label, pairs[k:n], (self.first, last), used)
 
 
 def _checked_bond(bond_dim: int) -> int:
@@ -153,6 +228,9 @@ class LeanMPSGenerator(Generator):
     486
     """
 
+    signs: Tensor
+    identity: Tensor
+
     def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 0.01) -> None:
         super().__init__()
         rank = _checked_bond(bond_dim)
@@ -164,19 +242,15 @@ class LeanMPSGenerator(Generator):
         self.cores = nn.Parameter(torch.randn(self.bits, rank, rank, generator=rng) * init_std)
         self.left = nn.Parameter(start.clone())
         self.right = nn.Parameter(torch.stack([start, torch.zeros(rank)]))
+        self.register_buffer("signs", torch.tensor([-1.0, 1.0]).view(2, 1, 1), persistent=False)
+        self.register_buffer("identity", torch.eye(rank), persistent=False)
 
     def forward(self, p: Tensor) -> Tensor:
         """See :class:`LeanMPSGenerator`."""
-        affine = self.affine()
-        w = affine[:, 0] + affine[:, 1] * self.checked(p)[: self.target_size]
-        return w - w.mean()
-
-    def affine(self) -> Tensor:
-        """alpha and beta of w_i = alpha_i + beta_i p_i before the mean is subtracted, ``(target_size, 2)``."""
-        one = torch.eye(len(self.left), dtype=self.cores.dtype)
-        pairs = torch.stack([one - self.cores, one + self.cores], dim=1)
         half = (self.bits + 1) // 2
-        return bit_chain(self.left, pairs[:half], pairs[half:], self.right)[: self.target_size]
+        pairs = self.identity + self.signs * self.cores.unsqueeze(1)
+        used = self.checked(p)[: self.target_size]
+        return chain_weights(pairs[:half], self.identity, pairs[half:], (self.left, self.right), used)
 
 
 def identifiable_parameters(generator: Generator, *, seed: int) -> int:
@@ -193,28 +267,21 @@ def identifiable_parameters(generator: Generator, *, seed: int) -> int:
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=rng, dtype=torch.float64))
-    names = [name for name, _ in twin.named_parameters()]
-    shapes = [parameter.shape for parameter in twin.parameters()]
-    point = torch.cat([parameter.detach().reshape(-1) for parameter in twin.parameters()])
+    parameters = list(twin.parameters())
     p = -torch.rand(max(twin.outcomes_needed, 1), generator=rng, dtype=torch.float64).log()
+    weights = twin(p)
 
-    def weights(flat: Tensor) -> Tensor:
-        parts = torch.split(flat, [shape.numel() for shape in shapes])
-        values = {n: part.view(shape) for n, part, shape in zip(names, parts, shapes, strict=True)}
-        result: Tensor = torch.func.functional_call(twin, values, (p,))
-        return result
+    def row(cotangent: Tensor) -> Tensor:
+        gradients = torch.autograd.grad(weights, parameters, cotangent, retain_graph=True)
+        return torch.cat([g.reshape(-1) for g in gradients])
 
-    def derivative(direction: Tensor) -> Tensor:
-        result: Tensor = torch.func.jvp(weights, (point,), (direction,))[1]
-        return result
-
-    limit = min(len(point), twin.target_size)
-    width = min(limit, 256)
-    while True:  # a random sketch of the columns has full rank until it is wider than the rank
-        sketch = torch.randn(width, len(point), generator=rng, dtype=torch.float64)
-        columns = torch.func.vmap(derivative, chunk_size=64)(sketch).T
-        singular = torch.linalg.svdvals(torch.linalg.qr(columns, mode="r").R)
+    limit = min(sum(q.numel() for q in parameters), twin.target_size)
+    rows: list[Tensor] = []
+    while True:  # random mixtures of the Jacobian's rows are independent until there are more of them than its rank
+        wanted = min(limit, max(128, 2 * len(rows)))
+        mixtures = torch.randn(wanted - len(rows), twin.target_size, generator=rng, dtype=torch.float64)
+        rows += [row(mixture) for mixture in mixtures]
+        singular = torch.linalg.svdvals(torch.stack(rows))
         rank = int((singular > singular[0] * 1e-10).sum())
-        if rank < width or width == limit:
+        if rank < wanted or wanted == limit:
             return rank
-        width = min(limit, 2 * width)

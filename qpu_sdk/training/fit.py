@@ -92,12 +92,17 @@ class Fitter:
         """One pass over the training images with p frozen."""
         loss, correct, seen = 0.0, 0, 0
         for images, labels in batches.epoch(epoch, self._config.batch_size):
-            objective, logits = self.objective(p, images, labels)
-            self.apply(torch.autograd.grad(objective, self._parameters))
+            logits = self.run_batch(p, images, labels)
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(dim=1) == labels).sum())
             seen += len(labels)
         return EpochResult(loss / seen, correct / seen, self.rate(self.step - 1))
+
+    def run_batch(self, p: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """One step on one batch; gives the logits from before the step."""
+        objective, logits = self.objective(p, images, labels)
+        self.apply(torch.autograd.grad(objective, self._parameters))
+        return logits
 
     def objective(self, p: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """What is minimised, and the logits without gradient.

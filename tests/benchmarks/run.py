@@ -1,0 +1,159 @@
+"""``make bench``: one JSON line a benchmark, ours against a peer, medians of alternating runs in this process.
+
+ratio = peer_ms / ours_ms. The peers are Perceval, MerLin (when it is installed; else the same equations written with
+torch operations), the site-by-site chain, and the plain CNN's training step.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.generator.mps import MPSGenerator
+from qpu_sdk.photonics.interferometer import BrickwallMesh, torch_probabilities
+from qpu_sdk.photonics.program import Program
+from qpu_sdk.training.config import TrainingConfig
+from qpu_sdk.training.fit import Fitter
+from qpu_sdk.training.targets import Target, paper_cnn
+from tests.benchmarks import peers
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Median times of one benchmark, in milliseconds."""
+
+    name: str
+    ours_ms: float
+    peer: str
+    peer_ms: float
+
+    def line(self) -> str:
+        """One JSON object."""
+        ours, peer = round(self.ours_ms, 4), round(self.peer_ms, 4)
+        values = {"name": self.name, "ours_ms": ours, "peer": self.peer, "peer_ms": peer}
+        return json.dumps(values | {"ratio": round(self.peer_ms / self.ours_ms, 2)})
+
+
+def compare(name: str, ours: Work, peer_name: str, peer: Work, *, runs: int, per: int = 1) -> Result:
+    """Median time of both, run in turn so that a drift of the machine meets both alike.
+
+    :param per: how many items one call handles; times are per item.
+    """
+    for work in (ours, peer, ours, peer):
+        work()
+    times: dict[Work, list[float]] = {ours: [], peer: []}
+    for _ in range(runs):
+        for work in (ours, peer):
+            begun = time.perf_counter()
+            work()
+            times[work].append(1e3 * (time.perf_counter() - begun) / per)
+    return Result(name, statistics.median(times[ours]), peer_name, statistics.median(times[peer]))
+
+
+def submit() -> Result:
+    """64 programs, 9 modes and 4 photons, 100,000 shots each, per program."""
+    mesh, shots, batch = BrickwallMesh(9), 100_000, 64
+    phases = np.random.default_rng(1).uniform(0, 2 * np.pi, (batch, mesh.declared))
+    programs = [Program(mesh, row, mesh.default_input(4)) for row in phases]
+    circuits = [program.to_perceval() for program in programs]
+    device = LocalDevice(seed=1)
+    return compare(
+        "submit",
+        lambda: device.submit(programs, shots=shots).result(),
+        "Perceval Processor('SLOS') + Sampler.sample_count",
+        lambda: [peers.perceval_counts(circuit, state, shots) for circuit, state in circuits],
+        runs=5,
+        per=batch,
+    )
+
+
+def layer_gradient(modes: int, photons: int) -> Result:
+    """Forward and backward of one layer: phases to collision-free probabilities to a loss."""
+    mesh = BrickwallMesh(modes)
+    rng = np.random.default_rng(2)
+    phases = torch.from_numpy(rng.uniform(0, 2 * np.pi, mesh.declared)).requires_grad_(True)
+    inputs = mesh.default_input(photons)
+    name, forward = peers.layer_peer(mesh, inputs, phases)
+
+    def step(layer: Callable[[], torch.Tensor]) -> None:
+        phases.grad = None
+        layer().square().sum().backward()
+
+    return compare(
+        f"layer_gradient_{modes}_{photons}",
+        lambda: step(lambda: torch_probabilities(phases, mesh, inputs)),
+        name,
+        lambda: step(forward),
+        runs=30,
+    )
+
+
+def generator(chi: int) -> Result:
+    """Forward and backward of the published mapping to 6,690 weights."""
+    ours = MPSGenerator(6690, chi, seed=1, init_std=0.1)
+    p = torch.rand(8820, generator=torch.Generator().manual_seed(1))
+
+    def step(mapping: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        ours.zero_grad()
+        mapping(p).square().sum().backward()
+
+    return compare(
+        f"generator_chi{chi}",
+        lambda: step(ours),
+        "site-by-site chain",
+        lambda: step(lambda p: peers.chain_weights(ours, p)),
+        runs=20,
+    )
+
+
+def training_step(chi: int) -> Result:
+    """One training step, batch 128, against the step of the plain CNN with torch's Adam."""
+    rng = torch.Generator().manual_seed(3)
+    images, labels = torch.rand(128, 1, 28, 28, generator=rng), torch.randint(10, (128,), generator=rng)
+    target = Target(paper_cnn())
+    fitter = Fitter(
+        MPSGenerator(target.size, chi, seed=1, init_std=0.02),
+        target,
+        TrainingConfig(),
+        total_epochs=1000,
+        steps_per_epoch=47,
+    )
+    p = torch.rand(8820, generator=rng)
+    plain = paper_cnn()
+    adam = torch.optim.Adam(plain.parameters(), lr=1e-3)
+
+    def peer() -> None:
+        adam.zero_grad()
+        F.cross_entropy(plain(images), labels).backward()
+        adam.step()
+
+    ours = lambda: fitter.run_batch(p, images, labels)  # noqa: E731
+    return compare(f"training_step_chi{chi}", ours, "plain CNN step", peer, runs=60)
+
+
+def benchmarks() -> Iterator[Result]:
+    """All of them, in order."""
+    yield submit()
+    yield layer_gradient(9, 4)
+    yield layer_gradient(12, 6)
+    yield generator(4)
+    yield generator(10)
+    yield training_step(4)
+    yield training_step(10)
+
+
+if __name__ == "__main__":
+    for result in benchmarks():
+        sys.stdout.write(result.line() + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,178 @@
+"""Counts and the post-selected estimate, against dictionaries and many draws."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import numpy as np
+import perceval as pcvl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qpu_sdk.errors import DataError, MitigationError
+from qpu_sdk.photonics.counts import Counts, Distribution, post_select
+
+Table = dict[tuple[int, ...], int]
+
+
+@st.composite
+def tables(draw: st.DrawFn, largest: int) -> tuple[int, int, Table]:
+    modes = draw(st.integers(1, 5))
+    outcome = st.tuples(*[st.integers(0, largest)] * modes)
+    return modes, draw(st.integers(1, modes)), draw(st.dictionaries(outcome, st.integers(0, 10**12), max_size=8))
+
+
+def counts_of(modes: int, photons: int, table: Table, **fields: Any) -> Counts:
+    outcomes = np.array(list(table), dtype=np.uint8).reshape(len(table), modes)
+    return Counts(photons=photons, outcomes=outcomes, numbers=np.array(list(table.values()), dtype=np.int64), **fields)
+
+
+def table_of(counts: Counts) -> Table:
+    pairs = zip(counts.outcomes.tolist(), counts.numbers.tolist(), strict=True)
+    return {tuple(row): number for row, number in pairs if number}
+
+
+# -- counts ----------------------------------------------------------------------------------------------------
+
+
+@given(tables(largest=2), st.integers(0, 100))
+def test_numbers_equal_a_dictionary(case: tuple[int, int, Table], other: int) -> None:
+    modes, photons, table = case
+    counts = counts_of(modes, photons, table, other=other)
+    free = [tuple(int(m in s) for m in range(modes)) for s in itertools.combinations(range(modes), photons)]
+    assert counts.modes == modes
+    assert counts.shots == sum(table.values()) + other
+    assert counts.events == sum(n for s, n in table.items() if sum(s) == photons)
+    assert counts.collision_free().tolist() == [table.get(s, 0) for s in free]
+
+
+def test_an_outcome_listed_twice_is_added_up() -> None:
+    counts = Counts(photons=1, outcomes=np.array([[1, 0], [1, 0]]), numbers=np.array([3, 4]))
+    assert counts.collision_free().tolist() == [7, 0]
+    assert counts.events == 7
+
+
+@given(tables(largest=9), st.integers(0, 100), st.text(max_size=5))
+def test_json_round_trip(case: tuple[int, int, Table], other: int, text: str) -> None:
+    modes, photons, table = case
+    labels = {"program": text, "device": text[::-1], "tag": "t" + text, "job_id": text * 2}
+    counts = counts_of(modes, photons, table, other=other, **labels)
+    line = counts.to_json()
+    read = Counts.from_json(line)
+    assert "\n" not in line
+    assert table_of(read) == table_of(counts)
+    assert (read.modes, read.photons, read.other, read.detector) == (modes, photons, other, "pnr")
+    assert {name: getattr(read, name) for name in labels} == labels
+    assert read.to_json() == line
+
+
+def test_json_keeps_ten_and_more_photons_in_a_mode() -> None:
+    counts = counts_of(3, 12, {(12, 0, 0): 1, (0, 10, 2): 2, (1, 2, 9): 3})
+    assert table_of(Counts.from_json(counts.to_json())) == table_of(counts)
+
+
+def test_json_keeps_the_detector() -> None:
+    counts = counts_of(2, 2, {(1, 1): 1}, detector="threshold")
+    assert Counts.from_json(counts.to_json()).detector == "threshold"
+
+
+GOOD = json.loads(counts_of(2, 1, {(1, 0): 3}).to_json())
+BROKEN: dict[str, Any] = {
+    "schema_version": 2,
+    "photons": None,
+    "modes": 3,
+    "outcomes": ["1x"],
+    "numbers": [1, 2],
+    "other": -1,
+    "detector": "homodyne",
+}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "3", '"x"', "{}", "not json", '{"schema_version": 1}'])
+def test_what_is_not_a_line_of_counts_is_refused(text: str) -> None:
+    with pytest.raises(DataError):
+        Counts.from_json(text)
+
+
+@pytest.mark.parametrize("key", list(BROKEN))
+def test_a_line_with_one_broken_value_is_refused(key: str) -> None:
+    Counts.from_json(json.dumps(GOOD))
+    with pytest.raises(DataError):
+        Counts.from_json(json.dumps(GOOD | {key: BROKEN[key]}))
+
+
+@pytest.mark.parametrize("numbers", [[2**70], [1.5], [-1], ["3"]])
+def test_a_line_with_numbers_that_are_no_counts_is_refused(numbers: list[Any]) -> None:
+    with pytest.raises(DataError):
+        Counts.from_json(json.dumps(GOOD | {"numbers": numbers}))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "numbers", "fields"),
+    [
+        ([[1, 0]], [1, 2], {}),
+        ([1, 0], [1, 2], {}),
+        ([[1, 0]], [-1], {}),
+        ([[1, 0]], [1], {"other": -1}),
+        ([[2, 0]], [1], {"detector": "threshold"}),
+        ([[-1, 1]], [1], {}),
+        ([[256, 1]], [1], {}),
+    ],
+)
+def test_impossible_counts_are_refused(outcomes: list[Any], numbers: list[int], fields: dict[str, Any]) -> None:
+    with pytest.raises(DataError):
+        Counts(photons=1, outcomes=np.array(outcomes), numbers=np.array(numbers), **fields)
+
+
+def test_to_perceval_keeps_what_was_seen() -> None:
+    table = {(1, 1, 0): 3, (2, 0, 0): 4, (0, 0, 1): 0}
+    found = counts_of(3, 2, table, other=9).to_perceval()
+    assert isinstance(found, pcvl.BSCount)
+    assert {tuple(state): number for state, number in found.items()} == {(1, 1, 0): 3, (2, 0, 0): 4}
+
+
+# -- post-selection --------------------------------------------------------------------------------------------
+
+
+@given(tables(largest=1))
+def test_post_selection_gives_relative_frequencies(case: tuple[int, int, Table]) -> None:
+    modes, photons, table = case
+    counts = counts_of(modes, photons, table, other=5)
+    numbers = counts.collision_free()
+    if not numbers.any():
+        with pytest.raises(MitigationError, match=f"in {counts.shots} shots"):
+            post_select(counts)
+        return
+    found = post_select(counts)
+    np.testing.assert_allclose(found.probabilities, numbers / numbers.sum(), rtol=1e-15)
+    assert (found.samples, found.shots, found.overhead) == (numbers.sum(), counts.shots, 1.0)
+    assert found.raw is counts
+
+
+@pytest.mark.parametrize("table", [{}, {(2, 0): 7}, {(1, 0): 7}, {(1, 1): 0}])
+def test_post_selection_needs_an_event(table: Table) -> None:
+    with pytest.raises(MitigationError, match="Use more shots"):
+        post_select(counts_of(2, 2, table))
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(any), st.floats(1.0, 9.0))
+def test_covariance_is_symmetric_with_vanishing_row_sums(numbers: list[int], overhead: float) -> None:
+    p = np.array(numbers) / sum(numbers)
+    found = Distribution(probabilities=p, samples=sum(numbers), shots=sum(numbers), overhead=overhead)
+    np.testing.assert_array_equal(found.covariance, found.covariance.T)
+    np.testing.assert_allclose(found.covariance.sum(axis=1), 0.0, atol=1e-12)
+    np.testing.assert_allclose(found.standard_errors**2, np.diag(found.covariance), atol=1e-15)
+
+
+def test_covariance_is_that_of_many_draws() -> None:
+    """The mean of (x - p)(x - p)^T over n draws scatters by its own standard error, estimated from the draws."""
+    p, samples, draws = np.array([0.5, 0.3, 0.15, 0.05]), 200, 20_000
+    frequencies = np.random.default_rng(1).multinomial(samples, p, size=draws) / samples
+    products = np.einsum("di,dj->dij", frequencies - p, frequencies - p)
+    error = products.std(axis=0) / np.sqrt(draws)
+    expected = Distribution(probabilities=p, samples=samples, shots=samples).covariance
+    assert (np.abs(products.mean(axis=0) - expected) < 5.0 * error).all()
