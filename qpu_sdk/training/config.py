@@ -94,7 +94,7 @@ class TrainingConfig(Section):
     generator_epochs: NonNegative = 14
     final_epochs: Positive = 60
     batch_size: Positive = 128
-    optimiser: Literal["adam"] = "adam"
+    optimiser: Literal["adam", "rotated-adam"] = "adam"
     lr: Rate = 0.02
     beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
     clip: Rate | None = None

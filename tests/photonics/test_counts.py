@@ -104,7 +104,7 @@ def test_a_line_with_one_broken_value_is_refused(key: str) -> None:
         Counts.from_json(json.dumps(GOOD | {key: BROKEN[key]}))
 
 
-@pytest.mark.parametrize("numbers", [[2**70], [1.5], [-1], ["3"]])
+@pytest.mark.parametrize("numbers", [[2**70], [1.5], [-1]])
 def test_a_line_with_numbers_that_are_no_counts_is_refused(numbers: list[Any]) -> None:
     with pytest.raises(DataError):
         Counts.from_json(json.dumps(GOOD | {"numbers": numbers}))

@@ -1,0 +1,53 @@
+"""Limits of a device: each message names what, the value, the limit and the way out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from qpu_sdk.devices.base import DeviceSpec, JobStatus
+from qpu_sdk.errors import ProgramError
+from qpu_sdk.photonics.interferometer import IsometryMesh
+from qpu_sdk.photonics.program import Program
+
+SPEC = DeviceSpec(name="lab", max_modes=6, max_photons=3, max_shots=100, max_programs=2)
+
+
+def program(modes: int, photons: int) -> Program:
+    mesh = IsometryMesh(modes, photons)
+    return Program(mesh, np.zeros(mesh.declared), mesh.default_input(photons))
+
+
+def test_what_just_fits_is_accepted() -> None:
+    SPEC.check([program(6, 3), program(2, 1)], shots=100)
+    SPEC.check([program(2, 1)], shots=1)
+    dataclasses.replace(SPEC, max_shots=None, max_programs=None).check([program(2, 1)] * 50, shots=10**9)
+
+
+@pytest.mark.parametrize(
+    ("programs", "shots", "message"),
+    [
+        ([], 1, "lab was given no program. Submit at least one."),
+        ([(2, 1)], 0, "0 shots on lab measure nothing. Use 1 shot or more."),
+        ([(2, 1)], -5, "-5 shots on lab measure nothing. Use 1 shot or more."),
+        ([(2, 1)], 101, "101 shots; lab has 100 (spec.max_shots). Use fewer shots."),
+        ([(2, 1)] * 3, 1, "3 programs in one submission; lab takes 2 (spec.max_programs). Submit them in parts."),
+        ([(2, 1), (7, 1)], 1, "program uses 7 modes; lab has 6 (spec.max_modes). Use 6 modes or fewer."),
+        ([(2, 1), (6, 4)], 1, "program uses 4 photons; lab has 3 (spec.max_photons). Use 3 photons or fewer."),
+    ],
+)
+def test_what_does_not_fit_is_refused(programs: list[tuple[int, int]], shots: int, message: str) -> None:
+    with pytest.raises(ProgramError) as caught:
+        SPEC.check([program(*size) for size in programs], shots=shots)
+    assert str(caught.value) == message
+
+
+def test_three_statuses_are_final() -> None:
+    assert {s for s in JobStatus if s.final} == {JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED}
+
+
+def test_spec_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SPEC.max_modes = 7  # type: ignore[misc]

@@ -1,0 +1,129 @@
+"""Targets: the network as a function of flat weights is the network itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from qpu_sdk.errors import ConfigError
+from qpu_sdk.training.targets import PaperCNN, Target, load_target, paper_cnn
+
+PAPER = "qpu_sdk.training.targets:paper_cnn"
+
+
+class Awkward(nn.Module):
+    """Buffers, dropout and a tied layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.norm = nn.BatchNorm1d(6)
+        self.drop = nn.Dropout(0.5)
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.drop(self.norm(self.first(self.first(x.flatten(1))))))
+        return logits
+
+
+def awkward() -> nn.Module:
+    return Awkward()
+
+
+def no_module() -> str:
+    return "text"
+
+
+not_callable = 3
+
+
+def random_weights(size: int) -> Tensor:
+    return 0.1 * torch.randn(size, generator=torch.Generator().manual_seed(1))
+
+
+def random_images(*shape: int) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize(("build", "shape"), [(paper_cnn, (5, 1, 28, 28)), (awkward, (5, 1, 2, 3))])
+def test_logits_are_those_of_the_module_with_the_weights_loaded(build: object, shape: tuple[int, ...]) -> None:
+    assert callable(build)
+    target, plain = Target(build()), build().eval()
+    weights, images = random_weights(target.size), random_images(*shape)
+    plain.load_state_dict(target.tensors(weights), strict=False)
+    with torch.no_grad():
+        assert torch.equal(target.logits(weights, images), plain(images))
+
+
+def test_flat_weights_are_in_state_dict_order() -> None:
+    target = Target(PaperCNN())
+    names = list(PaperCNN().state_dict())
+    assert list(target.shapes) == names
+    starts = dict(zip(names, torch.tensor([0, *target.sizes]).cumsum(0).tolist(), strict=False))
+    assert [starts[n] for n in ("conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight")] == [0, 208, 2620, 6480]
+    assert target.size == 6690
+
+
+def test_flat_and_tensors_are_inverse() -> None:
+    target = Target(awkward())
+    weights = random_weights(target.size)
+    assert torch.equal(target.flat(target.tensors(weights)), weights)
+
+
+def test_weights_carry_gradients_and_the_module_none() -> None:
+    target = Target(paper_cnn())
+    weights = random_weights(target.size).requires_grad_()
+    (gradient,) = torch.autograd.grad(target.logits(weights, random_images(3, 1, 28, 28)).square().sum(), weights)
+    assert gradient.shape == weights.shape
+    assert float(gradient.abs().max()) > 0
+    assert not any(q.requires_grad for q in target.module.parameters())
+
+
+def test_evaluation_mode_is_deterministic() -> None:
+    target = Target(awkward())
+    weights, images = random_weights(target.size), random_images(4, 1, 2, 3)
+    assert torch.equal(target.logits(weights, images), target.logits(weights, images))
+
+
+def test_the_paper_network_has_no_activation() -> None:
+    target = Target(paper_cnn())
+    weights, images = random_weights(target.size), random_images(3, 1, 28, 28)
+    biases = {name: ("bias" in name) for name in target.shapes}
+    zeroed = {n: torch.zeros_like(t) if biases[n] else t for n, t in target.tensors(weights).items()}
+    flat = target.flat(zeroed)
+    scaled = target.logits(flat, 3.0 * images)  # max-pooling alone is homogeneous under positive factors
+    torch.testing.assert_close(scaled, 3.0 * target.logits(flat, images), rtol=1e-4, atol=1e-5)
+
+
+def test_template_depends_on_the_seed_alone_and_leaves_the_global_state() -> None:
+    before = torch.random.get_rng_state()
+    one, same, other = (load_target(PAPER, seed=s) for s in (1, 1, 2))
+    assert torch.equal(before, torch.random.get_rng_state())
+    flats = [t.flat(dict(t.module.named_parameters())) for t in (one, same, other)]
+    assert torch.equal(flats[0], flats[1])
+    assert not torch.equal(flats[0], flats[2])
+
+
+def test_a_factory_of_the_users_own() -> None:
+    assert load_target(f"{__name__}:awkward", seed=1).size == 6 * 7 + 12 + 3 * 7
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        "",
+        "paper_cnn",
+        ":paper_cnn",
+        "qpu_sdk.training.targets:",
+        "qpu_sdk.training.targets:none",
+        "no.such.module:f",
+        ".targets:paper_cnn",
+        f"{__name__}:not_callable",
+        f"{__name__}:no_module",
+    ],
+)
+def test_factories_that_give_no_module_are_refused(factory: str) -> None:
+    with pytest.raises(ConfigError, match="target ") as caught:
+        load_target(factory, seed=1)
+    assert "\n" not in str(caught.value)
