@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEMA_VERSION = 1
+#: The one metadata entry, a JSON object: several entries would be written in no fixed order.
+METADATA_KEY = "qpu_sdk"
 
 
 @final
@@ -83,7 +85,8 @@ def save_model(path: str | Path, model: Model) -> None:
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.tensors.items()}
-    write_atomic(path, save(tensors, metadata=dict(model.metadata)))
+    provenance = json.dumps(dict(model.metadata), sort_keys=True)
+    write_atomic(path, save(tensors, metadata={METADATA_KEY: provenance}))
 
 
 def export_model(path: str | Path, model: Model) -> None:
@@ -114,8 +117,8 @@ def load_model(path: str | Path) -> Model:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
-            metadata = dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
+            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as safetensors ({error}). Export the model again.") from error
     if any(not torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise DataError(f"{path} holds weights that are not finite. Train the model again.")

@@ -219,7 +219,8 @@ class Training:
             objective, logits = self.fitter.objective(self.bank.exact(phases), images, labels)
             own, *rest = torch.autograd.grad(objective, [phases, *self.generator.parameters()])
             phases.requires_grad_(False)
-            self._warm_adam.step([own], self.config.training.warm_start_lr)
+            shrunk = self.fitter.rate(self.fitter.step) / self.config.training.lr  # one schedule for both
+            self._warm_adam.step([own], self.config.training.warm_start_lr * shrunk)
             self.fitter.apply(rest)
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(dim=1) == labels).sum())

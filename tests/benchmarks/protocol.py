@@ -1,4 +1,4 @@
-"""``make protocol MNIST=FOLDER``: the paper's protocol, seed by seed, with controls; writes docs/results/ and the table.
+"""``make protocol MNIST=FOLDER``: the paper's protocol, seed by seed, with controls; writes docs/results/ and the tables.
 
 6,000 training and 600 test images are drawn by seed from MNIST's training files. Every run is a run folder under
 runs/protocol, so the command can be interrupted and called again; finished runs are not repeated.
@@ -10,53 +10,66 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results" / "protocol.json"
-PAGE = ROOT / "docs" / "results.md"
-ARMS: dict[str, tuple[str, list[str]]] = {
-    "paper, chi = 4": ("paper.toml", ["generator.bond_dim=4"]),
-    "paper, chi = 10": ("paper.toml", ["generator.bond_dim=10"]),
-    "lean, r = 6": ("lean.toml", []),
-}
+PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
 SEEDS = (1, 2, 3, 4, 5)
-BEGIN, END = "<!-- protocol table -->", "<!-- end -->"
+BEGIN, END = "<!-- protocol table -->", "<!-- end of protocol table -->"
+CONTROLS = ("frozen_random", "constant", "random_subspace", "plain_network")
 
 
-def run(arm: str, seed: int, mnist: str) -> dict[str, Any]:
-    """One run with its controls; gives its summary."""
+@dataclass(frozen=True)
+class Arm:
+    """One row of the table."""
+
+    name: str
+    config: str
+    overrides: tuple[str, ...] = ()
+    protocol: bool = True
+    controls: bool = True
+
+    @property
+    def slug(self) -> str:
+        """Name of its run folders."""
+        return "".join(c if c.isalnum() else "-" for c in self.name)
+
+
+ARMS = (
+    Arm("paper, chi = 4", "paper.toml", ("generator.bond_dim=4",)),
+    Arm("paper, chi = 10", "paper.toml", ("generator.bond_dim=10",)),
+    Arm("lean, r = 6", "lean.toml"),
+    Arm("lean, no warm start", "lean.toml", ("training.warm_start_epochs=0", FIT_INSTEAD), controls=False),
+    Arm("lean, no SPSA", "lean.toml", ("spsa.steps=0",), controls=False),
+    Arm("lean, `make run` data", "lean.toml", protocol=False),
+)
+
+
+def run(arm: Arm, seed: int, mnist: str) -> dict[str, Any]:
+    """One run, with its controls where the arm has them; gives its summary."""
     from qpu_sdk import runs
     from qpu_sdk.training.config import load_config
     from qpu_sdk.training.summary import read_summary
 
-    config_file, overrides = ARMS[arm]
-    folder = ROOT / "runs" / "protocol" / f"{arm.replace(', ', '-').replace(' = ', '')}-seed{seed}"
-    config = load_config(
-        ROOT / "examples" / config_file,
-        overrides=[
-            f"data.source={mnist}",
-            "data.draw=training",
-            "data.train_size=6000",
-            "data.test_size=600",
-            f"seed={seed}",
-            "controls=true",
-            "training.threads=1",
-            *overrides,
-        ],
-    )
+    folder = ROOT / "runs" / "protocol" / f"{arm.slug}-seed{seed}"
+    overrides = [f"seed={seed}", "training.threads=1", *arm.overrides]
+    overrides += ["controls=true"] if arm.controls else []
+    if arm.protocol:
+        overrides += [f"data.source={mnist}", "data.draw=training", "data.train_size=6000", "data.test_size=600"]
     if not (folder / "summary.json").is_file():
         observer = runs.Silent()
         if (folder / "config.toml").is_file():
             runs.resume(folder, observer=observer)
         else:
+            config = load_config(ROOT / "examples" / arm.config, overrides=overrides)
             runs.start(config, folder, observer=observer)
     summary = read_summary(folder).model_dump(mode="json")
-    summary["data"] = "MNIST training files"
-    return {"arm": arm, **summary}
+    summary["data"] = "MNIST training files" if arm.protocol else summary["data"]
+    return {"arm": arm.name, **summary}
 
 
 def mean_and_spread(values: list[float]) -> str:
@@ -65,56 +78,64 @@ def mean_and_spread(values: list[float]) -> str:
     return f"{100 * statistics.mean(values):.2f} ± {100 * spread:.2f}"
 
 
-def table(results: list[Mapping[str, Any]]) -> str:
-    """Markdown: a row an arm; accuracies are means over seeds."""
-    names = ("frozen_random", "constant", "random_subspace", "plain_network")
-    head = ["", "seeds", "parameters (identifiable)", "settings", "epochs", "train %", "**test %**"]
-    head += [name.replace("_", " ") for name in names] + ["training, s"]
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown: a row an arm; accuracies are means over seeds and their standard deviation."""
+    head = ["", "train / test images", "seeds", "parameters (identifiable)", "settings", "epochs (exact gradients)"]
+    head += ["train %", "**test %**", *(f"control: {name.replace('_', ' ')}" for name in CONTROLS), "training, s"]
     lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
     for arm in ARMS:
-        rows = [r for r in results if r["arm"] == arm]
-        if not rows:
-            continue
-        first, q = rows[0], rows[0]["trainable_parameters"]
-        cells = [arm, str(len(rows)), f"{q['total']:,} ({q['identifiable']:,})", str(first["circuit_settings"])]
-        cells += [str(first["epochs"]), mean_and_spread([r["train_accuracy"] for r in rows])]
-        cells += [f"**{mean_and_spread([r['test_accuracy'] for r in rows])}**"]
-        cells += [mean_and_spread([r["controls"][name] for r in rows]) for name in names]
-        cells += [f"{statistics.mean(r['wall_s'] for r in rows):.0f}"]
-        lines.append("| " + " | ".join(cells) + " |")
+        rows = [r for r in results if r["arm"] == arm.name]
+        if rows:
+            lines.append("| " + " | ".join(_cells(arm, rows)) + " |")
     return "\n".join(lines)
 
 
+def _cells(arm: Arm, rows: list[dict[str, Any]]) -> list[str]:
+    first, q = rows[0], rows[0]["trainable_parameters"]
+    return [
+        arm.name,
+        f"{first['train_size']:,} / {first['test_size']:,}",
+        str(len(rows)),
+        f"{q['total']:,} ({q['identifiable']:,})",
+        str(first["circuit_settings"]),
+        f"{first['epochs']} ({first['warm_start_epochs']})",
+        mean_and_spread([r["train_accuracy"] for r in rows]),
+        f"**{mean_and_spread([r['test_accuracy'] for r in rows])}**",
+        *(mean_and_spread([r["controls"][c] for r in rows]) if arm.controls else "" for c in CONTROLS),
+        f"{statistics.mean(r['wall_s'] for r in rows):.0f}",
+    ]
+
+
 def write(results: list[dict[str, Any]]) -> None:
-    """Store the results and put the table between its marks in docs/results.md."""
+    """Store the results and put the table between its marks in every page that shows it."""
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    text = PAGE.read_text()
-    start, stop = text.index(BEGIN) + len(BEGIN), text.index(END)
-    PAGE.write_text(f"{text[:start]}\n{table(results)}\n{text[stop:]}")
+    for page in PAGES:
+        text = page.read_text()
+        start, stop = text.index(BEGIN) + len(BEGIN), text.index(END)
+        page.write_text(f"{text[:start]}\n{table(results)}\n{text[stop:]}")
 
 
 def main() -> None:
     """Run everything, two processes of one thread each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("mnist", help="folder in torchvision's MNIST layout")
+    parser.add_argument("mnist", nargs="?", default="", help="folder in torchvision's MNIST layout")
     parser.add_argument("--table", action="store_true", help="only rewrite the table from the stored results")
     arguments = parser.parse_args()
     if arguments.table:
         write(json.loads(RESULTS.read_text()))
         return
-    jobs = [(arm, seed) for seed in SEEDS for arm in ARMS]
+    mnist = str(Path(arguments.mnist).resolve())
+    order = [arm.name for arm in ARMS]
     with ProcessPoolExecutor(max_workers=2) as pool:
-        futures = [pool.submit(run, arm, seed, str(Path(arguments.mnist).resolve())) for arm, seed in jobs]
-        results = []
-        for future in futures:
-            results.append(future.result())
-            done = results[-1]
-            sys.stdout.write(
-                f"{done['arm']} seed {done['seed']}: {100 * done['test_accuracy']:.2f} {done['controls']}\n"
-            )
+        futures = [pool.submit(run, arm, seed, mnist) for seed in SEEDS for arm in ARMS]
+        results: list[dict[str, Any]] = []
+        for future in as_completed(futures):
+            done = future.result()
+            results.append(done)
+            sys.stdout.write(f"{done['arm']} seed {done['seed']}: {100 * done['test_accuracy']:.2f} {done['controls']}\n")
             sys.stdout.flush()
-    write(sorted(results, key=lambda r: (list(ARMS).index(r["arm"]), r["seed"])))
+            write(sorted(results, key=lambda r: (order.index(r["arm"]), r["seed"])))
 
 
 if __name__ == "__main__":

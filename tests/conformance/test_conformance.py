@@ -90,10 +90,17 @@ def test_every_check_is_listed_once() -> None:
 
 def test_limits_of_shots_and_programs_are_respected() -> None:
     """The suite asks a device for no more than its spec allows, and asks for more once to see it refuse."""
-    limits = {"max_shots": 500, "max_programs": 2, "max_modes": 6, "max_photons": 3}
+    limits: dict[str, int | bool] = {"max_shots": 500, "max_programs": 2, "max_modes": 6, "max_photons": 3}
     run_all(lambda seed: Broken(LocalDevice(seed=seed), **limits))
     limits["max_programs"] = 1
     run_all(lambda seed: Broken(LocalDevice(seed=seed), **limits))
+
+
+@pytest.mark.parametrize(("simulated", "ideal", "settings"), [(False, False, 25), (True, False, 28), (True, True, 31)])
+def test_the_suite_costs_what_it_says(simulated: bool, ideal: bool, settings: int) -> None:
+    spent: list[int] = []
+    run_all(lambda seed: Metered(LocalDevice(seed=seed), spent, simulated=simulated), ideal=ideal)
+    assert sum(spent) == settings
 
 
 # -- devices that break a promise --------------------------------------------------------------------------------
@@ -102,7 +109,7 @@ def test_limits_of_shots_and_programs_are_respected() -> None:
 class Broken(Device):
     """Passes everything on; subclasses break one thing."""
 
-    def __init__(self, inner: Device, **limits: int) -> None:
+    def __init__(self, inner: Device, **limits: int | bool) -> None:
         self.inner = inner
         self.spec = dataclasses.replace(inner.spec, **limits)  # type: ignore[arg-type]
 
@@ -111,6 +118,19 @@ class Broken(Device):
         return self.wrap(self.inner.submit(programs, shots=shots, tag=tag))
 
     def wrap(self, job: Job) -> Job:
+        return job
+
+
+class Metered(Broken):
+    """Breaks nothing; writes down how many settings it was asked for."""
+
+    def __init__(self, inner: Device, spent: list[int], **limits: int | bool) -> None:
+        super().__init__(inner, **limits)
+        self.spent = spent
+
+    def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> Job:
+        job = super().submit(programs, shots=shots, tag=tag)
+        self.spent.append(len(programs))
         return job
 
 

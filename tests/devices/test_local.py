@@ -37,6 +37,7 @@ def program(mesh: Mesh, photons: int, seed: int) -> Program:
 
 SMALL = program(IsometryMesh(4, 2), 2, seed=1)
 LARGE = program(RectangularMesh(5), 3, seed=2)
+SPREAD = program(RectangularMesh(4), 2, seed=11)
 
 
 def table(counts: Counts) -> dict[tuple[int, ...], int]:
@@ -159,12 +160,12 @@ def test_counts_follow_the_exact_distribution(name: str) -> None:
 
 
 def test_jobs_are_independent_samples() -> None:
-    """The chi-square sums of 60 jobs add up to a chi-square: neither too large nor too small."""
+    """The chi-square sums of 60 jobs add up to a chi-square: neither too large nor too small (no outcome is rare)."""
     device, shots, jobs = LocalDevice(seed=2), 2000, 60
-    expected = expected_shots(SMALL, LocalModel(), shots)
-    assert min(expected.values()) > 5.0
+    expected = expected_shots(SPREAD, LocalModel(), shots)
+    assert min(expected.values()) > 40.0
     total = 0.0
-    for job in [device.submit([SMALL], shots=shots, tag=f"step-{i // 3}") for i in range(jobs)]:
+    for job in [device.submit([SPREAD], shots=shots, tag=f"step-{i // 3}") for i in range(jobs)]:
         [counts] = job.result()
         found = table(counts)
         total += sum((found.get(s, 0) - e) ** 2 / e for s, e in expected.items())
@@ -231,14 +232,15 @@ def test_mixed_sizes_and_meshes_come_back_in_order() -> None:
         assert chi_square_p([found.get(s, 0) for s in expected], list(expected.values())) > 1e-5
 
 
-def test_input_modes_matter() -> None:
+def test_each_program_of_a_job_keeps_its_own_input_modes() -> None:
     """Bar-state interferometers return the photons to whatever modes they came from."""
     mesh = IsometryMesh(4, 2)
     phases = np.zeros(mesh.declared)
     phases[[gate.theta for gate in mesh.gates]] = np.pi
-    for inputs in itertools.combinations(range(4), 2):
-        [counts] = LocalDevice(seed=8).submit([Program(mesh, phases, inputs)], shots=10).result()
-        assert table(counts) == {tuple(int(m in inputs) for m in range(4)): 10}
+    pairs = list(itertools.combinations(range(4), 2))
+    results = LocalDevice(seed=8).submit([Program(mesh, phases, pair) for pair in pairs], shots=10).result()
+    for pair, counts in zip(pairs, results, strict=True):
+        assert table(counts) == {tuple(int(m in pair) for m in range(4)): 10}
 
 
 # -- jobs ------------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def test_impossible_counts_are_refused(outcomes: list[Any], numbers: list[int], 
 
 
 def test_to_perceval_keeps_what_was_seen() -> None:
-    table = {(1, 1, 0): 3, (2, 0, 0): 4, (0, 0, 1): 0}
+    table: Table = {(1, 1, 0): 3, (2, 0, 0): 4, (0, 0, 1): 0}
     found = counts_of(3, 2, table, other=9).to_perceval()
     assert isinstance(found, pcvl.BSCount)
     assert {tuple(state): number for state, number in found.items()} == {(1, 1, 0): 3, (2, 0, 0): 4}

@@ -1,0 +1,15 @@
+"""Sphinx configuration."""
+
+from importlib.metadata import version
+
+project = "qpu_sdk"
+author = copyright = "The qpu_sdk authors"
+release = version("qpu_sdk")
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
+html_theme = "furo"
+html_title = "qpu_sdk"
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+exclude_patterns = ["_build"]
+nitpicky = False

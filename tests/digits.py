@@ -1,0 +1,39 @@
+"""Small stand-ins for digits as an .npz, and settings under which a run takes about a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+TINY = {
+    "generator.bond_dim": 2,
+    "training.rounds": 1,
+    "training.generator_epochs": 1,
+    "training.final_epochs": 3,
+    "training.batch_size": 20,
+    "training.shots": 20_000,
+    "training.final_shots": 20_000,
+    "training.threads": 1,
+    "spsa.steps": 1,
+    "spsa.shots": 10_000,
+    "spsa.images": 20,
+    "spsa.calibration_pairs": 1,
+}
+
+
+def write_digits(path: Path, *, seed: int = 1, classes: int = 3, side: int = 28) -> Path:
+    """60 training and 30 test images with a bright column block for each class."""
+    rng, labels = np.random.default_rng(seed), np.arange(90) % classes
+    images = rng.integers(0, 120, (90, side, side), dtype=np.uint8)
+    for label in range(classes):
+        images[labels == label, :, 8 * label : 8 * label + 8] += 100
+    np.savez(path, x_train=images[:60], y_train=labels[:60], x_test=images[60:], y_test=labels[60:])
+    return path
+
+
+def train_arguments(data: Path, out: Path, **changes: object) -> list[str]:
+    """Arguments of ``qpu-sdk train``; ``a__b=1`` stands for ``--set a.b=1``."""
+    values = TINY | {key.replace("__", "."): value for key, value in changes.items()}
+    options = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    return ["train", "--data", str(data), "--out", str(out), "--json", *options]

@@ -1,0 +1,138 @@
+"""Model files: tensors and provenance come back, anything unusable is one DataError."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from qpu_sdk.errors import ConfigError, DataError
+from qpu_sdk.export.weights import Model, export_model, load_model, metadata_of, save_model
+from qpu_sdk.runs import evaluate_model
+from qpu_sdk.training.config import load_config
+from qpu_sdk.training.targets import Target, paper_cnn
+from tests.digits import write_digits
+
+CONFIG = load_config(overrides=["seed=3", "data.source=digits.npz", "data.validation_size=5"])
+
+
+def model(**metadata: str) -> Model:
+    target = Target(paper_cnn())
+    weights = torch.randn(target.size, generator=torch.Generator().manual_seed(1))
+    base = metadata_of(CONFIG, test_accuracy=0.5, versions={"torch": "2", "numpy": "2"})
+    return Model(target.tensors(weights), base | metadata)
+
+
+def test_round_trip_by_file_and_by_folder(tmp_path: Path) -> None:
+    path, expected = tmp_path / "model.safetensors", model()
+    save_model(path, expected)
+    for got in (load_model(path), load_model(tmp_path), load_model(str(path))):
+        assert got.metadata == expected.metadata
+        assert list(got.open_target().shapes) == list(Target(paper_cnn()).shapes)
+        assert all(torch.equal(got.tensors[name], tensor) for name, tensor in expected.tensors.items())
+
+
+def test_provenance_names_data_seed_and_target(tmp_path: Path) -> None:
+    save_model(tmp_path / "model.safetensors", model())
+    got = load_model(tmp_path)
+    assert got.data == CONFIG.data
+    assert got.data_seed == CONFIG.data_seed == 3
+    assert got.metadata["config_sha256"] == CONFIG.fingerprint
+    assert got.metadata["target"] == CONFIG.target.factory
+
+
+def test_equal_models_give_equal_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_model(tmp_path / name, model())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_views_are_stored_on_their_own(tmp_path: Path) -> None:
+    whole = torch.arange(10.0)
+    save_model(tmp_path / "m", Model({"a": whole[:4], "b": whole[4:].view(2, 3).T}, {}))
+    got = load_file(tmp_path / "m")
+    assert torch.equal(got["a"], whole[:4])
+    assert torch.equal(got["b"], whole[4:].view(2, 3).T)
+
+
+def test_export_never_overwrites(tmp_path: Path) -> None:
+    export_model(tmp_path / "m", model())
+    before = (tmp_path / "m").read_bytes()
+    with pytest.raises(DataError, match="exists already"):
+        export_model(tmp_path / "m", model(seed="9"))
+    assert (tmp_path / "m").read_bytes() == before
+    with pytest.raises(DataError, match="cannot write"):
+        export_model(tmp_path / "none" / "m", model())
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, -1])
+def test_truncated_files_are_told(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(path, model())
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"model\.safetensors cannot be read"):
+        load_model(path)
+
+
+def test_missing_files_are_told(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.safetensors"):
+        with pytest.raises(DataError, match="does not exist"):
+            load_model(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_told(tmp_path: Path, value: float) -> None:
+    broken = model()
+    broken.tensors["fc1.bias"][3] = value
+    save_model(tmp_path / "m", broken)
+    with pytest.raises(DataError, match="not finite"):
+        load_model(tmp_path / "m")
+
+
+def test_only_built_in_targets_are_opened() -> None:
+    for name in ("os:system", "tests.training.tiny:linear", ""):
+        with pytest.raises(ConfigError, match="not built in"):
+            model(target=name).open_target()
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "shape"])
+def test_tensors_of_another_network_are_told(change: str) -> None:
+    tensors = dict(model().tensors)
+    if change == "missing":
+        del tensors["fc2.bias"]
+    else:
+        tensors["extra" if change == "extra" else "fc2.bias"] = torch.zeros(3)
+    with pytest.raises(DataError, match="tensors are not those of"):
+        Model(tensors, model().metadata).open_target()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64])
+def test_tensors_of_another_type_are_told_or_converted(tmp_path: Path, dtype: torch.dtype) -> None:
+    data, base = write_digits(tmp_path / "digits.npz"), model()
+    save_model(tmp_path / "m", Model({n: t.to(dtype) for n, t in base.tensors.items()}, base.metadata))
+    try:
+        assert evaluate_model(load_model(tmp_path / "m"), source=str(data)).size == 30
+    except DataError as error:
+        message = str(error)
+    else:
+        message = ""
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("key", ["data", "data_seed"])
+@pytest.mark.parametrize("value", [None, "", "nonsense", "[]"])
+def test_provenance_that_cannot_be_read_is_told(tmp_path: Path, key: str, value: str | None) -> None:
+    metadata = {k: v for k, v in model().metadata.items() if k != key} | ({} if value is None else {key: value})
+    save_file({n: t.contiguous() for n, t in model().tensors.items()}, tmp_path / "m", metadata=metadata)
+    with pytest.raises(DataError):
+        evaluate_model(load_model(tmp_path / "m"), source=None)
+
+
+def test_a_model_is_tested_on_other_images_than_its_own(tmp_path: Path) -> None:
+    data = write_digits(tmp_path / "digits.npz")
+    result = evaluate_model(model(), source=str(data))
+    assert result.size == 30
+    assert 0 <= result.accuracy <= 1
