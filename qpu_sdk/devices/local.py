@@ -15,7 +15,7 @@ from typing import Literal, final
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ConfigError, JobCancelled, JobTimeout, ProgramError
+from ..errors import ConfigError, JobCancelled, JobFailed, JobTimeout, ProgramError
 from ..files import child_seed
 from ..photonics.counts import Counts, Detector
 from ..photonics.fock import collision_free_index, collision_free_outcomes, fock_outcomes, occupations
@@ -126,7 +126,7 @@ def shot_distribution(columns: ComplexArray, model: LocalModel) -> tuple[Outcome
     """
     modes, photons = columns.shape[1:]
     eta = model.efficiency
-    window = 1.0 - (1.0 - eta) ** photons
+    window = 1.0 if eta == 1.0 else -math.expm1(photons * math.log1p(-eta))  # 1 - (1 - eta)^N, exact for tiny eta
     if model.outcomes == "collision_free":
         p = exact_probabilities(columns, collision_free=True, engine=model.engine)
         return occupations(collision_free_outcomes(modes, photons), modes), p * (eta**photons / window)
@@ -176,11 +176,14 @@ class LocalJob(Job):
     def result(self, timeout_s: float | None = None) -> list[Counts]:
         """Counts of every program; see :meth:`qpu_sdk.devices.base.Job.result`."""
         try:
-            return self._future.result(timeout_s)
+            return list(self._future.result(timeout_s))
         except CancelledError:
             raise JobCancelled(f"job {self.id} was cancelled. Submit it again.", job_id=self.id) from None
         except FutureTimeoutError:
             raise JobTimeout(f"job {self.id} is not done after {timeout_s} s. Ask again.", job_id=self.id) from None
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise JobFailed(f"job {self.id} failed ({what}). Try a smaller program.", job_id=self.id) from error
 
     def cancel(self) -> None:
         """Cancel unless the job has begun."""
@@ -230,18 +233,19 @@ class LocalDevice(Device):
         return LocalJob(job_id, self._worker.submit(self._run, tuple(programs), shots, tag, job_id, stream))
 
     def _run(self, programs: tuple[Program, ...], shots: int, tag: str, job_id: str, stream: int) -> list[Counts]:
+        rng = np.random.default_rng(stream)
         out: dict[int, Counts] = {}
         for members in _by_size(programs):
             outcomes, rows = shot_distribution(_columns([programs[i] for i in members]), self.model)
-            for i, p in zip(members, rows, strict=True):
-                total = p.sum()
-                rest = max(0.0, 1.0 - total)
-                drawn = np.random.default_rng([stream, i]).multinomial(shots, np.append(p, rest) / (total + rest))
+            rest = np.maximum(0.0, 1.0 - rows.sum(axis=1, keepdims=True))
+            every = np.concatenate([rows, rest], axis=1)
+            drawn = rng.multinomial(shots, every / every.sum(axis=1, keepdims=True))
+            for i, numbers in zip(members, drawn, strict=True):
                 out[i] = Counts(
                     photons=programs[i].photons,
                     outcomes=outcomes,
-                    numbers=drawn[:-1],
-                    other=int(drawn[-1]),
+                    numbers=numbers[:-1],
+                    other=int(numbers[-1]),
                     detector=self.model.detector,
                     program=programs[i].fingerprint,
                     device=self.spec.name,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from typing import Protocol, final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from ..errors import ConfigError, DeviceUnavailable
 from .base import Device
@@ -44,11 +44,12 @@ class DeviceAddress:
             pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
         except ValueError as error:
             raise ConfigError(f"options of device {text!r} are not option=value&option=value ({error}).") from error
+        if len(dict(pairs)) < len(pairs):
+            raise ConfigError(f"device {text!r} names an option twice. Name each once.")
         return cls(kind, name, dict(pairs))
 
     def __str__(self) -> str:
-        options = "&".join(f"{k}={v}" for k, v in self.options.items())
-        return f"{self.kind}:{self.name}" + (f"?{options}" if options else "")
+        return f"{self.kind}:{self.name}" + (f"?{urlencode(self.options)}" if self.options else "")
 
 
 class DeviceFactory(Protocol):

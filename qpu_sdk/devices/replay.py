@@ -78,22 +78,27 @@ class ReplayDevice(Device):
         for c in recorded:
             self._waiting[c.program].append(c)
         self._jobs = 0
+        self._lock = threading.Lock()
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> ReplayJob:
         """Look the programs up; see :meth:`qpu_sdk.devices.base.Device.submit`."""
         self.spec.check(programs, shots=shots)
+        with self._lock:
+            return self._next(programs, shots)
+
+    def _next(self, programs: Sequence[Program], shots: int) -> ReplayJob:
         wanted = [p.fingerprint for p in programs]
         for fingerprint in wanted:
-            waiting = self._waiting[fingerprint]
-            if len(waiting) < wanted.count(fingerprint):
+            waiting, uses = self._waiting[fingerprint], wanted.count(fingerprint)
+            if len(waiting) < uses:
                 raise ProgramError(
                     f"program {fingerprint[:12]} is recorded {len(waiting)} more times in {self.spec.name}; "
-                    f"{wanted.count(fingerprint)} were asked. Replay the run that was recorded."
+                    f"{uses} were asked. Replay the run that was recorded."
                 )
-            if waiting[0].shots != shots:
+            held = next((c.shots for c in list(waiting)[:uses] if c.shots != shots), shots)
+            if held != shots:
                 raise ProgramError(
-                    f"{shots} shots; {self.spec.name} holds {waiting[0].shots} of program {fingerprint[:12]}. "
-                    "Ask for those."
+                    f"{shots} shots; {self.spec.name} holds {held} of program {fingerprint[:12]}. Ask for those."
                 )
         self._jobs += 1
         return ReplayJob(f"replay-{self._jobs}", [self._waiting[f].popleft() for f in wanted])

@@ -57,12 +57,18 @@ class Counts:
         outcomes, numbers = np.asarray(self.outcomes), np.asarray(self.numbers)
         if outcomes.ndim != 2 or numbers.shape != (len(outcomes),):
             raise DataError(f"counts of shape {numbers.shape} do not fit outcomes of shape {outcomes.shape}.")
+        if outcomes.dtype.kind not in "iu" or numbers.dtype.kind not in "iu":
+            raise DataError(f"counts of type {numbers.dtype} of outcomes of type {outcomes.dtype}. Use whole numbers.")
         if (numbers.size and numbers.min() < 0) or self.other < 0:
             raise DataError("a count is negative. Counts are numbers of shots, zero or more.")
+        if outcomes.size and (outcomes.min() < 0 or outcomes.max() > 255):
+            raise DataError("an outcome has a mode with less than 0 or more than 255 clicks. Check the outcomes.")
+        if self.detector not in ("pnr", "threshold"):
+            raise DataError(f"detector {self.detector!r} is unknown. Use pnr or threshold.")
         if self.detector == "threshold" and outcomes.size and outcomes.max() > 1:
             raise DataError("a threshold detector cannot report more than one click a mode. Set detector='pnr'.")
-        object.__setattr__(self, "outcomes", outcomes.astype(np.uint8))
-        object.__setattr__(self, "numbers", numbers.astype(np.int64))
+        object.__setattr__(self, "outcomes", outcomes.astype(np.uint8, copy=False))
+        object.__setattr__(self, "numbers", numbers.astype(np.int64, copy=False))
 
     @property
     def modes(self) -> int:
@@ -102,7 +108,7 @@ class Counts:
             "schema_version": 1,
             "photons": self.photons,
             "modes": self.modes,
-            "outcomes": ["".join(map(str, row)) for row in self.outcomes[seen].tolist()],
+            "outcomes": self.outcomes[seen].tolist(),
             "numbers": self.numbers[seen].tolist(),
             "other": self.other,
             "detector": self.detector,
@@ -120,11 +126,11 @@ class Counts:
             data: Mapping[str, Any] = json.loads(text)
             if data["schema_version"] != 1:
                 raise DataError(f"counts have schema version {data['schema_version']}; this SDK reads version 1.")
-            rows = [[int(c) for c in outcome] for outcome in data["outcomes"]]
+            rows = data["outcomes"]
             return cls(
                 photons=int(data["photons"]),
-                outcomes=np.array(rows, dtype=np.uint8).reshape(len(rows), int(data["modes"])),
-                numbers=np.array(data["numbers"], dtype=np.int64),
+                outcomes=np.array(rows, dtype=None if rows else np.uint8).reshape(len(rows), int(data["modes"])),
+                numbers=np.array(data["numbers"], dtype=None if rows else np.int64),
                 other=int(data["other"]),
                 detector=data["detector"],
                 program=str(data["program"]),
@@ -132,7 +138,7 @@ class Counts:
                 tag=str(data["tag"]),
                 job_id=str(data["job_id"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"not a line of counts ({type(error).__name__}: {error}). Expected Counts.to_json()."
             ) from error

@@ -15,6 +15,7 @@ U[i, j] leads from input j to output i; phases are a flat vector in the order in
 from __future__ import annotations
 
 import abc
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -108,6 +109,11 @@ class Mesh(abc.ABC):
 
     def __hash__(self) -> int:
         return hash((self.name, self.modes, self.declared))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what light meets: type of mixer, modes, gates and input phases."""
+        return hashlib.sha256(f"{self.mach_zehnder} {self._wiring}".encode()).hexdigest()
 
     @cached_property
     def _wiring(self) -> tuple[int, tuple[Gate, ...], tuple[int, ...]]:
@@ -285,13 +291,16 @@ def _column_function() -> Any:
     class Columns(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> torch.Tensor:
-            ctx.phases, ctx.mesh, ctx.input_modes = phases.detach().numpy(), mesh, input_modes
-            return torch.from_numpy(mesh.columns(ctx.phases, input_modes))
+            ctx.save_for_backward(phases)
+            ctx.mesh, ctx.input_modes = mesh, input_modes
+            return torch.from_numpy(mesh.columns(phases.detach().numpy(), input_modes))
 
         @staticmethod
         def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
             gradient = gradients[0].resolve_conj().numpy()
-            return torch.from_numpy(ctx.mesh.columns_vjp(ctx.phases, ctx.input_modes, gradient)), None, None
+            [phases] = ctx.saved_tensors  # raises when they were changed in place meanwhile
+            pulled = ctx.mesh.columns_vjp(phases.detach().numpy(), ctx.input_modes, gradient)
+            return torch.from_numpy(pulled), None, None
 
     return Columns
 

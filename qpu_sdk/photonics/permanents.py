@@ -237,11 +237,14 @@ def _amplitude_function() -> Any:
     class Amplitudes(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, columns: torch.Tensor, tree: PrefixTree) -> torch.Tensor:
-            ctx.columns, ctx.tree = columns.detach().resolve_conj().numpy(), tree
-            return torch.from_numpy(amplitudes(ctx.columns, tree))
+            ctx.save_for_backward(columns)
+            ctx.tree = tree
+            return torch.from_numpy(amplitudes(columns.detach().resolve_conj().numpy(), tree))
 
         @staticmethod
         def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-            return torch.from_numpy(amplitudes_vjp(ctx.columns, ctx.tree, gradients[0].resolve_conj().numpy())), None
+            [columns] = ctx.saved_tensors
+            gradient = gradients[0].resolve_conj().numpy()
+            return torch.from_numpy(amplitudes_vjp(columns.detach().resolve_conj().numpy(), ctx.tree, gradient)), None
 
     return Amplitudes

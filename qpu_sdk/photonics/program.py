@@ -43,7 +43,7 @@ class Program:
         if phases.ndim != 1:
             raise ProgramError(f"a program takes one phase vector; got an array of shape {phases.shape}.")
         phases.setflags(write=False)
-        inputs = tuple(int(m) for m in self.input_modes)
+        inputs = tuple(sorted(int(m) for m in self.input_modes))  # photons are identical: their order means nothing
         if not inputs or len(set(inputs)) < len(inputs) or min(inputs) < 0 or max(inputs) >= self.modes:
             raise ProgramError(f"input modes {inputs} are not distinct modes of 0..{self.modes - 1}. Name each once.")
         object.__setattr__(self, "phases", phases)
@@ -66,8 +66,8 @@ class Program:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of mesh, phases and input: equal exactly when the device would run the same thing."""
-        digest = hashlib.sha256(f"{self.mesh.name} {self.modes} {self.input_modes} {self.mesh.gates}".encode())
+        """SHA-256 of mesh, phases and input: equal fingerprints, equal settings."""
+        digest = hashlib.sha256(f"{self.mesh.fingerprint} {self.input_modes}".encode())
         digest.update(np.ascontiguousarray(self.phases, dtype="<f8").tobytes())
         return digest.hexdigest()
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..errors import ConfigError
 
-
 #: Steps before the first eigenbasis of :class:`RotatedAdam`.
 FIRST_BASIS = 20
 #: Largest covariance of :class:`RotatedAdam`.
@@ -174,5 +173,5 @@ def covariance_blocks(parameters: Sequence[Tensor]) -> list[int]:
         rows = 1 if q.numel() <= LARGEST_BLOCK // 4 else len(q)
         blocks += [q.numel() // rows] * rows
     if max(blocks) > LARGEST_BLOCK:
-        raise ConfigError(f"rotated-adam would need a covariance of {max(blocks)} parameters. Use optimiser = \"adam\".")
+        raise ConfigError(f'rotated-adam would need a covariance of {max(blocks)} parameters. Use optimiser = "adam".')
     return blocks

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from qpu_sdk.errors import ConfigError, DataError
@@ -126,8 +127,20 @@ def test_tensors_of_another_type_are_told_or_converted(tmp_path: Path, dtype: to
 @pytest.mark.parametrize("value", [None, "", "nonsense", "[]"])
 def test_provenance_that_cannot_be_read_is_told(tmp_path: Path, key: str, value: str | None) -> None:
     metadata = {k: v for k, v in model().metadata.items() if k != key} | ({} if value is None else {key: value})
-    save_file({n: t.contiguous() for n, t in model().tensors.items()}, tmp_path / "m", metadata=metadata)
+    save_model(tmp_path / "m", Model(model().tensors, metadata))
     with pytest.raises(DataError):
+        evaluate_model(load_model(tmp_path / "m"), source=None)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", '"text"', '{"data": 3}'])
+def test_metadata_of_another_kind_is_told(tmp_path: Path, text: str) -> None:
+    save_model(tmp_path / "m", model())
+    with safe_open(tmp_path / "m", framework="pt") as file:
+        keys = list(file.metadata() or {})
+    save_file(
+        {n: t.contiguous() for n, t in model().tensors.items()}, tmp_path / "m", metadata=dict.fromkeys(keys, text)
+    )
+    with pytest.raises((DataError, ConfigError)):
         evaluate_model(load_model(tmp_path / "m"), source=None)
 
 

@@ -238,7 +238,7 @@ def test_chunks_change_neither_amplitudes_nor_gradient(entries: int, monkeypatch
 
 
 def test_memory_is_bounded_for_eight_photons_in_sixteen_modes() -> None:
-    """Every size is worked through in chunks of 64 MB; all at once the products alone would take 300 MB."""
+    """Every size is worked through in chunks of 64 MB; all at once six unitaries would take 260 MB."""
     tree = collision_free_tree(16, 8)
     columns = np.stack([haar(16, seed)[:, :8] for seed in range(6)])
     tracemalloc.start()

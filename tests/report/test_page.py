@@ -124,4 +124,4 @@ def test_curve_is_one_svg(kinds: tuple[str, ...]) -> None:
 
 
 def test_one_unit_is_enough_for_a_curve() -> None:
-    read(training_curve([{"unit": 1, "kind": "fit", "loss": 0.0, "accuracy": 1.0}]))
+    read(training_curve([{"unit": 1, "kind": "fit", "loss": 0.5, "accuracy": 1.0}]))

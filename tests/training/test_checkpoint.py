@@ -69,15 +69,17 @@ def test_the_newest_is_read_and_only_a_few_are_kept(tmp_path: Path) -> None:
     )
 
 
-def test_a_crash_between_the_two_files_leaves_the_previous_in_force(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("finished", [0, 1])
+def test_a_crash_before_or_between_the_two_files_leaves_the_previous_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: int
 ) -> None:
     written(tmp_path, 1, 2)
-    write = module.write_atomic
+    write, written_files = module.write_atomic, []
 
     def crash(path: Path, content: bytes | str) -> None:
-        if path.suffix == ".json":
+        if len(written_files) == finished:
             raise OSError("power cut")
+        written_files.append(path)
         write(path, content)
 
     monkeypatch.setattr(module, "write_atomic", crash)

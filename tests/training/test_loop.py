@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,11 +19,14 @@ from qpu_sdk.errors import BudgetExceeded, ConfigError, DataError, MitigationErr
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.fit import evaluate
 from qpu_sdk.training.loop import Training, planned_settings, schedule, total_epochs
 from tests.training import tiny
 
 EVERYTHING = {"training": {"warm_start_epochs": 2}, "spsa": {"blocking": True, "smoothing": "adam"}}
+OPTIMISERS = get_args(TrainingConfig.model_fields["optimiser"].annotation)
+LONGER = [{"training": {"optimiser": name, "final_epochs": 8}} for name in OPTIMISERS]
 
 
 class Recording(Device):
@@ -178,17 +183,18 @@ def test_two_devices_are_asked_before_either_is_waited_for() -> None:
 # -- stopping and going on ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changes", [{}, EVERYTHING])
+@pytest.mark.parametrize("changes", [{}, EVERYTHING, *LONGER])
 def test_stopping_after_any_unit_changes_no_bit(changes: dict[str, dict[str, object]]) -> None:
     config = tiny.config(**changes)
     whole, states = tiny.training(config), []
     for _ in whole.run():
-        states.append(whole.checkpoint())
+        states.append((whole.checkpoint(), whole.phases))
     expected = whole.fitter.weights(whole.p)
     assert len(states) == len(schedule(config))
-    for state in states:
+    for state, phases in states:
         resumed = tiny.training(config)
         resumed.restore(state)
+        np.testing.assert_equal(asdict(resumed.phases), asdict(phases))
         assert torch.equal(finish(resumed), expected), f"after unit {state.unit}"
         assert resumed.bank.spent == whole.bank.spent
         assert np.array_equal(resumed.phases.x, whole.phases.x)

@@ -1,0 +1,185 @@
+"""Fitting with p frozen: batches, schedule, clipping, evaluation, and controls under the same budget."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from qpu_sdk.errors import ConfigError
+from qpu_sdk.generator.controls import CONTROLS, DirectWeights
+from qpu_sdk.generator.mps import LeanMPSGenerator
+from qpu_sdk.training.baselines import open_control, train_control, trainable_parameters
+from qpu_sdk.training.config import TrainingConfig
+from qpu_sdk.training.fit import Batches, Fitter, clip_by_norm, evaluate
+from qpu_sdk.training.loop import total_epochs
+from qpu_sdk.training.targets import Target
+from tests.training import tiny
+
+TARGET = Target(tiny.seeded_linear())
+
+
+def direct() -> DirectWeights:
+    return DirectWeights(TARGET.flat(dict(TARGET.module.named_parameters())))
+
+
+def fitter(config: TrainingConfig, *, epochs: int = 10, steps: int = 3) -> Fitter:
+    return Fitter(direct(), TARGET, config, total_epochs=epochs, steps_per_epoch=steps)
+
+
+# -- batches -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 48, 100])
+def test_an_epoch_sees_every_image_once(size: int) -> None:
+    batches = Batches.of(tiny.dataset(), seed=1)
+    parts = list(batches.epoch(0, size))
+    assert [len(labels) for _, labels in parts[:-1]] == [size] * (len(parts) - 1)
+    seen = torch.cat([images for images, _ in parts])
+    assert sorted(x.numpy().tobytes() for x in seen) == sorted(x.numpy().tobytes() for x in batches.images)
+    owner = {x.numpy().tobytes(): int(y) for x, y in zip(batches.images, batches.labels, strict=True)}
+    assert all(owner[x.numpy().tobytes()] == int(y) for xs, ys in parts for x, y in zip(xs, ys, strict=True))
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    orders = []
+    for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0)):
+        [(images, _)] = Batches.of(tiny.dataset(), seed=seed).epoch(epoch, 48)
+        orders.append(images)
+    assert torch.equal(orders[0], orders[1])
+    assert not torch.equal(orders[0], orders[2])
+    assert not torch.equal(orders[0], orders[3])
+
+
+def test_samples_are_fixed_subsets() -> None:
+    batches = Batches.of(tiny.dataset(), seed=1)
+    (one, _), (same, _), (other, _) = (batches.sample(20, label) for label in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert len({x.numpy().tobytes() for x in one}) == 20
+    assert len(batches.sample(1000, 0)[1]) == 48
+
+
+# -- schedule and clipping ---------------------------------------------------------------------------------
+
+
+@given(
+    lr=st.floats(1e-4, 1.0),
+    warmup=st.floats(0, 0.9),
+    final=st.floats(0, 1),
+    epochs=st.integers(1, 40),
+    steps=st.integers(1, 20),
+)
+@settings(max_examples=60)
+def test_rate_is_the_documented_schedule(lr: float, warmup: float, final: float, epochs: int, steps: int) -> None:
+    one = fitter(TrainingConfig(lr=lr, warmup=warmup, final_lr=final), epochs=epochs, steps=steps)
+    total = epochs * steps
+    for t in {1, max(1, total // 3), total}:
+        cosine = final + (1 - final) * (1 + math.cos(math.pi * t / total)) / 2
+        ramp = t / (warmup * total) if warmup * total > 0 else 1.0
+        assert one.rate(t - 1) == pytest.approx(lr * min(ramp, cosine), rel=1e-9, abs=1e-15)
+
+
+def test_the_last_step_of_a_run_has_the_final_rate() -> None:
+    run = tiny.training(tiny.config(training={"lr": 0.1, "final_lr": 0.25, "warmup": 0.0}))
+    rates = [row["lr"] for _, row in run.run() if row["kind"] == "fit"]
+    assert rates[-1] == pytest.approx(0.025)
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("limit", [0.1, 5.0, 1e6])
+def test_clipping_bounds_the_norm_and_keeps_the_direction(limit: float) -> None:
+    gradients = [torch.tensor([3.0, 0.0]), torch.tensor([[0.0], [4.0]])]
+    clipped = clip_by_norm(gradients, limit)
+    flat = torch.cat([g.reshape(-1) for g in clipped])
+    assert float(flat.norm()) == pytest.approx(min(5.0, limit), rel=1e-6)
+    torch.testing.assert_close(flat / flat.norm(), torch.tensor([0.6, 0.0, 0.0, 0.8]))
+
+
+def test_no_limit_and_no_gradient_clip_nothing() -> None:
+    gradients = [torch.tensor([300.0]), torch.zeros(2)]
+    assert all(torch.equal(a, b) for a, b in zip(clip_by_norm(gradients, None), gradients, strict=True))
+    assert float(clip_by_norm([torch.zeros(3)], 0.1)[0].abs().max()) == 0.0
+
+
+# -- epochs ------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_without_a_rate_only_measures() -> None:
+    batches, one = Batches.of(tiny.dataset(), seed=1), fitter(TrainingConfig(lr=1e-30, batch_size=7))
+    before = one.weights(torch.ones(1)).detach().clone()
+    result = one.run_epoch(batches, 0, torch.ones(1))
+    logits = TARGET.logits(before, batches.images)
+    assert result.loss == pytest.approx(float(F.cross_entropy(logits, batches.labels)), rel=1e-5)
+    assert result.accuracy == pytest.approx(float((logits.argmax(1) == batches.labels).float().mean()))
+    assert one.step == 7
+
+
+def test_one_step_descends_the_documented_objective() -> None:
+    config = TrainingConfig(lr=1e-3, warmup=0.0, batch_size=48, label_smoothing=0.2, weight_penalty=0.3)
+    batches, one = Batches.of(tiny.dataset(), seed=1), fitter(config, epochs=1000, steps=1)
+    weights = one.weights(torch.ones(1)).detach().clone().requires_grad_()
+    logits = TARGET.logits(weights, batches.images)
+    smooth = 0.8 * F.one_hot(batches.labels, 2) + 0.1
+    objective = -(smooth * logits.log_softmax(dim=1)).sum(dim=1).mean() + 0.3 * weights.pow(2).sum()
+    (gradient,) = torch.autograd.grad(objective, weights)
+    one.run_epoch(batches, 0, torch.ones(1))
+    moved = one.weights(torch.ones(1)) - weights.detach()
+    clear = gradient.abs() > 1e-5
+    assert torch.equal(torch.sign(moved[clear]), -torch.sign(gradient[clear]))
+    assert int(clear.sum()) > 20
+
+
+@pytest.mark.parametrize("count", [1, 999, 1000, 1001, 2500])
+def test_evaluation_does_not_depend_on_its_batches(count: int) -> None:
+    rng = torch.Generator().manual_seed(4)
+    images, labels = torch.rand(count, 1, 4, 4, generator=rng), torch.randint(0, 2, (count,), generator=rng)
+    weights = torch.randn(TARGET.size, generator=rng)
+    logits = TARGET.logits(weights, images)
+    result = evaluate(TARGET, weights, images, labels)
+    assert result.size == count
+    assert result.accuracy == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
+    assert result.loss == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-4)
+
+
+# -- controls ----------------------------------------------------------------------------------------------
+
+
+def lean() -> LeanMPSGenerator:
+    return LeanMPSGenerator(TARGET.size, 2, seed=1)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_controls_train_for_as_many_epochs_as_the_run(name: str) -> None:
+    config, batches = tiny.config(seed=4), Batches.of(tiny.dataset(), seed=4)
+    results = []
+    for _ in range(2):
+        control = open_control(name, config, target=TARGET, sizes=(6, 6), new_generator=lean)
+        losses = [r.loss for r in train_control(control, config, batches=batches, target=TARGET)]
+        results.append((losses, control.generator(control.p).detach()))
+    assert len(results[0][0]) == total_epochs(config)
+    assert results[0][0] == results[1][0]
+    assert torch.equal(results[0][1], results[1][1])
+
+
+def test_controls_have_the_budget_of_the_run() -> None:
+    config = tiny.config()
+    controls = {n: open_control(n, config, target=TARGET, sizes=(6, 6), new_generator=lean) for n in CONTROLS}
+    budget = trainable_parameters(config, lean())
+    assert budget == sum(q.open_mesh().declared for q in config.qnn) + lean().parameter_count
+    assert controls["random_subspace"].generator.parameter_count == min(budget, TARGET.size)
+    assert controls["plain_network"].generator.parameter_count == TARGET.size
+    for name in ("constant", "frozen_random"):
+        assert controls[name].generator.parameter_count == lean().parameter_count
+        assert float(controls[name].p.mean()) == pytest.approx(1.0, abs=1e-5)
+    assert np.ptp(controls["frozen_random"].p.numpy()) > 0.5
+
+
+def test_unknown_controls_are_refused() -> None:
+    with pytest.raises(ConfigError, match="'other' is unknown"):
+        open_control("other", tiny.config(), target=TARGET, sizes=(6, 6), new_generator=lean)

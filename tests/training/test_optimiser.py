@@ -1,0 +1,113 @@
+"""Optimisers against torch's, under rotation, and across a stop."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from qpu_sdk.errors import ConfigError
+from qpu_sdk.training.config import TrainingConfig
+from qpu_sdk.training.optimiser import Optimiser, covariance_blocks, open_optimiser
+
+NAMES = get_args(TrainingConfig.model_fields["optimiser"].annotation)
+SHAPES = ((2, 3), (4,))
+
+
+def parameters(seed: int = 1) -> list[Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=rng) for shape in SHAPES]
+
+
+def gradients(step: int) -> list[Tensor]:
+    rng = torch.Generator().manual_seed(100 + step)
+    return [torch.randn(shape, generator=rng) * 10.0**i for i, shape in enumerate(SHAPES)]
+
+
+def walk(optimiser: Optimiser, steps: range) -> None:
+    for step in steps:
+        optimiser.step(gradients(step), 0.01)
+
+
+def flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([t.reshape(-1) for t in tensors])
+
+
+@pytest.mark.parametrize("beta2", [0.9, 0.999])
+def test_adam_is_torchs(beta2: float) -> None:
+    own, theirs = parameters(), [q.requires_grad_() for q in parameters()]
+    optimiser = open_optimiser("adam", own, beta2=beta2)
+    reference = torch.optim.Adam(theirs, lr=0.01, betas=(0.9, beta2), eps=1e-8)
+    for step in range(100):
+        optimiser.step(gradients(step), 0.01)
+        for q, g in zip(theirs, gradients(step), strict=True):
+            q.grad = g
+        reference.step()
+    torch.testing.assert_close(flat(own), flat(theirs).detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("stop", [0, 1, 19, 20, 49, 50, 77])
+def test_a_stopped_optimiser_goes_on_with_the_same_bits(name: str, stop: int) -> None:
+    own = parameters()
+    optimiser = open_optimiser(name, own, beta2=0.99)
+    walk(optimiser, range(stop))
+    state = {key: tensor.clone() for key, tensor in optimiser.tensors().items()}
+    other = [q.clone() for q in own]
+    resumed = open_optimiser(name, other, beta2=0.99)
+    resumed.restore(state)
+    for one in (optimiser, resumed):
+        walk(one, range(stop, 120))
+    assert torch.equal(flat(own), flat(other))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_steps_scale_with_the_rate_and_not_with_the_gradient(name: str) -> None:
+    ends = []
+    for lr, scale in ((0.01, 1.0), (0.01, 1000.0), (0.02, 1.0)):
+        own = parameters()
+        optimiser = open_optimiser(name, own, beta2=0.99)
+        for step in range(60):
+            optimiser.step([scale * g for g in gradients(step)], lr)
+        ends.append(flat(own) - flat(parameters()))
+    torch.testing.assert_close(ends[1], ends[0], rtol=1e-2, atol=1e-4)
+    torch.testing.assert_close(ends[2], 2 * ends[0], rtol=1e-3, atol=1e-5)
+    assert float(ends[0].abs().max()) > 1e-3
+
+
+def quadratic_walk(name: str, rotation: Tensor, steps: int) -> Tensor:
+    """Noisy gradients of a quadratic in coordinates y = R x, followed in y and mapped back to x."""
+    own = [rotation @ torch.ones(6)]
+    optimiser = open_optimiser(name, own, beta2=0.99)
+    scales, rng = torch.logspace(-1, 1, 6), torch.Generator().manual_seed(3)
+    for _ in range(steps):
+        x = rotation.T @ own[0]
+        optimiser.step([rotation @ (scales * (x + 0.3 * torch.randn(6, generator=rng)))], 0.01)
+    return rotation.T @ own[0]
+
+
+@pytest.mark.skipif("rotated-adam" not in NAMES, reason="there is no rotated Adam")
+def test_rotated_adam_does_not_depend_on_the_coordinates() -> None:
+    rotation = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(2))).Q
+    distances = {}
+    for name in NAMES:
+        plain, turned = (quadratic_walk(name, r, 90) for r in (torch.eye(6), rotation))
+        assert float((plain - 1).norm()) > 0.1
+        distances[name] = float((plain - turned).norm() / (plain - 1).norm())
+    assert distances["rotated-adam"] < 1e-2
+    assert distances["adam"] > 10 * distances["rotated-adam"]
+
+
+@pytest.mark.parametrize("shapes", [[(13, 6, 6), (6,), (2, 6)], [(14, 10, 20), (10, 10)], [(2000, 3)], [(999,), (1,)]])
+def test_covariance_blocks_cover_every_parameter(shapes: list[tuple[int, ...]]) -> None:
+    tensors = [torch.zeros(shape) for shape in shapes]
+    blocks = covariance_blocks(tensors)
+    assert sum(blocks) == sum(t.numel() for t in tensors)
+    assert min(blocks) > 0
+
+
+def test_unknown_optimisers_are_refused() -> None:
+    with pytest.raises(ConfigError, match="'sgd' is unknown"):
+        open_optimiser("sgd", parameters(), beta2=0.99)
