@@ -215,6 +215,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
         interrupt_after(units, patch)
         assert f"qpu-sdk resume {tmp_path / 'run'}" in fail(INTERRUPTED, *train_arguments(data, tmp_path / "run"))
     assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert max((tmp_path / "run" / "checkpoint").glob("*.json")).stem == f"{units:06d}"
     resumed = succeed("resume", tmp_path / "run", "--json")
     assert resumed | {"wall_s": 0} == summary | {"wall_s": 0}
     assert same_model(tmp_path / "run", whole)

@@ -79,6 +79,11 @@ class RandomSubspaceGenerator(Generator):
         self.register_buffer("matrix", matrix / matrix.norm(dim=0), persistent=False)
         self.register_buffer("initial", initial.detach().clone(), persistent=False)
 
+    def reset(self, *, seed: int) -> None:
+        """theta = 0; the subspace stays, so there is but one start and the seed is ignored."""
+        with torch.no_grad():
+            self.theta.zero_()
+
     def forward(self, p: Tensor) -> Tensor:
         """The weights; ``p`` is ignored."""
         matrix: Tensor = self.get_buffer("matrix")
@@ -96,6 +101,12 @@ class DirectWeights(Generator):
         super().__init__()
         self.target_size, self.outcomes_needed = len(initial), 0
         self.weights = nn.Parameter(initial.detach().clone())
+        self.register_buffer("initial", initial.detach().clone(), persistent=False)
+
+    def reset(self, *, seed: int) -> None:
+        """The initial weights; there is but one start and the seed is ignored."""
+        with torch.no_grad():
+            self.weights.copy_(self.get_buffer("initial"))
 
     def forward(self, p: Tensor) -> Tensor:
         """The weights; ``p`` is ignored."""

@@ -42,6 +42,10 @@ class Generator(nn.Module, abc.ABC):
     def forward(self, p: Tensor) -> Tensor:
         """``(n_outcomes,) -> (target_size,)``."""
 
+    @abc.abstractmethod
+    def reset(self, *, seed: int) -> None:
+        """Set all parameters to a fresh start; the constructor's start is ``reset(seed=seed)``."""
+
     @property
     def parameter_count(self) -> int:
         """Declared trainable parameters."""
@@ -188,15 +192,24 @@ class MPSGenerator(Generator):
         self.bits = index_bits(target_size)
         sites = self.bits + 1
         self.label_site = sites // 2
-        rng = torch.Generator().manual_seed(seed)
-        noise = torch.randn(sites, chi, chi, 2, generator=rng) * init_std
-        self.cores = nn.Parameter(noise)
-        self.label = nn.Parameter(torch.eye(chi) + torch.randn(chi, chi, generator=rng) * init_std)
-        self.biases = nn.Parameter(torch.eye(chi).repeat(2, 1, 1))
+        self.init_std = init_std
+        self.cores = nn.Parameter(torch.empty(sites, chi, chi, 2))
+        self.label = nn.Parameter(torch.empty(chi, chi))
+        self.biases = nn.Parameter(torch.empty(2, chi, chi))
+        self.reset(seed=seed)
         # M(x) = x A_0 + (1 - x) A_1 + B at x = -1 and x = +1; and M(p) = (M(+1) + M(-1)) / 2 + p (M(+1) - M(-1)) / 2
         self.register_buffer("signs", torch.tensor([[-1.0, 1.0], [2.0, 0.0]]), persistent=False)
         self.register_buffer("affine_in_p", torch.tensor([[0.5, 0.5], [-0.5, 0.5]]), persistent=False)
         self.register_buffer("first", torch.eye(chi)[0], persistent=False)
+
+    def reset(self, *, seed: int) -> None:
+        """Noise of ``init_std`` in the cores and around the label core's identity; biases are identities."""
+        rng = torch.Generator().manual_seed(seed)
+        identity = torch.eye(len(self.label), dtype=self.label.dtype)
+        with torch.no_grad():
+            self.cores.copy_(torch.randn(self.cores.shape, generator=rng) * self.init_std)
+            self.label.copy_(identity + torch.randn(self.label.shape, generator=rng) * self.init_std)
+            self.biases.copy_(identity.expand_as(self.biases))
 
     def forward(self, p: Tensor) -> Tensor:
         """See :class:`MPSGenerator`."""
@@ -236,14 +249,22 @@ class LeanMPSGenerator(Generator):
         rank = _checked_bond(bond_dim)
         self.target_size = self.outcomes_needed = target_size
         self.bits = index_bits(target_size)
-        rng = torch.Generator().manual_seed(seed)
-        start = torch.zeros(rank)
-        start[0] = 1.0
-        self.cores = nn.Parameter(torch.randn(self.bits, rank, rank, generator=rng) * init_std)
-        self.left = nn.Parameter(start.clone())
-        self.right = nn.Parameter(torch.stack([start, torch.zeros(rank)]))
+        self.init_std = init_std
+        self.cores = nn.Parameter(torch.empty(self.bits, rank, rank))
+        self.left = nn.Parameter(torch.empty(rank))
+        self.right = nn.Parameter(torch.empty(2, rank))
         self.register_buffer("signs", torch.tensor([-1.0, 1.0]).view(2, 1, 1), persistent=False)
         self.register_buffer("identity", torch.eye(rank), persistent=False)
+        self.reset(seed=seed)
+
+    def reset(self, *, seed: int) -> None:
+        """X_k ~ N(0, init_std^2), l = u_0 = e_1, u_1 = 0."""
+        rng = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            self.cores.copy_(torch.randn(self.cores.shape, generator=rng) * self.init_std)
+            self.left.copy_(self.identity[0])
+            self.right.zero_()
+            self.right[0, 0] = 1.0
 
     def forward(self, p: Tensor) -> Tensor:
         """See :class:`LeanMPSGenerator`."""

@@ -90,6 +90,8 @@ class TrainingConfig(Section):
 
     warm_start_epochs: NonNegative = 0
     warm_start_lr: Rate = 0.02
+    trials: Positive = 1
+    trial_epochs: Positive = 8
     rounds: NonNegative = 8
     generator_epochs: NonNegative = 14
     final_epochs: Positive = 60
@@ -105,6 +107,15 @@ class TrainingConfig(Section):
     shots: Positive = 100_000
     final_shots: Positive = 1_000_000
     threads: Positive | None = None
+
+    @model_validator(mode="after")
+    def _trials_are_warm(self) -> TrainingConfig:
+        if self.trials > 1 and self.warm_start_epochs < self.trial_epochs:
+            raise ValueError(
+                f"{self.trials} trials need {self.trial_epochs} epochs of warm start; warm_start_epochs is "
+                f"{self.warm_start_epochs}; raise it or set trials = 1"
+            )
+        return self
 
 
 class SPSAConfig(Section):

@@ -77,8 +77,16 @@ class Fitter:
         self.generator, self.target, self._config = generator, target, config
         self._total = max(1, total_epochs * steps_per_epoch)
         self._parameters = list(generator.parameters())
-        self._optimiser = open_optimiser(config.optimiser, self._parameters, beta2=config.beta2)
+        self._restart_optimiser()
+
+    def _restart_optimiser(self) -> None:
+        self._optimiser = open_optimiser(self._config.optimiser, self._parameters, beta2=self._config.beta2)
         self.step = 0
+
+    def reset(self, *, seed: int) -> None:
+        """Begin again: fresh parameters, fresh optimiser, first step of the schedule."""
+        self.generator.reset(seed=seed)
+        self._restart_optimiser()
 
     def rate(self, step: int) -> float:
         """Learning rate of one step."""

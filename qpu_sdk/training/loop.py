@@ -31,7 +31,7 @@ from .qnn import QNNBank, Spent, joint_error, joint_measured
 from .spsa import SPSA, SPSAState
 from .targets import Target
 
-Kind = Literal["warm-start", "measure", "fit", "spsa"]
+Kind = Literal["trial", "warm-start", "measure", "fit", "spsa"]
 Row = dict[str, Any]
 
 
@@ -40,7 +40,7 @@ Row = dict[str, Any]
 class Unit:
     """One unit of work: an epoch, a measurement, or an SPSA step of round ``round`` (the last is the final fit).
 
-    ``ends_round`` marks where a checkpoint is due.
+    For trials, ``round`` counts the trial. ``ends_round`` marks where a checkpoint is due.
     """
 
     kind: Kind
@@ -56,7 +56,10 @@ def schedule(config: RunConfig) -> tuple[Unit, ...]:
     True
     """
     training = config.training
-    parts: list[list[Unit]] = [[Unit("warm-start", 0, i) for i in range(training.warm_start_epochs)]]
+    trials = training.trials if training.trials > 1 else 0
+    parts: list[list[Unit]] = [[Unit("trial", t, i) for i in range(training.trial_epochs)] for t in range(trials)]
+    tried = training.trial_epochs if trials else 0
+    parts.append([Unit("warm-start", 0, i) for i in range(tried, training.warm_start_epochs)])
     for r in range(training.rounds):
         fit = [Unit("fit", r, i) for i in range(training.generator_epochs)]
         parts.append([Unit("measure", r, 0), *fit, *(Unit("spsa", r, i) for i in range(config.spsa.steps))])
@@ -65,9 +68,15 @@ def schedule(config: RunConfig) -> tuple[Unit, ...]:
     return tuple(Unit(u.kind, u.round, u.index, ends_round=u is part[-1]) for part in parts for u in part)
 
 
+def schedule_epochs(config: RunConfig) -> int:
+    """Epochs behind the final weights: the best trial's, the rest of the warm start, and the fits."""
+    t = config.training
+    return t.warm_start_epochs + t.rounds * t.generator_epochs + t.final_epochs
+
+
 def total_epochs(config: RunConfig) -> int:
-    """Epochs of a run: passes over the training images, warm start included."""
-    return sum(unit.kind in ("warm-start", "fit") for unit in schedule(config))
+    """All passes over the training images, trials that were given up included."""
+    return sum(unit.kind in ("trial", "warm-start", "fit") for unit in schedule(config))
 
 
 def open_spsa(config: RunConfig) -> SPSA:
@@ -146,7 +155,7 @@ class Training:
             generator,
             target,
             config.training,
-            total_epochs=total_epochs(config),
+            total_epochs=schedule_epochs(config),
             steps_per_epoch=math.ceil(len(self.batches.labels) / config.training.batch_size),
         )
         self.spsa = open_spsa(config)
@@ -154,6 +163,8 @@ class Training:
         self.phases: SPSAState = self.spsa.init(phases, seed=child_seed(config.seed, "spsa"))
         self._warm = torch.from_numpy(phases.copy())
         self._warm_adam = Adam([self._warm])
+        self._best: dict[str, Tensor] = {}
+        self._best_loss = math.inf
         self._epoch = 0
         self._wall_s = 0.0
 
@@ -202,6 +213,8 @@ class Training:
 
     def _do(self, unit: Unit) -> Row:
         match unit.kind:
+            case "trial":
+                return self._trial(unit)
             case "warm-start":
                 return self._warm_start()
             case "measure":
@@ -210,6 +223,37 @@ class Training:
                 return self._fit()
             case "spsa":
                 return self._spsa(unit)
+
+    def _trial(self, unit: Unit) -> Row:
+        """One epoch of one of several independent warm starts; the one with the lowest training loss goes on."""
+        training, trial = self.config.training, unit.round
+        if unit.index == 0 and trial > 0:
+            self._epoch = 0
+            self.fitter.reset(seed=child_seed(self.config.seed, "generator", trial))
+            phases = self.bank.initial_phases(seed=child_seed(self.config.seed, "phases", trial))
+            self._warm.copy_(torch.from_numpy(phases))
+            self._warm_adam = Adam([self._warm])
+        row = self._warm_start()
+        if unit.index == training.trial_epochs - 1:
+            if row["loss"] < self._best_loss:
+                self._best_loss = row["loss"]
+                self._best = {name: tensor.clone() for name, tensor in self._learnt().items()}
+            if trial == training.trials - 1:
+                self._relearn(self._best, step=self.fitter.step)
+                self.phases = self.spsa.init(self._warm.numpy().copy(), seed=self.phases.seed)
+                self._best = {}
+        return row | {"trial": trial}
+
+    def _learnt(self) -> dict[str, Tensor]:
+        """What gradient steps have changed."""
+        warm = {f"warm.{n}": t for n, t in self._warm_adam.tensors().items()} | {"warm.phases": self._warm}
+        return {name: tensor.detach() for name, tensor in (self.fitter.tensors() | warm).items()}
+
+    def _relearn(self, tensors: Mapping[str, Tensor], *, step: int) -> None:
+        """Set what :meth:`_learnt` gave."""
+        self.fitter.restore(tensors, step=step)
+        self._warm.copy_(tensors["warm.phases"])
+        self._warm_adam.restore(_under("warm.", tensors))
 
     def _warm_start(self) -> Row:
         """One epoch of exact gradients on the simulator, of phases and generator together."""
@@ -270,13 +314,13 @@ class Training:
         """A copy of the whole state, after the last finished unit."""
         s, spent = self.phases, self.bank.spent
         vectors = {"x": s.x, "m": s.m, "v": s.v, "previous": s.previous}
-        tensors = self.fitter.tensors() | {f"spsa.{n}": torch.from_numpy(v) for n, v in vectors.items()}
-        tensors |= {f"warm.{n}": t for n, t in self._warm_adam.tensors().items()} | {"warm.phases": self._warm}
-        tensors["p"] = self.p
+        tensors = self._learnt() | {f"spsa.{n}": torch.from_numpy(v) for n, v in vectors.items()} | {"p": self.p}
+        tensors |= {f"best.{n}": t for n, t in self._best.items()}
         values = {
             "epoch": self._epoch,
             "step": self.fitter.step,
             "wall_s": self._wall_s,
+            "best_loss": self._best_loss if self._best else None,
             "samples": list(self.samples),
             "spsa": {"seed": s.seed, "k": s.k, "a": s.a, "loss": s.loss, "spread": s.spread},
             "spent": {"settings": spent.settings, "shots": spent.shots, "jobs": spent.jobs},
@@ -286,11 +330,11 @@ class Training:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint of the same configuration."""
         tensors, values = checkpoint.tensors, checkpoint.values
-        self.fitter.restore(tensors, step=int(values["step"]))
+        self._relearn(tensors, step=int(values["step"]))
+        self._best, best_loss = _under("best.", tensors), values["best_loss"]
+        self._best_loss = math.inf if best_loss is None else float(best_loss)
         x, m, v, previous = (tensors[f"spsa.{n}"].numpy().copy() for n in ("x", "m", "v", "previous"))
         self.phases = SPSAState(x=x, m=m, v=v, previous=previous, **values["spsa"])
-        self._warm.copy_(tensors["warm.phases"])
-        self._warm_adam.restore(_under("warm.", tensors))
         self.p = tensors["p"].clone()
         self.samples = tuple(values["samples"])
         self.bank.spent = Spent(**values["spent"])

@@ -133,7 +133,9 @@ def main() -> None:
         for future in as_completed(futures):
             done = future.result()
             results.append(done)
-            sys.stdout.write(f"{done['arm']} seed {done['seed']}: {100 * done['test_accuracy']:.2f} {done['controls']}\n")
+            sys.stdout.write(
+                f"{done['arm']} seed {done['seed']}: {100 * done['test_accuracy']:.2f} {done['controls']}\n"
+            )
             sys.stdout.flush()
             write(sorted(results, key=lambda r: (order.index(r["arm"]), r["seed"])))
 
