@@ -57,7 +57,7 @@ def train(
     from .training.config import load_config
 
     overrides = list(set_ or [])
-    overrides += [f"data.source={json.dumps(_absolute(data))}"] if data is not None else []
+    overrides += [f"data.source={json.dumps(data)}"] if data is not None else []
     overrides += [f"seed={seed}"] if seed is not None else []
     overrides += ["controls=true"] if controls else []
     with _one_line_errors():
@@ -108,7 +108,7 @@ def evaluate(
         from .runs import evaluate_model
 
         loaded = load_model(model)
-        result = evaluate_model(loaded, source=None if data is None else _absolute(data))
+        result = evaluate_model(loaded, source=data)
         error = (result.accuracy * (1 - result.accuracy) / result.size) ** 0.5
         values = {
             "test_accuracy": result.accuracy,
@@ -142,7 +142,9 @@ def predict(
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run, or a model.safetensors.")],
     format_: Annotated[str, typer.Option("--format", help="safetensors.")] = "safetensors",
-    out: Annotated[Path | None, typer.Option(help="File to write; none: beside the run, named after it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; none: <name of the run>.safetensors in this folder.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Write a trained network in a format that needs neither the SDK nor a quantum computer."""
@@ -193,11 +195,6 @@ def main() -> None:
 
 
 # -- printing ----------------------------------------------------------------------------------------------
-
-
-def _absolute(source: str) -> str:
-    """Paths in a data source made absolute, so that a run can be resumed from another folder."""
-    return ",".join(str(Path(part).resolve()) if Path(part).exists() else part for part in source.split(","))
 
 
 def _console() -> Any:

@@ -32,7 +32,7 @@ from .report.page import run_page
 from .training.baselines import open_control, train_control, trainable_parameters
 from .training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .training.config import DataConfig, RunConfig, load_config
-from .training.data import Dataset, Images, load_dataset, read_embedded_digits, read_image
+from .training.data import Dataset, Images, absolute_source, load_dataset, read_embedded_digits, read_image
 from .training.fit import Evaluation, check_fit, evaluate
 from .training.loop import Training, check_budget, device_names, total_epochs
 from .training.qnn import QNNBank, qnns_of
@@ -115,6 +115,8 @@ def start(config: RunConfig, out: str | Path, *, observer: Observer) -> RunSumma
     :raises CheckpointError: when ``out`` already holds a run; nothing in it is changed.
     """
     folder = RunFolder(Path(out))
+    data = config.data.model_copy(update={"source": absolute_source(config.data.source)})
+    config = config.model_copy(update={"data": data})
     if folder.config.exists():
         raise CheckpointError(
             f"{folder.path} already holds a run. Go on with: qpu-sdk resume {folder.path}, or choose another --out."
@@ -241,7 +243,7 @@ def _drop_rows_after(path: Path, done: int) -> None:
 
 def _run_controls(folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: Observer) -> dict[str, Any]:
     """Train each control that has no result yet; each is one unit for resuming."""
-    done: dict[str, Any] = json.loads(folder.controls.read_text()) if folder.controls.is_file() else {}
+    done = _finished_controls(folder.controls)
     target, training = prepared.target, prepared.training
     test = _tensors(prepared.dataset.x_test, prepared.dataset.y_test)
     for name in CONTROLS:
@@ -266,6 +268,13 @@ def _run_controls(folder: RunFolder, config: RunConfig, prepared: _Prepared, obs
         done[name] = {"accuracy": accuracy, "parameters": control.generator.parameter_count}
         write_atomic(folder.controls, json.dumps(done, indent=1))
     return done
+
+
+def _finished_controls(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (OSError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Delete it to train the controls again.") from error
 
 
 def _finish(folder: RunFolder, config: RunConfig, prepared: _Prepared, controls: Mapping[str, Any]) -> RunSummary:

@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qpu_sdk.runs import read_metrics
+
 KILLS = 10
 COMMAND = [sys.executable, "-c", "from qpu_sdk.cli import main; main()"]
 SETTINGS = {
-    "training.warm_start_epochs": 1,
+    "training.warm_start_epochs": 2,
+    "training.trials": 2,
+    "training.trial_epochs": 1,
     "training.rounds": 6,
     "training.generator_epochs": 2,
     "training.final_epochs": 3,
@@ -76,5 +80,5 @@ def test_killed_and_resumed_run_is_identical(digits: Path, tmp_path: Path) -> No
     expected, got = json.loads(result.stdout), json.loads(final.stdout)
     del expected["wall_s"], got["wall_s"]
     assert got == expected
-    kinds = [[json.loads(line)["kind"] for line in (d / "metrics.jsonl").open()] for d in (whole, killed)]
+    kinds = [[row["kind"] for row in read_metrics(d / "metrics.jsonl")] for d in (whole, killed)]
     assert kinds[0] == kinds[1]

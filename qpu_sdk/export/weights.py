@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 #: The one metadata entry, a JSON object: several entries would be written in no fixed order.
 METADATA_KEY = "qpu_sdk"
+_FOREIGN = "the model does not say which images it was trained on. Train or export it again with this SDK."
 
 
 @final
@@ -37,12 +38,18 @@ class Model:
     @property
     def data(self) -> DataConfig:
         """The data the model was trained on."""
-        return DataConfig.model_validate_json(self.metadata["data"])
+        try:
+            return DataConfig.model_validate_json(self.metadata["data"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(_FOREIGN) from error
 
     @property
     def data_seed(self) -> int:
         """Seed of the split of that data."""
-        return int(self.metadata["data_seed"])
+        try:
+            return int(self.metadata["data_seed"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(_FOREIGN) from error
 
     def open_target(self) -> Target:
         """The network to load the tensors into.
@@ -60,7 +67,7 @@ class Model:
             )
         target = Target(BUILT_IN[name]())
         shapes = {key: tensor.shape for key, tensor in self.tensors.items()}
-        if shapes != target.shapes:
+        if shapes != target.shapes or any(t.dtype != torch.float32 for t in self.tensors.values()):
             raise DataError(f"the model's tensors are not those of {name}. Train or export the model again.")
         return target
 
@@ -117,8 +124,8 @@ def load_model(path: str | Path) -> Model:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
-            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
+            metadata = dict(json.loads((file.metadata() or {}).get(METADATA_KEY, "{}")))
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise DataError(f"{path} cannot be read as safetensors ({error}). Export the model again.") from error
     if any(not torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise DataError(f"{path} holds weights that are not finite. Train the model again.")

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ..errors import ConfigError
 
@@ -110,6 +111,7 @@ class _ChainWeights(torch.autograd.Function):
         return torch.from_numpy(w - w.mean())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         forth, back, rows, columns, lead, tail, middle, p, beta = ctx.parts
         g = gradients[0].numpy() - gradients[0].numpy().mean()

@@ -125,7 +125,7 @@ class SPSAConfig(Section):
     shots: Positive = 100_000
     a: Rate | None = None
     c: Rate = 0.1
-    A: Annotated[float, Field(ge=0.0)] | None = None
+    A: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
     alpha: Rate = 0.602
     gamma: Rate = 0.101
     resamplings: Positive = 1
@@ -201,8 +201,8 @@ class RunConfig(Section):
 
 
 def _toml(value: Any) -> str:
-    """A scalar or list as TOML; JSON's notation of these is valid TOML."""
-    return json.dumps(value)
+    """A scalar or list as TOML; JSON's notation of these is valid TOML, except for surrogate pairs and DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfig:

@@ -104,6 +104,8 @@ class Fitter:
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(dim=1) == labels).sum())
             seen += len(labels)
+        if not math.isfinite(loss):
+            raise ConfigError(f"training diverged in epoch {epoch + 1}: the loss is {loss}. Lower training.lr.")
         return EpochResult(loss / seen, correct / seen, self.rate(self.step - 1))
 
     def run_batch(self, p: Tensor, images: Tensor, labels: Tensor) -> Tensor:
@@ -133,7 +135,7 @@ class Fitter:
     def weights(self, p: Tensor) -> Tensor:
         """The generated weights, without gradient."""
         with torch.no_grad():
-            weights: Tensor = self.generator(p)
+            weights: Tensor = self.generator(p).detach()
         return weights
 
     def tensors(self) -> dict[str, Tensor]:

@@ -124,7 +124,7 @@ class RotatedAdam(Optimiser):
             zip(self._covariances, torch.split(self._square, self._blocks), strict=True)
         ):
             values, basis = torch.linalg.eigh(covariance.double())
-            self._bases[i] = basis.float()
+            self._bases[i].copy_(basis)  # in place: eigh's own memory layout would not survive a checkpoint
             square.copy_(values.clamp_min(0.0))
 
     def _rotate(self, vector: Tensor, *, forward: bool) -> Tensor:

@@ -31,7 +31,7 @@ class SPSAState:
     :param v: running mean of the squared gradient, ``(P,)``.
     :param previous: parameters before the last step, where a blocked step returns to, ``(P,)``.
     :param loss: mean loss measured at ``previous``; ``None`` before the first step.
-    :param spread: standard deviation of the losses of the probe pairs, the tolerance of blocking.
+    :param spread: standard deviation of the losses of the first step, the tolerance of blocking.
     """
 
     x: FloatArray = field(repr=False)
@@ -58,7 +58,7 @@ class SPSA:
     :param smoothing: ``"adam"`` divides a running mean of the gradient by the root of a running mean of its
         square (beta 0.9, 0.99) before the gain is applied.
     :param blocking: undo a step after which the measured loss is higher by more than two standard deviations
-        of the probe losses; it costs no extra measurement, because the next pair tells the loss.
+        of the first step's losses; it costs no extra measurement, because the next pair tells the loss.
     :raises ConfigError: when a gain is not positive.
 
     >>> spsa = SPSA(a=0.5, c=0.1, A=0.0)
@@ -85,6 +85,8 @@ class SPSA:
         for name in ("c", "alpha", "gamma", "first_step", "resamplings", "calibration_pairs"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"SPSA {name} is {getattr(self, name)}. Use a value above zero.")
+        if not self.A >= 0:
+            raise ConfigError(f"SPSA A is {self.A}. Use zero or more.")
         if self.a is not None and not self.a > 0:
             raise ConfigError(f"SPSA a is {self.a}. Use a value above zero, or leave it out to calibrate it.")
 
@@ -118,17 +120,19 @@ class SPSA:
         :raises ConfigError: when their number is wrong or one is not finite.
         """
         plus, minus = np.atleast_1d(np.asarray(y_plus, float)), np.atleast_1d(np.asarray(y_minus, float))
-        if plus.shape != minus.shape or len(plus) != self.pairs(state) or not np.isfinite(plus + minus).all():
+        if plus.shape != minus.shape or len(plus) != self.pairs(state):
             raise ConfigError(
                 f"SPSA was told {plus.shape} and {minus.shape} losses; it asked for {self.pairs(state)} pairs."
             )
+        if not np.isfinite(plus + minus).all():
+            raise ConfigError("SPSA was told a loss that is not finite. Lower training.lr or spsa.c.")
         loss = float((plus + minus).mean() / 2)
         if self._blocked(state, loss):
             return replace(state, x=state.previous, k=state.k + 1)
         slopes = (plus - minus) / (2 * self.c_k(state.k))
         gradient = slopes @ self._directions(state) / len(slopes)
-        spread = float(np.concatenate([plus, minus]).std()) if state.a is None else state.spread
-        state = self._calibrated(replace(state, spread=spread), slopes)
+        spread = float(np.concatenate([plus, minus]).std()) if state.k == 0 else state.spread
+        state = self._calibrated(replace(state, spread=spread), gradient)
         direction, m, v = self._smoothed(state, gradient)
         x = state.x - self.a_k(state) * direction
         return replace(state, x=x, k=state.k + 1, m=m, v=v, previous=state.x, loss=loss)
@@ -145,11 +149,11 @@ class SPSA:
     def _blocked(self, state: SPSAState, loss: float) -> bool:
         return self.blocking and state.loss is not None and loss > state.loss + 2 * state.spread
 
-    def _calibrated(self, state: SPSAState, slopes: FloatArray) -> SPSAState:
-        """Choose a so that a_0 |g| = first_step; every component of one pair's g has the size |slope|."""
+    def _calibrated(self, state: SPSAState, gradient: FloatArray) -> SPSAState:
+        """Choose a so that the first step has root-mean-square size first_step."""
         if state.a is not None:
             return state
-        typical = 1.0 if self.smoothing == "adam" else float(np.sqrt((slopes**2).mean()))
+        typical = 1.0 if self.smoothing == "adam" else float(np.sqrt((gradient**2).mean()))
         gain = self.first_step * (1 + self.A) ** self.alpha / max(typical, 1e-12)
         return replace(state, a=gain)
 

@@ -87,7 +87,7 @@ def load_target(factory: str, *, seed: int) -> Target:
     module_name, colon, function = factory.partition(":")
     try:
         build = getattr(importlib.import_module(module_name), function) if colon else None
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"target {factory!r} cannot be imported ({error}). Use module:function.") from error
     if not callable(build):
         raise ConfigError(f"target {factory!r} is not module:function. Use for example {next(iter(BUILT_IN))}.")

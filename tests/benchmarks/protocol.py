@@ -1,4 +1,4 @@
-"""``make protocol MNIST=FOLDER``: the paper's protocol, seed by seed, with controls; writes docs/results/ and the tables.
+"""``make protocol MNIST=FOLDER``: the paper's protocol, seed by seed, with controls; writes the tables of the docs.
 
 6,000 training and 600 test images are drawn by seed from MNIST's training files. Every run is a run folder under
 runs/protocol, so the command can be interrupted and called again; finished runs are not repeated.
@@ -43,7 +43,6 @@ ARMS = (
     Arm("paper, chi = 4", "paper.toml", ("generator.bond_dim=4",)),
     Arm("paper, chi = 10", "paper.toml", ("generator.bond_dim=10",)),
     Arm("lean, r = 6", "lean.toml"),
-    Arm("lean, no warm start", "lean.toml", ("training.warm_start_epochs=0", FIT_INSTEAD), controls=False),
     Arm("lean, no SPSA", "lean.toml", ("spsa.steps=0",), controls=False),
     Arm("lean, `make run` data", "lean.toml", protocol=False),
 )
