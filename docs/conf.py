@@ -1,10 +1,10 @@
 """Sphinx configuration."""
 
-from importlib.metadata import version
+from importlib import metadata
 
 project = "qpu_sdk"
 author = copyright = "The qpu_sdk authors"
-release = version("qpu_sdk")
+release = metadata.version("qpu_sdk")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
 html_theme = "furo"
 html_title = "qpu_sdk"

@@ -118,8 +118,8 @@ def shot_distribution(columns: ComplexArray, model: LocalModel) -> tuple[Outcome
     """What one shot shows: probabilities given at least one click.
 
     Uniform loss commutes with the interferometer, so every photon survives at its input with probability
-    eta = brightness * transmittance: P(s) = sum_S eta^|S| (1-eta)^(N-|S|) P_U(s | photons S) over subsets S of
-    the inputs, and the empty window, (1-eta)^N, is not a shot.
+    eta = brightness * transmittance: ``P(s) = sum_S eta^|S| (1-eta)^(N-|S|) P_U(s | photons S)`` over
+    subsets S of the inputs, and the empty window, (1-eta)^N, is not a shot.
 
     :param columns: ``(B, M, N)``.
     :returns: outcomes ``(K, M)`` and probabilities ``(B, K)``; what the rows lack to 1 is not kept apart.

@@ -67,7 +67,7 @@ def occupations(outcomes: IntArray, modes: int) -> npt.NDArray[np.uint8]:
 
 
 def bunching_factor(outcomes: IntArray) -> npt.NDArray[np.float64]:
-    """prod_i s_i! of every outcome, ``(K, N) -> (K,)``: the norm in |per(U_s)|^2 / prod_i s_i!."""
+    """prod_i s_i! of every outcome, ``(K, N) -> (K,)``: the norm in ``|per(U_s)|^2 / prod_i s_i!``."""
     if outcomes.shape[1] == 0:
         return np.ones(len(outcomes))
     modes = int(outcomes.max()) + 1

@@ -204,7 +204,7 @@ def amplitudes_vjp(columns: ComplexArray, tree: PrefixTree, gradient: ComplexArr
 
 
 def probabilities(columns: ComplexArray, tree: PrefixTree) -> FloatArray:
-    """|amplitude|^2 of every outcome, ``(..., M, N) -> (..., K)``; sums to 1 over all Fock outcomes."""
+    """``|amplitude|^2`` of every outcome, ``(..., M, N) -> (..., K)``; sums to 1 over all Fock outcomes."""
     amplitude = amplitudes(columns, tree)
     return np.asarray(amplitude.real**2 + amplitude.imag**2)
 

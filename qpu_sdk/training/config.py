@@ -81,28 +81,26 @@ class GeneratorConfig(Section):
     kind: Literal["lean", "paper"] = "lean"
     bond_dim: Positive = 6
     init_std: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
-    initial_weights: bool | None = None
-    layout: Literal["aligned", "flat"] | None = None
 
 
 class TrainingConfig(Section):
     """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit."""
 
-    warm_start_epochs: NonNegative = 0
+    warm_start_epochs: NonNegative = 70
     warm_start_lr: Rate = 0.02
-    trials: Positive = 1
-    trial_epochs: Positive = 8
-    rounds: NonNegative = 8
-    generator_epochs: NonNegative = 14
-    final_epochs: Positive = 60
+    trials: Positive = 6
+    trial_epochs: Positive = 6
+    rounds: NonNegative = 4
+    generator_epochs: NonNegative = 4
+    final_epochs: Positive = 20
     batch_size: Positive = 128
-    optimiser: Literal["adam", "rotated-adam"] = "adam"
-    lr: Rate = 0.02
-    beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
-    clip: Rate | None = None
-    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    weight_penalty: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
-    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
+    optimiser: Literal["adam", "rotated-adam"] = "rotated-adam"
+    lr: Rate = 0.01
+    beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.99
+    clip: Rate | None = 1.0
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
+    weight_penalty: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0003
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.03
     final_lr: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     shots: Positive = 100_000
     final_shots: Positive = 1_000_000
@@ -124,13 +122,13 @@ class SPSAConfig(Section):
     steps: NonNegative = 5
     shots: Positive = 100_000
     a: Rate | None = None
-    c: Rate = 0.1
+    c: Rate = 0.05
     A: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
     alpha: Rate = 0.602
     gamma: Rate = 0.101
     resamplings: Positive = 1
     calibration_pairs: Positive = 4
-    first_step: Rate = 0.02
+    first_step: Rate = 0.005
     smoothing: Literal["none", "adam"] = "none"
     blocking: bool = False
     images: Positive = 1000

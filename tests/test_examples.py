@@ -1,0 +1,50 @@
+"""The examples say what is true: the written-out default is the default, and the scripts run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qpu_sdk.training.config import RunConfig, load_config
+from qpu_sdk.training.loop import planned_settings
+from qpu_sdk.training.qnn import qnns_of
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_lean_is_the_default_written_out() -> None:
+    assert load_config(EXAMPLES / "lean.toml") == RunConfig()
+
+
+def test_lean_names_every_key_that_is_set() -> None:
+    text = (EXAMPLES / "lean.toml").read_text()
+    for section in ("data", "training", "spsa", "generator", "budget"):
+        for key in RunConfig.model_fields[section].annotation.model_fields:  # type: ignore[union-attr]
+            assert key in text, f"{section}.{key}"
+
+
+@pytest.mark.parametrize(("chi", "generator"), [(1, 31), (4, 496), (10, 3100)])
+def test_paper_has_the_published_parameters(chi: int, generator: int) -> None:
+    config = load_config(EXAMPLES / "paper.toml", overrides=[f"generator.bond_dim={chi}"])
+    qnns = qnns_of(config)
+    assert [q.mesh.declared for q in qnns] == [108, 84]
+    assert [q.input_modes for q in qnns] == [(0, 2, 5, 8), (0, 2, 4, 7)]
+    assert 31 * chi**2 == generator
+    assert config.generator.kind == "paper"
+
+
+@pytest.mark.parametrize("name", ["lean.toml", "paper.toml"])
+def test_runs_fit_four_hundred_settings(name: str) -> None:
+    assert planned_settings(load_config(EXAMPLES / name))[0] <= 400
+
+
+@pytest.mark.parametrize("script", ["sample_a_circuit.py", "own_network.py"])
+def test_scripts_run(script: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "error", script], cwd=EXAMPLES, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
