@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results" / "protocol.json"
 PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
 SEEDS = (1, 2, 3, 4, 5)
+CONTROL_SEEDS = (1,)
 BEGIN, END = "<!-- protocol table -->", "<!-- end of protocol table -->"
 CONTROLS = ("frozen_random", "constant", "random_subspace", "plain_network")
 
@@ -56,7 +57,7 @@ def run(arm: Arm, seed: int, mnist: str) -> dict[str, Any]:
 
     folder = ROOT / "runs" / "protocol" / f"{arm.slug}-seed{seed}"
     overrides = [f"seed={seed}", "training.threads=1", *arm.overrides]
-    overrides += ["controls=true"] if arm.controls else []
+    overrides += ["controls=true"] if arm.controls and seed in CONTROL_SEEDS else []
     if arm.protocol:
         overrides += [f"data.source={mnist}", "data.draw=training", "data.train_size=6000", "data.test_size=600"]
     if not (folder / "summary.json").is_file():
@@ -72,9 +73,10 @@ def run(arm: Arm, seed: int, mnist: str) -> dict[str, Any]:
 
 
 def mean_and_spread(values: list[float]) -> str:
-    """Mean and standard deviation (ddof = 1) in percent."""
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.mean(values):.2f} ± {100 * spread:.2f}"
+    """Mean and standard deviation (ddof = 1) in percent; nothing for no values."""
+    if len(values) < 2:
+        return "".join(f"{100 * value:.2f}" for value in values)
+    return f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f}"
 
 
 def table(results: list[dict[str, Any]]) -> str:
@@ -100,7 +102,7 @@ def _cells(arm: Arm, rows: list[dict[str, Any]]) -> list[str]:
         f"{first['epochs']} ({first['warm_start_epochs']})",
         mean_and_spread([r["train_accuracy"] for r in rows]),
         f"**{mean_and_spread([r['test_accuracy'] for r in rows])}**",
-        *(mean_and_spread([r["controls"][c] for r in rows]) if arm.controls else "" for c in CONTROLS),
+        *(mean_and_spread([r["controls"][c] for r in rows if r["controls"]]) for c in CONTROLS),
         f"{statistics.mean(r['wall_s'] for r in rows):.0f}",
     ]
 
@@ -126,8 +128,9 @@ def main() -> None:
         return
     mnist = str(Path(arguments.mnist).resolve())
     order = [arm.name for arm in ARMS]
+    quick_first = sorted(SEEDS, key=lambda seed: seed in CONTROL_SEEDS)
     with ProcessPoolExecutor(max_workers=2) as pool:
-        futures = [pool.submit(run, arm, seed, mnist) for seed in SEEDS for arm in ARMS]
+        futures = [pool.submit(run, arm, seed, mnist) for seed in quick_first for arm in ARMS]
         results: list[dict[str, Any]] = []
         for future in as_completed(futures):
             done = future.result()
