@@ -104,8 +104,8 @@ def evaluate(
 ) -> None:
     """Test a trained model; without --data, on the test images of its own run."""
     with _one_line_errors():
+        from .export.inference import evaluate_model
         from .export.weights import load_model
-        from .runs import evaluate_model
 
         loaded = load_model(model)
         result = evaluate_model(loaded, source=data)
@@ -128,8 +128,8 @@ def predict(
 ) -> None:
     """Classify images with a trained model."""
     with _one_line_errors():
+        from .export.inference import predict_images
         from .export.weights import load_model
-        from .runs import predict_images
 
         rows = predict_images(load_model(model), images, invert=invert)
         if json_:
@@ -178,7 +178,7 @@ def devices(json_: Json = False) -> None:
 def doctor(json_: Json = False) -> None:
     """Check this installation: versions, engines, data, and that simulation and sampling work."""
     with _one_line_errors():
-        from .runs import diagnose
+        from .doctor import diagnose
 
         rows = diagnose()
         if json_:

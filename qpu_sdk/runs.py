@@ -8,32 +8,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, final
 
-import numpy as np
 import torch
 
 from .devices.base import Device
-from .devices.local import exact_probabilities
 from .devices.registry import open_device
-from .errors import CheckpointError, DataError, QPUError
+from .errors import CheckpointError
 from .export.weights import Model, metadata_of, save_model
 from .files import child_seed, write_atomic
 from .generator.controls import CONTROLS
 from .generator.mps import Generator, LeanMPSGenerator, MPSGenerator, identifiable_parameters
 from .photonics.fock import IntArray
-from .photonics.interferometer import IsometryMesh
-from .photonics.program import Program
 from .report.page import run_page
 from .training.baselines import open_control, train_control, trainable_parameters
 from .training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .training.config import DataConfig, RunConfig, load_config
-from .training.data import Dataset, Images, absolute_source, load_dataset, read_embedded_digits, read_image
-from .training.fit import Evaluation, check_fit, evaluate
+from .training.config import RunConfig, load_config
+from .training.data import Dataset, Images, absolute_source, load_dataset
+from .training.fit import evaluate
 from .training.loop import Training, check_budget, device_names, total_epochs
 from .training.qnn import QNNBank, qnns_of
 from .training.summary import RunSummary, TrainableParameters, versions
@@ -332,74 +328,3 @@ def _parameters(config: RunConfig, prepared: _Prepared) -> TrainableParameters:
 
 def _tensors(images: Images, labels: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(images), torch.from_numpy(labels)
-
-
-# -- trained models ----------------------------------------------------------------------------------------
-
-
-def evaluate_model(model: Model, *, source: str | None) -> Evaluation:
-    """Test a model on the test images of its own run, or on those of another source.
-
-    :param source: a data source; ``None`` for the run's own images and split.
-    """
-    data = model.data if source is None else DataConfig(source=source)
-    dataset = load_dataset(data, seed=model.data_seed)
-    target = model.open_target()
-    images, labels = _tensors(dataset.x_test, dataset.y_test)
-    check_fit(target, images, dataset)
-    return evaluate(target, target.flat(model.tensors), images, labels)
-
-
-def predict_images(model: Model, paths: Sequence[Path], *, invert: bool) -> list[dict[str, Any]]:
-    """Label and probability of each image file.
-
-    :param invert: turn dark-on-light into the light-on-dark of MNIST.
-    :raises DataError: when a file is not an image.
-    """
-    target = model.open_target()
-    weights = target.flat(model.tensors)
-    images = torch.from_numpy(np.stack([read_image(path, invert=invert) for path in paths]))
-    with torch.no_grad():
-        probabilities = target.logits(weights, images).softmax(dim=1)
-    best = probabilities.max(dim=1)
-    return [
-        {"image": str(path), "label": int(label), "probability": float(p)}
-        for path, label, p in zip(paths, best.indices, best.values, strict=True)
-    ]
-
-
-def diagnose() -> list[tuple[str, bool, str]]:
-    """Checks of the installation: name, whether it is fine, and a detail."""
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("versions", lambda: ", ".join(f"{name} {v}" for name, v in versions().items())),
-        ("permanents against SLOS", _check_engines),
-        ("sampling", _check_sampling),
-        ("data mnist-5k", lambda: f"{len(read_embedded_digits()['y_train'])} digits"),
-        ("torch threads", lambda: str(torch.get_num_threads())),
-    ]
-    rows = []
-    for name, check in checks:
-        try:
-            rows.append((name, True, check()))
-        except (QPUError, AssertionError) as error:
-            rows.append((name, False, str(error)))
-    return rows
-
-
-def _check_engines() -> str:
-    mesh = IsometryMesh(6, 3)
-    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, (1, mesh.declared))
-    columns = mesh.columns(phases, mesh.default_input(3))
-    ours = exact_probabilities(columns, collision_free=True, engine="permanents")
-    slos = exact_probabilities(columns, collision_free=True, engine="slos")
-    difference = float(np.abs(ours - slos).max())
-    if difference > 1e-10:
-        raise DataError(f"the engines differ by {difference:.1e}; 1e-10 is allowed. Reinstall perceval-quandela.")
-    return f"largest difference {difference:.1e}"
-
-
-def _check_sampling() -> str:
-    mesh = IsometryMesh(4, 2)
-    program = Program(mesh, np.zeros(mesh.declared), mesh.default_input(2))
-    [counts] = open_device("local:slos", seed=0).submit([program], shots=1000).result()
-    return f"{counts.shots} shots, {counts.events} events"

@@ -8,6 +8,9 @@ import numpy as np
 
 TINY = {
     "generator.bond_dim": 2,
+    "training.warm_start_epochs": 0,
+    "training.trials": 1,
+    "training.optimiser": "adam",
     "training.rounds": 1,
     "training.generator_epochs": 1,
     "training.final_epochs": 3,

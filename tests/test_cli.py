@@ -387,13 +387,13 @@ def test_doctor_finds_a_whole_installation() -> None:
 
 
 def test_doctor_tells_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    from qpu_sdk import runs
+    from qpu_sdk import doctor
     from qpu_sdk.errors import DataError
 
     def broken() -> str:
         raise DataError("no digits")
 
-    monkeypatch.setattr(runs, "read_embedded_digits", broken)
+    monkeypatch.setattr(doctor, "read_embedded_digits", broken)
     result = run("doctor", "--json")
     assert result.exit_code == 1
     assert {"check": "data mnist-5k", "ok": False, "detail": "no digits"} in json.loads(result.stdout)

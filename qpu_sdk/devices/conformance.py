@@ -24,7 +24,7 @@ import numpy as np
 
 from ..errors import ProgramError
 from ..photonics.counts import Counts
-from ..photonics.interferometer import IsometryMesh
+from ..photonics.meshes import IsometryMesh
 from ..photonics.permanents import FloatArray, collision_free_tree, probabilities
 from ..photonics.program import Program
 from .base import Device, DeviceSpec, Job, JobStatus

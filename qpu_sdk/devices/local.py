@@ -198,7 +198,7 @@ class LocalDevice(Device):
     equal tags draw afresh, the order of differently tagged submissions does not matter, and a resumed run that
     uses its tags again gets the same counts.
 
-    >>> from qpu_sdk.photonics.interferometer import IsometryMesh
+    >>> from qpu_sdk.photonics.meshes import IsometryMesh
     >>> mesh = IsometryMesh(4, 2)
     >>> program = Program(mesh, np.zeros(mesh.declared), (0, 1))
     >>> device = LocalDevice(seed=1)

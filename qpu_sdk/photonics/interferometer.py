@@ -1,5 +1,7 @@
 """Programmable interferometers: phases -> unitary (numpy and torch) and -> perceval.Circuit.
 
+The meshes themselves are in :mod:`qpu_sdk.photonics.meshes`.
+
 Every mesh is a list of two-mode gates on modes (m, m+1). A gate is a mixer followed by phase shifters,
 
     G = diag(e^{i phi_top}, e^{i phi_bottom}) B(theta),
@@ -16,7 +18,6 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, final
@@ -25,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ProgramError
-from .fock import IntArray, check_modes_photons
+from .fock import IntArray
 from .permanents import ComplexArray, FloatArray, amplitudes_vjp, collision_free_tree, probabilities, torch_amplitudes
 from .permanents import amplitudes as exact_amplitudes
 
@@ -190,6 +191,7 @@ class Mesh(abc.ABC):
         :returns: ``(..., M, N)`` complex128.
         :raises ProgramError: when the phase vector has another length.
 
+        >>> from qpu_sdk.photonics.meshes import BrickwallMesh
         >>> abs(BrickwallMesh(2).columns(np.array([np.pi, 0.0, 0.0]), (0,))).round(12).tolist()
         [[0.0], [1.0]]
         """
@@ -305,155 +307,6 @@ def _column_function() -> Any:
     return Columns
 
 
-def _brickwall(modes: int, layers: int) -> Iterator[int]:
-    """Upper modes of a brick-wall's gates: even pairs, odd pairs, even pairs, ..."""
-    for layer in range(layers):
-        yield from range(layer % 2, modes - 1, 2)
-
-
-@final
-class BrickwallMesh(Mesh):
-    """The published mesh: M-1 brick-wall layers of ``BS(theta) // PS // PS`` (arXiv:2505.08474, authors' code).
-
-    It declares 3 M (M-1) / 2 phases (108 for 9 modes, 84 for 8) of which the last 12 and 9 are not wired (96
-    and 75 are). With M-1 layers it is not universal.
-
-    >>> BrickwallMesh(9).declared, BrickwallMesh(9).wired, BrickwallMesh(8).declared, BrickwallMesh(8).wired
-    (108, 96, 84, 75)
-    """
-
-    name = "brickwall"
-    mach_zehnder = False
-
-    @property
-    def declared(self) -> int:
-        """3 M (M-1) / 2."""
-        return 3 * self.modes * (self.modes - 1) // 2
-
-    @cached_property
-    def gates(self) -> tuple[Gate, ...]:
-        """In the authors' order: theta, then the phase on the upper and on the lower mode."""
-        tops = _brickwall(self.modes, self.modes - 1)
-        return tuple(Gate(mode, 3 * g, 3 * g + 1, 3 * g + 2) for g, mode in enumerate(tops))
-
-    @property
-    def input_phases(self) -> tuple[int, ...]:
-        """None."""
-        return ()
-
-    def default_input(self, photons: int) -> tuple[int, ...]:
-        """``int(linspace(0, M-1, N))``: modes 0, 2, 5, 8 of 9 and 0, 2, 4, 7 of 8, as published."""
-        return _spread(self.modes, photons)
-
-
-@final
-class RectangularMesh(Mesh):
-    """The universal M-layer mesh of Clements et al. (Optica 3, 1460): M (M-1) / 2 Mach-Zehnder interferometers.
-
-    Each has an internal phase theta and an external phase on its upper output; M input phases complete the
-    M^2 parameters of U(M).
-
-    >>> RectangularMesh(9).declared
-    81
-    """
-
-    name = "rectangular"
-    mach_zehnder = True
-
-    @property
-    def declared(self) -> int:
-        """M^2."""
-        return self.modes**2
-
-    @cached_property
-    def gates(self) -> tuple[Gate, ...]:
-        """Brick-wall order; theta, then the external phase."""
-        return tuple(Gate(mode, 2 * g, 2 * g + 1) for g, mode in enumerate(_brickwall(self.modes, self.modes)))
-
-    @property
-    def input_phases(self) -> tuple[int, ...]:
-        """The last M slots."""
-        return tuple(range(self.modes * (self.modes - 1), self.modes**2))
-
-    def default_input(self, photons: int) -> tuple[int, ...]:
-        """Spread over the modes, like the published mesh."""
-        return _spread(self.modes, photons)
-
-
-@final
-class IsometryMesh(Mesh):
-    """The smallest mesh that reaches every outcome distribution of N photons in M modes.
-
-    Only the N occupied columns of U matter, and neither input nor output phases do, which leaves
-    2MN - N^2 - M - N + 1 phases. It is the triangle of Reck et al. (PRL 73, 58) without the interferometers
-    that see only vacuum when the photons enter modes 0..N-1, and without its output phases: diagonal k = N-1,
-    ..., 0 crosses modes k, ..., M-1.
-
-    >>> IsometryMesh(9, 4).declared, IsometryMesh(8, 4).declared
-    (44, 37)
-    """
-
-    name = "isometry"
-    mach_zehnder = True
-
-    def __init__(self, modes: int, photons: int) -> None:
-        super().__init__(modes)
-        check_modes_photons(modes, photons)
-        self.photons = photons
-
-    @property
-    def declared(self) -> int:
-        """2MN - N^2 - M - N + 1."""
-        m, n = self.modes, self.photons
-        return 2 * m * n - n * n - m - n + 1
-
-    @cached_property
-    def gates(self) -> tuple[Gate, ...]:
-        """Diagonal by diagonal; the last diagonal's external phases would be output phases and are left out."""
-        gates: list[Gate] = []
-        slot = 0
-        for k in range(self.photons - 1, -1, -1):
-            for mode in range(k, self.modes - 1):
-                gates.append(Gate(mode, slot, slot + 1 if k else ABSENT))
-                slot += 2 if k else 1
-        return tuple(gates)
-
-    @property
-    def input_phases(self) -> tuple[int, ...]:
-        """None."""
-        return ()
-
-    def default_input(self, photons: int) -> tuple[int, ...]:
-        """Modes 0..N-1, where the triangle begins."""
-        check_modes_photons(self.modes, photons)
-        return tuple(range(photons))
-
-
-def _spread(modes: int, photons: int) -> tuple[int, ...]:
-    """Photons spread evenly, rounded down."""
-    check_modes_photons(modes, photons)
-    return tuple(int(m) for m in np.linspace(0, modes - 1, photons))
-
-
-def open_mesh(name: str, *, modes: int, photons: int) -> Mesh:
-    """The mesh a configuration names.
-
-    :raises ProgramError: for an unknown name, or photons that do not fit.
-
-    >>> open_mesh("isometry", modes=9, photons=4)
-    IsometryMesh(modes=9, phases=44)
-    """
-    check_modes_photons(modes, photons)
-    match name:
-        case IsometryMesh.name:
-            return IsometryMesh(modes, photons)
-        case RectangularMesh.name:
-            return RectangularMesh(modes)
-        case BrickwallMesh.name:
-            return BrickwallMesh(modes)
-    raise ProgramError(f"mesh {name!r} is unknown. Use isometry, rectangular or brickwall.")
-
-
 def torch_probabilities(phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> torch.Tensor:
     """Exact collision-free probabilities, differentiable in the phases.
 
@@ -461,6 +314,7 @@ def torch_probabilities(phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int
     :returns: ``(..., C(M, N))``; they sum to the collision-free mass, which is below 1.
 
     >>> import torch
+    >>> from qpu_sdk.photonics.meshes import IsometryMesh
     >>> mesh = IsometryMesh(3, 2)
     >>> p = torch_probabilities(torch.zeros(mesh.declared, dtype=torch.float64), mesh, (0, 1))
     >>> p.round(decimals=6).tolist()
@@ -488,6 +342,7 @@ def phase_jacobian(mesh: Mesh, phases: FloatArray, input_modes: tuple[int, ...])
 def identifiable_phases(mesh: Mesh, input_modes: tuple[int, ...], *, seed: int) -> int:
     """Rank of :func:`phase_jacobian` at random phases: the phases that the measured distribution can tell apart.
 
+    >>> from qpu_sdk.photonics.meshes import IsometryMesh
     >>> identifiable_phases(IsometryMesh(6, 2), (0, 1), seed=1), IsometryMesh(6, 2).declared
     (13, 13)
     """

@@ -27,7 +27,7 @@ class Program:
     :param input_modes: distinct modes that get one photon each.
     :raises ProgramError: when phases or input modes do not fit the mesh.
 
-    >>> from qpu_sdk.photonics.interferometer import IsometryMesh
+    >>> from qpu_sdk.photonics.meshes import IsometryMesh
     >>> mesh = IsometryMesh(4, 2)
     >>> program = Program(mesh, np.zeros(mesh.declared), mesh.default_input(2))
     >>> program.modes, program.photons, program.input_state

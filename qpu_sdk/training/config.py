@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import ConfigError, ProgramError
-from ..photonics.interferometer import Mesh, open_mesh
+from ..photonics.interferometer import Mesh
+from ..photonics.meshes import open_mesh
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -97,7 +98,7 @@ class TrainingConfig(Section):
     optimiser: Literal["adam", "rotated-adam"] = "rotated-adam"
     lr: Rate = 0.01
     beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.99
-    clip: Rate | None = 1.0
+    clip: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     weight_penalty: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0003
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.03

@@ -153,9 +153,9 @@ class Fitter:
         self.step = step
 
 
-def clip_by_norm(gradients: Sequence[Tensor], limit: float | None) -> list[Tensor]:
-    """Scale gradients so that their joint norm is at most ``limit`` (``None``: leave them)."""
-    if limit is None:
+def clip_by_norm(gradients: Sequence[Tensor], limit: float) -> list[Tensor]:
+    """Scale gradients so that their joint norm is at most ``limit`` (0: leave them)."""
+    if not limit:
         return list(gradients)
     norm = torch.sqrt(torch.stack([g.square().sum() for g in gradients]).sum())
     scale = (limit / norm.clamp_min(1e-12)).clamp_max(1.0)

@@ -13,7 +13,7 @@ from perceval.algorithm import Sampler
 from torch import Tensor
 
 from qpu_sdk.generator.mps import MPSGenerator
-from qpu_sdk.photonics.interferometer import BrickwallMesh
+from qpu_sdk.photonics.meshes import BrickwallMesh
 
 
 def perceval_counts(circuit: Any, state: Any, shots: int) -> Any:

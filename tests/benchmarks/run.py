@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.generator.mps import MPSGenerator
-from qpu_sdk.photonics.interferometer import BrickwallMesh, torch_probabilities
+from qpu_sdk.photonics.interferometer import torch_probabilities
+from qpu_sdk.photonics.meshes import BrickwallMesh
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.fit import Fitter

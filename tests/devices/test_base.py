@@ -9,7 +9,7 @@ import pytest
 
 from qpu_sdk.devices.base import DeviceSpec, JobStatus
 from qpu_sdk.errors import ProgramError
-from qpu_sdk.photonics.interferometer import IsometryMesh
+from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
 
 SPEC = DeviceSpec(name="lab", max_modes=6, max_photons=3, max_shots=100, max_programs=2)

@@ -20,7 +20,8 @@ from qpu_sdk.devices.base import JobStatus
 from qpu_sdk.devices.local import LocalDevice, LocalModel, exact_probabilities, shot_distribution
 from qpu_sdk.errors import ConfigError, JobCancelled, JobFailed, JobTimeout, ProgramError
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.interferometer import BrickwallMesh, IsometryMesh, Mesh, RectangularMesh
+from qpu_sdk.photonics.interferometer import Mesh
+from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.program import Program
 from tests.oracles.permanents import Matrix, boson_probability, outcomes
 from tests.oracles.statistics import chi_square_p

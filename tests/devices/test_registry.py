@@ -16,7 +16,7 @@ from qpu_sdk.devices.local import LocalDevice, LocalModel
 from qpu_sdk.devices.registry import DeviceAddress, describe_devices, device_factories, open_device
 from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice
 from qpu_sdk.errors import ConfigError, DataError, DeviceUnavailable
-from qpu_sdk.photonics.interferometer import IsometryMesh
+from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
 
 MESH = IsometryMesh(4, 2)

@@ -13,7 +13,7 @@ from qpu_sdk.devices.local import LocalDevice, LocalModel
 from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice, load_counts
 from qpu_sdk.errors import DataError, DeviceUnavailable, ProgramError
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.interferometer import IsometryMesh
+from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
 
 SHOTS = 200

@@ -15,17 +15,8 @@ from scipy.linalg import expm
 from scipy.optimize import least_squares
 
 from qpu_sdk.errors import ProgramError
-from qpu_sdk.photonics.interferometer import (
-    ABSENT,
-    BrickwallMesh,
-    IsometryMesh,
-    Mesh,
-    RectangularMesh,
-    identifiable_phases,
-    open_mesh,
-    phase_jacobian,
-    torch_probabilities,
-)
+from qpu_sdk.photonics.interferometer import ABSENT, Mesh, identifiable_phases, phase_jacobian, torch_probabilities
+from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh, open_mesh
 from qpu_sdk.photonics.permanents import collision_free_tree, probabilities
 from tests.oracles.unitaries import haar
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from qpu_sdk.errors import ProgramError
-from qpu_sdk.photonics.interferometer import BrickwallMesh, IsometryMesh, Mesh, RectangularMesh
+from qpu_sdk.photonics.interferometer import Mesh
+from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.program import Program
 
 MESH = IsometryMesh(4, 2)

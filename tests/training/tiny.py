@@ -58,6 +58,12 @@ def config(**changes: Any) -> RunConfig:
         "qnn": [{"modes": 4, "photons": 2}, {"modes": 4, "photons": 2}],
         "generator": {"bond_dim": 2},
         "training": {
+            "warm_start_epochs": 0,
+            "trials": 1,
+            "optimiser": "adam",
+            "lr": 0.02,
+            "label_smoothing": 0.0,
+            "weight_penalty": 0.0,
             "rounds": 2,
             "generator_epochs": 2,
             "final_epochs": 3,
