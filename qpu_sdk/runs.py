@@ -30,7 +30,7 @@ from .training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .training.config import RunConfig, load_config
 from .training.data import Dataset, Images, absolute_source, load_dataset
 from .training.fit import evaluate
-from .training.loop import Training, check_budget, device_names, total_epochs
+from .training.loop import Training, check_budget, device_names, exact_epochs, total_epochs
 from .training.qnn import QNNBank, qnns_of
 from .training.summary import RunSummary, TrainableParameters, versions
 from .training.targets import Target, load_target
@@ -298,7 +298,7 @@ def _finish(folder: RunFolder, config: RunConfig, prepared: _Prepared, controls:
         shots=training.bank.spent.shots,
         events=list(training.samples),
         epochs=total_epochs(config),
-        warm_start_epochs=config.training.warm_start_epochs,
+        exact_gradient_epochs=exact_epochs(config),
         wall_s=round(training.wall_s, 3),
         seed=config.seed,
         devices=list(device_names(config)),

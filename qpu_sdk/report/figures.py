@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
+
+#: What the kinds of unit are called in a legend, and how they are drawn.
+STYLES: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "trial": ("trials, the best goes on", {"color": "0.75", "linewidth": 0.8}),
+    "warm-start": ("exact gradients", {"color": "tab:blue", "linewidth": 1.2}),
+    "fit": ("generator epochs on a measured p", {"color": "tab:orange", "linewidth": 1.2}),
+    "spsa": (
+        "SPSA pair (perturbed, minibatch)",
+        {"color": "tab:green", "marker": ".", "linestyle": "", "markersize": 4},
+    ),
+}
 
 
 def training_curve(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Loss and accuracy over the units of a run, with the SPSA steps marked, as SVG.
+    """Loss and training accuracy over the units of a run, as SVG.
 
     :param rows: rows of ``metrics.jsonl``.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
-    for kind, label, style in (
-        ("warm-start", "exact gradients", "-"),
-        ("fit", "generator epoch", "-"),
-        ("spsa", "SPSA step (minibatch)", "."),
-    ):
-        points = [(row["unit"], row["loss"]) for row in rows if row["kind"] == kind]
-        if points:
-            losses.plot(*zip(*points, strict=True), style, label=label, markersize=4, linewidth=1.2)
-    fits = [(row["unit"], 100 * row["accuracy"]) for row in rows if row["kind"] == "fit"]
-    if fits:
-        accuracies.plot(*zip(*fits, strict=True), "-", linewidth=1.2)
+    named: set[str] = set()
+    for kind, part in _pieces(rows):
+        label, style = STYLES[kind]
+        units = [row["unit"] for row in part]
+        losses.plot(units, [row["loss"] for row in part], label="" if kind in named else label, **style)
+        named.add(kind)
+        if "accuracy" in part[0]:
+            accuracies.plot(units, [100 * row["accuracy"] for row in part], **style)
     losses.set(xlabel="unit of work", ylabel="cross-entropy", yscale="log")
-    accuracies.set(xlabel="unit of work", ylabel="training accuracy, % (while training)")
-    losses.legend(frameon=False, fontsize=8)
+    accuracies.set(xlabel="unit of work", ylabel="accuracy on training batches, %")
+    if named:
+        losses.legend(frameon=False, fontsize=8)
     for axes in (losses, accuracies):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.5)
@@ -37,3 +47,10 @@ def training_curve(rows: Sequence[Mapping[str, Any]]) -> str:
     figure.savefig(out, format="svg", metadata={"Date": None})
     text = out.getvalue()
     return text[text.index("<svg") :]
+
+
+def _pieces(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """Stretches of one kind and round, so that no line is drawn across what lies between."""
+    drawn = [row for row in rows if row["kind"] in STYLES and "loss" in row]
+    for (kind, _), part in groupby(drawn, key=lambda row: (row["kind"], row.get("round"))):
+        yield kind, list(part)

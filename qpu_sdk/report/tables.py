@@ -40,7 +40,7 @@ def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
         ("circuit settings", f"{summary.circuit_settings:,} in {summary.jobs:,} jobs"),
         ("shots", f"{summary.shots:,}"),
         ("events behind the final p", ", ".join(f"{n:,}" for n in summary.events)),
-        ("epochs", f"{summary.epochs:,}, {summary.warm_start_epochs:,} of them with exact gradients"),
+        ("epochs", f"{summary.epochs:,}, {summary.exact_gradient_epochs:,} of them with exact gradients"),
         ("devices", ", ".join(summary.devices)),
         ("training time", f"{summary.wall_s:.1f} s"),
     ]

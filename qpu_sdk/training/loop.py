@@ -79,6 +79,11 @@ def total_epochs(config: RunConfig) -> int:
     return sum(unit.kind in ("trial", "warm-start", "fit") for unit in schedule(config))
 
 
+def exact_epochs(config: RunConfig) -> int:
+    """Those of :func:`total_epochs` that followed exact gradients of the ideal circuits."""
+    return sum(unit.kind in ("trial", "warm-start") for unit in schedule(config))
+
+
 def open_spsa(config: RunConfig) -> SPSA:
     """The SPSA of a configuration; A defaults to a tenth of the steps."""
     s = config.spsa

@@ -52,7 +52,7 @@ class RunSummary(BaseModel):
     credits: float = 0.0
     events: list[int]
     epochs: int
-    warm_start_epochs: int
+    exact_gradient_epochs: int
     wall_s: float
     seed: int
     devices: list[str]

@@ -99,7 +99,7 @@ def _cells(arm: Arm, rows: list[dict[str, Any]]) -> list[str]:
         str(len(rows)),
         f"{q['total']:,} ({q['identifiable']:,})",
         str(first["circuit_settings"]),
-        f"{first['epochs']} ({first['warm_start_epochs']})",
+        f"{first['epochs']} ({first['exact_gradient_epochs']})",
         mean_and_spread([r["train_accuracy"] for r in rows]),
         f"**{mean_and_spread([r['test_accuracy'] for r in rows])}**",
         *(mean_and_spread([r["controls"][c] for r in rows if r["controls"]]) for c in CONTROLS),

@@ -29,7 +29,7 @@ def example(**changes: Any) -> RunSummary:
         "shots": 12_000,
         "events": [500, 400],
         "epochs": 9,
-        "warm_start_epochs": 0,
+        "exact_gradient_epochs": 0,
         "wall_s": 1.5,
         "seed": 0,
         "devices": ["local:slos"],
