@@ -117,7 +117,7 @@ def start(config: RunConfig, out: str | Path, *, observer: Observer) -> RunSumma
         raise CheckpointError(
             f"{folder.path} already holds a run. Go on with: qpu-sdk resume {folder.path}, or choose another --out."
         )
-    with _threads(config):
+    with _threads(config.training.threads):
         prepared = _prepare(config)
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
@@ -136,8 +136,8 @@ def resume(path: str | Path, *, observer: Observer) -> RunSummary:
     if not folder.config.is_file():
         raise CheckpointError(f"{folder.path} holds no run (no config.toml). Start one with: qpu-sdk train --out DIR.")
     config = load_config(folder.config)
-    with _threads(config):
-        checkpoint = load_checkpoint(folder.checkpoints, config=config.fingerprint)
+    checkpoint = load_checkpoint(folder.checkpoints, config=config.fingerprint)
+    with _threads(checkpoint.values.get("threads") if checkpoint else config.training.threads):
         prepared = _prepare(config)
         if checkpoint is not None:
             if checkpoint.values.get("data_sha256") != prepared.dataset.fingerprint:
@@ -180,10 +180,10 @@ def open_generator(config: RunConfig, target: Target) -> Generator:
 
 
 @contextmanager
-def _threads(config: RunConfig) -> Iterator[None]:
-    """Use the configured number of torch threads; results are only bit-identical at equal numbers."""
+def _threads(number: int | None) -> Iterator[None]:
+    """Use that many torch threads, ``None``: as many as now; sums are only bit-identical at equal numbers."""
     before = torch.get_num_threads()
-    torch.set_num_threads(config.training.threads or before)
+    torch.set_num_threads(number or before)
     try:
         yield
     finally:
@@ -202,16 +202,16 @@ def _train(folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: 
     _drop_rows_after(folder.metrics, training.done)
 
     def commit(state: Checkpoint) -> None:
-        values = {**state.values, "data_sha256": prepared.dataset.fingerprint}
+        values = {**state.values, "data_sha256": prepared.dataset.fingerprint, "threads": torch.get_num_threads()}
         save_checkpoint(folder.checkpoints, Checkpoint(state.unit, state.tensors, values), config=config.fingerprint)
 
     state = training.checkpoint()
     with folder.metrics.open("a", encoding="utf-8") as metrics:
         try:
             for unit, row in training.run():
-                state = training.checkpoint()
                 metrics.write(json.dumps(row) + "\n")
                 metrics.flush()
+                state = training.checkpoint()
                 if unit.ends_round:
                     commit(state)
                 observer.advanced(row, done=training.done, total=len(training.units))

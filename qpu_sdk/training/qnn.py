@@ -145,10 +145,10 @@ def joint_measured(distributions: Sequence[Distribution]) -> Tensor:
 
 
 def joint_error(distributions: Sequence[Distribution]) -> float:
-    """Root-mean-square relative standard error of the joint p, from the counts' own statistics.
+    """Relative standard error of the joint p, from the counts' own statistics.
 
-    To first order the relative variances add: over all outcomes, E[(dp/p)^2] = sum_QNN mean_a p_a var_a / p_a^2,
-    weighted by p so that outcomes never seen do not count.
+    To first order the relative variances of the factors add. The mean over outcomes is weighted by their
+    probability, sum_a p_a (sigma_a / p_a)^2 for each QNN, so that outcomes never seen do not count.
     """
     variance = 0.0
     for d in distributions:
