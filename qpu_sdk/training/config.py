@@ -123,15 +123,16 @@ class SPSAConfig(Section):
     steps: NonNegative = 5
     shots: Positive = 100_000
     a: Rate | None = None
-    c: Rate = 0.05
+    c: Rate = 0.02
     A: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
     alpha: Rate = 0.602
     gamma: Rate = 0.101
     resamplings: Positive = 1
     calibration_pairs: Positive = 4
-    first_step: Rate = 0.005
+    first_step: Rate = 0.002
+    max_step: Rate | None = 0.004
     smoothing: Literal["none", "adam"] = "none"
-    blocking: bool = False
+    blocking: bool = True
     images: Positive = 1000
 
 

@@ -97,6 +97,7 @@ def open_spsa(config: RunConfig) -> SPSA:
         resamplings=s.resamplings,
         calibration_pairs=s.calibration_pairs,
         first_step=s.first_step,
+        max_step=s.max_step,
         smoothing=s.smoothing,
         blocking=s.blocking,
     )

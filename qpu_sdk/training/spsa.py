@@ -54,6 +54,8 @@ class SPSA:
         ``first_step``, from ``calibration_pairs`` probe pairs (which also make the first step).
     :param c: perturbation at the first step (Spall: about the standard deviation of the loss's noise).
     :param A: stability constant (Spall: a tenth of the steps).
+    :param max_step: largest root-mean-square size of a step, ``None`` for any. One pair's estimate has heavy
+        tails, and a well-trained point has steep walls: a single large difference must not throw x over them.
     :param resamplings: pairs averaged per step.
     :param smoothing: ``"adam"`` divides a running mean of the gradient by the root of a running mean of its
         square (beta 0.9, 0.99) before the gain is applied.
@@ -78,6 +80,7 @@ class SPSA:
     resamplings: int = 1
     calibration_pairs: int = 4
     first_step: float = 0.02
+    max_step: float | None = None
     smoothing: Literal["none", "adam"] = "none"
     blocking: bool = False
 
@@ -89,6 +92,8 @@ class SPSA:
             raise ConfigError(f"SPSA A is {self.A}. Use zero or more.")
         if self.a is not None and not self.a > 0:
             raise ConfigError(f"SPSA a is {self.a}. Use a value above zero, or leave it out to calibrate it.")
+        if self.max_step is not None and not self.max_step > 0:
+            raise ConfigError(f"SPSA max_step is {self.max_step}. Use a value above zero, or leave it out.")
 
     def init(self, x0: FloatArray, *, seed: int) -> SPSAState:
         """A new optimisation at ``x0``, ``(P,)``."""
@@ -134,7 +139,7 @@ class SPSA:
         spread = float(np.concatenate([plus, minus]).std()) if state.k == 0 else state.spread
         state = self._calibrated(replace(state, spread=spread), gradient)
         direction, m, v = self._smoothed(state, gradient)
-        x = state.x - self.a_k(state) * direction
+        x = state.x - self._bounded(self.a_k(state) * direction)
         return replace(state, x=x, k=state.k + 1, m=m, v=v, previous=state.x, loss=loss)
 
     def forget_loss(self, state: SPSAState) -> SPSAState:
@@ -156,6 +161,10 @@ class SPSA:
         typical = 1.0 if self.smoothing == "adam" else float(np.sqrt((gradient**2).mean()))
         gain = self.first_step * (1 + self.A) ** self.alpha / max(typical, 1e-12)
         return replace(state, a=gain)
+
+    def _bounded(self, step: FloatArray) -> FloatArray:
+        size = float(np.sqrt((step**2).mean()))
+        return step if self.max_step is None or size <= self.max_step else step * (self.max_step / size)
 
     def _smoothed(self, state: SPSAState, gradient: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Direction and the running means (Kingma and Ba, arXiv:1412.6980, with bias correction)."""

@@ -71,7 +71,7 @@ def config(**changes: Any) -> RunConfig:
             "shots": 2000,
             "final_shots": 5000,
         },
-        "spsa": {"steps": 2, "shots": 1000, "images": 24, "calibration_pairs": 2},
+        "spsa": {"steps": 2, "shots": 1000, "images": 24, "calibration_pairs": 2, "blocking": False},
     }
     for key, value in changes.items():
         tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
