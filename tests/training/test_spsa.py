@@ -331,3 +331,27 @@ def test_gains_must_be_positive(name: str) -> None:
 def test_a_negative_stability_constant_is_refused() -> None:
     with pytest.raises(ConfigError, match="SPSA A is"):
         SPSA(a=0.1, A=-1.0)
+
+
+# -- bounded steps -----------------------------------------------------------------------------------------
+
+
+def test_no_step_is_longer_than_max_step() -> None:
+    spsa = SPSA(a=10.0, c=0.1, max_step=0.01)
+    state = spsa.init(np.zeros(8), seed=3)
+    after = spsa.tell(state, np.array([5.0]), np.array([1.0]))
+    free = SPSA(a=10.0, c=0.1).tell(state, np.array([5.0]), np.array([1.0]))
+    assert np.sqrt(np.mean(after.x**2)) == pytest.approx(0.01)
+    assert np.allclose(after.x / np.linalg.norm(after.x), free.x / np.linalg.norm(free.x))
+
+
+def test_short_steps_are_left_alone() -> None:
+    spsa = SPSA(a=1e-4, c=0.1, max_step=0.01)
+    state = spsa.init(np.zeros(8), seed=3)
+    free = SPSA(a=1e-4, c=0.1).tell(state, np.array([5.0]), np.array([1.0]))
+    assert np.array_equal(spsa.tell(state, np.array([5.0]), np.array([1.0])).x, free.x)
+
+
+def test_max_step_must_be_positive() -> None:
+    with pytest.raises(ConfigError, match="max_step"):
+        SPSA(max_step=0.0)
