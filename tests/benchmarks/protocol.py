@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.benchmarks.pages import README, RESULTS_PAGE, ROOT, replace_between
+
 RESULTS = ROOT / "docs" / "results" / "protocol.json"
-PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
 SEEDS = (1, 2, 3, 4, 5)
 CONTROL_SEEDS = (1,)
-BEGIN, END = "<!-- protocol table -->", "<!-- end of protocol table -->"
 CONTROLS = ("frozen_random", "constant", "random_subspace", "plain_network")
 
 
@@ -112,10 +111,8 @@ def write(results: list[dict[str, Any]]) -> None:
     """Store the results and put the table between its marks in every page that shows it."""
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    for page in PAGES:
-        text = page.read_text()
-        start, stop = text.index(BEGIN) + len(BEGIN), text.index(END)
-        page.write_text(f"{text[:start]}\n{table(results)}\n{text[stop:]}")
+    for page in (RESULTS_PAGE, README):
+        replace_between(page, "protocol table", table(results))
 
 
 def main() -> None:

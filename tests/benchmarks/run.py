@@ -6,6 +6,7 @@ torch operations), the site-by-site chain, and the plain CNN's training step.
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import sys
@@ -26,6 +27,7 @@ from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.fit import Fitter
 from qpu_sdk.training.targets import Target, paper_cnn
 from tests.benchmarks import peers
+from tests.benchmarks.pages import RESULTS_PAGE, replace_between
 
 Work = Callable[[], object]
 
@@ -154,7 +156,24 @@ def benchmarks() -> Iterator[Result]:
     yield training_step(10)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print a line a benchmark; with --write also put them into docs/results.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")
+    arguments = parser.parse_args()
+    results = []
     for result in benchmarks():
+        results.append(result)
         sys.stdout.write(result.line() + "\n")
         sys.stdout.flush()
+    if arguments.write:
+        rows = ["| benchmark | ours, ms | peer | peer, ms | ratio |", "| --- | --- | --- | --- | --- |"]
+        rows += [
+            f"| {r.name} | {r.ours_ms:.3f} | {r.peer} | {r.peer_ms:.3f} | {r.peer_ms / r.ours_ms:.1f} |"
+            for r in results
+        ]
+        replace_between(RESULTS_PAGE, "bench table", "\n".join(rows))
+
+
+if __name__ == "__main__":
+    main()
