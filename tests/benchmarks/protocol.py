@@ -82,7 +82,9 @@ def mean_and_spread(values: list[float]) -> str:
 def table(results: list[dict[str, Any]]) -> str:
     """Markdown: a row an arm; accuracies are means over seeds and their standard deviation."""
     head = ["", "train / test images", "seeds", "parameters (identifiable)", "settings", "epochs (exact gradients)"]
-    head += ["train %", "**test %**", *(f"control: {name.replace('_', ' ')}" for name in CONTROLS), "training, s"]
+    seeds = ", ".join(map(str, CONTROL_SEEDS))
+    head += ["train %", "**test %**"]
+    head += [f"control (seed {seeds}): {name.replace('_', ' ')}" for name in CONTROLS] + ["training, s"]
     lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
     for arm in ARMS:
         rows = [r for r in results if r["arm"] == arm.name]
@@ -102,7 +104,7 @@ def _cells(arm: Arm, rows: list[dict[str, Any]]) -> list[str]:
         f"{first['epochs']} ({first['exact_gradient_epochs']})",
         mean_and_spread([r["train_accuracy"] for r in rows]),
         f"**{mean_and_spread([r['test_accuracy'] for r in rows])}**",
-        *(mean_and_spread([r["controls"][c] for r in rows if r["controls"]]) for c in CONTROLS),
+        *(mean_and_spread([r["controls"][c] for r in rows if c in r["controls"]]) for c in CONTROLS),
         f"{statistics.mean(r['wall_s'] for r in rows):.0f}",
     ]
 
