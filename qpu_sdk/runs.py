@@ -31,7 +31,7 @@ from .training.config import RunConfig, load_config
 from .training.data import Dataset, Images, absolute_source, load_dataset
 from .training.fit import evaluate
 from .training.loop import Training, check_budget, device_names, exact_epochs, total_epochs
-from .training.qnn import QNNBank, qnns_of
+from .training.qnn import QNNBank
 from .training.summary import RunSummary, TrainableParameters, versions
 from .training.targets import Target, load_target
 
@@ -160,7 +160,7 @@ def _prepare(config: RunConfig) -> _Prepared:
     check_budget(config)
     target = load_target(config.target.factory, seed=child_seed(config.seed, "target"))
     dataset = load_dataset(config.data, seed=config.data_seed)
-    bank = QNNBank(qnns_of(config), _open_devices(config))
+    bank = QNNBank.of(config, _open_devices(config))
     training = Training(config, dataset=dataset, target=target, generator=open_generator(config, target), bank=bank)
     return _Prepared(dataset, target, training)
 

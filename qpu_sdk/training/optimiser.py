@@ -28,9 +28,11 @@ class Optimiser(abc.ABC):
     def tensors(self) -> dict[str, Tensor]:
         """The state, by name."""
 
-    @abc.abstractmethod
+    @final
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Set what :meth:`tensors` gave."""
+        for name, own in self.tensors().items():
+            own.copy_(tensors[name])
 
 
 @final
@@ -58,12 +60,6 @@ class Adam(Optimiser):
     def tensors(self) -> dict[str, Tensor]:
         """Both moments and the step count."""
         return {"mean": self._mean, "square": self._square, "count": self._count}
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Set what :meth:`tensors` gave."""
-        self._mean.copy_(tensors["mean"])
-        self._square.copy_(tensors["square"])
-        self._count.copy_(tensors["count"])
 
 
 @final
@@ -108,7 +104,7 @@ class RotatedAdam(Optimiser):
             covariance.mul_(beta2).addr_(part, part, alpha=1 - beta2)
         self._mean.mul_(beta1).add_(g, alpha=1 - beta1)
         if count == FIRST_BASIS or count % self._period == 0:
-            self._renew_bases(1 - beta2**count)
+            self._renew_bases()
         rotated = self._rotate(g, forward=True)
         self._square.mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
         if count <= FIRST_BASIS:
@@ -118,8 +114,8 @@ class RotatedAdam(Optimiser):
         direction = (direction / (root + self._damping * root.max() + 1e-8)).clamp_(-self._limit, self._limit)
         _subtract(self._parameters, self._rotate(direction, forward=False) * lr)
 
-    def _renew_bases(self, weight: float) -> None:
-        """Eigenbases of the covariances; second moments restart as their eigenvalues (both carry ``weight``)."""
+    def _renew_bases(self) -> None:
+        """Eigenbases of the covariances; second moments restart as their eigenvalues (equally biased)."""
         for i, (covariance, square) in enumerate(
             zip(self._covariances, torch.split(self._square, self._blocks), strict=True)
         ):
@@ -137,11 +133,6 @@ class RotatedAdam(Optimiser):
         for i, (covariance, basis) in enumerate(zip(self._covariances, self._bases, strict=True)):
             out |= {f"covariance{i}": covariance, f"basis{i}": basis}
         return out
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Set what :meth:`tensors` gave."""
-        for name, own in self.tensors().items():
-            own.copy_(tensors[name])
 
 
 def _subtract(parameters: Sequence[Tensor], step: Tensor) -> None:

@@ -55,7 +55,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> None:
         ("local:slos?a=1&b=x", "local", "slos", {"a": "1", "b": "x"}),
         ("quandela:qpu:belenos", "quandela", "qpu:belenos", {}),
         ("quandela:sim:belenos?url=http://127.0.0.1:8", "quandela", "sim:belenos", {"url": "http://127.0.0.1:8"}),
-        ("replay:/tmp/a b/c.jsonl", "replay", "/tmp/a b/c.jsonl", {}),
+        ("replay:/data/a b/c.jsonl", "replay", "/data/a b/c.jsonl", {}),
         ("x:y?empty=", "x", "y", {"empty": ""}),
     ],
 )

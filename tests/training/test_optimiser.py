@@ -88,7 +88,6 @@ def quadratic_walk(name: str, rotation: Tensor, steps: int) -> Tensor:
     return rotation.T @ own[0]
 
 
-@pytest.mark.skipif("rotated-adam" not in NAMES, reason="there is no rotated Adam")
 def test_rotated_adam_does_not_depend_on_the_coordinates() -> None:
     rotation = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(2))).Q
     distances = {}
