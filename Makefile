@@ -11,7 +11,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[data,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[data,dev,cloud-emulator]"
 	touch $@
 
 run: $(VENV)/.installed

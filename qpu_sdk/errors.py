@@ -10,9 +10,11 @@
     |   +-- OutOfCredits
     |   +-- QueueFull
     |   +-- DeviceUnavailable
+    |       +-- DeviceUnreachable  nothing was sent: asking again is safe
     +-- JobError               a job that was submitted has no complete result (carries ``job_id``)
-    |   +-- JobFailed
-    |   +-- JobCancelled       carries ``partial``, the counts that were finished before
+    |   +-- JobStopped         carries ``partial``, the counts that were finished before
+    |   |   +-- JobFailed
+    |   |   +-- JobCancelled
     |   +-- JobTimeout         the job goes on; ask again
     |   +-- SubmissionUncertain
     +-- BudgetExceeded         the run stopped before it spent more than was allowed
@@ -61,7 +63,11 @@ class QueueFull(DeviceError):
 
 
 class DeviceUnavailable(DeviceError):
-    """The platform is unknown, in maintenance or decommissioned."""
+    """The platform is unknown, in maintenance, decommissioned, or does not answer."""
+
+
+class DeviceUnreachable(DeviceUnavailable):
+    """No connection was made, so nothing was sent: the same request may be made again."""
 
 
 class JobError(QPUError):
@@ -76,16 +82,20 @@ class JobError(QPUError):
         self.job_id = job_id
 
 
-class JobFailed(JobError):
-    """The device reported that the job failed."""
-
-
-class JobCancelled(JobError):
-    """The job was cancelled; ``partial`` holds the counts finished before (``None`` where a program has none)."""
+class JobStopped(JobError):
+    """The job ended before it was done; ``partial`` holds finished counts (``None`` where a program has none)."""
 
     def __init__(self, message: str, *, job_id: str = "", partial: tuple[Any, ...] = ()) -> None:
         super().__init__(message, job_id=job_id)
         self.partial = partial
+
+
+class JobFailed(JobStopped):
+    """The device reported that the job failed."""
+
+
+class JobCancelled(JobStopped):
+    """The job was cancelled, by a person or by a limit of the platform."""
 
 
 class JobTimeout(JobError):

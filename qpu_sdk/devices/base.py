@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 import enum
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import ProgramError
+from ..errors import JobTimeout, ProgramError
 from ..photonics.counts import Counts, Detector
 from ..photonics.program import Program
 
@@ -38,6 +39,7 @@ class DeviceSpec:
     :param max_programs: most programs per submission, ``None`` for no limit.
     :param detector: what the detectors resolve.
     :param simulated: True when no quantum hardware is behind it.
+    :param seeded: True when seed and tag decide the counts.
     """
 
     name: str
@@ -47,6 +49,7 @@ class DeviceSpec:
     max_programs: int | None = None
     detector: Detector = "pnr"
     simulated: bool = True
+    seeded: bool = False
 
     def check(self, programs: Sequence[Program], *, shots: int) -> None:
         """Raise :class:`ProgramError` when the programs do not fit; the message names the limit."""
@@ -74,10 +77,33 @@ class DeviceSpec:
                 )
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What the device says a job took; ``None`` where it does not say.
+
+    :param shots: over all programs.
+    :param seconds: machine time.
+    """
+
+    shots: int | None = None
+    seconds: float | None = None
+
+
 class Job(abc.ABC):
     """Handle of a submission."""
 
     id: str
+    #: True when the job goes on without this process and can be asked for again.
+    durable: bool = False
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until asking again can tell something new."""
+        return 0.005
+
+    def usage(self) -> Usage:
+        """What the job took, known at the latest when its result is."""
+        return Usage()
 
     @abc.abstractmethod
     def status(self) -> JobStatus:
@@ -88,8 +114,8 @@ class Job(abc.ABC):
         """Counts of every program, in the order of submission.
 
         :param timeout_s: seconds to wait, ``None`` for as long as it takes.
-        :raises JobFailed: the device reported a failure.
-        :raises JobCancelled: the job was cancelled; ``.partial`` holds what was finished.
+        :raises JobFailed: the device reported a failure; ``.partial`` holds what was finished.
+        :raises JobCancelled: the job was cancelled; ``.partial`` too.
         :raises JobTimeout: not finished in time; the job goes on.
         """
 
@@ -114,3 +140,54 @@ class Device(abc.ABC):
         :param tag: a name for this submission; a local device draws its random numbers from seed and tag.
         :raises ProgramError: before anything is sent, when a program does not fit.
         """
+
+
+class RemoteDevice(Device):
+    """A device whose jobs outlive this process: created once under a name, asked for by id ever after."""
+
+    @abc.abstractmethod
+    def create(self, programs: Sequence[Program], *, shots: int, name: str) -> str:
+        """Send one job, once, and return its id.
+
+        :param name: unique, so that a person can find the job at the provider.
+        :raises ProgramError: the programs do not fit; nothing was created.
+        :raises DeviceUnreachable: no connection was made; nothing was created, and it may be tried again.
+        :raises QueueFull: there is no room for a job now; nothing was created, and it may be tried again.
+        :raises DeviceError: the provider refused; nothing was created.
+        :raises SubmissionUncertain: the request left and no usable answer came. Never try again by yourself.
+        """
+
+    @abc.abstractmethod
+    def attach(self, job_id: str, programs: Sequence[Program], *, shots: int, tag: str) -> Job:
+        """Handle of a job that was created earlier with these programs; asks the provider nothing yet."""
+
+    @abc.abstractmethod
+    def room(self) -> int | None:
+        """Jobs that may be created now, ``None`` when the provider does not say."""
+
+    @abc.abstractmethod
+    def name_of(self, job_id: str) -> str | None:
+        """The name a job was created under, ``None`` when the provider does not say.
+
+        :raises DeviceUnavailable: when it knows no such job.
+        """
+
+
+def wait_all(jobs: Sequence[Job], *, timeout_s: float | None = None) -> None:
+    """Return when every job is final, asking them in turn; an interrupt ends the waiting, not the jobs.
+
+    :param timeout_s: of jobs that outlive this process (``None``: as long as it takes); others are always awaited.
+    :raises JobTimeout: names the jobs that are still going.
+    """
+    begun = time.monotonic()
+    waiting = list(jobs)
+    while True:
+        waiting = [job for job in waiting if not job.status().final]
+        if not waiting:
+            return
+        left = None if timeout_s is None else begun + timeout_s - time.monotonic()
+        if left is not None and left <= 0 and all(job.durable for job in waiting):
+            names = ", ".join(job.id for job in waiting)
+            raise JobTimeout(f"{len(waiting)} jobs are not done ({names}). Ask again later.", job_id=waiting[0].id)
+        pause = min(job.pause_s for job in waiting)
+        time.sleep(pause if left is None or left <= 0 else min(pause, left))

@@ -210,7 +210,7 @@ class LocalDevice(Device):
     def __init__(self, *, seed: int, model: LocalModel | None = None, name: str = "local:slos") -> None:
         self.model = model if model is not None else LocalModel()
         self.seed = seed
-        self.spec = DeviceSpec(name=name, max_modes=64, max_photons=16, detector=self.model.detector)
+        self.spec = DeviceSpec(name=name, max_modes=64, max_photons=16, detector=self.model.detector, seeded=True)
         self._used: Counter[str] = Counter()
         self._submitted = itertools.count(1)
         self._lock = threading.Lock()

@@ -73,6 +73,7 @@ class ReplayDevice(Device):
             max_modes=max(c.modes for c in recorded),
             max_photons=max(c.photons for c in recorded),
             detector=recorded[0].detector,
+            seeded=True,  # what the seed decides was decided when the recording was made
         )
         self._waiting: defaultdict[str, deque[Counts]] = defaultdict(deque)
         for c in recorded:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cmath
+import math
 from collections.abc import Iterator
 from functools import cached_property
 from typing import final
@@ -11,6 +13,12 @@ import numpy as np
 from ..errors import ProgramError
 from .fock import check_modes_photons
 from .interferometer import ABSENT, Gate, Mesh
+from .permanents import ComplexArray, FloatArray
+
+#: Largest element of |U^dagger U - 1| that still counts as unitary.
+UNITARY_LIMIT = 1e-8
+#: Elements up to this size are rounding errors of a zero: without it, noise would set the phases of idle gates.
+_ROUNDING = 1e-14
 
 
 def _brickwall(modes: int, layers: int) -> Iterator[int]:
@@ -87,6 +95,37 @@ class RectangularMesh(Mesh):
         """Spread over the modes, like the published mesh."""
         return _spread(self.modes, photons)
 
+    def phases_of(self, unitary: ComplexArray) -> FloatArray:
+        r"""The inverse of :meth:`unitary`: phases x with ``mesh.unitary(x) = U``, output phases included.
+
+        Clements et al. (Optica 3, 1460) null U below its diagonal, one antidiagonal after the other, with gates G
+        from the output side and mirrored gates W (their phase sits on the lower input) from the input side,
+
+        .. math:: U = G_1 \cdots G_p \, D \, W_q \cdots W_1, \quad
+                  G = \mathrm{diag}(e^{i\phi}, 1) B(\theta), \quad W = B(\theta) \, \mathrm{diag}(1, e^{i\phi}).
+
+        The diagonal D then moves to the input, where the input phases are, and turns every W that it passes
+        into a G: diag(a, b) W(theta, phi) = G(theta, arg a/b) diag(b, b e^{i phi}).
+
+        A pair that has nothing to null is left uncrossed (theta = pi).
+
+        :param unitary: U, ``(M, M)``; one that is not quite unitary comes back changed by about its deviation.
+        :returns: radians in [0, 2 pi), ``(declared,)``.
+        :raises ProgramError: for another shape, or when an element of |U^dagger U - 1| exceeds 1e-8.
+
+        >>> mesh = RectangularMesh(3)
+        >>> cycle = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])
+        >>> bool(abs(mesh.unitary(mesh.phases_of(cycle)) - cycle).max() < 1e-12)
+        True
+        """
+        remainder = _checked_unitary(unitary, self.modes)
+        theta, phi = _null_below_diagonal(remainder)
+        entry = _move_to_input(np.angle(remainder.diagonal()), phi)
+        layer, mode = np.indices(theta.shape)
+        wall = (layer + mode) % 2 == 0
+        phases = np.concatenate([np.stack([theta[wall], phi[wall]], axis=1).ravel(), entry])
+        return np.asarray(phases % math.tau % math.tau)  # twice: -1e-17 % tau is tau
+
 
 @final
 class IsometryMesh(Mesh):
@@ -141,6 +180,97 @@ def _spread(modes: int, photons: int) -> tuple[int, ...]:
     """Photons spread evenly, rounded down."""
     check_modes_photons(modes, photons)
     return tuple(int(m) for m in np.linspace(0, modes - 1, photons))
+
+
+def _checked_unitary(unitary: ComplexArray, modes: int) -> ComplexArray:
+    """A complex128 copy of a unitary on ``modes`` modes."""
+    copy = np.array(unitary, dtype=np.complex128)
+    if copy.shape != (modes, modes):
+        raise ProgramError(f"a matrix of shape {copy.shape} is no unitary on {modes} modes. Use ({modes}, {modes}).")
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = np.abs(copy.conj().T @ copy - np.eye(modes)).max()
+    if not deviation <= UNITARY_LIMIT:
+        raise ProgramError(
+            f"the matrix is not unitary: |U^dagger U - 1| is {deviation:.1e}, above {UNITARY_LIMIT:.0e}. "
+            "Pass the nearest unitary, the polar factor."
+        )
+    return copy
+
+
+def _null_below_diagonal(u: ComplexArray) -> tuple[FloatArray, FloatArray]:
+    """Make ``u`` diagonal in place; theta and phi of the gates taken out, both ``(layer, upper mode)``.
+
+    Antidiagonals are nulled from the lower left corner on: even ones by the gates of layers 0, 1, ... down to
+    mode 0, odd ones by the gates of layers M-1, M-2, ... down to the last mode.
+    """
+    last = len(u) - 1
+    theta, phi = np.zeros((2, last + 1, last))
+    for antidiagonal in range(last):
+        for step in range(antidiagonal + 1):
+            if antidiagonal % 2 == 0:
+                gate = step, antidiagonal - step
+                theta[gate], phi[gate] = _null_left_of_pair(u[:, gate[1] : gate[1] + 2], row=last - step)
+            else:
+                gate = last - step, last - 1 - antidiagonal + step
+                theta[gate], phi[gate] = _null_bottom_of_pair(u[gate[1] : gate[1] + 2], column=step)
+    return theta, phi
+
+
+def _null_bottom_of_pair(rows: ComplexArray, column: int) -> tuple[float, float]:
+    """Multiply two rows by G^dagger, in place, so that ``rows[1, column]`` becomes zero; theta and phi of G."""
+    theta, phi = _balance(rows[0, column], rows[1, column])
+    gate = np.array([[cmath.exp(1j * phi)], [1.0]]) * _mixer(theta)
+    rows[:] = gate.conj().T @ rows
+    return theta, phi
+
+
+def _null_left_of_pair(columns: ComplexArray, row: int) -> tuple[float, float]:
+    """Multiply two columns by W^dagger, in place, so that ``columns[row, 0]`` becomes zero; theta and phi of W."""
+    theta, phi = _balance(-columns[row, 1], columns[row, 0])
+    gate = _mixer(theta) * np.array([1.0, cmath.exp(1j * phi)])
+    columns[:] = columns @ gate.conj().T
+    return theta, phi
+
+
+def _balance(x: complex, y: complex) -> tuple[float, float]:
+    """Theta in [0, pi] and phi with cos(theta/2) e^{-i phi} x = sin(theta/2) y; theta = pi when both are zero."""
+    x, y = (z if abs(z) > _ROUNDING else 0.0 for z in (x, y))
+    return math.pi - 2.0 * math.atan2(abs(y), abs(x)), cmath.phase(x) - cmath.phase(y)
+
+
+def _mixer(theta: float) -> ComplexArray:
+    """B(theta) of a Mach-Zehnder interferometer, ``(2, 2)``."""
+    c, s = math.cos(theta / 2), math.sin(theta / 2)
+    return 1j * cmath.exp(0.5j * theta) * np.array([[s, c], [c, -s]])
+
+
+def _move_to_input(delta: FloatArray, phi: FloatArray) -> FloatArray:
+    """Move diag(e^{i delta}) through the gates W, layer by layer, to the input; their ``phi`` becomes that of G."""
+    last = len(delta) - 1
+    for layer in range(last - 1, -1, -1):
+        top = np.arange(layer % 2, last - layer, 2)
+        upper, lower, inner = delta[top], delta[top + 1], phi[layer, top]
+        phi[layer, top] = upper - lower
+        delta[top], delta[top + 1] = lower, lower + inner
+    return delta
+
+
+def embed(unitary: ComplexArray, modes: int) -> ComplexArray:
+    """The unitary on the first modes and the identity on the rest, ``(K, K) -> (modes, modes)``.
+
+    :raises ProgramError: when it is no square matrix, or larger than ``modes``.
+
+    >>> embed(np.array([[0, 1], [1, 0]]), 3).real.tolist()
+    [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    block = np.asarray(unitary, dtype=np.complex128)
+    if block.ndim != 2 or block.shape[0] != block.shape[1]:
+        raise ProgramError(f"a matrix of shape {block.shape} is no unitary. Use a square one.")
+    if len(block) > modes:
+        raise ProgramError(f"a unitary on {len(block)} modes does not fit into {modes}. Use {len(block)} or more.")
+    whole = np.eye(modes, dtype=np.complex128)
+    whole[: len(block), : len(block)] = block
+    return whole
 
 
 def open_mesh(name: str, *, modes: int, photons: int) -> Mesh:

@@ -96,10 +96,10 @@ def test_limits_of_shots_and_programs_are_respected() -> None:
     run_all(lambda seed: Broken(LocalDevice(seed=seed), **limits))
 
 
-@pytest.mark.parametrize(("simulated", "ideal", "settings"), [(False, False, 25), (True, False, 28), (True, True, 31)])
-def test_the_suite_costs_what_it_says(simulated: bool, ideal: bool, settings: int) -> None:
+@pytest.mark.parametrize(("seeded", "ideal", "settings"), [(False, False, 25), (True, False, 28), (True, True, 31)])
+def test_the_suite_costs_what_it_says(seeded: bool, ideal: bool, settings: int) -> None:
     spent: list[int] = []
-    run_all(lambda seed: Metered(LocalDevice(seed=seed), spent, simulated=simulated), ideal=ideal)
+    run_all(lambda seed: Metered(LocalDevice(seed=seed), spent, seeded=seeded), ideal=ideal)
     assert sum(spent) == settings
 
 

@@ -1,0 +1,125 @@
+"""What a run may spend, what it has spent, and what a device asks for it.
+
+Money is reserved before a submission and settled afterwards, so a limit can never be passed by jobs in flight::
+
+    spent + reserved + next submission <= limit      for settings, shots, credits, jobs and machine seconds
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, fields
+from typing import final
+
+from ..errors import BudgetExceeded, ConfigError
+from .base import DeviceSpec
+
+
+@final
+@dataclass(frozen=True)
+class Cost:
+    """What a submission, or a whole run, takes.
+
+    :param settings: circuit configurations executed.
+    :param shots: detection windows with at least one click, over all settings.
+    :param credits: in the provider's unit.
+    :param jobs: submissions.
+    :param seconds: machine time of the device.
+
+    >>> Cost(settings=2, shots=200) + Cost(settings=1, shots=50, jobs=1)
+    Cost(settings=3, shots=250, credits=0.0, jobs=1, seconds=0.0)
+    """
+
+    settings: int = 0
+    shots: int = 0
+    credits: float = 0.0
+    jobs: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+@final
+@dataclass(frozen=True)
+class Rates:
+    """What a device charges.
+
+    :param credits_per_shot: credits for one shot.
+    :param seconds_per_setting: machine time of one circuit setting, whatever its shots.
+    """
+
+    credits_per_shot: float = 0.0
+    seconds_per_setting: float = 0.0
+
+    def cost(self, *, settings: int, shots: int) -> Cost:
+        """Of one job.
+
+        :param shots: per setting.
+
+        >>> Rates(1e-6, 15.0).cost(settings=4, shots=1_000_000)
+        Cost(settings=4, shots=4000000, credits=4.0, jobs=1, seconds=60.0)
+        """
+        total = settings * shots
+        seconds = settings * self.seconds_per_setting
+        return Cost(settings, total, round(total * self.credits_per_shot, 9), 1, seconds)
+
+
+#: Quandela's QPUs. The vendor publishes neither figure: 1e-6 credits a shot is what users read from their accounts
+#: (GitHub joygoLive/uqi, checked 2026-04-27), 13-18 s a setting what one measured on Belenos (GitHub HUmutI/HPT-QRC).
+#: Both are third-party and unverified; ``[budget] credits_per_shot`` and ``seconds_per_setting`` replace them.
+QPU_RATES = Rates(credits_per_shot=1e-6, seconds_per_setting=15.0)
+FREE = Rates()
+
+
+def rates_of(spec: DeviceSpec, *, credits_per_shot: float | None, seconds_per_setting: float | None) -> Rates:
+    """Default rates of a device with the user's own instead, where given; simulators cost nothing by default."""
+    default = FREE if spec.simulated else QPU_RATES
+    return Rates(
+        default.credits_per_shot if credits_per_shot is None else credits_per_shot,
+        default.seconds_per_setting if seconds_per_setting is None else seconds_per_setting,
+    )
+
+
+@final
+@dataclass(frozen=True)
+class Budget:
+    """Hard limits of a run, ``None`` for no limit.
+
+    >>> Budget(settings=3).check(Cost(settings=2), Cost(settings=1))
+    >>> Budget(settings=3).check(Cost(settings=3), Cost(settings=1))
+    Traceback (most recent call last):
+    qpu_sdk.errors.BudgetExceeded: the next job takes 1 settings; 3 of 3 (budget.settings) are spent or reserved. \
+Go on with more: --set budget.settings=4.
+    """
+
+    settings: int | None = None
+    shots: int | None = None
+    credits: float | None = None
+    jobs: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            limit = getattr(self, field.name)
+            if limit is not None and limit < 0:
+                raise ConfigError(f"budget.{field.name} is {limit}. Use 0 or more, or leave it out for no limit.")
+
+    def check(self, spent: Cost, more: Cost) -> None:
+        """Raise :class:`BudgetExceeded` when ``spent + more`` passes a limit; nothing has been submitted then."""
+        total = spent + more
+        for field in fields(self):
+            limit, need = getattr(self, field.name), getattr(total, field.name)
+            if limit is not None and need > limit * (1 + 1e-9):
+                asked, used = getattr(more, field.name), getattr(spent, field.name)
+                raise BudgetExceeded(
+                    f"the next job takes {_plain(asked)} {field.name}; {_plain(used)} of {_plain(limit)} "
+                    f"(budget.{field.name}) are spent or reserved. Go on with more: "
+                    f"--set budget.{field.name}={_plain(need)}."
+                )
+
+
+def _plain(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+UNLIMITED = Budget()

@@ -1,0 +1,425 @@
+"""Every submission through the journal: looked up, reserved, committed, sent once, harvested.
+
+:class:`JournalledDevice` stands before any device. What the journal knows already is not run again; what is open is
+asked for, not sent again; what is missing is sent in jobs of at most ``spec.max_programs`` settings, as many at a
+time as the provider has room for. Nothing here has a thread: a job moves when its status is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+from ..errors import (
+    DeviceUnreachable,
+    JobCancelled,
+    JobFailed,
+    JobStopped,
+    JobTimeout,
+    QPUError,
+    QueueFull,
+    SubmissionUncertain,
+)
+from ..photonics.counts import Counts
+from ..photonics.program import Program
+from .base import Device, Job, JobStatus, RemoteDevice
+from .budget import FREE, UNLIMITED, Budget, Cost, Rates
+from .journal import Intent, JobRecord, JobState, Journal
+
+log = logging.getLogger(__name__)
+
+#: How raw counts are asked for, of every device.
+RAW = "sample_count, filter 1 click, mitigations=[], photon recycling off"
+
+
+@final
+@dataclass(frozen=True)
+class Terms:
+    """Under which a device is used.
+
+    :param label: first part of job names, so that a person recognises them.
+    :param budget: limits of everything in the journal.
+    :param rates: what the device charges.
+    :param reuse: True when a setting that was measured with as many shots is not measured again.
+    :param patience_s: how long to wait for room or for a connection before giving up.
+    """
+
+    label: str = "qpu-sdk"
+    budget: Budget = UNLIMITED
+    rates: Rates = FREE
+    reuse: bool = True
+    patience_s: float = 86_400.0
+
+
+@final
+@dataclass
+class _Part:
+    """A job to be: settings that are sent together."""
+
+    members: tuple[int, ...]
+    replaces: str = ""
+    name: str = ""
+    refused_since: float | None = None
+    not_before: float = 0.0
+    wait_s: float = 1.0
+
+
+@final
+@dataclass
+class _InFlight:
+    """A job the provider has: which of our settings it runs at which position."""
+
+    name: str
+    handle: Job
+    members: dict[int, int]
+    shown: JobStatus | None = None
+    since: float = field(default_factory=time.monotonic)
+
+
+@final
+class JournalledDevice(Device):
+    """A device whose submissions go through a journal.
+
+    :param device: what runs the programs.
+    :param journal: an open journal.
+
+    >>> from qpu_sdk.devices.local import LocalDevice
+    >>> from qpu_sdk.photonics.meshes import IsometryMesh
+    >>> import numpy as np
+    >>> program = Program(IsometryMesh(4, 2), np.zeros(IsometryMesh(4, 2).declared), (0, 1))
+    >>> with Journal(None) as journal:
+    ...     device = JournalledDevice(LocalDevice(seed=1), journal)
+    ...     first, again = (device.submit([program], shots=100).result() for _ in range(2))
+    ...     journal.total().settings, first[0].to_json() == again[0].to_json()
+    (1, True)
+    """
+
+    def __init__(self, device: Device, journal: Journal, terms: Terms | None = None) -> None:
+        self.spec = device.spec
+        self.device, self.journal = device, journal
+        self.terms = terms if terms is not None else Terms()
+
+    def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> JournalledJob:
+        """Run what is not known yet; see :meth:`qpu_sdk.devices.base.Device.submit`.
+
+        :raises BudgetExceeded: before the job that would pass a limit is sent.
+        :raises SubmissionUncertain: when one of the programs is in a job of which nobody knows whether it exists.
+        """
+        for start in range(0, max(1, len(programs)), self.spec.max_programs or max(1, len(programs))):
+            self.spec.check(programs[start : start + (self.spec.max_programs or len(programs))], shots=shots)
+        job = JournalledJob(self, programs, shots=shots, tag=tag)
+        job.begin()
+        return job
+
+
+@final
+class JournalledJob(Job):
+    """Settings on their way: known, in flight, or waiting for room."""
+
+    def __init__(self, owner: JournalledDevice, programs: Sequence[Program], *, shots: int, tag: str) -> None:
+        self.durable = isinstance(owner.device, RemoteDevice)
+        self._owner, self._journal, self._terms = owner, owner.journal, owner.terms
+        self._shots, self._tag = shots, tag
+        self._programs, self._place = _settings(programs, reuse=owner.terms.reuse)
+        self._counts: dict[int, Counts] = {}
+        self._flying: list[_InFlight] = []
+        self._waiting: list[_Part] = []
+        self._room_known_until = 0.0
+        self._error: QPUError | None = None
+        self.id = f"{owner.terms.label}/{tag}"
+
+    # -- the life of a job ---------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Look up, attach to what is open, queue the rest, and send what there is room for."""
+        device = self._owner.spec.name
+        if self._terms.reuse:
+            for i, program in enumerate(self._programs):
+                known = self._journal.counts(device, program.fingerprint, shots_each=self._shots)
+                if known is not None:
+                    self._counts[i] = known
+            for record in self._journal.open_jobs(device, shots_each=self._shots):
+                self._attach(record)
+        flying = {i for job in self._flying for i in job.members.values()}
+        missing = [i for i in range(len(self._programs)) if i not in self._counts and i not in flying]
+        self._queue(missing)
+        self._advance()
+
+    def _attach(self, record: JobRecord) -> None:
+        """Take part in a job that an earlier process sent."""
+        wanted = {p.fingerprint: i for i, p in enumerate(self._programs) if i not in self._counts}
+        members = {position: wanted[f] for position, f in enumerate(record.programs) if f in wanted}
+        if not members:
+            return
+        if record.state is JobState.UNCERTAIN or not isinstance(self._owner.device, RemoteDevice):
+            raise SubmissionUncertain(uncertain(record.name, record.message), job_id=record.job_id)
+        by_print = {p.fingerprint: p for p in self._programs}
+        if any(f not in by_print for f in record.programs):
+            raise SubmissionUncertain(
+                f"job {record.name} also holds settings that this run does not ask for. Decide with: qpu-sdk jobs show "
+                f"{record.name}.",
+                job_id=record.job_id,
+            )
+        programs = [by_print[f] for f in record.programs]
+        handle = self._owner.device.attach(record.job_id, programs, shots=self._shots, tag=record.tag)
+        self._flying.append(_InFlight(record.name, handle, members))
+
+    def _queue(self, members: Sequence[int], replaces: str = "") -> None:
+        size = self._owner.spec.max_programs or max(1, len(members))
+        for start in range(0, len(members), size):
+            self._waiting.append(_Part(tuple(members[start : start + size]), replaces))
+
+    def _advance(self) -> None:
+        for job in list(self._flying):
+            status = job.handle.status()
+            self._show(job, status)
+            if status.final:
+                self._flying.remove(job)
+                self._harvest(job)
+        self._send()
+
+    def _send(self) -> None:
+        """Create waiting jobs while there is room."""
+        if not self._waiting or time.monotonic() < max(self._room_known_until, self._waiting[0].not_before):
+            return
+        room = self._room()
+        while self._waiting and room > 0:
+            if not self._create(self._waiting[0]):
+                return
+            self._waiting.pop(0)
+            room -= 1
+        if self._waiting:
+            self._room_known_until = time.monotonic() + self._pause_for_room()
+
+    def _room(self) -> int:
+        """Jobs that may be sent now; a provider that does not say is given one at a time."""
+        if not isinstance(self._owner.device, RemoteDevice):
+            return len(self._waiting)
+        room = self._owner.device.room()
+        if room is None:
+            return 0 if self._flying else 1
+        if room == 0:
+            self._lose_patience(self._waiting[0], "there is no room for another job")
+        return room
+
+    def _create(self, part: _Part) -> bool:
+        """Commit, send, commit; True when the provider has the job, False when it may be tried again later."""
+        programs = [self._programs[i] for i in part.members]
+        self._intend(part, programs)
+        try:
+            handle = self._handle(part, programs)
+        except (QueueFull, DeviceUnreachable) as error:
+            self._journal.move(part.name, JobState.REFUSED, str(error))
+            self._lose_patience(part, str(error), error)
+            return False
+        except SubmissionUncertain as error:
+            self._journal.move(part.name, JobState.UNCERTAIN, str(error))
+            raise SubmissionUncertain(uncertain(part.name, str(error)), job_id=error.job_id) from None
+        except QPUError as error:
+            self._journal.move(part.name, JobState.REFUSED, str(error))
+            raise
+        except BaseException:  # Ctrl-C in the middle of a request: nobody knows
+            self._journal.move(part.name, JobState.UNCERTAIN, "interrupted while it was being sent")
+            raise
+        self._accepted(part, handle)
+        return True
+
+    def _accepted(self, part: _Part, handle: Job) -> None:
+        try:
+            self._journal.accepted(part.name, handle.id)
+        except QPUError as error:
+            raise type(error)(
+                f"job {handle.id} was created, but its id could not be noted ({error}). Note it: "
+                f"qpu-sdk jobs attach {handle.id}."
+            ) from error
+        self._flying.append(_InFlight(part.name, handle, dict(enumerate(part.members))))
+        log.info("%s: job %s sent (%d settings)", self._owner.spec.name, handle.id, len(part.members))
+
+    def _intend(self, part: _Part, programs: Sequence[Program]) -> None:
+        if part.name:
+            self._journal.retry(part.name)
+            return
+        cost = self._terms.rates.cost(settings=len(programs), shots=self._shots)
+        self._terms.budget.check(self._journal.total(), cost)
+        part.name = job_name(self._terms.label, self._tag)
+        intent = Intent(
+            name=part.name,
+            device=self._owner.spec.name,
+            tag=self._tag,
+            durable=self.durable,
+            programs=tuple(p.fingerprint for p in programs),
+            shots_each=self._shots,
+            request=RAW,
+            cost=cost,
+            replaces=part.replaces,
+        )
+        self._journal.intend(intent)
+
+    def _handle(self, part: _Part, programs: Sequence[Program]) -> Job:
+        device = self._owner.device
+        if not isinstance(device, RemoteDevice):
+            return device.submit(programs, shots=self._shots, tag=self._tag)
+        job_id = device.create(programs, shots=self._shots, name=part.name)
+        return device.attach(job_id, programs, shots=self._shots, tag=self._tag)
+
+    def _lose_patience(self, part: _Part, why: str, error: QPUError | None = None) -> None:
+        """Wait longer each time; past the limit of patience, give up with the run resumable."""
+        now = time.monotonic()
+        part.refused_since = now if part.refused_since is None else part.refused_since
+        waited = now - part.refused_since
+        if waited > self._terms.patience_s:
+            kind = type(error) if error is not None else QueueFull
+            raise kind(f"{self._owner.spec.name}: {why}, for {waited:.0f} s now. Go on later with: qpu-sdk resume.")
+        log.info("%s: waiting, %s (%.0f s)", self._owner.spec.name, why, waited)
+        part.not_before = now + self._pause_for_room(part)
+
+    def _pause_for_room(self, part: _Part | None = None) -> float:
+        """Seconds until asking for room again: what a job in flight waits, or a growing interval."""
+        if part is None or self._flying:
+            return min((job.handle.pause_s for job in self._flying), default=1.0)
+        part.wait_s, wait = min(60.0, 2.0 * part.wait_s), part.wait_s
+        return min(wait, self._terms.patience_s)
+
+    def _show(self, job: _InFlight, status: JobStatus) -> None:
+        if status is job.shown:
+            return
+        job.shown = status
+        log.info("%s: job %s is %s", self._owner.spec.name, job.handle.id, status.value)
+        if status is JobStatus.RUNNING:
+            self._journal.move(job.name, JobState.RUNNING)
+
+    def _harvest(self, job: _InFlight) -> None:
+        """Commit what a finished job brought; what a cancelled one lacks is queued again."""
+        try:
+            counts: Sequence[Counts | None] = job.handle.result()
+        except JobStopped as error:
+            self._settle(job, error.partial, stopped=error)
+            return
+        self._settle(job, counts, stopped=None)
+
+    def _settle(self, job: _InFlight, counts: Sequence[Counts | None], *, stopped: JobStopped | None) -> None:
+        brought = {position: one for position, one in enumerate(counts) if one is not None}
+        self._journal.store(job.name, brought)
+        state = JobState.DONE
+        if stopped is not None:
+            state = JobState.FAILED if isinstance(stopped, JobFailed) else JobState.CANCELLED
+        self._journal.settle(job.name, state, self._spent(job, brought.values()), str(stopped or ""))
+        self._counts |= {job.members[position]: one for position, one in brought.items() if position in job.members}
+        missing = [i for i in job.members.values() if i not in self._counts]
+        if stopped is None or not missing:
+            return
+        if isinstance(stopped, JobCancelled) and brought:
+            log.info("%s: job %s brought %d settings; %d go again", self._owner.spec.name, job.handle.id, len(brought),
+                     len(missing))  # fmt: skip
+            self._queue(missing, replaces=job.name)
+            return
+        raise stopped
+
+    def _spent(self, job: _InFlight, counts: Sequence[Counts] | object) -> Cost:
+        """What a job took: the provider's figures where it gives any."""
+        listed = [c for c in counts if isinstance(c, Counts)] if not isinstance(counts, list) else counts  # type: ignore[attr-defined]
+        usage, rates = job.handle.usage(), self._terms.rates
+        shots = sum(c.shots for c in listed) if usage.shots is None else usage.shots
+        seconds = len(listed) * rates.seconds_per_setting if usage.seconds is None else usage.seconds
+        return Cost(len(listed), shots, round(shots * rates.credits_per_shot, 9), 1, seconds)
+
+    # -- Job -----------------------------------------------------------------------------------------------
+
+    def status(self) -> JobStatus:
+        """Where the settings stand; asking moves them on. An error is kept for :meth:`result`."""
+        if self._error is None and not self._complete:
+            try:
+                self._advance()
+            except QPUError as error:
+                self._error = error
+        if self._error is not None:
+            return JobStatus.CANCELLED if isinstance(self._error, JobCancelled) else JobStatus.FAILED
+        if self._complete:
+            return JobStatus.DONE
+        running = any(job.shown is JobStatus.RUNNING for job in self._flying)
+        return JobStatus.RUNNING if running or self._counts else JobStatus.QUEUED
+
+    @property
+    def _complete(self) -> bool:
+        return len(self._counts) == len(self._programs)
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until something can have changed."""
+        pauses = [job.handle.pause_s for job in self._flying]
+        if self._waiting:
+            pauses.append(max(self._room_known_until, self._waiting[0].not_before) - time.monotonic())
+        return max(0.001, min(pauses, default=0.001))
+
+    def result(self, timeout_s: float | None = None) -> list[Counts]:
+        """Counts of every program; see :meth:`qpu_sdk.devices.base.Job.result`."""
+        if not self.durable:
+            self._block()
+        begun = time.monotonic()
+        while not self.status().final:
+            left = None if timeout_s is None else begun + timeout_s - time.monotonic()
+            if left is not None and left <= 0:
+                raise JobTimeout(f"job {self.id} is not done after {timeout_s} s. Ask again.", job_id=self.id)
+            time.sleep(self.pause_s if left is None else min(self.pause_s, left))
+        if self._error is not None:
+            raise self._error
+        return [self._counts[i] for i in self._place]
+
+    def _block(self) -> None:
+        """A job of this process is waited for, not polled; its outcome is read by :meth:`status`."""
+        for job in self._flying:
+            try:
+                job.handle.result()
+            except QPUError:
+                continue
+
+    def cancel(self) -> None:
+        """Ask the provider to stop what it has; what was not sent is not sent any more."""
+        self._waiting.clear()
+        for job in self._flying:
+            job.handle.cancel()
+
+
+def _settings(programs: Sequence[Program], *, reuse: bool) -> tuple[list[Program], list[int]]:
+    """Settings to run, and for each program which of them is its own; equal programs share one when reused."""
+    if not reuse:
+        return list(programs), list(range(len(programs)))
+    index: dict[str, int] = {}
+    settings: list[Program] = []
+    for program in programs:
+        if program.fingerprint not in index:
+            index[program.fingerprint] = len(settings)
+            settings.append(program)
+    return settings, [index[p.fingerprint] for p in programs]
+
+
+def job_name(label: str, tag: str) -> str:
+    """A name nobody else uses, with what a person needs to recognise it."""
+    readable = re.sub(r"[^A-Za-z0-9._/-]+", "-", f"{label}/{tag}" if tag else label).strip("-/")
+    return f"{readable}-{uuid.uuid4().hex[:12]}"
+
+
+def uncertain(name: str, why: str) -> str:
+    """What a person has to do about a job of which nobody knows whether it exists."""
+    return (
+        f"nobody knows whether job {name} was created ({why}); it is not sent again. Look for that name at the "
+        f"provider: if it is there, qpu-sdk jobs attach ID; if not, qpu-sdk jobs forget {name}."
+    )
+
+
+def submit_alone(
+    device: Device, programs: Sequence[Program], *, shots: int, tag: str, patience_s: float, on: Callable[[Journal], None]
+) -> JournalledJob:
+    """One submission with a journal of its own, in memory: what a bare remote device does.
+
+    :param on: is given the journal, to keep it alive as long as the job.
+    """
+    journal = Journal(None).__enter__()
+    on(journal)
+    terms = Terms(reuse=False, patience_s=patience_s)
+    return JournalledDevice(device, journal, terms).submit(programs, shots=shots, tag=tag)
