@@ -2,13 +2,13 @@
 
 ::
 
-    config.toml  metrics.jsonl  checkpoint/  controls.json  model.safetensors  summary.json  report.html
+    config.toml  metrics.jsonl  journal.sqlite  checkpoint/  controls.json  model.safetensors  summary.json  report.html
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,9 @@ from typing import Any, Protocol, final
 import torch
 
 from .devices.base import Device
+from .devices.journal import Journal
 from .devices.registry import open_device
-from .errors import CheckpointError
+from .errors import CheckpointError, ConfigError, QPUError
 from .export.weights import Model, metadata_of, save_model
 from .files import child_seed, write_atomic
 from .generator.controls import CONTROLS
@@ -30,8 +31,10 @@ from .training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .training.config import RunConfig, load_config
 from .training.data import Dataset, Images, absolute_source, load_dataset
 from .training.fit import evaluate
-from .training.loop import Training, check_budget, device_names, exact_epochs, total_epochs
+from .training.loop import Training
+from .training.plan import check_budget
 from .training.qnn import QNNBank
+from .training.schedule import device_names, exact_epochs, total_epochs
 from .training.summary import RunSummary, TrainableParameters, versions
 from .training.targets import Target, load_target
 
@@ -78,6 +81,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def journal(self) -> Path:
+        """Every intent, job id and count."""
+        return self.path / "journal.sqlite"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of checkpoints."""
         return self.path / "checkpoint"
@@ -103,12 +111,14 @@ class RunFolder:
         return self.path / "report.html"
 
 
-def start(config: RunConfig, out: str | Path, *, observer: Observer) -> RunSummary:
+def start(config: RunConfig, out: str | Path, *, observer: Observer, wait: bool = True) -> RunSummary:
     """Train from the beginning in a new folder.
 
     Everything that can be wrong with the input is checked before the folder is made.
 
+    :param wait: False to stop, resumable, as soon as everything hangs on jobs that go on without this process.
     :raises CheckpointError: when ``out`` already holds a run; nothing in it is changed.
+    :raises JobTimeout: with ``wait=False``, when jobs are not done.
     """
     folder = RunFolder(Path(out))
     data = config.data.model_copy(update={"source": absolute_source(config.data.source)})
@@ -118,7 +128,7 @@ def start(config: RunConfig, out: str | Path, *, observer: Observer) -> RunSumma
             f"{folder.path} already holds a run. Go on with: qpu-sdk resume {folder.path}, or choose another --out."
         )
     with _threads(config.training.threads):
-        prepared = _prepare(config)
+        prepared = _prepare(folder, config, wait=wait)
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
             write_atomic(folder.config, config.to_toml())
@@ -127,18 +137,20 @@ def start(config: RunConfig, out: str | Path, *, observer: Observer) -> RunSumma
         return _go(folder, config, prepared, observer)
 
 
-def resume(path: str | Path, *, observer: Observer) -> RunSummary:
+def resume(path: str | Path, *, observer: Observer, wait: bool = True, budget: Sequence[str] = ()) -> RunSummary:
     """Go on where a run stopped; a finished run is only finished again from its files.
 
+    :param wait: as in :func:`start`.
+    :param budget: ``budget.key=value`` overrides, written to the run's configuration.
     :raises CheckpointError: when the folder holds no run, or a damaged one.
     """
     folder = RunFolder(Path(path))
     if not folder.config.is_file():
         raise CheckpointError(f"{folder.path} holds no run (no config.toml). Start one with: qpu-sdk train --out DIR.")
-    config = load_config(folder.config)
+    config = _with_budget(folder, budget)
     checkpoint = load_checkpoint(folder.checkpoints, config=config.fingerprint)
     with _threads(checkpoint.values.get("threads") if checkpoint else config.training.threads):
-        prepared = _prepare(config)
+        prepared = _prepare(folder, config, wait=wait)
         if checkpoint is not None:
             if checkpoint.values.get("data_sha256") != prepared.dataset.fingerprint:
                 raise CheckpointError(
@@ -148,21 +160,36 @@ def resume(path: str | Path, *, observer: Observer) -> RunSummary:
         return _go(folder, config, prepared, observer)
 
 
+def _with_budget(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
+    """The run's configuration, after its budget was changed; nothing else can be once a run has begun."""
+    for override in overrides:
+        if not override.startswith("budget."):
+            raise ConfigError(f"--set {override}: only budget.* can be changed in mid-run. Start a new run instead.")
+    config = load_config(folder.config, overrides=overrides)
+    if overrides:
+        write_atomic(folder.config, config.to_toml())
+    return config
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class _Prepared:
     dataset: Dataset
     target: Target
     training: Training
+    journal: Journal
+    devices: Mapping[str, Device]
 
 
-def _prepare(config: RunConfig) -> _Prepared:
+def _prepare(folder: RunFolder, config: RunConfig, *, wait: bool) -> _Prepared:
     check_budget(config)
     target = load_target(config.target.factory, seed=child_seed(config.seed, "target"))
     dataset = load_dataset(config.data, seed=config.data_seed)
-    bank = QNNBank.of(config, _open_devices(config))
+    journal, devices = Journal(folder.journal), _open_devices(config)
+    label, timeout_s = folder.path.resolve().name, None if wait else 0.0
+    bank = QNNBank.of(config, devices, journal=journal, label=label, timeout_s=timeout_s)
     training = Training(config, dataset=dataset, target=target, generator=open_generator(config, target), bank=bank)
-    return _Prepared(dataset, target, training)
+    return _Prepared(dataset, target, training, journal, devices)
 
 
 def _open_devices(config: RunConfig) -> dict[str, Device]:
@@ -191,13 +218,19 @@ def _threads(number: int | None) -> Iterator[None]:
 
 
 def _go(folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: Observer) -> RunSummary:
-    _train(folder, config, prepared, observer)
-    controls = _run_controls(folder, config, prepared, observer) if config.controls else {}
-    return _finish(folder, config, prepared, controls)
+    with prepared.journal as journal:
+        try:
+            _train(folder, config, prepared, observer)
+        finally:
+            if not any(job.durable and job.state.open for job in journal.jobs()):
+                for device in prepared.devices.values():
+                    device.close()
+        controls = _run_controls(folder, config, prepared, observer) if config.controls else {}
+        return _finish(folder, config, prepared, controls)
 
 
 def _train(folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: Observer) -> None:
-    """Do the remaining units; on Ctrl-C save the state after the last finished one."""
+    """Do the remaining units; when stopped, by Ctrl-C or a device, save the state after the last finished one."""
     training = prepared.training
     _drop_rows_after(folder.metrics, training.done)
 
@@ -215,7 +248,7 @@ def _train(folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: 
                 if unit.ends_round:
                     commit(state)
                 observer.advanced(row, done=training.done, total=len(training.units))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, QPUError):
             commit(state)
             raise
 
@@ -278,7 +311,7 @@ def _finish(folder: RunFolder, config: RunConfig, prepared: _Prepared, controls:
     training, target, data = prepared.training, prepared.target, prepared.dataset
     weights = training.fitter.weights(training.p)
     test = evaluate(target, weights, *_tensors(data.x_test, data.y_test))
-    validation = len(data.y_validation)
+    validation, spent = len(data.y_validation), training.bank.spent
     summary = RunSummary(
         test_accuracy=test.accuracy,
         test_standard_error=(test.accuracy * (1 - test.accuracy) / test.size) ** 0.5,
@@ -293,9 +326,11 @@ def _finish(folder: RunFolder, config: RunConfig, prepared: _Prepared, controls:
         data_sha256=data.fingerprint,
         trainable_parameters=_parameters(config, prepared),
         target_parameters=target.size,
-        circuit_settings=training.bank.spent.settings,
-        jobs=training.bank.spent.jobs,
-        shots=training.bank.spent.shots,
+        circuit_settings=spent.settings,
+        jobs=spent.jobs,
+        shots=spent.shots,
+        credits=spent.credits,
+        machine_s=spent.seconds,
         events=list(training.samples),
         epochs=total_epochs(config),
         exact_gradient_epochs=exact_epochs(config),

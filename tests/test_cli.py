@@ -24,7 +24,7 @@ from qpu_sdk.cli import app
 from qpu_sdk.export.weights import load_model
 from qpu_sdk.report.progress import Progress
 from qpu_sdk.training.config import load_config
-from qpu_sdk.training.loop import planned_settings
+from qpu_sdk.training.plan import planned_settings
 from tests.digits import TINY, train_arguments, write_digits
 
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qpu_sdk.training.config import RunConfig, load_config
-from qpu_sdk.training.loop import planned_settings
+from qpu_sdk.training.plan import planned_settings
 from qpu_sdk.training.qnn import qnns_of
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -141,6 +141,9 @@ class Device(abc.ABC):
         :raises ProgramError: before anything is sent, when a program does not fit.
         """
 
+    def close(self) -> None:  # noqa: B027 - most devices hold nothing open
+        """End what costs money while it is open; called when a run has no job left."""
+
 
 class RemoteDevice(Device):
     """A device whose jobs outlive this process: created once under a name, asked for by id ever after."""

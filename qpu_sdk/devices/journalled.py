@@ -11,8 +11,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import final
 
 from ..errors import (
@@ -100,9 +100,11 @@ class JournalledDevice(Device):
     """
 
     def __init__(self, device: Device, journal: Journal, terms: Terms | None = None) -> None:
-        self.spec = device.spec
+        self.spec = replace(device.spec, max_programs=None)  # larger submissions are split
+        self.settings_per_job = device.spec.max_programs
         self.device, self.journal = device, journal
         self.terms = terms if terms is not None else Terms()
+        self.handles: dict[str, Job] = {}
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> JournalledJob:
         """Run what is not known yet; see :meth:`qpu_sdk.devices.base.Device.submit`.
@@ -110,8 +112,7 @@ class JournalledDevice(Device):
         :raises BudgetExceeded: before the job that would pass a limit is sent.
         :raises SubmissionUncertain: when one of the programs is in a job of which nobody knows whether it exists.
         """
-        for start in range(0, max(1, len(programs)), self.spec.max_programs or max(1, len(programs))):
-            self.spec.check(programs[start : start + (self.spec.max_programs or len(programs))], shots=shots)
+        self.spec.check(programs, shots=shots)
         job = JournalledJob(self, programs, shots=shots, tag=tag)
         job.begin()
         return job
@@ -131,6 +132,7 @@ class JournalledJob(Job):
         self._waiting: list[_Part] = []
         self._room_known_until = 0.0
         self._error: QPUError | None = None
+        self._cancelled = False
         self.id = f"{owner.terms.label}/{tag}"
 
     # -- the life of a job ---------------------------------------------------------------------------------
@@ -151,11 +153,16 @@ class JournalledJob(Job):
         self._advance()
 
     def _attach(self, record: JobRecord) -> None:
-        """Take part in a job that an earlier process sent."""
+        """Take part in a job that is open already."""
         wanted = {p.fingerprint: i for i, p in enumerate(self._programs) if i not in self._counts}
         members = {position: wanted[f] for position, f in enumerate(record.programs) if f in wanted}
         if not members:
             return
+        handle = self._owner.handles.get(record.name)
+        self._flying.append(_InFlight(record.name, handle or self._handle_of(record), members))
+
+    def _handle_of(self, record: JobRecord) -> Job:
+        """Of a job that an earlier process sent."""
         if record.state is JobState.UNCERTAIN or not isinstance(self._owner.device, RemoteDevice):
             raise SubmissionUncertain(uncertain(record.name, record.message), job_id=record.job_id)
         by_print = {p.fingerprint: p for p in self._programs}
@@ -166,11 +173,10 @@ class JournalledJob(Job):
                 job_id=record.job_id,
             )
         programs = [by_print[f] for f in record.programs]
-        handle = self._owner.device.attach(record.job_id, programs, shots=self._shots, tag=record.tag)
-        self._flying.append(_InFlight(record.name, handle, members))
+        return self._owner.device.attach(record.job_id, programs, shots=self._shots, tag=record.tag)
 
     def _queue(self, members: Sequence[int], replaces: str = "") -> None:
-        size = self._owner.spec.max_programs or max(1, len(members))
+        size = self._owner.settings_per_job or max(1, len(members))
         for start in range(0, len(members), size):
             self._waiting.append(_Part(tuple(members[start : start + size]), replaces))
 
@@ -203,7 +209,7 @@ class JournalledJob(Job):
         room = self._owner.device.room()
         if room is None:
             return 0 if self._flying else 1
-        if room == 0:
+        if room <= 0 and not self._flying:
             self._lose_patience(self._waiting[0], "there is no room for another job")
         return room
 
@@ -237,6 +243,7 @@ class JournalledJob(Job):
                 f"job {handle.id} was created, but its id could not be noted ({error}). Note it: "
                 f"qpu-sdk jobs attach {handle.id}."
             ) from error
+        self._owner.handles[part.name] = handle
         self._flying.append(_InFlight(part.name, handle, dict(enumerate(part.members))))
         log.info("%s: job %s sent (%d settings)", self._owner.spec.name, handle.id, len(part.members))
 
@@ -308,25 +315,25 @@ class JournalledJob(Job):
         state = JobState.DONE
         if stopped is not None:
             state = JobState.FAILED if isinstance(stopped, JobFailed) else JobState.CANCELLED
-        self._journal.settle(job.name, state, self._spent(job, brought.values()), str(stopped or ""))
+        self._journal.settle(job.name, state, self._spent(job, list(brought.values())), str(stopped or ""))
+        self._owner.handles.pop(job.name, None)
         self._counts |= {job.members[position]: one for position, one in brought.items() if position in job.members}
         missing = [i for i in job.members.values() if i not in self._counts]
         if stopped is None or not missing:
             return
-        if isinstance(stopped, JobCancelled) and brought:
-            log.info("%s: job %s brought %d settings; %d go again", self._owner.spec.name, job.handle.id, len(brought),
-                     len(missing))  # fmt: skip
+        name = self._owner.spec.name
+        if isinstance(stopped, JobCancelled) and brought and not self._cancelled:
+            log.info("%s: job %s was cut short; %d settings go again", name, job.handle.id, len(missing))
             self._queue(missing, replaces=job.name)
             return
         raise stopped
 
-    def _spent(self, job: _InFlight, counts: Sequence[Counts] | object) -> Cost:
+    def _spent(self, job: _InFlight, counts: Sequence[Counts]) -> Cost:
         """What a job took: the provider's figures where it gives any."""
-        listed = [c for c in counts if isinstance(c, Counts)] if not isinstance(counts, list) else counts  # type: ignore[attr-defined]
         usage, rates = job.handle.usage(), self._terms.rates
-        shots = sum(c.shots for c in listed) if usage.shots is None else usage.shots
-        seconds = len(listed) * rates.seconds_per_setting if usage.seconds is None else usage.seconds
-        return Cost(len(listed), shots, round(shots * rates.credits_per_shot, 9), 1, seconds)
+        shots = sum(c.shots for c in counts) if usage.shots is None else usage.shots
+        seconds = len(counts) * rates.seconds_per_setting if usage.seconds is None else usage.seconds
+        return Cost(len(counts), shots, round(shots * rates.credits_per_shot, 9), 1, seconds)
 
     # -- Job -----------------------------------------------------------------------------------------------
 
@@ -380,9 +387,12 @@ class JournalledJob(Job):
 
     def cancel(self) -> None:
         """Ask the provider to stop what it has; what was not sent is not sent any more."""
+        self._cancelled = True
         self._waiting.clear()
         for job in self._flying:
             job.handle.cancel()
+        if not self._flying and not self._complete:
+            self._error = JobCancelled(f"job {self.id} was cancelled before it was sent.", job_id=self.id)
 
 
 def _settings(programs: Sequence[Program], *, reuse: bool) -> tuple[list[Program], list[int]]:
@@ -413,13 +423,11 @@ def uncertain(name: str, why: str) -> str:
 
 
 def submit_alone(
-    device: Device, programs: Sequence[Program], *, shots: int, tag: str, patience_s: float, on: Callable[[Journal], None]
+    device: RemoteDevice, programs: Sequence[Program], *, shots: int, tag: str, patience_s: float
 ) -> JournalledJob:
-    """One submission with a journal of its own, in memory: what a bare remote device does.
+    """One submission with a journal of its own, in memory: what a remote device does outside a run.
 
-    :param on: is given the journal, to keep it alive as long as the job.
+    Equal programs are measured apart, because nobody said that they belong to one run.
     """
-    journal = Journal(None).__enter__()
-    on(journal)
     terms = Terms(reuse=False, patience_s=patience_s)
-    return JournalledDevice(device, journal, terms).submit(programs, shots=shots, tag=tag)
+    return JournalledDevice(device, Journal(None).__enter__(), terms).submit(programs, shots=shots, tag=tag)

@@ -81,7 +81,12 @@ def open_device(text: str, *, seed: int) -> Device:
 def device_factories() -> dict[str, Callable[[], DeviceFactory]]:
     """Every known kind with a function that loads its factory; built-in kinds cannot be replaced."""
     found: dict[str, Callable[[], DeviceFactory]] = {e.name: e.load for e in entry_points(group=ENTRY_POINT_GROUP)}
-    return found | {"local": lambda: _open_local, "replay": lambda: _open_replay}
+    return found | {
+        "local": lambda: _open_local,
+        "replay": lambda: _open_replay,
+        "quandela": lambda: _open_quandela,
+        "scaleway": lambda: _open_scaleway,
+    }
 
 
 def describe_devices() -> list[tuple[str, str]]:
@@ -90,6 +95,14 @@ def describe_devices() -> list[tuple[str, str]]:
     built_in = {
         "local": ("local:slos", f"simulator on this machine; options {options}"),
         "replay": ("replay:FILE", "recorded counts"),
+        "quandela": (
+            "quandela:PLATFORM",
+            "Quandela Cloud, such as quandela:qpu:belenos; token in PCVL_CLOUD_TOKEN",
+        ),
+        "scaleway": (
+            "scaleway:PLATFORM?project=UUID",
+            "the same at Scaleway; token in SCALEWAY_CLOUD_TOKEN",
+        ),
     }
     others = sorted(set(device_factories()) - set(built_in))
     return [*built_in.values(), *((f"{kind}:...", "from an installed package") for kind in others)]
@@ -118,3 +131,15 @@ def _local_model(address: DeviceAddress) -> LocalModel:
 
 def _open_replay(address: DeviceAddress, *, seed: int) -> Device:
     return ReplayDevice(load_counts(address.name), name=str(address))
+
+
+def _open_quandela(address: DeviceAddress, *, seed: int) -> Device:
+    from .cloud.opening import open_quandela  # HTTP only where a cloud is named
+
+    return open_quandela(address.name, address.options)
+
+
+def _open_scaleway(address: DeviceAddress, *, seed: int) -> Device:
+    from .cloud.opening import open_scaleway
+
+    return open_scaleway(address.name, address.options)

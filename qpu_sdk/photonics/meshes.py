@@ -15,7 +15,7 @@ from .fock import check_modes_photons
 from .interferometer import ABSENT, Gate, Mesh
 from .permanents import ComplexArray, FloatArray
 
-#: Largest element of |U^dagger U - 1| that still counts as unitary.
+#: Largest element of ``|U^dagger U - 1|`` that still counts as unitary.
 UNITARY_LIMIT = 1e-8
 #: Elements up to this size are rounding errors of a zero: without it, noise would set the phases of idle gates.
 _ROUNDING = 1e-14
@@ -96,22 +96,23 @@ class RectangularMesh(Mesh):
         return _spread(self.modes, photons)
 
     def phases_of(self, unitary: ComplexArray) -> FloatArray:
-        r"""The inverse of :meth:`unitary`: phases x with ``mesh.unitary(x) = U``, output phases included.
+        """The inverse of :meth:`unitary`: phases x with ``mesh.unitary(x) = U``, output phases included.
 
         Clements et al. (Optica 3, 1460) null U below its diagonal, one antidiagonal after the other, with gates G
         from the output side and mirrored gates W (their phase sits on the lower input) from the input side,
 
-        .. math:: U = G_1 \cdots G_p \, D \, W_q \cdots W_1, \quad
-                  G = \mathrm{diag}(e^{i\phi}, 1) B(\theta), \quad W = B(\theta) \, \mathrm{diag}(1, e^{i\phi}).
+            U = G_1 ... G_p D W_q ... W_1,   G = diag(e^{i phi}, 1) B(theta),   W = B(theta) diag(1, e^{i phi}).
 
         The diagonal D then moves to the input, where the input phases are, and turns every W that it passes
-        into a G: diag(a, b) W(theta, phi) = G(theta, arg a/b) diag(b, b e^{i phi}).
+        into a G:
+
+            diag(a, b) W(theta, phi) = G(theta, arg a/b) diag(b, b e^{i phi}).
 
         A pair that has nothing to null is left uncrossed (theta = pi).
 
         :param unitary: U, ``(M, M)``; one that is not quite unitary comes back changed by about its deviation.
         :returns: radians in [0, 2 pi), ``(declared,)``.
-        :raises ProgramError: for another shape, or when an element of |U^dagger U - 1| exceeds 1e-8.
+        :raises ProgramError: for another shape, or when an element of ``|U^dagger U - 1|`` exceeds 1e-8.
 
         >>> mesh = RectangularMesh(3)
         >>> cycle = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])
@@ -208,11 +209,12 @@ def _null_below_diagonal(u: ComplexArray) -> tuple[FloatArray, FloatArray]:
     for antidiagonal in range(last):
         for step in range(antidiagonal + 1):
             if antidiagonal % 2 == 0:
-                gate = step, antidiagonal - step
-                theta[gate], phi[gate] = _null_left_of_pair(u[:, gate[1] : gate[1] + 2], row=last - step)
+                layer, mode = step, antidiagonal - step
+                angles = _null_left_of_pair(u[:, mode : mode + 2], row=last - step)
             else:
-                gate = last - step, last - 1 - antidiagonal + step
-                theta[gate], phi[gate] = _null_bottom_of_pair(u[gate[1] : gate[1] + 2], column=step)
+                layer, mode = last - step, last - 1 - antidiagonal + step
+                angles = _null_bottom_of_pair(u[mode : mode + 2], column=step)
+            theta[layer, mode], phi[layer, mode] = angles
     return theta, phi
 
 

@@ -16,7 +16,7 @@ from ..generator.controls import DirectWeights, RandomSubspaceGenerator, constan
 from ..generator.mps import Generator
 from .config import RunConfig
 from .fit import Batches, EpochResult, Fitter
-from .loop import schedule_epochs, total_epochs
+from .schedule import schedule_epochs, total_epochs
 from .targets import Target
 
 #: Peak learning rates of the controls that do not share the generator's, chosen on validation images like its own.

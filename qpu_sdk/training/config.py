@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ..devices.base import DeviceSpec
+from ..devices.budget import Budget, Rates, rates_of
 from ..errors import ConfigError, ProgramError
 from ..photonics.interferometer import Mesh
 from ..photonics.meshes import open_mesh
@@ -143,10 +145,24 @@ class MitigationConfig(Section):
 
 
 class BudgetConfig(Section):
-    """Hard limits of one run, checked before anything is submitted."""
+    """Hard limits of one run, reserved before each submission, and what devices charge (unset: see ``budget.py``)."""
 
     settings: Positive | None = 400
     shots: Positive | None = None
+    credits: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
+    jobs: Positive | None = None
+    seconds: Rate | None = None
+    credits_per_shot: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
+    seconds_per_setting: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
+
+    @property
+    def limits(self) -> Budget:
+        """The limits alone."""
+        return Budget(self.settings, self.shots, self.credits, self.jobs, self.seconds)
+
+    def rates(self, spec: DeviceSpec) -> Rates:
+        """What a device charges."""
+        return rates_of(spec, credits_per_shot=self.credits_per_shot, seconds_per_setting=self.seconds_per_setting)
 
 
 class RunConfig(Section):
@@ -185,8 +201,9 @@ class RunConfig(Section):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the resolved configuration."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of what decides the result: everything but the budget, which may be raised in mid-run."""
+        values = self.model_dump(mode="json", exclude={"budget"})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:
         """The resolved configuration as TOML; unset keys are left out."""

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, final
+from collections.abc import Iterator, Mapping
+from typing import Any, final
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import BudgetExceeded, ConfigError
+from ..errors import ConfigError
 from ..files import child_seed
 from ..generator.mps import Generator
 from .checkpoint import Checkpoint
@@ -27,109 +26,13 @@ from .config import RunConfig
 from .data import Dataset
 from .fit import Batches, Fitter, check_fit
 from .optimiser import Adam
-from .qnn import QNNBank, Spent, joint_error, joint_measured
-from .spsa import SPSA, SPSAState
+from .plan import check_budget
+from .qnn import QNNBank, joint_error, joint_measured
+from .schedule import Unit, open_spsa, schedule, schedule_epochs
+from .spsa import SPSAState
 from .targets import Target
 
-Kind = Literal["trial", "warm-start", "measure", "fit", "spsa"]
 Row = dict[str, Any]
-
-
-@final
-@dataclass(frozen=True)
-class Unit:
-    """One unit of work: an epoch, a measurement, or an SPSA step of round ``round`` (the last is the final fit).
-
-    For trials, ``round`` counts the trial. ``ends_round`` marks where a checkpoint is due.
-    """
-
-    kind: Kind
-    round: int
-    index: int
-    ends_round: bool = False
-
-
-def schedule(config: RunConfig) -> tuple[Unit, ...]:
-    """All units of a run, in order.
-
-    >>> len(schedule(RunConfig())) > 0
-    True
-    """
-    training = config.training
-    trials = training.trials if training.trials > 1 else 0
-    parts: list[list[Unit]] = [[Unit("trial", t, i) for i in range(training.trial_epochs)] for t in range(trials)]
-    tried = training.trial_epochs if trials else 0
-    parts.append([Unit("warm-start", 0, i) for i in range(tried, training.warm_start_epochs)])
-    for r in range(training.rounds):
-        fit = [Unit("fit", r, i) for i in range(training.generator_epochs)]
-        parts.append([Unit("measure", r, 0), *fit, *(Unit("spsa", r, i) for i in range(config.spsa.steps))])
-    last = training.rounds
-    parts.append([Unit("measure", last, 0), *(Unit("fit", last, i) for i in range(training.final_epochs))])
-    return tuple(Unit(u.kind, u.round, u.index, ends_round=u is part[-1]) for part in parts for u in part)
-
-
-def schedule_epochs(config: RunConfig) -> int:
-    """Epochs behind the final weights: the best trial's, the rest of the warm start, and the fits."""
-    t = config.training
-    return t.warm_start_epochs + t.rounds * t.generator_epochs + t.final_epochs
-
-
-def total_epochs(config: RunConfig) -> int:
-    """All passes over the training images, trials that were given up included."""
-    return sum(unit.kind in ("trial", "warm-start", "fit") for unit in schedule(config))
-
-
-def exact_epochs(config: RunConfig) -> int:
-    """Those of :func:`total_epochs` that followed exact gradients of the ideal circuits."""
-    return sum(unit.kind in ("trial", "warm-start") for unit in schedule(config))
-
-
-def open_spsa(config: RunConfig) -> SPSA:
-    """The SPSA of a configuration; A defaults to a tenth of the steps."""
-    s = config.spsa
-    steps = s.steps * config.training.rounds
-    return SPSA(
-        a=s.a,
-        c=s.c,
-        A=0.1 * steps if s.A is None else s.A,
-        alpha=s.alpha,
-        gamma=s.gamma,
-        resamplings=s.resamplings,
-        calibration_pairs=s.calibration_pairs,
-        first_step=s.first_step,
-        max_step=s.max_step,
-        smoothing=s.smoothing,
-        blocking=s.blocking,
-    )
-
-
-def planned_settings(config: RunConfig) -> tuple[int, int]:
-    """Circuit settings and shots that a run will use; exact, because the schedule is fixed.
-
-    >>> planned_settings(RunConfig(spsa={"steps": 0}, training={"rounds": 3}))[0]
-    8
-    """
-    qnns, spsa, training = len(config.qnn), open_spsa(config), config.training
-    pairs = spsa.resamplings * config.spsa.steps * training.rounds
-    if pairs and spsa.a is None:
-        pairs += max(0, spsa.calibration_pairs - spsa.resamplings)
-    settings = qnns * (training.rounds + 1 + 2 * pairs)
-    shots = qnns * (training.rounds * training.shots + training.final_shots + 2 * pairs * config.spsa.shots)
-    return settings, shots
-
-
-def check_budget(config: RunConfig) -> None:
-    """Raise :class:`BudgetExceeded` when the plan does not fit the budget; nothing has been spent then."""
-    settings, shots = planned_settings(config)
-    for name, planned, limit in (
-        ("settings", settings, config.budget.settings),
-        ("shots", shots, config.budget.shots),
-    ):
-        if limit is not None and planned > limit:
-            raise BudgetExceeded(
-                f"the run needs {planned} {name}; budget.{name} allows {limit}. Lower training.rounds or spsa.steps, "
-                f"or raise it with --set budget.{name}={planned}."
-            )
 
 
 @final
@@ -318,7 +221,7 @@ class Training:
 
     def checkpoint(self) -> Checkpoint:
         """A copy of the whole state, after the last finished unit."""
-        s, spent = self.phases, self.bank.spent
+        s = self.phases
         vectors = {"x": s.x, "m": s.m, "v": s.v, "previous": s.previous}
         tensors = self._learnt() | {f"spsa.{n}": torch.from_numpy(v) for n, v in vectors.items()} | {"p": self.p}
         tensors |= {f"best.{n}": t for n, t in self._best.items()}
@@ -329,7 +232,6 @@ class Training:
             "best_loss": self._best_loss if self._best else None,
             "samples": list(self.samples),
             "spsa": {"seed": s.seed, "k": s.k, "a": s.a, "loss": s.loss, "spread": s.spread},
-            "spent": {"settings": spent.settings, "shots": spent.shots, "jobs": spent.jobs},
         }
         return Checkpoint(self.done, {name: tensor.detach().clone() for name, tensor in tensors.items()}, values)
 
@@ -343,14 +245,8 @@ class Training:
         self.phases = SPSAState(x=x, m=m, v=v, previous=previous, **values["spsa"])
         self.p = tensors["p"].clone()
         self.samples = tuple(values["samples"])
-        self.bank.spent = Spent(**values["spent"])
         self._epoch, self._wall_s, self.done = int(values["epoch"]), float(values["wall_s"]), checkpoint.unit
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def device_names(config: RunConfig) -> Sequence[str]:
-    """Device strings of a configuration, each once, in the order of the QNNs."""
-    return list(dict.fromkeys(config.device_of(i) for i in range(len(config.qnn))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..devices.base import Device, Job
+from ..devices.base import Device, DeviceSpec, wait_all
+from ..devices.budget import Cost
+from ..devices.journal import Journal
+from ..devices.journalled import JournalledDevice, Terms
 from ..files import child_seed
 from ..photonics.counts import Distribution, post_select
 from ..photonics.fock import collision_free_outcomes
@@ -36,33 +39,54 @@ class QNN:
 
 
 @final
-@dataclass
-class Spent:
-    """What a run has used so far."""
-
-    settings: int = 0
-    shots: int = 0
-    jobs: int = 0
-
-
-@final
 class QNNBank:
     """All QNNs of a run.
 
     :param qnns: at least two circuits.
     :param devices: one open device for every name that a QNN uses; QNNs of one device share its jobs.
+    :param journal: of the run; one in memory unless given.
+    :param timeout_s: how long to wait for jobs that outlive this process, ``None`` for as long as it takes.
     """
 
-    def __init__(self, qnns: Sequence[QNN], devices: Mapping[str, Device]) -> None:
+    def __init__(
+        self,
+        qnns: Sequence[QNN],
+        devices: Mapping[str, Device],
+        *,
+        journal: Journal | None = None,
+        terms: Callable[[DeviceSpec], Terms] = lambda spec: Terms(),
+        timeout_s: float | None = None,
+    ) -> None:
         self.qnns = tuple(qnns)
-        self._devices = dict(devices)
+        self.journal = journal if journal is not None else Journal(None).__enter__()
+        self._devices = {n: JournalledDevice(d, self.journal, terms(d.spec)) for n, d in devices.items()}
         self._cuts = np.cumsum([q.mesh.declared for q in self.qnns])[:-1]
-        self.spent = Spent()
+        self._timeout_s = timeout_s
 
     @classmethod
-    def of(cls, config: RunConfig, devices: Mapping[str, Device]) -> QNNBank:
-        """The QNNs of a configuration."""
-        return cls(qnns_of(config), devices)
+    def of(
+        cls,
+        config: RunConfig,
+        devices: Mapping[str, Device],
+        *,
+        journal: Journal | None = None,
+        label: str = "qpu-sdk",
+        timeout_s: float | None = None,
+    ) -> QNNBank:
+        """The QNNs of a configuration, under its budget.
+
+        :param label: first part of the names of jobs.
+        """
+
+        def terms(spec: DeviceSpec) -> Terms:
+            return Terms(label=label, budget=config.budget.limits, rates=config.budget.rates(spec))
+
+        return cls(qnns_of(config), devices, journal=journal, terms=terms, timeout_s=timeout_s)
+
+    @property
+    def spent(self) -> Cost:
+        """What the run has spent or reserved so far."""
+        return self.journal.total()
 
     @property
     def declared(self) -> int:
@@ -95,22 +119,22 @@ class QNNBank:
         :param phases: radians, ``(R, declared)``.
         :returns: R lists with a distribution for each QNN.
         :raises MitigationError: when a setting saw no collision-free event.
+        :raises JobTimeout: when jobs that outlive this process are not done in time.
         """
         programs: dict[str, list[tuple[int, int, Program]]] = {}
         for r, vector in enumerate(phases):
             for i, (qnn, own) in enumerate(zip(self.qnns, np.split(vector, self._cuts), strict=True)):
                 programs.setdefault(qnn.device, []).append((r, i, Program(qnn.mesh, own, qnn.input_modes)))
-        jobs: list[tuple[Job, list[tuple[int, int, Program]]]] = []
-        for name, entries in programs.items():
-            job = self._devices[name].submit([program for _, _, program in entries], shots=shots, tag=tag)
-            jobs.append((job, entries))
+        jobs = {
+            name: self._devices[name].submit([program for _, _, program in entries], shots=shots, tag=tag)
+            for name, entries in programs.items()
+        }
+        if len(jobs) > 1 or any(job.durable for job in jobs.values()):
+            wait_all(list(jobs.values()), timeout_s=self._timeout_s)
         out: dict[tuple[int, int], Distribution] = {}
-        for job, entries in jobs:
-            for (r, i, _), counts in zip(entries, job.result(), strict=True):
+        for name, entries in programs.items():
+            for (r, i, _), counts in zip(entries, jobs[name].result(), strict=True):
                 out[r, i] = post_select(counts)
-                self.spent.settings += 1
-                self.spent.shots += counts.shots
-            self.spent.jobs += 1
         return [[out[r, i] for i in range(len(self.qnns))] for r in range(len(phases))]
 
     def exact(self, phases: Tensor) -> Tensor:

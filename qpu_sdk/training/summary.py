@@ -29,7 +29,7 @@ class RunSummary(BaseModel):
     """Results of a run; accuracies are fractions of the images named beside them.
 
     ``controls`` holds test accuracies of equal-budget controls on the same images, ``control_parameters`` how many
-    numbers each of them trained.
+    numbers each of them trained. ``machine_s`` is the time of the devices, without queues.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,6 +50,7 @@ class RunSummary(BaseModel):
     jobs: int
     shots: int
     credits: float = 0.0
+    machine_s: float = 0.0
     events: list[int]
     epochs: int
     exact_gradient_epochs: int

@@ -17,7 +17,7 @@ from qpu_sdk.generator.mps import LeanMPSGenerator
 from qpu_sdk.training.baselines import open_control, train_control, trainable_parameters
 from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.fit import Batches, Fitter, clip_by_norm, evaluate
-from qpu_sdk.training.loop import total_epochs
+from qpu_sdk.training.schedule import total_epochs
 from qpu_sdk.training.targets import Target
 from tests.training import tiny
 

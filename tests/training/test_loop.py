@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qpu_sdk.devices.base import Device, DeviceSpec, Job, JobStatus
+from qpu_sdk.devices.journal import Journal
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.errors import BudgetExceeded, ConfigError, DataError, MitigationError
 from qpu_sdk.photonics.counts import Counts
@@ -21,7 +22,9 @@ from qpu_sdk.photonics.program import Program
 from qpu_sdk.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.fit import evaluate
-from qpu_sdk.training.loop import Training, planned_settings, schedule, total_epochs
+from qpu_sdk.training.loop import Training
+from qpu_sdk.training.plan import planned_settings
+from qpu_sdk.training.schedule import schedule, total_epochs
 from tests.training import tiny
 
 EVERYTHING = {"training": {"warm_start_epochs": 2}, "spsa": {"blocking": True, "smoothing": "adam"}}
@@ -118,8 +121,18 @@ def test_the_plan_is_exact_for_every_schedule(
         spsa={"steps": steps, "resamplings": resamplings, "calibration_pairs": pairs, "a": gain},
     )
     run = tiny.training(config)
+    asked, measure = [0, 0], run.bank.measure
+
+    def counting(phases: np.ndarray, *, shots: int, tag: str) -> object:
+        asked[0] += len(phases) * len(run.bank.qnns)
+        asked[1] += len(phases) * len(run.bank.qnns) * shots
+        return measure(phases, shots=shots, tag=tag)
+
+    run.bank.measure = counting  # type: ignore[assignment,method-assign]
     finish(run)
-    assert (run.bank.spent.settings, run.bank.spent.shots) == planned_settings(config)
+    assert tuple(asked) == planned_settings(config)
+    done = [(program, job.shots_each) for job in run.bank.journal.jobs() for program in job.programs]
+    assert run.bank.spent.settings == len(done) == len(set(done)) <= asked[0]  # none is run twice
 
 
 def test_rows_count_up_to_the_totals() -> None:
@@ -183,16 +196,23 @@ def test_two_devices_are_asked_before_either_is_waited_for() -> None:
 # -- stopping and going on ---------------------------------------------------------------------------------
 
 
+def copied(journal: Journal) -> Journal:
+    """The journal as a process that dies now would leave it."""
+    copy = Journal(None).__enter__()
+    journal._sql.backup(copy._sql)
+    return copy
+
+
 @pytest.mark.parametrize("changes", [{}, EVERYTHING, *LONGER])
 def test_stopping_after_any_unit_changes_no_bit(changes: dict[str, dict[str, object]]) -> None:
     config = tiny.config(**changes)
     whole, states = tiny.training(config), []
     for _ in whole.run():
-        states.append((whole.checkpoint(), whole.phases))
+        states.append((whole.checkpoint(), whole.phases, copied(whole.bank.journal)))
     expected = whole.fitter.weights(whole.p)
     assert len(states) == len(schedule(config))
-    for state, phases in states:
-        resumed = tiny.training(config)
+    for state, phases, journal in states:
+        resumed = tiny.training(config, journal=journal)
         resumed.restore(state)
         np.testing.assert_equal(asdict(resumed.phases), asdict(phases))
         assert torch.equal(finish(resumed), expected), f"after unit {state.unit}"

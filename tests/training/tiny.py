@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from qpu_sdk.devices.base import Device
+from qpu_sdk.devices.journal import Journal
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.generator.mps import LeanMPSGenerator
 from qpu_sdk.training.config import RunConfig, parse_config
 from qpu_sdk.training.data import Dataset
-from qpu_sdk.training.loop import Training, device_names
+from qpu_sdk.training.loop import Training
 from qpu_sdk.training.qnn import QNNBank
+from qpu_sdk.training.schedule import device_names
 from qpu_sdk.training.targets import Target
 
 
@@ -84,8 +86,9 @@ def training(
     data: Dataset | None = None,
     module: nn.Module | None = None,
     devices: dict[str, Device] | None = None,
+    journal: Journal | None = None,
 ) -> Training:
-    """A run of the tiny problem with fresh devices and a fresh generator."""
+    """A run of the tiny problem with fresh devices and a fresh generator, and a fresh journal unless given."""
     target = Target(module if module is not None else seeded_linear())
     opened = devices if devices is not None else {name: open_device(name, seed=3) for name in device_names(settings)}
     return Training(
@@ -93,7 +96,7 @@ def training(
         dataset=data if data is not None else dataset(),
         target=target,
         generator=LeanMPSGenerator(target.size, settings.generator.bond_dim, seed=1),
-        bank=QNNBank.of(settings, opened),
+        bank=QNNBank.of(settings, opened, journal=journal),
     )
 
 

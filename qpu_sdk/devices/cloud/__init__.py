@@ -1,0 +1,1 @@
+"""Quandela Cloud: the loopback emulator of its HTTP API."""

@@ -1,0 +1,447 @@
+"""The HTTP side of Quandela Cloud: which answer means what, what may be asked again, and when to stop asking.
+
+A GET changes nothing, so it is repeated with backoff and jitter until a deadline. The POST that creates a job is
+sent once: the API has no idempotency key and no list of jobs, so after a lost answer nobody can tell whether the
+job exists. Only a connection that was never made, or a refusal in the vendor's own words, says that it does not.
+Endpoints and error texts: the vendor's OpenAPI 2.8.0-rc4 and perceval 1.3.1, ``providers/quandela/rpc_handler.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn, TypeVar, final
+from urllib.parse import quote_plus, urlsplit
+
+import requests
+import tenacity
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+
+from ...errors import (
+    AuthenticationError,
+    ConfigError,
+    DeviceError,
+    DeviceUnavailable,
+    DeviceUnreachable,
+    OutOfCredits,
+    ProgramError,
+    QueueFull,
+    SubmissionUncertain,
+)
+from .transport import NotFound, Transport
+
+log = logging.getLogger(__name__)
+
+Answer = dict[str, Any]
+T = TypeVar("T")
+
+#: Answers to a GET after which the same GET may succeed; so may one after any 5xx.
+TRANSIENT = frozenset({408, 409, 421, 423, 425, 429})
+#: Longest answer that is read, bytes.
+MAX_ANSWER = 512 * 2**20
+#: Clocks further apart than this are reported, seconds.
+MAX_SKEW_S = 300.0
+
+_NO_CREDITS = re.compile(r"not enough .*(credits|time left)|remaining credits", re.IGNORECASE)
+_QUEUE_FULL = re.compile(r"cannot create more than", re.IGNORECASE)
+_CLOSED = re.compile(r"create job disabled|is locked|no permission|not available on platform|is not defined", re.I)
+_REFUSED = re.compile(
+    r"invalid (payload|platform|max_shots|iterator|job id)|require platform|max[_ ]duration|max shots must|"
+    r"process_id is existed",
+    re.IGNORECASE,
+)
+
+
+@final
+class CloudToken(BaseSettings):
+    """The token from ``PCVL_CLOUD_TOKEN``; shown as asterisks."""
+
+    model_config = SettingsConfigDict(env_file=None, extra="ignore")
+
+    value: SecretStr = Field(default=SecretStr(""), validation_alias=AliasChoices("PCVL_CLOUD_TOKEN"))
+
+
+def cloud_token() -> SecretStr:
+    """The user's token: ``PCVL_CLOUD_TOKEN``, else what Perceval's ``RemoteConfig`` holds.
+
+    :raises AuthenticationError: when there is none.
+    """
+    token = CloudToken().value
+    if not token.get_secret_value().strip():
+        import perceval as pcvl
+
+        token = SecretStr(pcvl.RemoteConfig().get_token() or "")
+    text = token.get_secret_value().strip()
+    if not text:
+        raise AuthenticationError("no token for Quandela Cloud. Set PCVL_CLOUD_TOKEN, or save one with Perceval.")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise AuthenticationError("the token for Quandela Cloud holds blanks or other odd characters. Copy it again.")
+    return SecretStr(text)
+
+
+@final
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for what, seconds.
+
+    :param connect_s: for a connection.
+    :param read_s: for the whole answer to a GET.
+    :param create_s: for the answer to the POST that creates a job.
+    :param deadline_s: for a GET with all its repetitions.
+    :param first_s: first pause between repetitions; doubled, with jitter, up to ``longest_s``.
+    """
+
+    connect_s: float = 10.0
+    read_s: float = 60.0
+    create_s: float = 120.0
+    deadline_s: float = 900.0
+    first_s: float = 1.0
+    longest_s: float = 60.0
+
+
+class _Transient(Exception):
+    """The same GET may succeed a moment later."""
+
+    def __init__(self, why: str, *, after_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.after_s = after_s
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Adds the token to a request; as an auth object it also keeps ``.netrc`` out."""
+
+    def __init__(self, token: SecretStr) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
+        return request
+
+
+@final
+class CloudClient(Transport):
+    """One account at one cloud.
+
+    :param url: of the API; ``https``, or ``http`` on this machine.
+    :param token: never shown, logged or written.
+    :param sleep: of the pauses between repetitions; tests pass their own.
+    :raises ConfigError: when the token would travel unencrypted.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: SecretStr,
+        *,
+        patience: Patience | None = None,
+        proxies: Mapping[str, str] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url = _checked(url)
+        self._token = token
+        self.patience = patience if patience is not None else Patience()
+        self._sleep = sleep
+        self._proxies = dict(proxies or {})
+        self.skew_s = 0.0
+
+    # -- endpoints -----------------------------------------------------------------------------------------
+
+    def platform(self, name: str) -> Answer:
+        """Details of a platform; the older endpoint is asked where the newer lacks it or its architecture.
+
+        :raises DeviceUnavailable: when there is no such platform, or no answer by the deadline.
+        :raises AuthenticationError: when the token is refused.
+        """
+        quoted = quote_plus(name)
+        try:
+            details = self._get(f"api/platforms/{quoted}/processor", f"platform {name}")
+            if "architecture" in (details.get("specs") or {}):
+                return details
+        except NotFound:
+            details = None
+        try:
+            return self._get(f"api/platform/{quoted}", f"platform {name}")
+        except NotFound as error:
+            if details is not None:
+                return details
+            raise DeviceUnavailable(
+                f"platform {name} is unknown at {self.url} ({error.text}). Check its name."
+            ) from None
+
+    def availability(self) -> int | None:
+        """Jobs that may be created now, ``None`` when the answer does not say."""
+        try:
+            answer = self._get("api/jobs/availability", "availability")
+        except NotFound:
+            return None
+        limit, waiting = answer.get("max_jobs_in_queue"), answer.get("num_jobs_in_queue")
+        if not isinstance(limit, int) or not isinstance(waiting, int):
+            return None
+        return max(0, limit - waiting)
+
+    def create(self, body: Answer) -> str:
+        """Create a job, by one POST, and return its id; see :meth:`RemoteDevice.create` for what is raised."""
+        try:
+            response = self._post("api/job", body, timeout_s=self.patience.create_s)
+        except requests.RequestException as error:
+            why = _reason(error)
+            if never_sent(error):
+                raise DeviceUnreachable(f"{self.url} cannot be reached ({why}). Check the network.") from None
+            raise SubmissionUncertain(f"no answer to its creation: {why}") from None
+        return self._created(response)
+
+    def status(self, job_id: str) -> Answer:
+        """Where a job stands."""
+        return self._get(f"api/job/status/{_id(job_id)}", f"job {job_id}")
+
+    def result(self, job_id: str) -> Answer:
+        """What a job brought, as the server sent it."""
+        return self._get(f"api/job/result/{_id(job_id)}", f"result of job {job_id}")
+
+    def data(self, job_id: str) -> Answer:
+        """How a job was created: name, platform, payload."""
+        return self._get(f"api/jobs/{_id(job_id)}/data", f"job {job_id}")
+
+    def cancel(self, job_id: str) -> bool:
+        """Ask to stop a job; False when it cannot be cancelled any more. Repeating it does no harm."""
+        try:
+            response = self._repeat(lambda: self._checked_post(f"api/job/cancel/{_id(job_id)}"), f"job {job_id}")
+        except NotFound as error:
+            raise DeviceUnavailable(f"job {job_id} is unknown at {self.url} ({error.text}).") from None
+        return response
+
+    def close(self) -> None:
+        """Nothing is held open: every request has a connection of its own."""
+
+    # -- GET -----------------------------------------------------------------------------------------------
+
+    def _get(self, path: str, what: str) -> Answer:
+        def once() -> Answer:
+            try:
+                response = requests.get(f"{self.url}/{path}", **self._options(self.patience.read_s))
+                body = _read(response, self.patience.read_s)
+            except requests.RequestException as error:
+                raise _Transient(_reason(error)) from None
+            self._note_clock(response)
+            if response.status_code != 200:
+                self._refuse_get(response, body, what)
+            answer = _json(body)
+            if not isinstance(answer, dict):
+                raise _Transient(f"{response.headers.get('Content-Type', 'an answer without a type')} instead of JSON")
+            return answer
+
+        return self._repeat(once, what)
+
+    def _repeat(self, once: Callable[[], T], what: str) -> T:
+        """Ask again while the reason may pass, with growing, jittered pauses, until the deadline."""
+        p = self.patience
+        backoff = tenacity.wait_random_exponential(multiplier=p.first_s, max=p.longest_s)
+
+        def pause(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked = error.after_s if isinstance(error, _Transient) else 0.0
+            return max(asked, float(backoff(state)))
+
+        def say(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            log.info("%s: %s; asking again in %.1f s", what, error, state.upcoming_sleep)
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_Transient),
+            wait=pause,
+            stop=tenacity.stop_before_delay(p.deadline_s),
+            sleep=self._sleep,
+            before_sleep=say,
+            reraise=True,
+        )
+        try:
+            return retrying(once)
+        except _Transient as error:
+            raise DeviceUnavailable(
+                f"{what}: no usable answer from {self.url} for {p.deadline_s:g} s ({error}). Go on later."
+            ) from None
+
+    def _refuse_get(self, response: requests.Response, body: bytes, what: str) -> NoReturn:
+        code, text = response.status_code, self._text(body)
+        if code in TRANSIENT or code >= 500:
+            raise _Transient(f"HTTP {code} {text}".strip(), after_s=_retry_after(response))
+        if code == 401:
+            raise self._unauthorised(text)
+        if code == 404:
+            raise NotFound(f"{what} is unknown at {self.url} ({text or 'HTTP 404'}).", text=text or "HTTP 404")
+        if code == 403:
+            raise AuthenticationError(f"{what}: this token may not see it ({text or 'HTTP 403'}). Use another token.")
+        raise DeviceUnavailable(f"{what}: {self.url} answered HTTP {code} {text}".strip() + ". Go on later.")
+
+    # -- POST ----------------------------------------------------------------------------------------------
+
+    def _post(self, path: str, body: Answer | None, *, timeout_s: float) -> requests.Response:
+        return requests.post(f"{self.url}/{path}", json=body, **self._options(timeout_s, stream=False))
+
+    def _checked_post(self, path: str) -> bool:
+        """A POST that does no harm when repeated."""
+        try:
+            response = self._post(path, None, timeout_s=self.patience.read_s)
+        except requests.RequestException as error:
+            raise _Transient(_reason(error)) from None
+        if response.status_code == 400:
+            return False
+        if not response.ok:
+            self._refuse_get(response, response.content, path.rpartition("/")[2])
+        return True
+
+    def _created(self, response: requests.Response) -> str:
+        """The id in the answer to a creation, or the error that the answer means."""
+        self._note_clock(response)
+        code, answer = response.status_code, _json(response.content)
+        job_id = answer.get("job_id") if isinstance(answer, dict) else None
+        text = self._text(response.content)
+        if isinstance(job_id, str) and job_id:
+            if not 200 <= code < 300:  # some jobs are created "with fewer shots" and answered with 400
+                log.warning("job %s was created although the answer was HTTP %d %s", job_id, code, text)
+            return job_id
+        refusal = self._refusal(code, text)
+        if refusal is not None:
+            raise refusal
+        kind = response.headers.get("Content-Type", "no content type")
+        raise SubmissionUncertain(f"its creation was answered with HTTP {code} {text or kind}")
+
+    def _refusal(self, code: int, text: str) -> DeviceError | ProgramError | None:
+        """The error of an answer that certainly created nothing, ``None`` when it may have."""
+        if code in (425, 429) or (code == 400 and _QUEUE_FULL.search(text)):
+            return QueueFull(f"{self.url} takes no more jobs now ({text or f'HTTP {code}'}).")
+        if code == 401:
+            return (
+                OutOfCredits(f"{text}. Buy credits or wait.") if _NO_CREDITS.search(text) else self._unauthorised(text)
+            )
+        if code in (403, 404) or (code == 400 and _CLOSED.search(text)):
+            return DeviceUnavailable(f"the platform refuses jobs: {text or f'HTTP {code}'}. Choose another device.")
+        if code in (413, 422) or (code == 400 and _REFUSED.search(text)):
+            return ProgramError(
+                f"the platform refuses this job: {text or f'HTTP {code}'}. Change the program or shots."
+            )
+        return None
+
+    # -- common --------------------------------------------------------------------------------------------
+
+    def _options(self, timeout_s: float, *, stream: bool = True) -> dict[str, Any]:
+        return {
+            "auth": _Bearer(self._token),
+            "timeout": (self.patience.connect_s, timeout_s),
+            "proxies": self._proxies,
+            "allow_redirects": False,  # no connection but to the cloud the user named
+            "stream": stream,
+        }
+
+    def _unauthorised(self, text: str) -> AuthenticationError:
+        clock = ""
+        if abs(self.skew_s) > MAX_SKEW_S:
+            clock = f" This machine's clock is {self.skew_s:+.0f} s from the server's: set it."
+        return AuthenticationError(
+            f"{self.url} refuses the token ({text or 'HTTP 401'}). Set a valid one in PCVL_CLOUD_TOKEN.{clock}"
+        )
+
+    def _note_clock(self, response: requests.Response) -> None:
+        """Compare clocks: a token that seems expired may be a clock that is wrong."""
+        try:
+            server = parsedate_to_datetime(response.headers["Date"])
+        except (KeyError, TypeError, ValueError):
+            return
+        skew = (datetime.now(UTC) - server.astimezone(UTC)).total_seconds()
+        if abs(skew) > MAX_SKEW_S and abs(self.skew_s) <= MAX_SKEW_S:
+            log.warning("this machine's clock is %+.0f s from that of %s", skew, self.url)
+        self.skew_s = skew
+
+    def _text(self, body: bytes) -> str:
+        """The server's words in one line, without anything that looks like a token."""
+        answer = _json(body)
+        if isinstance(answer, dict):
+            words = str(answer.get("error") or answer.get("message") or "")
+        else:
+            words = re.sub(r"<[^>]*>", " ", body[:2000].decode("utf-8", "replace"))
+        words = words.replace(self._token.get_secret_value(), "***")
+        words = re.sub(r"_T_\S+|[Bb]earer\s+\S+", "***", words)
+        return " ".join(words.split())[:300]
+
+
+def never_sent(error: requests.RequestException) -> bool:
+    """True when no connection was made, so that the server cannot have seen the request."""
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    cause = error.args[0] if error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)  # name resolution is a NewConnectionError
+
+
+def _checked(url: str) -> str:
+    """The URL without a trailing slash."""
+    parts = urlsplit(url)
+    local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"url {url!r} is not that of a server. Write for example url=http://127.0.0.1:8080.")
+    if parts.scheme == "http" and not local:
+        raise ConfigError(f"url {url!r} would send the token unencrypted. Use https.")
+    if parts.username or parts.password:
+        raise ConfigError("the url holds a user or a password. Leave them out.")
+    return url.rstrip("/")
+
+
+def _id(job_id: str) -> str:
+    if not job_id or job_id == "None":
+        raise ConfigError(f"job id {job_id!r} names no job. Take one from: qpu-sdk jobs list.")
+    return quote_plus(job_id)
+
+
+def _read(response: requests.Response, limit_s: float) -> bytes:
+    """The whole body within a time and a size; ``requests`` limits neither."""
+    end, parts, size = time.monotonic() + limit_s, [], 0
+    with response:
+        for part in response.iter_content(1 << 16):
+            parts.append(part)
+            size += len(part)
+            if time.monotonic() > end:
+                raise requests.ReadTimeout(f"the answer took longer than {limit_s:g} s")
+            if size > MAX_ANSWER:
+                raise requests.RequestException(f"the answer is longer than {MAX_ANSWER} bytes")
+    return b"".join(parts)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _retry_after(response: requests.Response) -> float:
+    """Seconds the server asks to wait, 0 when it does not; at most an hour."""
+    value = response.headers.get("Retry-After", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError):
+            return 0.0
+    return min(max(0.0, seconds), 3600.0)
+
+
+def _reason(error: requests.RequestException) -> str:
+    """What went wrong on the way, in a few words; the full text names addresses and headers."""
+    if isinstance(error, requests.ConnectTimeout):
+        return "no connection in time"
+    if isinstance(error, requests.ReadTimeout):
+        return "no answer in time"
+    if never_sent(error):
+        return "connection refused or name unknown"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the certificate or the encryption is wrong"
+    return "the connection broke"

@@ -1,0 +1,192 @@
+"""What a server sends, read without trusting it.
+
+Perceval's deserializer can build any registered class, among them handlers that open connections with the user's
+token, and its clients import the function that an answer names. So only text of a few kinds is handed to it, only
+up to a size, and converters come from a list written here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from ...errors import DeviceError
+from ...photonics.counts import Counts, Detector
+from ...photonics.program import Program
+
+#: Largest text that is unpacked, bytes.
+MAX_TEXT = 256 * 2**20
+#: Kinds of Perceval's ``:PCVL:KIND:text`` that hold data only.
+DATA_KINDS = frozenset({"BSCount", "BSSamples"})
+HARDWARE_KINDS = frozenset({"Experiment", "ACircuit", "BasicState"})
+#: Converters that a server may name for raw samples; they are applied here, never imported from the answer.
+CONVERTERS = frozenset({("perceval.utils", "samples_to_sample_count")})
+
+Outcomes = list[tuple[tuple[int, ...], int]]
+
+
+class UnusableAnswer(DeviceError):
+    """The server answered with something that is not a result."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """What a job was sent with: enough to tell its results apart.
+
+    :param programs: in the order of the job's iterations.
+    :param iterations: the iterations as they went into the payload.
+    """
+
+    programs: tuple[Program, ...]
+    iterations: tuple[Mapping[str, Any], ...]
+
+
+def unpack(text: str) -> str:
+    """``:PCVL:zip:`` and ``pcvlar:zip:`` undone; other text as it is.
+
+    :raises UnusableAnswer: when it is damaged or unpacks to more than :data:`MAX_TEXT` bytes.
+    """
+    prefix = next((p for p in (":PCVL:zip:", "pcvlar:zip:") if text.startswith(p)), None)
+    if prefix is None:
+        return text
+    unzip = zlib.decompressobj()
+    try:
+        body = unzip.decompress(base64.b64decode(text[len(prefix) :]), MAX_TEXT).decode()
+    except (binascii.Error, zlib.error, UnicodeDecodeError) as error:
+        raise UnusableAnswer(f"a compressed text is damaged ({error})") from None
+    if unzip.unconsumed_tail:
+        raise UnusableAnswer(f"a compressed text unpacks to more than {MAX_TEXT} bytes")
+    return body if prefix.startswith(":") else f"pcvlar{body}"
+
+
+def perceval_object(text: object, kinds: frozenset[str]) -> Any:
+    """The Perceval object of a text of one of these kinds; raises :class:`UnusableAnswer` for anything else."""
+    from perceval.serialization import deserialize
+
+    if not isinstance(text, str):
+        raise UnusableAnswer(f"a {type(text).__name__} where text was expected")
+    plain = unpack(text)
+    kind = plain.split(":", 3)[2] if plain.startswith(":PCVL:") and plain.count(":") >= 3 else ""
+    if kind not in kinds:
+        raise UnusableAnswer(f"text of kind {kind or plain[:20]!r} where {' or '.join(sorted(kinds))} was expected")
+    try:
+        return deserialize(plain, strict=True)
+    except Exception as error:  # Perceval raises whatever its parsers raise
+        raise UnusableAnswer(f"text of kind {kind} cannot be read ({type(error).__name__})") from None
+
+
+def command_names(specs: Mapping[str, Any]) -> frozenset[str]:
+    """Commands of a platform, from ``available_commands`` or the archive ``commands``."""
+    listed = specs.get("available_commands")
+    names = {str(name) for name in listed} if isinstance(listed, list) else set()
+    archive = specs.get("commands")
+    if isinstance(archive, str):
+        # an archive lists its strings with their lengths; no object needs to be built to see the names
+        names |= set(re.findall(r"\bstr \d+ (probs|samples|sample_count)\b", unpack(archive)))
+    return frozenset(names)
+
+
+def decode(
+    answer: Mapping[str, Any], sent: Sent, *, detector: Detector, labels: Mapping[str, str]
+) -> list[Counts | None]:
+    """Counts of every program of a job, ``None`` where the answer has none.
+
+    Results are told apart by the iteration that stands beside them, not by their place in the list.
+
+    :param labels: ``device``, ``tag`` and ``job_id`` of the counts.
+    :raises UnusableAnswer: when there are no results, or one that cannot be attributed.
+    """
+    inner = _inner(answer)
+    entries = inner.get("results_list")
+    if entries is None and "results" in inner and len(sent.programs) == 1:
+        entries = [inner]
+    if not isinstance(entries, list):
+        raise UnusableAnswer("there are no results in the answer")
+    out: list[Counts | None] = [None] * len(sent.programs)
+    for place, entry in _places(entries, sent):
+        out[place] = _counts(_outcomes(entry), sent.programs[place], detector=detector, labels=labels)
+    return out
+
+
+def _inner(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The dictionary inside the text ``results``."""
+    text = answer.get("results")
+    try:
+        inner = json.loads(text) if isinstance(text, str) else text
+    except (ValueError, RecursionError):
+        raise UnusableAnswer("the results are cut off or not JSON") from None
+    if not isinstance(inner, dict):
+        raise UnusableAnswer(f"there are no results in the answer ({type(inner).__name__})")
+    context = inner.get("job_context")
+    mapping = context.get("result_mapping") if isinstance(context, dict) else None
+    if mapping is not None and (not isinstance(mapping, list) or tuple(map(str, mapping)) not in CONVERTERS):
+        raise UnusableAnswer(f"the server names the converter {mapping!r}, which is not one of Perceval's for samples")
+    return inner
+
+
+def _places(entries: Sequence[Any], sent: Sent) -> list[tuple[int, Mapping[str, Any]]]:
+    """Which program each entry belongs to; equal iterations are served in order."""
+    waiting: defaultdict[str, list[int]] = defaultdict(list)
+    for place, iteration in enumerate(sent.iterations):
+        waiting[_key(iteration)].append(place)
+    named = all(isinstance(e, dict) and isinstance(e.get("iteration"), dict) for e in entries)
+    if not named:
+        if len(entries) != len(sent.programs) or not all(isinstance(e, dict) for e in entries):
+            raise UnusableAnswer(f"{len(entries)} results without their iterations, for {len(sent.programs)} programs")
+        return list(enumerate(entries))
+    found = []
+    for entry in entries:
+        places = waiting[_key(entry["iteration"])]
+        if not places:
+            raise UnusableAnswer("a result belongs to no iteration of this job")
+        found.append((places.pop(0), entry))
+    return found
+
+
+def _key(iteration: Mapping[str, Any]) -> str:
+    """Phases to 1e-9 rad and the input state, whatever else the iteration holds."""
+    params = iteration.get("circuit_params")
+    pairs = params.items() if isinstance(params, dict) else ()
+    numbers = sorted((str(name), round(float(value), 9) + 0.0) for name, value in pairs)
+    state = str(iteration.get("input_state")).removeprefix(":PCVL:BasicState:").removeprefix(":PCVL:FockState:")
+    return json.dumps([numbers, state])
+
+
+def _outcomes(entry: Mapping[str, Any]) -> Outcomes:
+    found = perceval_object(entry.get("results"), DATA_KINDS)
+    if hasattr(found, "items"):
+        return [(tuple(state), int(number)) for state, number in found.items()]
+    counted: defaultdict[tuple[int, ...], int] = defaultdict(int)
+    for state in found:  # samples, one by one
+        counted[tuple(state)] += 1
+    return list(counted.items())
+
+
+def _counts(outcomes: Outcomes, program: Program, *, detector: Detector, labels: Mapping[str, str]) -> Counts:
+    """Counts of the program's own modes; shots with clicks in modes it does not use are not kept apart."""
+    seen = [(state, number) for state, number in outcomes if number > 0 and any(state)]
+    own = [(state[: program.modes], number) for state, number in seen if not any(state[program.modes :])]
+    if any(len(state) != program.modes or max(state) > 255 for state, _ in own):
+        raise UnusableAnswer(f"an outcome does not fit the program's {program.modes} modes")
+    rows = np.array([state for state, _ in own], dtype=np.uint8).reshape(len(own), program.modes)
+    return Counts(
+        photons=program.photons,
+        outcomes=rows,
+        numbers=np.array([number for _, number in own], dtype=np.int64),
+        other=sum(number for _, number in seen) - sum(number for _, number in own),
+        detector=detector,
+        program=program.fingerprint,
+        device=labels["device"],
+        tag=labels["tag"],
+        job_id=labels["job_id"],
+    )

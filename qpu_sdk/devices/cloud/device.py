@@ -1,0 +1,251 @@
+"""Platforms of a cloud as devices: programs in, raw counts out, every job asked for by its id."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from ...errors import AuthenticationError, DeviceUnavailable, JobCancelled, JobFailed, JobTimeout, ProgramError
+from ...photonics.counts import Counts
+from ...photonics.program import Program
+from ..base import DeviceSpec, Job, JobStatus, RemoteDevice, Usage
+from ..journalled import JournalledJob, submit_alone
+from .decoding import Sent, UnusableAnswer, decode
+from .payload import Platform, encode
+from .transport import NotFound, Transport
+
+log = logging.getLogger(__name__)
+
+_STATUS = {
+    "waiting": JobStatus.QUEUED,
+    "suspended": JobStatus.QUEUED,
+    "running": JobStatus.RUNNING,
+    "cancel_requested": JobStatus.RUNNING,
+    "completed": JobStatus.DONE,
+    "success": JobStatus.DONE,
+    "error": JobStatus.FAILED,
+    "canceled": JobStatus.CANCELLED,
+    "cancelled": JobStatus.CANCELLED,
+}
+#: Statuses of a platform in which nothing is sent to it.
+CLOSED = frozenset({"maintenance", "unreachable", "decommissioned", "retired", "locked"})
+#: How often the result of a finished job is asked for when it is missing or cannot be read.
+RESULT_TRIES = 4
+
+
+@final
+@dataclass(frozen=True)
+class Polling:
+    """How often a job's status is asked, seconds: at most once in ``first_s``, growing by half up to ``longest_s``.
+
+    :param patience_s: how long to wait for room in the queue.
+    """
+
+    first_s: float = 2.0
+    longest_s: float = 30.0
+    patience_s: float = 86_400.0
+
+
+@final
+class CloudJob(Job):
+    """A job the provider has; its status is asked at most once an interval, whoever asks."""
+
+    durable = True
+
+    def __init__(self, device: CloudDevice, job_id: str, sent: Sent, *, tag: str) -> None:
+        self.id = job_id
+        self._device, self._sent, self._tag = device, sent, tag
+        self._status = JobStatus.QUEUED
+        self._message = ""
+        self._progress: float | None = None
+        self._usage = Usage()
+        self._interval = device.polling.first_s
+        self._next = 0.0
+        self._counts: list[Counts | None] | None = None
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until the provider may be asked again."""
+        return max(0.001, self._next - time.monotonic())
+
+    @property
+    def progress(self) -> float | None:
+        """Part that is done, 0..1, ``None`` when the provider does not say."""
+        return self._progress
+
+    def usage(self) -> Usage:
+        """Shots and machine time in the provider's words."""
+        return self._usage
+
+    def status(self) -> JobStatus:
+        """Where the job stands; one request at most, and none before the interval has passed."""
+        if self._status.final or time.monotonic() < self._next:
+            return self._status
+        try:
+            answer = self._device.transport.status(self.id)
+        except NotFound as error:
+            raise DeviceUnavailable(
+                f"job {self.id} is not known to {self._device.spec.name} any more ({error.text}). Its id stays in the "
+                "journal; ask again later, or with the account that created it."
+            ) from None
+        self._read(answer)
+        self._interval = min(1.5 * self._interval, self._device.polling.longest_s)
+        self._next = time.monotonic() + self._interval
+        return self._status
+
+    def _read(self, answer: Mapping[str, Any]) -> None:
+        word = str(answer.get("status") or "").lower()
+        status = _STATUS.get(word)
+        if status is None:
+            log.info("job %s has the unknown status %r; waiting", self.id, word)
+        else:
+            self._status = status
+        self._message = " ".join(str(answer.get("status_message") or "").split())[:300]
+        self._progress = fraction(answer.get("progress"))
+        shots, seconds = answer.get("shots"), answer.get("duration")
+        self._usage = Usage(
+            shots if isinstance(shots, int) else self._usage.shots,
+            float(seconds) if isinstance(seconds, int | float) and self._status.final else self._usage.seconds,
+        )
+
+    def result(self, timeout_s: float | None = None) -> list[Counts]:
+        """Counts of every program; see :meth:`qpu_sdk.devices.base.Job.result`."""
+        begun = time.monotonic()
+        while not self.status().final:
+            left = None if timeout_s is None else begun + timeout_s - time.monotonic()
+            if left is not None and left <= 0:
+                raise JobTimeout(f"job {self.id} is not done after {timeout_s} s. Ask again.", job_id=self.id)
+            time.sleep(self.pause_s if left is None else min(self.pause_s, left))
+        counts = self._harvest()
+        finished = [c for c in counts if c is not None]
+        if self._status is JobStatus.DONE and len(finished) == len(counts):
+            return finished
+        said = self._message or ("only some results came" if self._status is JobStatus.DONE else "no reason was given")
+        what = f"job {self.id} on {self._device.spec.name}"
+        how = f"{len(finished)} of {len(counts)} settings are done ({said})"
+        if self._status is JobStatus.FAILED:
+            raise JobFailed(f"{what} failed; {how}.", job_id=self.id, partial=tuple(counts))
+        raise JobCancelled(f"{what} was cut short; {how}.", job_id=self.id, partial=tuple(counts))
+
+    def _harvest(self) -> list[Counts | None]:
+        """Fetch and read the result, once; a stopped job may have none."""
+        if self._counts is None:
+            self._counts = self._fetch()
+        return self._counts
+
+    def _fetch(self) -> list[Counts | None]:
+        labels = {"device": self._device.spec.name, "tag": self._tag, "job_id": self.id}
+        tries = RESULT_TRIES if self._status is JobStatus.DONE else 1
+        for left in reversed(range(tries)):
+            try:
+                answer = self._device.transport.result(self.id)
+                return decode(answer, self._sent, detector=self._device.spec.detector, labels=labels)
+            except (UnusableAnswer, NotFound) as error:
+                if left:
+                    log.info("result of job %s: %s; asking again", self.id, error)
+                    time.sleep(self._device.polling.first_s)
+                elif self._status is JobStatus.DONE:
+                    raise UnusableAnswer(
+                        f"job {self.id} on {self._device.spec.name} is done, but its result cannot be used ({error}). "
+                        "Its id stays in the journal; ask again later with: qpu-sdk resume."
+                    ) from None
+        return [None] * len(self._sent.programs)
+
+    def cancel(self) -> None:
+        """Ask the provider to stop; a job that just ended keeps its true end."""
+        if not self._status.final:
+            self._device.transport.cancel(self.id)
+            self._next = 0.0
+
+
+@final
+class CloudDevice(RemoteDevice):
+    """One platform of a cloud.
+
+    :param name: how configurations name the device.
+    :param transport: how the provider is talked to.
+    :param platform: what the provider says about it.
+    :param settings_per_job: most programs in one job; larger submissions are split.
+    :param any_status: send even when the platform says that it takes no jobs; its answer decides.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        platform: Platform,
+        *,
+        settings_per_job: int = 20,
+        polling: Polling | None = None,
+        any_status: bool = False,
+    ) -> None:
+        self.spec = DeviceSpec(
+            name=name,
+            max_modes=platform.max_modes,
+            max_photons=platform.max_photons,
+            max_shots=platform.max_shots,
+            max_programs=settings_per_job,
+            detector=platform.detector,
+            simulated=platform.simulated,
+        )
+        self.transport, self.platform, self.any_status = transport, platform, any_status
+        self.polling = polling if polling is not None else Polling()
+        self._sent: dict[str, Sent] = {}
+
+    def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> JournalledJob:
+        """Run all programs, in as few jobs as the platform allows; see :meth:`qpu_sdk.devices.base.Device.submit`."""
+        return submit_alone(self, programs, shots=shots, tag=tag, patience_s=self.polling.patience_s)
+
+    def create(self, programs: Sequence[Program], *, shots: int, name: str) -> str:
+        """Send one job, once; see :meth:`qpu_sdk.devices.base.RemoteDevice.create`."""
+        self.spec.check(programs, shots=shots)
+        self._check_open()
+        body, sent = encode(programs, shots=shots, name=name, platform=self.platform)
+        try:
+            job_id = self.transport.create(body)
+        except (ProgramError, AuthenticationError, DeviceUnavailable) as error:
+            raise type(error)(f"{self.spec.name}: {error}") from None
+        self._sent[job_id] = sent
+        return job_id
+
+    def _check_open(self) -> None:
+        """Nothing is sent to a platform that says it takes no jobs."""
+        if self.platform.status in CLOSED and not self.any_status:
+            raise DeviceUnavailable(
+                f"{self.spec.name} is in status {self.platform.status!r} and takes no jobs. Try later, choose another "
+                "device, or send all the same with ?any_status=1."
+            )
+
+    def attach(self, job_id: str, programs: Sequence[Program], *, shots: int, tag: str) -> CloudJob:
+        """Handle of a job that exists; see :meth:`qpu_sdk.devices.base.RemoteDevice.attach`."""
+        sent = self._sent.pop(job_id, None)
+        if sent is None:
+            _, sent = encode(programs, shots=shots, name="", platform=self.platform)
+        return CloudJob(self, job_id, sent, tag=tag)
+
+    def room(self) -> int | None:
+        """Jobs that may be created now."""
+        return self.transport.availability()
+
+    def name_of(self, job_id: str) -> str | None:
+        """The name a job was created under."""
+        name = self.transport.data(job_id).get("job_name")
+        return name if isinstance(name, str) and name else None
+
+    def close(self) -> None:
+        """End what costs money while it is open."""
+        self.transport.close()
+
+
+def fraction(progress: object) -> float | None:
+    """Progress as 0..1: some answers give percent; ``None`` when it is no number.
+
+    >>> fraction(0.5), fraction(50), fraction("half")
+    (0.5, 0.5, None)
+    """
+    if isinstance(progress, bool) or not isinstance(progress, int | float) or progress != progress:
+        return None
+    return min(1.0, max(0.0, progress / 100 if progress > 1 else float(progress)))

@@ -1,0 +1,113 @@
+"""From a device string to a cloud device: ``quandela:qpu:belenos?settings_per_job=10``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self, final
+
+from ...errors import ConfigError
+from .client import CloudClient, Patience, cloud_token
+from .device import CloudDevice, Polling
+from .payload import Platform
+from .transport import Transport
+
+
+@final
+@dataclass(frozen=True)
+class CloudOptions:
+    """Options of a cloud device string.
+
+    :param url: another address of the API, such as that of ``qpu-sdk emulate``.
+    :param settings_per_job: most circuit settings in one job.
+    :param poll_s: shortest time between two questions about a job, seconds.
+    :param max_poll_s: longest.
+    :param deadline_s: how long an answer may stay away before the run stops, resumable.
+    :param create_s: how long to wait for the answer to the creation of a job.
+    :param queue_s: how long to wait for room for a job.
+    :param any_status: 1: send even when the platform says that it takes no jobs.
+    :param project: Scaleway's project.
+    :param idle_s: how long Scaleway keeps an idle session.
+    """
+
+    url: str = ""
+    settings_per_job: int = 20
+    poll_s: float = 2.0
+    max_poll_s: float = 30.0
+    deadline_s: float = 900.0
+    create_s: float = 120.0
+    queue_s: float = 86_400.0
+    any_status: int = 0
+    project: str = ""
+    idle_s: int = 300
+
+    @classmethod
+    def parse(cls, options: Mapping[str, str]) -> Self:
+        """Read options; raises :class:`ConfigError` for one that is unknown or out of range."""
+        defaults = {f.name: getattr(cls, f.name) for f in fields(cls)}
+        values: dict[str, object] = {}
+        for name, text in options.items():
+            if name not in defaults:
+                raise ConfigError(f"unknown option {name!r} of a cloud device. Known options: {', '.join(defaults)}.")
+            try:
+                values[name] = type(defaults[name])(text)
+            except (TypeError, ValueError):
+                raise ConfigError(f"option {name} is {text!r}, which is not a number. Write {name}=20.") from None
+        parsed = cls(**values)  # type: ignore[arg-type]
+        for name in ("settings_per_job", "poll_s", "max_poll_s", "deadline_s", "create_s", "idle_s"):
+            if not getattr(parsed, name) > 0:
+                raise ConfigError(f"option {name} is {getattr(parsed, name)}. Use more than 0.")
+        return parsed
+
+    @property
+    def patience(self) -> Patience:
+        """Of the requests."""
+        return Patience(create_s=self.create_s, deadline_s=self.deadline_s, first_s=min(1.0, self.poll_s))
+
+    @property
+    def polling(self) -> Polling:
+        """Of the jobs."""
+        return Polling(self.poll_s, max(self.poll_s, self.max_poll_s), self.queue_s)
+
+
+def open_quandela(name: str, options: Mapping[str, str]) -> CloudDevice:
+    """A platform of Quandela Cloud; asks for its details once.
+
+    :raises AuthenticationError: when there is no token, or it is refused.
+    :raises DeviceUnavailable: when the platform is unknown, offers no sampling, or does not answer.
+    """
+    import perceval as pcvl
+
+    parsed = CloudOptions.parse(options)
+    config = pcvl.RemoteConfig()
+    url = parsed.url or config.get_url()
+    client = CloudClient(url, cloud_token(), patience=parsed.patience, proxies=config.get_proxies())
+    return _device(_named(f"quandela:{name}", parsed), name, client, parsed)
+
+
+def open_scaleway(name: str, options: Mapping[str, str]) -> CloudDevice:
+    """A machine of Quandela at Scaleway."""
+    from .scaleway import ScalewayClient
+
+    parsed = CloudOptions.parse(options)
+    client = ScalewayClient(
+        name, project=parsed.project, url=parsed.url or None, idle_s=parsed.idle_s, patience=parsed.patience
+    )
+    return _device(_named(f"scaleway:{name}", parsed), name, client, parsed)
+
+
+def _named(address: str, options: CloudOptions) -> str:
+    """A rehearsal elsewhere is another device: its counts are never taken for those of the real one."""
+    return f"{address}?url={options.url}" if options.url else address
+
+
+def _device(address: str, name: str, transport: Transport, options: CloudOptions) -> CloudDevice:
+    platform = Platform.of(name, transport.platform(name))
+    return CloudDevice(
+        address,
+        transport,
+        platform,
+        settings_per_job=options.settings_per_job,
+        polling=options.polling,
+        any_status=bool(options.any_status),
+    )

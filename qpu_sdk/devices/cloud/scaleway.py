@@ -1,0 +1,169 @@
+"""Quandela's machines at Scaleway, through Perceval's own layer.
+
+Scaleway bills sessions: one is opened before the first job and closed with the device. The identifier that Scaleway
+calls ``deduplication_id`` makes a resumed run find its session again instead of paying for a second one.
+Perceval's requests have no timeout here, so each runs in a thread that is given up after one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar, final
+
+import requests
+import tenacity
+
+from ...errors import AuthenticationError, ConfigError, DeviceUnavailable, DeviceUnreachable, SubmissionUncertain
+from .client import TRANSIENT, Patience, never_sent
+from .transport import NotFound, Transport
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class _Transient(Exception):
+    """The same request may succeed a moment later."""
+
+
+@final
+class ScalewayClient(Transport):
+    """One project at Scaleway.
+
+    :param platform: Scaleway's name of the machine.
+    :param project: UUID of the project that pays.
+    :param url: of the API, ``None`` for Perceval's default; the token comes from Perceval's ``ScalewayConfig``
+        (``SCALEWAY_CLOUD_TOKEN``).
+    :param idle_s: how long Scaleway keeps an idle session, which it bills.
+    :raises AuthenticationError: when there is no token or it is refused.
+    """
+
+    def __init__(
+        self,
+        platform: str,
+        *,
+        project: str,
+        url: str | None = None,
+        idle_s: int = 300,
+        patience: Patience | None = None,
+    ) -> None:
+        if not project:
+            raise ConfigError("scaleway needs the project that pays. Write scaleway:NAME?project=UUID.")
+        self.patience = patience if patience is not None else Patience()
+        self._layer = self._ask(lambda: _open_layer(platform, project, url, idle_s), f"platform {platform}")
+        self._session = False
+
+    def platform(self, name: str) -> dict[str, Any]:
+        """Details of the platform, as fetched when it was opened."""
+        return dict(self._layer.get_platform_details())
+
+    def availability(self) -> int | None:
+        """A session takes one job after the other."""
+        return None
+
+    def create(self, body: dict[str, Any]) -> str:
+        """Create a job, by one request; opens the session first."""
+        if not self._session:
+            self._ask(self._layer.start_session, "session")
+            self._session = True
+        try:
+            return str(self._bounded(lambda: self._layer._rpc_handler.create_job(body), self.patience.create_s))
+        except requests.RequestException as error:
+            if never_sent(error):
+                raise DeviceUnreachable("Scaleway cannot be reached. Check the network.") from None
+            raise SubmissionUncertain(f"its creation ended with {type(error).__name__}") from None
+        except _Transient as error:
+            raise SubmissionUncertain(f"no answer to its creation: {error}") from None
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        """Where a job stands, in Quandela's words."""
+        return dict(self._ask(lambda: self._layer._rpc_handler.get_job_status(job_id), f"job {job_id}"))
+
+    def result(self, job_id: str) -> dict[str, Any]:
+        """What a job brought; Perceval's layer would run the converter that the answer names, so it is not asked."""
+        return dict(self._ask(lambda: self._layer._rpc_handler.get_job_results(job_id), f"result of job {job_id}"))
+
+    def data(self, job_id: str) -> dict[str, Any]:
+        """Nothing: Perceval's layer has no such request."""
+        return {}
+
+    def cancel(self, job_id: str) -> bool:
+        """Ask to stop a job."""
+        self._ask(lambda: self._layer._rpc_handler.cancel_job(job_id), f"job {job_id}")
+        return True
+
+    def close(self) -> None:
+        """End the session, which ends its jobs; a session that is left to itself ends after ``idle_s``."""
+        if self._session:
+            self._ask(self._layer.stop_session, "session")
+            self._session = False
+
+    # -- faults --------------------------------------------------------------------------------------------
+
+    def _ask(self, call: Callable[[], T], what: str) -> T:
+        """Repeat a request that does no harm until the deadline."""
+        p = self.patience
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_Transient),
+            wait=tenacity.wait_random_exponential(multiplier=p.first_s, max=p.longest_s),
+            stop=tenacity.stop_before_delay(p.deadline_s),
+            reraise=True,
+        )
+        try:
+            return retrying(lambda: self._once(call, what))
+        except _Transient as error:
+            raise DeviceUnavailable(f"{what}: no usable answer from Scaleway ({error}). Go on later.") from None
+
+    def _once(self, call: Callable[[], T], what: str) -> T:
+        try:
+            return self._bounded(call, self.patience.read_s)
+        except requests.HTTPError as error:
+            code = error.response.status_code if error.response is not None else 0
+            if code in (401, 403):
+                raise AuthenticationError(
+                    f"Scaleway refuses the token (HTTP {code}). Set a valid one in SCALEWAY_CLOUD_TOKEN."
+                ) from None
+            if code == 404:
+                raise NotFound(f"{what} is unknown at Scaleway.", text="HTTP 404") from None
+            if code in TRANSIENT or code >= 500:
+                raise _Transient(f"HTTP {code}") from None
+            raise DeviceUnavailable(f"{what}: Scaleway refuses ({type(error).__name__}). Check its name.") from None
+        except (requests.RequestException, ValueError) as error:
+            raise _Transient(type(error).__name__) from None
+
+    def _bounded(self, call: Callable[[], T], limit_s: float) -> T:
+        """Run in a thread of its own; when it takes too long it is left behind, and nobody waits for it."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True, name="qpu-sdk-scaleway").start()
+        try:
+            return future.result(limit_s)
+        except FutureTimeoutError:
+            raise _Transient(f"no answer in {limit_s:g} s") from None
+
+
+def _open_layer(platform: str, project: str, url: str | None, idle_s: int) -> Any:
+    from perceval.providers.scaleway import ScalewayCommunicationLayer
+
+    try:
+        return ScalewayCommunicationLayer(
+            platform,
+            project,
+            url=url,
+            max_idle_duration_s=idle_s,
+            deduplication_id=f"qpu-sdk-{project}-{platform}"[:64],
+        )
+    except ConnectionError as error:
+        if isinstance(error, requests.RequestException):
+            raise
+        raise AuthenticationError("no token for Scaleway. Set SCALEWAY_CLOUD_TOKEN.") from None

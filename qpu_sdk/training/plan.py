@@ -1,0 +1,264 @@
+"""What a run will take before it takes it: settings, jobs, events, errors, time and credits.
+
+A shot is a window with at least one click. With N photons, each detected with probability eta, a share
+
+    P(N clicks | >= 1 click) = eta^N / (1 - (1 - eta)^N)
+
+of the shots shows all of them, and of those a share P_cf, about C(M, N) / C(M + N - 1, N), is collision-free. The
+total variation distance between a distribution p and its estimate from n events is, on average and to leading order,
+sum_k sqrt(p_k (1 - p_k) / (2 pi n)), never above 1. Source noise (g2, distinguishability) adds events and background
+that these figures leave out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from ..devices.base import DeviceSpec
+from ..devices.budget import Cost, Rates
+from ..errors import BudgetExceeded
+from ..files import child_seed
+from ..photonics.permanents import collision_free_tree, probabilities
+from .config import QNNConfig, RunConfig
+from .schedule import device_names, schedule, unit_settings
+
+#: Fewer expected events than this in a setting, and the run would soon stop for want of any.
+FEWEST_EVENTS = 10
+#: What is recommended instead.
+ENOUGH_EVENTS = 200
+SETTINGS_PER_JOB = 20
+
+
+@final
+@dataclass(frozen=True)
+class Figures:
+    """What is known of a device before it is used.
+
+    :param transmittance: probability that a photon that was asked for is detected.
+    :param source: where that figure comes from.
+    :param settings_per_job: most settings in one job, ``None`` for no limit.
+    """
+
+    spec: DeviceSpec
+    rates: Rates
+    transmittance: float
+    source: str
+    settings_per_job: int | None = None
+
+
+@final
+@dataclass(frozen=True)
+class SettingPlan:
+    """One kind of setting of one QNN.
+
+    :param events: expected collision-free events in one setting.
+    :param distance: expected total variation distance of the measured distribution from the true one.
+    """
+
+    qnn: int
+    device: str
+    modes: int
+    photons: int
+    kind: str
+    settings: int
+    shots: int
+    events: float
+    distance: float
+
+
+@final
+@dataclass(frozen=True)
+class DevicePlan:
+    """What one device is asked for over the whole run.
+
+    :param cost: an upper limit: equal settings are not run twice.
+    """
+
+    device: str
+    cost: Cost
+    transmittance: float
+    source: str
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """What a run takes, and what stands in its way."""
+
+    devices: tuple[DevicePlan, ...]
+    settings: tuple[SettingPlan, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def total(self) -> Cost:
+        """Over all devices."""
+        return sum((d.cost for d in self.devices), Cost())
+
+    @property
+    def wall_s(self) -> float:
+        """Machine time without queues: devices work side by side."""
+        return max(d.cost.seconds for d in self.devices)
+
+
+def planned_settings(config: RunConfig) -> tuple[int, int]:
+    """Circuit settings and shots that a run will use at most; fewer only when a setting comes twice.
+
+    >>> planned_settings(RunConfig(spsa={"steps": 0}, training={"rounds": 3}))[0]
+    8
+    """
+    each = [unit_settings(config, unit) for unit in schedule(config)]
+    qnns = len(config.qnn)
+    return qnns * sum(n for n, _ in each), qnns * sum(n * shots for n, shots in each)
+
+
+def check_budget(config: RunConfig) -> None:
+    """Raise :class:`BudgetExceeded` when the plan does not fit the budget; nothing has been spent then."""
+    settings, shots = planned_settings(config)
+    for name, planned, limit in (
+        ("settings", settings, config.budget.settings),
+        ("shots", shots, config.budget.shots),
+    ):
+        if limit is not None and planned > limit:
+            raise BudgetExceeded(
+                f"the run needs {planned} {name}; budget.{name} allows {limit}. Lower training.rounds or spsa.steps, "
+                f"or raise it with --set budget.{name}={planned}."
+            )
+
+
+def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:
+    """Work out what a run takes.
+
+    :param figures: of every device that the configuration names, by its string.
+    """
+    devices = tuple(_device_plan(config, name, figures[name]) for name in device_names(config))
+    settings = tuple(
+        row for i, qnn in enumerate(config.qnn) for row in _setting_plans(config, i, qnn, figures[config.device_of(i)])
+    )
+    problems = [text for i, qnn in enumerate(config.qnn) for text in _misfits(i, qnn, figures[config.device_of(i)])]
+    problems += [_too_few(row, figures[config.device_of(row.qnn)]) for row in settings if row.events < FEWEST_EVENTS]
+    problems += _over_budget(config, devices)
+    return Plan(devices, settings, tuple(dict.fromkeys(problems)))
+
+
+def _device_plan(config: RunConfig, name: str, figures: Figures) -> DevicePlan:
+    qnns = sum(config.device_of(i) == name for i in range(len(config.qnn)))
+    cost = Cost()
+    for unit in schedule(config):
+        each, shots = unit_settings(config, unit)
+        settings = qnns * each
+        if settings:
+            jobs = math.ceil(settings / (figures.settings_per_job or settings))
+            one = figures.rates.cost(settings=settings, shots=shots)
+            cost += Cost(one.settings, one.shots, one.credits, jobs, one.seconds)
+    return DevicePlan(name, cost, figures.transmittance, figures.source)
+
+
+def _setting_plans(config: RunConfig, index: int, qnn: QNNConfig, figures: Figures) -> list[SettingPlan]:
+    """One row for every kind of setting: each round's measurement, the SPSA steps, the last measurement."""
+    p = _typical(qnn, seed=child_seed(config.seed, "plan", index))
+    share = full_share(qnn.photons, figures.transmittance) * float(p.sum())
+    counted: dict[tuple[str, int], int] = {}
+    for unit in schedule(config):
+        each, shots = unit_settings(config, unit)
+        if each:
+            last = unit.kind == "measure" and unit.round == config.training.rounds
+            key = ("last measurement" if last else {"measure": "measurement"}.get(unit.kind, unit.kind), shots)
+            counted[key] = counted.get(key, 0) + each
+    return [
+        SettingPlan(
+            qnn=index,
+            device=config.device_of(index),
+            modes=qnn.modes,
+            photons=qnn.photons,
+            kind=kind,
+            settings=settings,
+            shots=shots,
+            events=shots * share,
+            distance=sampling_distance(p / p.sum(), shots * share),
+        )
+        for (kind, shots), settings in counted.items()
+    ]
+
+
+def _typical(qnn: QNNConfig, *, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Collision-free probabilities of the QNN's mesh at random phases, unconditional."""
+    mesh = qnn.open_mesh()
+    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
+    return np.asarray(probabilities(mesh.columns(phases, qnn.inputs), collision_free_tree(qnn.modes, qnn.photons)))
+
+
+def full_share(photons: int, transmittance: float) -> float:
+    """Part of the shots that show all photons, eta^N / (1 - (1 - eta)^N).
+
+    >>> round(full_share(2, 0.05), 4)
+    0.0256
+    """
+    if transmittance >= 1.0:
+        return 1.0
+    return transmittance**photons / -math.expm1(photons * math.log1p(-transmittance))
+
+
+def sampling_distance(p: np.ndarray[Any, np.dtype[np.float64]], events: float) -> float:
+    """Expected total variation distance of an estimate from that many events.
+
+    >>> round(sampling_distance(np.full(4, 0.25), 1e4), 4)
+    0.0069
+    """
+    return min(1.0, float(np.sqrt(p * (1.0 - p) / (2.0 * np.pi * max(events, 1e-12))).sum()))
+
+
+def _misfits(index: int, qnn: QNNConfig, figures: Figures) -> list[str]:
+    spec = figures.spec
+    return [
+        f"qnn {index} has {value} {what}; {spec.name} has {limit}. Use {limit} {what} or fewer."
+        for what, value, limit in (
+            ("modes", qnn.modes, spec.max_modes),
+            ("photons", qnn.photons, spec.max_photons),
+        )
+        if value > limit
+    ]
+
+
+def _too_few(row: SettingPlan, figures: Figures) -> str:
+    """What is wrong, and what would work: more shots, or fewer photons in more modes."""
+    ways = []
+    if row.events > 0:
+        ways.append(f"{_round_up(row.shots * ENOUGH_EVENTS / row.events):,} shots")
+    for photons in range(row.photons - 1, 0, -1):
+        modes = _modes_for(photons, math.comb(row.modes, row.photons), figures.spec.max_modes)
+        share = full_share(photons, figures.transmittance)
+        if modes and row.shots * share * math.comb(modes, photons) / math.comb(modes + photons - 1, photons) > (
+            ENOUGH_EVENTS
+        ):
+            ways.append(f"{photons} photons in {modes} modes")
+            break
+    return (
+        f"qnn {row.qnn}, {row.kind}: {row.events:.2g} events expected in {row.shots:,} shots of {row.photons} photons "
+        f"at transmittance {figures.transmittance:g}; at least {FEWEST_EVENTS} are needed. "
+        f"Use {' or '.join(ways) if ways else 'another device'}."
+    )
+
+
+def _modes_for(photons: int, outcomes: int, limit: int) -> int | None:
+    """Fewest modes with as many collision-free outcomes."""
+    return next((m for m in range(photons + 1, limit + 1) if math.comb(m, photons) >= outcomes), None)
+
+
+def _round_up(value: float) -> int:
+    """To one significant digit."""
+    power = 10 ** math.floor(math.log10(value))
+    return int(math.ceil(value / power) * power)
+
+
+def _over_budget(config: RunConfig, devices: tuple[DevicePlan, ...]) -> list[str]:
+    total = sum((d.cost for d in devices), Cost())
+    try:
+        config.budget.limits.check(Cost(), total)
+    except BudgetExceeded as error:
+        return [f"the whole run does not fit the budget: {error}"]
+    return []
