@@ -6,17 +6,19 @@ Exit codes: 0 done, 2 bad input, 3 device or budget, 4 interrupted and resumable
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from . import __version__
-from .errors import BudgetExceeded, DeviceError, JobError, QPUError
+from .errors import BudgetExceeded, DeviceError, JobError, JobTimeout, QPUError
 
 if TYPE_CHECKING:
+    from .devices.journal import JobRecord
     from .training.summary import RunSummary
 
 app = typer.Typer(
@@ -51,6 +53,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable: generator.bond_dim=4")] = None,
     controls: Annotated[bool, typer.Option("--controls", help="Also train the equal-budget controls.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Submit what can be submitted, and exit with 4.")] = False,
     json_: Json = False,
 ) -> None:
     """Train a photonic generator and leave a model that runs without the SDK."""
@@ -63,21 +66,24 @@ def train(
     with _one_line_errors():
         resolved = load_config(config, overrides=overrides)
         folder = out if out is not None else Path("runs") / (config.stem if config else "default")
-        _run(folder, json_, lambda runs, observer: runs.start(resolved, folder, observer=observer))
+        _run(folder, json_, lambda runs, observer: runs.start(resolved, folder, observer=observer, wait=not detach))
 
 
 @app.command()
 def resume(
     folder: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for jobs in the cloud; otherwise exit with 4.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Only budget.key=value, repeatable.")] = None,
     json_: Json = False,
 ) -> None:
-    """Go on with an interrupted run; the result is the same, bit for bit."""
+    """Go on with an interrupted run; the result is the same, bit for bit. Nothing is run or paid twice."""
     with _one_line_errors():
-        _run(folder, json_, lambda runs, observer: runs.resume(folder, observer=observer))
+        budget = list(set_ or [])
+        _run(folder, json_, lambda runs, observer: runs.resume(folder, observer=observer, wait=wait, budget=budget))
 
 
 def _run(folder: Path, json_: bool, work: Callable[[Any, Any], RunSummary]) -> None:
-    """Import, run with progress, print the result; Ctrl-C ends with how to resume."""
+    """Import, run with progress, print the result; a run that stopped ends with how to resume."""
     console = _console()
     try:
         with console.status("loading torch and perceval"):
@@ -88,12 +94,44 @@ def _run(folder: Path, json_: bool, work: Callable[[Any, Any], RunSummary]) -> N
             summary = work(runs, observer)
     except KeyboardInterrupt:
         _fail(f"interrupted. Go on with: qpu-sdk resume {folder}", INTERRUPTED)
+    except JobTimeout as error:
+        _fail(f"{_line(error)} Go on with: qpu-sdk resume {folder}", INTERRUPTED)
+    except (DeviceError, JobError, BudgetExceeded) as error:
+        begun = (folder / "config.toml").is_file()
+        _fail(f"{_line(error)}{f' Then: qpu-sdk resume {folder}' if begun else ''}", DEVICE_OR_BUDGET)
     if json_:
         typer.echo(summary.model_dump_json())
         return
     _print_rows(summary_rows(summary))
     for name, what in (("model.safetensors", "the trained network"), ("report.html", "the whole story")):
         typer.echo(f"{folder / name}  {what}")
+
+
+@app.command()
+def plan(
+    config: Annotated[Path | None, typer.Argument(help="A TOML configuration; none: the default.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Open no connection; use published figures.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable: spsa.shots=1000000")] = None,
+    json_: Json = False,
+) -> None:
+    """Say what a run takes before it takes it; exits with 3 when it cannot work."""
+    with _one_line_errors():
+        from .report.tables import plan_rows
+        from .training.config import load_config
+        from .training.plan import device_figures, plan_run
+        from .training.schedule import device_names
+
+        resolved = load_config(config, overrides=list(set_ or []))
+        figures = {name: device_figures(resolved, name, offline=offline) for name in device_names(resolved)}
+        planned = plan_run(resolved, figures)
+        if json_:
+            typer.echo(json.dumps(asdict(planned) | {"total": asdict(planned.total), "wall_s": planned.wall_s}))
+        else:
+            _print_rows(plan_rows(planned))
+            for problem in planned.problems:
+                typer.echo(f"qpu-sdk: cannot work: {problem}", err=True)
+        if planned.problems:
+            raise typer.Exit(DEVICE_OR_BUDGET)
 
 
 @app.command()
@@ -162,16 +200,153 @@ def export(
 
 
 @app.command()
-def devices(json_: Json = False) -> None:
-    """List the kinds of device that can be opened."""
+def devices(
+    device: Annotated[str | None, typer.Argument(help="A device to open and describe, such as local:slos.")] = None,
+    json_: Json = False,
+) -> None:
+    """List the kinds of device that can be opened, or describe one."""
     with _one_line_errors():
-        from .devices.registry import describe_devices
+        from .devices.registry import describe_devices, open_device
 
+        if device is not None:
+            _show(asdict(open_device(device, seed=0).spec), json_)
+            return
         rows = describe_devices()
         if json_:
             typer.echo(json.dumps([{"device": name, "what": what} for name, what in rows]))
         else:
             _print_rows(rows)
+
+
+jobs = typer.Typer(help="Look at the jobs of a run, and decide about uncertain ones.", no_args_is_help=True)
+app.add_typer(jobs, name="jobs")
+Run = Annotated[Path | None, typer.Option("--run", help="Folder of the run; none: the newest under runs/.")]
+
+
+@jobs.command("list")
+def jobs_list(run: Run = None, json_: Json = False) -> None:
+    """All jobs of a run; works while it goes on."""
+    with _one_line_errors():
+        from .jobs import list_jobs
+
+        _print_jobs(list_jobs(_folder(run)), json_)
+
+
+@jobs.command("show")
+def jobs_show(
+    job: Annotated[str, typer.Argument(help="Name or id of the job.")], run: Run = None, json_: Json = False
+) -> None:
+    """One job with its settings."""
+    with _one_line_errors():
+        from .jobs import show_job
+
+        record, shots = show_job(_folder(run), job)
+        values = _plain_record(record) | {"shots_of_settings": shots}
+        _show(values, json_)
+
+
+@jobs.command("attach")
+def jobs_attach(
+    job_id: Annotated[str, typer.Argument(help="Id of the job at the provider.")],
+    run: Run = None,
+    name: Annotated[str | None, typer.Option(help="Name of the uncertain job, if the provider does not tell.")] = None,
+    json_: Json = False,
+) -> None:
+    """An uncertain job exists: go on with it under this id."""
+    with _one_line_errors():
+        from .jobs import attach_job
+
+        _print_jobs([attach_job(_folder(run), job_id, name=name)], json_)
+
+
+@jobs.command("forget")
+def jobs_forget(
+    job: Annotated[str, typer.Argument(help="Name of the uncertain job.")], run: Run = None, json_: Json = False
+) -> None:
+    """An uncertain job does not exist: its settings are sent again by the next resume."""
+    with _one_line_errors():
+        from .jobs import forget_job
+
+        _print_jobs([forget_job(_folder(run), job)], json_)
+
+
+@jobs.command("cancel")
+def jobs_cancel(
+    job: Annotated[str | None, typer.Argument(help="Name or id of the job; none: all that are open.")] = None,
+    run: Run = None,
+    json_: Json = False,
+) -> None:
+    """Stop jobs at the provider; what they finished is kept."""
+    with _one_line_errors():
+        from .jobs import cancel_jobs
+
+        _print_jobs(cancel_jobs(_folder(run), job), json_)
+
+
+def _folder(run: Path | None) -> Path:
+    from .jobs import newest_run
+
+    return run if run is not None else newest_run()
+
+
+def _plain_record(record: JobRecord) -> dict[str, Any]:
+    values = asdict(record)
+    return values | {"state": record.state.value, "programs": len(record.programs)}
+
+
+def _print_jobs(records: Sequence[JobRecord], json_: bool) -> None:
+    if json_:
+        typer.echo(json.dumps([_plain_record(r) for r in records]))
+        return
+    for r in records:
+        what = f"{len(r.programs)} settings of {r.shots_each:,} shots on {r.device}"
+        message = f"  {r.message}" if r.message else ""
+        typer.echo(f"{r.created[:19]}  {r.state.value:<17}  {r.job_id or '-'}  {r.name}  {what}{message}")
+
+
+@app.command()
+def emulate(
+    platform: Annotated[
+        list[str] | None, typer.Option(help="qpu:NAME or sim:NAME, repeatable; none: belenos, ascella and sim:ideal.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any that is free.")] = 8080,
+    seed: Annotated[int, typer.Option(help="Seed of the counts.")] = 0,
+    noise: Annotated[str | None, typer.Option(help="ideal, ascella, belenos, or key=value,...; none: by name.")] = None,
+    faults: Annotated[Path | None, typer.Option(help="A TOML of faults to inject.")] = None,
+    seconds_per_setting: Annotated[float | None, typer.Option(help="Simulated; none: 15 on qpu:*, 1 on sim:*.")] = None,
+    queue: Annotated[float, typer.Option(help="Simulated seconds that every job waits.")] = 0.0,
+    job_limit: Annotated[float | None, typer.Option(help="Simulated seconds after which a job is cut short.")] = None,
+    time_scale: Annotated[float, typer.Option(help="Simulated seconds in one second.")] = 1000.0,
+    max_waiting: Annotated[int | None, typer.Option(help="Jobs that may wait; none: 1 on qpu:*, 10 on sim:*.")] = None,
+    credits: Annotated[float | None, typer.Option(help="Of the account; none: without limit.")] = None,
+    payload: Annotated[int | None, typer.Option(help="Payload version of the platforms, 1 or 2.")] = None,
+) -> None:
+    """Serve Quandela Cloud on this machine, to rehearse for free; any token is good. Ctrl-C ends it."""
+    with _one_line_errors():
+        from .devices.cloud.emulated_settings import PLATFORMS
+        from .devices.cloud.emulator import CloudSettings, Faults, serve
+        from .photonics.noise import parse_noise
+
+        settings = CloudSettings(
+            seed=seed,
+            platforms=tuple(platform) if platform else PLATFORMS,
+            noise=parse_noise(noise) if noise is not None else None,
+            seconds_per_setting=seconds_per_setting,
+            queue_s=queue,
+            job_limit_s=job_limit,
+            time_scale=time_scale,
+            max_waiting=max_waiting,
+            credits=credits,
+            payload_version=payload,
+        )
+        loaded = Faults.load(faults) if faults is not None else None
+        serve(settings, loaded, port=port, ready=lambda url: _say_where(url, settings.platforms))
+
+
+def _say_where(url: str, platforms: Sequence[str]) -> None:
+    typer.echo(f"Quandela Cloud, emulated, at {url}. Any token is good: PCVL_CLOUD_TOKEN=rehearsal")
+    for name in platforms:
+        typer.echo(f"  quandela:{name}?url={url}")
 
 
 @app.command()
@@ -227,7 +402,11 @@ def _one_line_errors() -> Iterator[None]:
         _fail("interrupted", INTERRUPTED)
     except QPUError as error:
         device = isinstance(error, DeviceError | JobError | BudgetExceeded)
-        _fail(" ".join(str(error).split()), DEVICE_OR_BUDGET if device else BAD_INPUT)
+        _fail(_line(error), DEVICE_OR_BUDGET if device else BAD_INPUT)
+
+
+def _line(error: QPUError) -> str:
+    return " ".join(str(error).split())
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -165,6 +165,10 @@ class RemoteDevice(Device):
         """Handle of a job that was created earlier with these programs; asks the provider nothing yet."""
 
     @abc.abstractmethod
+    def stop(self, job_id: str) -> None:
+        """Ask the provider to stop a job; does no harm to one that has ended."""
+
+    @abc.abstractmethod
     def room(self) -> int | None:
         """Jobs that may be created now, ``None`` when the provider does not say."""
 

@@ -245,7 +245,7 @@ class JournalledJob(Job):
             ) from error
         self._owner.handles[part.name] = handle
         self._flying.append(_InFlight(part.name, handle, dict(enumerate(part.members))))
-        log.info("%s: job %s sent (%d settings)", self._owner.spec.name, handle.id, len(part.members))
+        self._say("%s: job %s sent (%d settings)", handle.id, len(part.members))
 
     def _intend(self, part: _Part, programs: Sequence[Program]) -> None:
         if part.name:
@@ -282,7 +282,7 @@ class JournalledJob(Job):
         if waited > self._terms.patience_s:
             kind = type(error) if error is not None else QueueFull
             raise kind(f"{self._owner.spec.name}: {why}, for {waited:.0f} s now. Go on later with: qpu-sdk resume.")
-        log.info("%s: waiting, %s (%.0f s)", self._owner.spec.name, why, waited)
+        self._say("%s: waiting, %s (%.0f s)", why, waited)
         part.not_before = now + self._pause_for_room(part)
 
     def _pause_for_room(self, part: _Part | None = None) -> float:
@@ -296,7 +296,7 @@ class JournalledJob(Job):
         if status is job.shown:
             return
         job.shown = status
-        log.info("%s: job %s is %s", self._owner.spec.name, job.handle.id, status.value)
+        self._say("%s: job %s is %s", job.handle.id, status.value)
         if status is JobStatus.RUNNING:
             self._journal.move(job.name, JobState.RUNNING)
 
@@ -321,9 +321,8 @@ class JournalledJob(Job):
         missing = [i for i in job.members.values() if i not in self._counts]
         if stopped is None or not missing:
             return
-        name = self._owner.spec.name
         if isinstance(stopped, JobCancelled) and brought and not self._cancelled:
-            log.info("%s: job %s was cut short; %d settings go again", name, job.handle.id, len(missing))
+            self._say("%s: job %s was cut short; %d settings go again", job.handle.id, len(missing))
             self._queue(missing, replaces=job.name)
             return
         raise stopped
@@ -334,6 +333,11 @@ class JournalledJob(Job):
         shots = sum(c.shots for c in counts) if usage.shots is None else usage.shots
         seconds = len(counts) * rates.seconds_per_setting if usage.seconds is None else usage.seconds
         return Cost(len(counts), shots, round(shots * rates.credits_per_shot, 9), 1, seconds)
+
+    def _say(self, text: str, *values: object) -> None:
+        """Jobs of a provider are news; those of this process are over before anybody reads it."""
+        if self.durable:
+            log.info(text, self._owner.spec.name, *values)
 
     # -- Job -----------------------------------------------------------------------------------------------
 

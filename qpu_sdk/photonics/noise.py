@@ -42,9 +42,9 @@ class NoiseParameters:
             if math.isinf(value):
                 raise ConfigError(f"noise {name} is {value!r}; it must be finite. Use 0 for no rounding of phases.")
             object.__setattr__(self, name, float(value))
-        # Two photons in one window are at most half of <n>^2: Perceval's source has no real solution above that.
         if not isinstance(self.g2_distinguishable, bool):
             raise ConfigError(f"noise g2_distinguishable is {self.g2_distinguishable!r}. Use true or false.")
+        # With p1 + p2 = brightness, g2 = 2 p2 / (p1 + 2 p2)^2 has no real solution above 1 / (2 brightness).
         if 2.0 * self.brightness * self.g2 > 1.0:
             raise ConfigError(
                 f"noise g2 is {self.g2} with brightness {self.brightness}; a source has g2 * brightness <= 0.5. "

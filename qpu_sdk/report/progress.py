@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, final
@@ -9,6 +10,8 @@ from typing import Any, final
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+
+_DEVICES = logging.getLogger("qpu_sdk.devices")
 
 
 @final
@@ -24,6 +27,7 @@ class Progress:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[news]}"),
+            TextColumn("{task.fields[said]}", style="dim"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -31,23 +35,38 @@ class Progress:
             disable=quiet or not console.is_terminal,
         )
         self._stage = "training"
-        self._task = self._bars.add_task(self._stage, total=None, news="")
+        self._task = self._bars.add_task(self._stage, total=None, news="", said="")
         self._last: dict[str, Any] = {}
+        self._level = logging.NOTSET
         self._tenth = 0
+        self._handler = _Said(self)
 
     def __enter__(self) -> Progress:
         self._bars.start()
+        _DEVICES.addHandler(self._handler)
+        self._level = _DEVICES.level
+        _DEVICES.setLevel(logging.INFO)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _DEVICES.removeHandler(self._handler)
+        _DEVICES.setLevel(self._level)
         self._bars.stop()
+
+    def said(self, text: str, *, warning: bool) -> None:
+        """What a device has to tell: on a terminal beside the bar, elsewhere and for warnings a line."""
+        if warning or not self._console.is_terminal:
+            if warning or not self._quiet:
+                self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+        else:
+            self._bars.update(self._task, said=text)
 
     def stage(self, name: str) -> None:
         """Begin another bar."""
         self._stage, self._last, self._tenth = f"control {name}", {}, 0
-        self._task = self._bars.add_task(self._stage, total=None, news="")
+        self._task = self._bars.add_task(self._stage, total=None, news="", said="")
 
     def advanced(self, row: Mapping[str, Any], *, done: int, total: int) -> None:
         """Show one more unit."""
@@ -68,3 +87,16 @@ class Progress:
         if "circuit_settings" in row:
             parts.append(f"{row['circuit_settings']} settings, {row['shots'] / 1e6:.1f}M shots")
         return "  ".join(parts)
+
+
+@final
+class _Said(logging.Handler):
+    """Passes on what devices log."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(logging.INFO)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        self._progress.said(record.getMessage(), warning=record.levelno >= logging.WARNING)

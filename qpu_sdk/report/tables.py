@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..training.plan import Plan
 from ..training.summary import RunSummary
 
 CONTROL_NAMES = {
@@ -42,6 +43,45 @@ def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
         ("events behind the final p", ", ".join(f"{n:,}" for n in summary.events)),
         ("epochs", f"{summary.epochs:,}, {summary.exact_gradient_epochs:,} of them with exact gradients"),
         ("devices", ", ".join(summary.devices)),
+        *_machine_rows(summary),
         ("training time", f"{summary.wall_s:.1f} s"),
     ]
+    return rows
+
+
+def _machine_rows(summary: RunSummary) -> list[tuple[str, str]]:
+    """Time and credits of devices that take either."""
+    if not summary.machine_s and not summary.credits:
+        return []
+    return [("machine time", f"{duration(summary.machine_s)}, {summary.credits:.6g} credits")]
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes, hours or days, whichever reads best.
+
+    >>> duration(90), duration(5400), duration(6_006_000)
+    ('90 s', '1.5 h', '69.5 d')
+    """
+    for unit, size in (("d", 86_400.0), ("h", 3600.0), ("min", 120.0)):
+        if seconds >= size:
+            return f"{seconds / (60.0 if unit == 'min' else size):.1f} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def plan_rows(plan: Plan) -> list[tuple[str, str]]:
+    """What a run takes, by device and by kind of setting."""
+    rows = []
+    for d in plan.devices:
+        cost = f"{d.cost.settings:,} settings in {d.cost.jobs:,} jobs, {d.cost.shots:,} shots"
+        rows.append((d.device, f"{cost}, {duration(d.cost.seconds)}, {d.cost.credits:.6g} credits"))
+        rows.append(("", f"transmittance {d.transmittance:g} ({d.source})"))
+    for s in plan.settings:
+        name = f"qnn {s.qnn} ({s.modes} modes, {s.photons} photons)"
+        events = f"{s.events:,.3g} events in {s.shots:,} shots, distance {s.distance:.3f} from the truth"
+        rows.append((name, f"{s.kind}: {s.settings:,} settings, each {events}"))
+    total = plan.total
+    rows.append(
+        ("together", f"at most {total.settings:,} settings in {total.jobs:,} jobs, {total.credits:.6g} credits")
+    )
+    rows.append(("machine time", f"{duration(plan.wall_s)} without queues"))
     return rows

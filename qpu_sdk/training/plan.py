@@ -21,8 +21,11 @@ import numpy as np
 
 from ..devices.base import DeviceSpec
 from ..devices.budget import Cost, Rates
-from ..errors import BudgetExceeded
+from ..devices.local import LocalDevice
+from ..devices.registry import DeviceAddress, open_device
+from ..errors import BudgetExceeded, ConfigError
 from ..files import child_seed
+from ..photonics.noise import NOISE_PRESETS
 from ..photonics.permanents import collision_free_tree, probabilities
 from .config import QNNConfig, RunConfig
 from .schedule import device_names, schedule, unit_settings
@@ -143,6 +146,54 @@ def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:
     problems += [_too_few(row, figures[config.device_of(row.qnn)]) for row in settings if row.events < FEWEST_EVENTS]
     problems += _over_budget(config, devices)
     return Plan(devices, settings, tuple(dict.fromkeys(problems)))
+
+
+#: Modes and photons of Quandela's QPUs: Perceval's docs (Belenos), Scaleway's docs-content at 2302dd0a (the others).
+PUBLISHED = {"belenos": (24, 12), "ascella": (12, 6), "altair": (20, 10)}
+#: What Perceval assumes of a platform that publishes no transmittance (perceval 1.3.1, remote_processor.py).
+DEFAULT_TRANSMITTANCE = 0.06
+
+
+def device_figures(config: RunConfig, name: str, *, offline: bool) -> Figures:
+    """What is known of a device that a configuration names.
+
+    :param offline: True to use published figures only and open no connection.
+    :raises ConfigError: when nothing is known of it offline.
+    """
+    address = DeviceAddress.parse(name)
+    if address.kind in ("quandela", "scaleway") and offline:
+        return _published(config, address)
+    device = open_device(name, seed=child_seed(config.seed, "device", name))
+    rates = config.budget.rates(device.spec)
+    if isinstance(device, LocalDevice):
+        return Figures(device.spec, rates, device.model.efficiency, "the simulator's own model")
+    performance = getattr(getattr(device, "platform", None), "performance", {})
+    read = performance.get("Transmittance (%)")
+    if isinstance(read, int | float) and read > 0:
+        return Figures(device.spec, rates, read / 100, "published by the platform", device.spec.max_programs)
+    transmittance, source = _known_transmittance(address.name)
+    return Figures(device.spec, rates, transmittance, source, device.spec.max_programs)
+
+
+def _published(config: RunConfig, address: DeviceAddress) -> Figures:
+    machine = address.name.lower().rpartition(":")[2].rpartition("-")[2]
+    if machine not in PUBLISHED:
+        known = ", ".join(PUBLISHED)
+        raise ConfigError(f"nothing is published of {address.name!r} (known: {known}). Plan without --offline.")
+    modes, photons = PUBLISHED[machine]
+    spec = DeviceSpec(
+        str(address), modes, photons, detector="threshold", simulated=address.name.lower().startswith("sim")
+    )
+    transmittance, source = _known_transmittance(machine)
+    limit = int(address.options.get("settings_per_job", SETTINGS_PER_JOB))
+    return Figures(spec, config.budget.rates(spec), transmittance, source, limit)
+
+
+def _known_transmittance(name: str) -> tuple[float, str]:
+    for machine, preset in NOISE_PRESETS.items():
+        if machine in name.lower() and machine != "ideal":
+            return preset.noise.transmittance, preset.sources["transmittance"]
+    return DEFAULT_TRANSMITTANCE, "Perceval's default for a platform that publishes none"
 
 
 def _device_plan(config: RunConfig, name: str, figures: Figures) -> DevicePlan:

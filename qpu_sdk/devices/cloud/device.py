@@ -226,6 +226,10 @@ class CloudDevice(RemoteDevice):
             _, sent = encode(programs, shots=shots, name="", platform=self.platform)
         return CloudJob(self, job_id, sent, tag=tag)
 
+    def stop(self, job_id: str) -> None:
+        """Ask the provider to stop a job."""
+        self.transport.cancel(job_id)
+
     def room(self) -> int | None:
         """Jobs that may be created now."""
         return self.transport.availability()

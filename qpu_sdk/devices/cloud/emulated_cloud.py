@@ -124,7 +124,8 @@ class CloudState:
         job.computed = now
         for future in job.futures:
             if not future.cancelled() and (error := future.exception()) is not None:
-                job.failure = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+                text = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+                job.failure = " ".join(text.split())[:300]
 
     def _settle(self, job: EmulatedJob, now: float) -> None:
         name = job.platform.name
@@ -217,8 +218,10 @@ class CloudState:
 
     def waiting(self, platform: str) -> int:
         """Jobs of a platform that wait."""
-        now = self._clock()
-        return sum(job.state(now) == "waiting" for job in self._open[platform])
+        with self._lock:
+            self.refresh()
+            now = self._clock()
+            return sum(job.state(now) == "waiting" for job in self._open[platform])
 
     def availability(self) -> dict[str, int]:
         """Places in the queue: those of the platform with the fewest free ones among platforms that have jobs.

@@ -170,6 +170,8 @@ class Application:
             return _Answer.of({"detail": refusal.detail, "error": refusal.error}, refusal.status)
         except ConfigError as error:
             return _Answer.of({"detail": {}, "error": str(error)}, 400)
+        except Exception as error:  # a defect of the emulator: the server keeps quiet, so tell the client
+            return _Answer.of({"detail": {}, "error": f"emulator: {type(error).__name__}: {error}"}, 500)
 
     def _check_token(self, authorization: str) -> None:
         scheme, _, token = authorization.partition(" ")

@@ -56,11 +56,6 @@ class EmulatedJob:
         """Simulated seconds that it runs unless somebody cancels it."""
         return 0.0 if self.failure else min(self.iterations * self.setting_s, self.limit_s)
 
-    @property
-    def limited(self) -> bool:
-        """Whether the time limit ends it before its last iteration."""
-        return self.iterations * self.setting_s > self.limit_s
-
     def reschedule(self, free: float) -> None:
         """Start and end, given when the platform is free; the end is infinite while counts are missing."""
         self.start = max(self.earliest, free)

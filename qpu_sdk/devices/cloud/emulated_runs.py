@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import threading
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +23,10 @@ from .noisy_clicks import click_probabilities
 _REMEMBERED, _REMEMBERED_OUTCOMES = 64, 50_000
 
 #: Precision of Perceval's simulator, relative to the probability of the events that pass the filter.
-_RELATIVE_PRECISION = 1e-5
+_RELATIVE_PRECISION = 1e-7
+
+#: Finest precision asked of Perceval's simulator; 12 modes and 5 photons take minutes with a finer one.
+_FINEST_PRECISION = 1e-10
 
 
 @final
@@ -88,7 +92,9 @@ class EmulatedChip:
         self, submission: Submission, setting: Setting, rng: np.random.Generator
     ) -> tuple[Any, NoiseParameters]:
         """The experiment with this setting's values, detectors and phase errors; and the noise of its photons."""
-        iteration, experiment = setting.iteration or {}, submission.experiment.copy()
+        from perceval.serialization import deserialize
+
+        iteration, experiment = setting.iteration or {}, deserialize(submission.experiment)
         parameters = experiment.get_circuit_parameters()
         for name, value in (iteration.get("circuit_params") or {}).items():
             if value is not None:
@@ -107,7 +113,7 @@ class EmulatedChip:
         # A Unitary component has no phase shifter, so it stays as it is, as in Perceval's own simulator.
         if self.takes_noise:
             phase_seed = iteration.get("compilation_seed", phase_seed)
-        experiment = experiment.use_phase_noise(_perceval_noise(noise), phase_seed)
+        experiment.apply_phase_noise(noise.phase_error, noise.phase_imprecision, random.Random(phase_seed))
         if self.detector == "threshold":
             _set_threshold(experiment)
         return experiment, replace(noise, phase_error=0.0, phase_imprecision=0.0)
@@ -207,7 +213,7 @@ def _by_clicks(unitary: Any, experiment: Any, noise: NoiseParameters) -> _Exact 
 
 
 def _by_perceval(experiment: Any, noise: NoiseParameters) -> _Exact:
-    """By Perceval's simulator, which takes any experiment; slower, and rare events are dropped at 1e-5."""
+    """By Perceval's simulator, which takes any experiment; slower, and drops the rarest events."""
     from perceval import PostSelect
 
     least = experiment.min_photons_filter + sum(experiment.heralds.values())
@@ -229,7 +235,7 @@ def _simulated(experiment: Any, noise: NoiseParameters, least: int) -> dict[str,
     computer.compute_physical_logical_perf(True)
     # Perceval drops input states rarer than precision * the commonest, which at low transmittance is the vacuum.
     chance = (noise.transmittance * noise.brightness) ** max(least, 0)
-    precision = min(1e-6, max(1e-13, _RELATIVE_PRECISION * chance))
+    precision = min(1e-6, max(_FINEST_PRECISION, _RELATIVE_PRECISION * chance))
     result: dict[str, Any] = computer.probs(experiment, precision=precision)
     return result
 

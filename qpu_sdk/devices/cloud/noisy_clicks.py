@@ -26,8 +26,9 @@ from ..local import exact_probabilities
 #: Largest number of (pattern, subset of inputs) pairs held at once: 160 MB.
 MAX_ENTRIES = 20_000_000
 
-#: Weight of the events that a bound on the number of clicks may drop, relative to the events that are kept.
-NEGLECTED = 1e-9
+#: Weights of the events with too many clicks that may be dropped, relative to the events that are kept; the first
+#: that memory allows is used.
+NEGLECTED = (1e-9, 1e-6, 1e-4)
 
 
 @final
@@ -108,7 +109,7 @@ def click_probabilities(
     """Click patterns of single photons sent into ``inputs``, seen by threshold detectors.
 
     The events that are dropped because they have too many clicks weigh less than 1e-9 of those with ``at_least``
-    clicks or more.
+    clicks or more; less than 1e-4 when memory is short, from 24 modes with 5 photons on.
 
     :param noise: its phase noise must already be in ``unitary``.
     :returns: clicks per mode ``(K, M)`` and their probabilities ``(K,)`` with the empty window included, or None
@@ -116,10 +117,11 @@ def click_probabilities(
     """
     modes, emission = len(unitary), _Emission.of(noise)
     arriving = emission.photon_numbers(len(inputs))
-    most = _most_clicks(arriving, at_least, modes)
     if (noise.g2 > 0.0 and not noise.g2_distinguishable) or modes > 62:
         return None
-    if count_patterns(modes, most) * 2 ** len(inputs) > MAX_ENTRIES:
+    tried = (_most_clicks(arriving, at_least, modes, neglected) for neglected in NEGLECTED)
+    most = next((m for m in tried if count_patterns(modes, m) * 2 ** len(inputs) <= MAX_ENTRIES), None)
+    if most is None:
         return None
     patterns = _patterns(modes, most)
     p = _add_inputs(_common_photons(unitary, inputs, patterns, most), unitary, inputs, emission, patterns)
@@ -127,10 +129,10 @@ def click_probabilities(
     return clicks.astype(np.uint8), p
 
 
-def _most_clicks(arriving: FloatArray, at_least: int, modes: int) -> int:
+def _most_clicks(arriving: FloatArray, at_least: int, modes: int, neglected: float) -> int:
     above = np.cumsum(arriving[::-1])[::-1]  # probability of k or more photons
     wanted = above[min(at_least, len(above) - 1)]
-    enough = np.flatnonzero(above > NEGLECTED * wanted) if wanted > 0.0 else np.array([at_least])
+    enough = np.flatnonzero(above > neglected * wanted) if wanted > 0.0 else np.array([at_least])
     return int(min(modes, max(int(enough[-1]), 1)))
 
 

@@ -36,7 +36,8 @@ def test_equals_perceval(
     clicks, p = found
     passes = clicks.sum(axis=1) >= least
     expected = by_perceval(unitary, inputs, noise, least, precision)
-    assert p[passes].sum() == pytest.approx(expected["global_perf"], rel=1e-5)
+    # Perceval drops rare events even at precision 0: its P(4 or more photons) is 8e-6 below the exact one here.
+    assert p[passes].sum() == pytest.approx(expected["global_perf"], rel=1e-9 if precision == 0.0 else 5e-5)
     told = {tuple(state): probability for state, probability in expected["results"].items()}
     ours = {tuple(row): value for row, value in zip(clicks[passes].tolist(), p[passes] / p[passes].sum(), strict=True)}
     distance = sum(abs(told.get(key, 0.0) - value) for key, value in ours.items()) / 2
@@ -55,6 +56,13 @@ def by_perceval(unitary, inputs, noise, least, precision):  # type: ignore[no-un
     computer = SimulatedComputer("SLOS")
     computer.noise = pcvl.NoiseModel(**asdict(noise))
     return computer.probs(experiment, precision=precision)
+
+
+@pytest.mark.parametrize(("modes", "photons"), [(9, 4), (14, 2), (24, 2)])
+def test_nothing_is_lost(modes: int, photons: int) -> None:
+    found = click_probabilities(haar(modes, seed=1), tuple(range(photons)), NOISE_PRESETS["belenos"].noise)
+    assert found is not None
+    assert found[1].sum() == pytest.approx(1.0, abs=1e-9)
 
 
 def test_leaves_what_it_cannot_do_to_perceval() -> None:

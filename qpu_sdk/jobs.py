@@ -1,0 +1,113 @@
+"""The jobs of a run, looked at and decided on by a person: list, show, attach, forget, cancel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .devices.base import Device, RemoteDevice
+from .devices.journal import JobRecord, JobState, Journal
+from .devices.registry import open_device
+from .errors import CheckpointError, DeviceUnavailable
+from .files import child_seed
+from .runs import RunFolder
+from .training.config import RunConfig, load_config
+from .training.schedule import device_names
+
+
+def newest_run(root: str | Path = "runs") -> Path:
+    """The run under ``root`` whose journal changed last.
+
+    :raises CheckpointError: when there is none.
+    """
+    found = sorted(Path(root).glob("*/journal.sqlite"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise CheckpointError(f"no run under {root} has a journal. Name the folder of one with --run DIR.")
+    return found[-1].parent
+
+
+def list_jobs(folder: Path) -> list[JobRecord]:
+    """All jobs of a run in the order of their intents; works while the run goes on."""
+    with _journal(folder, write=False) as journal:
+        return journal.jobs()
+
+
+def show_job(folder: Path, key: str) -> tuple[JobRecord, list[int | None]]:
+    """One job, by its name or id, and the shots that came for each of its settings (``None``: no counts)."""
+    with _journal(folder, write=False) as journal:
+        record = journal.job(key)
+        return record, [None if counts is None else counts.shots for counts in journal.of_job(record.name)]
+
+
+def attach_job(folder: Path, job_id: str, *, name: str | None = None) -> JobRecord:
+    """Say that an uncertain job exists under this id; the provider is asked whether the name fits.
+
+    :param name: of the uncertain job, needed only when the provider does not tell names.
+    :raises CheckpointError: when no uncertain job has that name.
+    :raises DeviceUnavailable: when the provider knows no such job.
+    """
+    with _journal(folder) as journal:
+        waiting = [r for r in journal.jobs() if r.state is JobState.UNCERTAIN and name in (None, r.name)]
+        if not waiting:
+            raise CheckpointError(f"{folder} has no uncertain job{f' {name}' if name else ''}. See: qpu-sdk jobs list.")
+        record = _named(folder, waiting, job_id, name)
+        journal.accepted(record.name, job_id)
+        return journal.job(record.name)
+
+
+def _named(folder: Path, waiting: list[JobRecord], job_id: str, name: str | None) -> JobRecord:
+    devices = _devices(folder)
+    told: set[str] = set()
+    for record in waiting:
+        device = devices.get(record.device)
+        found = device.name_of(job_id) if isinstance(device, RemoteDevice) else None
+        if found == record.name or (found is None and name == record.name):
+            return record
+        told |= {found} if found else set()
+    if told:
+        raise CheckpointError(f"job {job_id} is {sorted(told)[0]}, which is no uncertain job of {folder}.")
+    raise CheckpointError(
+        f"the provider does not tell the name of job {job_id}. Name the uncertain job too: --name {waiting[0].name}."
+    )
+
+
+def forget_job(folder: Path, key: str) -> JobRecord:
+    """Say that an uncertain job was never created: its settings are sent again by the next resume.
+
+    :raises CheckpointError: when the job is not uncertain.
+    """
+    with _journal(folder) as journal:
+        record = journal.job(key)
+        if record.state is not JobState.UNCERTAIN:
+            raise CheckpointError(f"job {record.name} is {record.state.value}; only an uncertain job can be forgotten.")
+        journal.move(record.name, JobState.REFUSED, "forgotten: a person says that it was never created")
+        return journal.job(record.name)
+
+
+def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
+    """Ask the provider to stop one job, or all that are open; what they finished is kept by the next resume."""
+    with _journal(folder, write=False) as journal:
+        records = [journal.job(key)] if key is not None else journal.jobs()
+    records = [r for r in records if r.durable and r.job_id and r.state.open]
+    if not records:
+        raise CheckpointError(f"{folder} has no job that could be cancelled. See: qpu-sdk jobs list.")
+    devices = _devices(folder)
+    for record in records:
+        device = devices.get(record.device)
+        if not isinstance(device, RemoteDevice):
+            raise DeviceUnavailable(f"{record.device} is no device of this run any more. Restore its config.toml.")
+        device.stop(record.job_id)
+    return records
+
+
+def _journal(folder: Path, *, write: bool = True) -> Journal:
+    path = RunFolder(folder).journal
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has no journal. Name the folder of a run with --run DIR.")
+    return Journal(path, write=write)
+
+
+def _devices(folder: Path) -> dict[str, Device]:
+    """Devices of the run by the name that its journal uses."""
+    config: RunConfig = load_config(RunFolder(folder).config)
+    opened = (open_device(n, seed=child_seed(config.seed, "device", n)) for n in device_names(config))
+    return {device.spec.name: device for device in opened}
