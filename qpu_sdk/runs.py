@@ -34,7 +34,7 @@ from .training.fit import evaluate
 from .training.loop import Training
 from .training.plan import check_budget
 from .training.qnn import QNNBank
-from .training.schedule import device_names, exact_epochs, total_epochs
+from .training.schedule import device_names, exact_epochs, schedule, total_epochs
 from .training.summary import RunSummary, TrainableParameters, versions
 from .training.targets import Target, load_target
 
@@ -150,7 +150,8 @@ def resume(path: str | Path, *, observer: Observer, wait: bool = True, budget: S
     config = _with_budget(folder, budget)
     checkpoint = load_checkpoint(folder.checkpoints, config=config.fingerprint)
     with _threads(checkpoint.values.get("threads") if checkpoint else config.training.threads):
-        prepared = _prepare(folder, config, wait=wait)
+        finished = checkpoint is not None and checkpoint.unit == len(schedule(config))
+        prepared = _prepare(folder, config, wait=wait, measure=not finished)
         if checkpoint is not None:
             if checkpoint.values.get("data_sha256") != prepared.dataset.fingerprint:
                 raise CheckpointError(
@@ -181,11 +182,11 @@ class _Prepared:
     devices: Mapping[str, Device]
 
 
-def _prepare(folder: RunFolder, config: RunConfig, *, wait: bool) -> _Prepared:
+def _prepare(folder: RunFolder, config: RunConfig, *, wait: bool, measure: bool = True) -> _Prepared:
     check_budget(config)
     target = load_target(config.target.factory, seed=child_seed(config.seed, "target"))
     dataset = load_dataset(config.data, seed=config.data_seed)
-    journal, devices = Journal(folder.journal), _open_devices(config)
+    journal, devices = Journal(folder.journal), _open_devices(config) if measure else {}
     label, timeout_s = folder.path.resolve().name, None if wait else 0.0
     bank = QNNBank.of(config, devices, journal=journal, label=label, timeout_s=timeout_s)
     training = Training(config, dataset=dataset, target=target, generator=open_generator(config, target), bank=bank)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import enum
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import JobTimeout, ProgramError
@@ -95,6 +95,8 @@ class Job(abc.ABC):
     id: str
     #: True when the job goes on without this process and can be asked for again.
     durable: bool = False
+    #: Is given the provider's raw answer before it is read, so that nothing that was paid for is lost.
+    keep: Callable[[str], None] | None = None
 
     @property
     def pause_s(self) -> float:
@@ -147,6 +149,10 @@ class Device(abc.ABC):
 
 class RemoteDevice(Device):
     """A device whose jobs outlive this process: created once under a name, asked for by id ever after."""
+
+    #: Seconds to wait for room in the queue, and for a connection, before a run stops, resumable.
+    queue_s: float = 86_400.0
+    deadline_s: float = 900.0
 
     @abc.abstractmethod
     def create(self, programs: Sequence[Program], *, shots: int, name: str) -> str:

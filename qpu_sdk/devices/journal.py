@@ -16,6 +16,7 @@ import enum
 import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -42,6 +43,7 @@ CREATE TABLE settings (
     job TEXT NOT NULL REFERENCES jobs(name), position INTEGER NOT NULL, program TEXT NOT NULL, counts TEXT,
     PRIMARY KEY (job, position)
 ) STRICT;
+CREATE TABLE answers (job TEXT PRIMARY KEY REFERENCES jobs(name), body BLOB NOT NULL) STRICT;
 CREATE INDEX settings_by_program ON settings(program);
 """
 
@@ -160,6 +162,9 @@ class Journal:
                 connection.close()
         self._database = self._hold = None
 
+    def __del__(self) -> None:
+        self.close()
+
     def _connect(self) -> sqlite3.Connection:
         if self.path is None:
             return sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
@@ -179,6 +184,8 @@ class Journal:
             raise CheckpointError(
                 f"{self.path} has schema version {version}; this SDK reads up to {SCHEMA_VERSION}. Update qpu_sdk."
             )
+        if version == 0 and not self._write:
+            raise CheckpointError(f"{self.path} holds no jobs yet. Look again when the run has begun.")
         if not self._write:
             return
         if version == 0:
@@ -224,6 +231,14 @@ class Journal:
                 self._undo()
                 raise
 
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._sql
+            except sqlite3.Error as error:
+                raise CheckpointError(f"{self.path} cannot be read ({error}). Restore it from a copy.") from error
+
     def _undo(self) -> None:
         if self._database is not None and self._database.in_transaction:
             self._database.execute("ROLLBACK")
@@ -261,6 +276,11 @@ class Journal:
         with self._transaction() as sql:
             sql.executemany("UPDATE settings SET counts = ? WHERE job = ? AND position = ?", rows)
 
+    def keep(self, name: str, answer: str) -> None:
+        """Commit the provider's raw answer, before it is read."""
+        with self._transaction() as sql:
+            sql.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (name, zlib.compress(answer.encode())))
+
     def settle(self, name: str, state: JobState, cost: Cost, message: str = "") -> None:
         """Commit the end of a job, and what it took in place of what was reserved."""
         values = dict(zip(_COST, astuple(cost), strict=True))
@@ -275,15 +295,15 @@ class Journal:
 
     def jobs(self) -> list[JobRecord]:
         """All jobs in the order of their intents."""
-        with self._lock:
+        with self._reading() as sql:
             programs: dict[str, list[str]] = {}
-            for job, program in self._sql.execute("SELECT job, program FROM settings ORDER BY job, position"):
+            for job, program in sql.execute("SELECT job, program FROM settings ORDER BY job, position"):
                 programs.setdefault(job, []).append(program)
             columns = (
                 "name, device, tag, state, durable, job_id, shots_each, request, replaces, tries, message, created, "
                 "updated, " + ", ".join(_COST)
             )
-            rows = self._sql.execute(f"SELECT {columns} FROM jobs ORDER BY rowid").fetchall()
+            rows = sql.execute(f"SELECT {columns} FROM jobs ORDER BY rowid").fetchall()
         return [_record(row, tuple(programs.get(row[0], ()))) for row in rows]
 
     def job(self, key: str) -> JobRecord:
@@ -299,8 +319,8 @@ class Journal:
 
     def counts(self, device: str, program: str, *, shots_each: int) -> Counts | None:
         """The first counts of a setting, ``None`` when it has not been measured with as many shots."""
-        with self._lock:
-            row = self._sql.execute(
+        with self._reading() as sql:
+            row = sql.execute(
                 "SELECT counts FROM settings JOIN jobs ON job = name WHERE device = ? AND program = ? "
                 "AND shots_each = ? AND counts IS NOT NULL ORDER BY jobs.rowid LIMIT 1",
                 (device, program, shots_each),
@@ -309,15 +329,21 @@ class Journal:
 
     def of_job(self, name: str) -> list[Counts | None]:
         """Counts of each setting of a job."""
-        with self._lock:
-            rows = self._sql.execute("SELECT counts FROM settings WHERE job = ? ORDER BY position", (name,)).fetchall()
+        with self._reading() as sql:
+            rows = sql.execute("SELECT counts FROM settings WHERE job = ? ORDER BY position", (name,)).fetchall()
         return [None if text is None else Counts.from_json(text) for [text] in rows]
+
+    def answer(self, name: str) -> str | None:
+        """The provider's raw answer to a job, ``None`` when there is none."""
+        with self._reading() as sql:
+            row = sql.execute("SELECT body FROM answers WHERE job = ?", (name,)).fetchone()
+        return zlib.decompress(row[0]).decode() if row else None
 
     def total(self) -> Cost:
         """Everything spent or reserved; refused jobs took nothing."""
         columns = ", ".join(f"COALESCE(SUM({column}), 0)" for column in _COST)
-        with self._lock:
-            row = self._sql.execute(f"SELECT {columns} FROM jobs WHERE state != 'refused'").fetchone()
+        with self._reading() as sql:
+            row = sql.execute(f"SELECT {columns} FROM jobs WHERE state != 'refused'").fetchone()
         return Cost(int(row[0]), int(row[1]), float(row[2]), int(row[3]), float(row[4]))
 
 

@@ -46,14 +46,12 @@ class Terms:
     :param budget: limits of everything in the journal.
     :param rates: what the device charges.
     :param reuse: True when a setting that was measured with as many shots is not measured again.
-    :param patience_s: how long to wait for room or for a connection before giving up.
     """
 
     label: str = "qpu-sdk"
     budget: Budget = UNLIMITED
     rates: Rates = FREE
     reuse: bool = True
-    patience_s: float = 86_400.0
 
 
 @final
@@ -279,7 +277,7 @@ class JournalledJob(Job):
         now = time.monotonic()
         part.refused_since = now if part.refused_since is None else part.refused_since
         waited = now - part.refused_since
-        if waited > self._terms.patience_s:
+        if waited > self._patience_s(error):
             kind = type(error) if error is not None else QueueFull
             raise kind(f"{self._owner.spec.name}: {why}, for {waited:.0f} s now. Go on later with: qpu-sdk resume.")
         self._say("%s: waiting, %s (%.0f s)", why, waited)
@@ -290,18 +288,27 @@ class JournalledJob(Job):
         if part is None or self._flying:
             return min((job.handle.pause_s for job in self._flying), default=1.0)
         part.wait_s, wait = min(60.0, 2.0 * part.wait_s), part.wait_s
-        return min(wait, self._terms.patience_s)
+        return min(wait, self._patience_s(None))
+
+    def _patience_s(self, error: QPUError | None) -> float:
+        """For room in the queue, which may take long, or for a connection, which should not."""
+        device = self._owner.device
+        if not isinstance(device, RemoteDevice):
+            return 0.0
+        return device.deadline_s if isinstance(error, DeviceUnreachable) else device.queue_s
 
     def _show(self, job: _InFlight, status: JobStatus) -> None:
         if status is job.shown:
             return
         job.shown = status
-        self._say("%s: job %s is %s", job.handle.id, status.value)
-        if status is JobStatus.RUNNING:
+        if status.final:
+            self._say("%s: job %s is %s", job.handle.id, status.value)
+        if status is JobStatus.RUNNING and self.durable:
             self._journal.move(job.name, JobState.RUNNING)
 
     def _harvest(self, job: _InFlight) -> None:
         """Commit what a finished job brought; what a cancelled one lacks is queued again."""
+        job.handle.keep = lambda text: self._journal.keep(job.name, text)
         try:
             counts: Sequence[Counts | None] = job.handle.result()
         except JobStopped as error:
@@ -317,6 +324,7 @@ class JournalledJob(Job):
             state = JobState.FAILED if isinstance(stopped, JobFailed) else JobState.CANCELLED
         self._journal.settle(job.name, state, self._spent(job, list(brought.values())), str(stopped or ""))
         self._owner.handles.pop(job.name, None)
+        self._report_shortfall(job, list(brought.values()))
         self._counts |= {job.members[position]: one for position, one in brought.items() if position in job.members}
         missing = [i for i in job.members.values() if i not in self._counts]
         if stopped is None or not missing:
@@ -326,6 +334,15 @@ class JournalledJob(Job):
             self._queue(missing, replaces=job.name)
             return
         raise stopped
+
+    def _report_shortfall(self, job: _InFlight, counts: Sequence[Counts]) -> None:
+        """Fewer shots than asked are told, never made up."""
+        short = [c.shots for c in counts if c.shots < self._shots]
+        if short:
+            log.warning(
+                "%s: job %s brought %d to %d of %d shots in %d settings",
+                self._owner.spec.name, job.handle.id, min(short), max(short), self._shots, len(short),
+            )  # fmt: skip
 
     def _spent(self, job: _InFlight, counts: Sequence[Counts]) -> Cost:
         """What a job took: the provider's figures where it gives any."""
@@ -426,12 +443,11 @@ def uncertain(name: str, why: str) -> str:
     )
 
 
-def submit_alone(
-    device: RemoteDevice, programs: Sequence[Program], *, shots: int, tag: str, patience_s: float
-) -> JournalledJob:
+def submit_alone(device: RemoteDevice, programs: Sequence[Program], *, shots: int, tag: str) -> JournalledJob:
     """One submission with a journal of its own, in memory: what a remote device does outside a run.
 
     Equal programs are measured apart, because nobody said that they belong to one run.
     """
-    terms = Terms(reuse=False, patience_s=patience_s)
-    return JournalledDevice(device, Journal(None).__enter__(), terms).submit(programs, shots=shots, tag=tag)
+    return JournalledDevice(device, Journal(None).__enter__(), Terms(reuse=False)).submit(
+        programs, shots=shots, tag=tag
+    )

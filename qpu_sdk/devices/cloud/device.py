@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -39,14 +40,10 @@ RESULT_TRIES = 4
 @final
 @dataclass(frozen=True)
 class Polling:
-    """How often a job's status is asked, seconds: at most once in ``first_s``, growing by half up to ``longest_s``.
-
-    :param patience_s: how long to wait for room in the queue.
-    """
+    """How often a job's status is asked, seconds: at most once in ``first_s``, growing by half up to ``longest_s``."""
 
     first_s: float = 2.0
     longest_s: float = 30.0
-    patience_s: float = 86_400.0
 
 
 @final
@@ -142,6 +139,8 @@ class CloudJob(Job):
         for left in reversed(range(tries)):
             try:
                 answer = self._device.transport.result(self.id)
+                if self.keep is not None:
+                    self.keep(json.dumps(answer))
                 return decode(answer, self._sent, detector=self._device.spec.detector, labels=labels)
             except (UnusableAnswer, NotFound) as error:
                 if left:
@@ -170,6 +169,8 @@ class CloudDevice(RemoteDevice):
     :param platform: what the provider says about it.
     :param settings_per_job: most programs in one job; larger submissions are split.
     :param any_status: send even when the platform says that it takes no jobs; its answer decides.
+    :param queue_s: seconds to wait for room in the queue.
+    :param deadline_s: seconds to wait for a connection.
     """
 
     def __init__(
@@ -181,6 +182,8 @@ class CloudDevice(RemoteDevice):
         settings_per_job: int = 20,
         polling: Polling | None = None,
         any_status: bool = False,
+        queue_s: float = RemoteDevice.queue_s,
+        deadline_s: float = RemoteDevice.deadline_s,
     ) -> None:
         self.spec = DeviceSpec(
             name=name,
@@ -193,11 +196,12 @@ class CloudDevice(RemoteDevice):
         )
         self.transport, self.platform, self.any_status = transport, platform, any_status
         self.polling = polling if polling is not None else Polling()
+        self.queue_s, self.deadline_s = queue_s, deadline_s
         self._sent: dict[str, Sent] = {}
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> JournalledJob:
         """Run all programs, in as few jobs as the platform allows; see :meth:`qpu_sdk.devices.base.Device.submit`."""
-        return submit_alone(self, programs, shots=shots, tag=tag, patience_s=self.polling.patience_s)
+        return submit_alone(self, programs, shots=shots, tag=tag)
 
     def create(self, programs: Sequence[Program], *, shots: int, name: str) -> str:
         """Send one job, once; see :meth:`qpu_sdk.devices.base.RemoteDevice.create`."""

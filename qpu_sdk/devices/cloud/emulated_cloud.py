@@ -112,16 +112,16 @@ class CloudState:
             for name, waiting in self._open.items():
                 free = self._free[name]
                 for job in waiting:
-                    self._note_computed(job, now)
+                    self._note_computed(job)
                     job.reschedule(free)
                     free = max(free, job.end)
                 while waiting and waiting[0].end <= now:
                     self._settle(waiting.pop(0), now)
 
-    def _note_computed(self, job: EmulatedJob, now: float) -> None:
-        if math.isfinite(job.computed) or not all(future.done() for future in job.futures):
+    def _note_computed(self, job: EmulatedJob) -> None:
+        if math.isfinite(job.computed) or len(job.done_at) < len(job.futures):
             return
-        job.computed = now
+        job.computed = max(job.done_at, default=job.created)
         for future in job.futures:
             if not future.cancelled() and (error := future.exception()) is not None:
                 text = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
@@ -188,7 +188,9 @@ class CloudState:
                 occurrence = self._seen[setting.digest]
                 self._seen[setting.digest] += 1
                 run = job.platform.chip.run
-                job.futures.append(self._workers.submit(run, job.submission, index, occurrence))
+                future = self._workers.submit(run, job.submission, index, occurrence)
+                job.futures.append(future)
+                future.add_done_callback(lambda _: job.done_at.append(self._clock()))
         self._jobs[job.job_id] = job
         self._open[job.platform.name].append(job)
         self.refresh()

@@ -26,6 +26,7 @@ class EmulatedJob:
     :param setting_s: simulated seconds per iteration.
     :param limit_s: simulated seconds after which it is cancelled.
     :param scale: simulated seconds per second.
+    :param done_at: when each of the ``futures`` was computed or dropped, in that order.
     """
 
     body: dict[str, Any]
@@ -41,6 +42,7 @@ class EmulatedJob:
     failure: str = ""
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     futures: list[Future[SettingResult]] = field(default_factory=list)
+    done_at: list[float] = field(default_factory=list)
     cancel_asked: float | None = None
     computed: float = math.inf
     start: float = math.inf

@@ -67,7 +67,7 @@ class CloudOptions:
     @property
     def polling(self) -> Polling:
         """Of the jobs."""
-        return Polling(self.poll_s, max(self.poll_s, self.max_poll_s), self.queue_s)
+        return Polling(self.poll_s, max(self.poll_s, self.max_poll_s))
 
 
 def open_quandela(name: str, options: Mapping[str, str]) -> CloudDevice:
@@ -110,4 +110,6 @@ def _device(address: str, name: str, transport: Transport, options: CloudOptions
         settings_per_job=options.settings_per_job,
         polling=options.polling,
         any_status=bool(options.any_status),
+        queue_s=options.queue_s,
+        deadline_s=options.deadline_s,
     )
