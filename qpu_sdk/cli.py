@@ -323,8 +323,7 @@ def emulate(
 ) -> None:
     """Serve Quandela Cloud on this machine, to rehearse for free; any token is good. Ctrl-C ends it."""
     with _one_line_errors():
-        from .devices.cloud.emulated_settings import PLATFORMS
-        from .devices.cloud.emulator import CloudSettings, Faults, serve
+        from .devices.cloud.emulator import PLATFORMS, CloudSettings, Faults, serve
         from .photonics.noise import parse_noise
 
         settings = CloudSettings(

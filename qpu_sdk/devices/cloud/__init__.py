@@ -1,1 +1,1 @@
-"""Quandela Cloud: the loopback emulator of its HTTP API."""
+"""Quandela's machines over HTTP: client, device, and an emulated cloud to rehearse with."""

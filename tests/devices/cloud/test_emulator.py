@@ -30,8 +30,8 @@ from tests.oracles.unitaries import haar
 
 pytest.importorskip("uvicorn")
 
-from qpu_sdk.devices.cloud.emulated_cloud import CloudState
 from qpu_sdk.devices.cloud.emulator import CloudSettings, EmulatedCloud, Faults, serve
+from qpu_sdk.devices.cloud.emulator.state import CloudState
 
 FAST = 1e5
 NOISE = NoiseParameters(transmittance=0.3, indistinguishability=0.85, g2=0.1)

@@ -8,7 +8,7 @@ import perceval as pcvl
 import pytest
 from perceval.runtime import SimulatedComputer
 
-from qpu_sdk.devices.cloud.noisy_clicks import click_probabilities
+from qpu_sdk.devices.cloud.emulator.noisy_clicks import click_probabilities
 from qpu_sdk.photonics.noise import NOISE_PRESETS, NoiseParameters
 from tests.oracles.unitaries import haar
 

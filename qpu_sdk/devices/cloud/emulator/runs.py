@@ -11,13 +11,13 @@ from typing import Any, final
 
 import numpy as np
 
-from ...errors import ConfigError
-from ...files import child_seed
-from ...photonics.counts import Detector
-from ...photonics.noise import NoiseParameters
-from ...photonics.permanents import FloatArray
-from .emulated_payloads import Command, Setting, SettingResult, Submission
+from ....errors import ConfigError
+from ....files import child_seed
+from ....photonics.counts import Detector
+from ....photonics.noise import NoiseParameters
+from ....photonics.permanents import FloatArray
 from .noisy_clicks import click_probabilities
+from .payloads import Command, Setting, SettingResult, Submission
 
 #: Exact distributions that are remembered, and the largest number of outcomes of one that is.
 _REMEMBERED, _REMEMBERED_OUTCOMES = 64, 50_000

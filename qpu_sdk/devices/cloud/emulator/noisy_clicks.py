@@ -18,10 +18,10 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from ...photonics.fock import IntArray, fock_outcomes, occupations
-from ...photonics.noise import NoiseParameters
-from ...photonics.permanents import ComplexArray, FloatArray
-from ..local import exact_probabilities
+from ....photonics.fock import IntArray, fock_outcomes, occupations
+from ....photonics.noise import NoiseParameters
+from ....photonics.permanents import ComplexArray, FloatArray
+from ...local import exact_probabilities
 
 #: Largest number of (pattern, subset of inputs) pairs held at once: 160 MB.
 MAX_ENTRIES = 20_000_000

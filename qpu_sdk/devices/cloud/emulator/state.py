@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, final
 
-from ...errors import ConfigError
-from .emulated_jobs import EmulatedJob
-from .emulated_payloads import decode, encode
-from .emulated_platforms import (
+from ....errors import ConfigError
+from .jobs import EmulatedJob
+from .payloads import decode, encode
+from .platforms import (
     CloudRefusal,
     Platform,
     check_body,
@@ -27,7 +27,7 @@ from .emulated_platforms import (
     emulated_platform,
     job_limit,
 )
-from .emulated_settings import CloudSettings
+from .settings import CloudSettings
 
 
 @final

@@ -8,10 +8,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, final
 
-from ...photonics.counts import Detector
-from ...photonics.noise import NoiseParameters
-from .emulated_payloads import Submission
-from .emulated_runs import EmulatedChip
+from ....photonics.counts import Detector
+from ....photonics.noise import NoiseParameters
+from .payloads import Submission
+from .runs import EmulatedChip
 
 #: Largest ``max_duration`` a client may ask for, seconds.
 _LONGEST_JOB_S = 864_000

@@ -17,10 +17,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
-from ...errors import ConfigError
-from .emulated_cloud import CloudState
-from .emulated_platforms import CloudRefusal
+from ....errors import ConfigError
 from .faults import Fault, Faults
+from .platforms import CloudRefusal
+from .state import CloudState
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import final
 
-from ...errors import ConfigError
-from ...photonics.noise import NOISE_PRESETS, NoiseParameters
+from ....errors import ConfigError
+from ....photonics.noise import NOISE_PRESETS, NoiseParameters
 
 #: Platforms served unless told otherwise.
 PLATFORMS = ("qpu:belenos", "qpu:ascella", "sim:belenos", "sim:ascella", "sim:ideal")

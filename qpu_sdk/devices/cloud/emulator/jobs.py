@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, final
 
-from .emulated_payloads import SettingResult, Submission
-from .emulated_platforms import Platform
+from .payloads import SettingResult, Submission
+from .platforms import Platform
 
 
 @final

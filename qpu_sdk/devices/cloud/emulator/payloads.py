@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
-from ...errors import ConfigError
+from ....errors import ConfigError
 
 Command = Literal["probs", "sample_count", "samples"]
 COMMANDS = ("sample_count", "samples", "probs")

@@ -12,8 +12,8 @@ from typing import Any, Literal, final, get_args
 
 import numpy as np
 
-from ...errors import ConfigError
-from ...files import child_seed
+from ....errors import ConfigError
+from ....files import child_seed
 
 Endpoint = Literal["platform", "create", "status", "result", "cancel", "rerun", "availability", "data", "usage", "any"]
 Action = Literal["answer", "drop", "drop-after", "delay", "html", "empty", "truncate", "replace"]

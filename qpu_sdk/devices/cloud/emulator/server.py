@@ -1,13 +1,4 @@
-"""Quandela Cloud on 127.0.0.1: Perceval's clients and ours run against it unchanged.
-
-Nothing here talks to the vendor. Any token is good unless the settings say otherwise, and no token, header or
-request is logged.
-
-::
-
-    with EmulatedCloud(CloudSettings(seed=1, time_scale=1000.0)) as cloud:
-        processor = perceval.RemoteProcessor("sim:ideal", url=cloud.url, token="any")
-"""
+"""The server in a thread of this process, or blocking for the command line."""
 
 from __future__ import annotations
 
@@ -19,13 +10,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, final
 
-from ...errors import ConfigError, DeviceUnavailable
-from .emulated_cloud import CloudState
-from .emulated_http import Application
-from .emulated_settings import CloudSettings
-from .faults import Fault, Faults
-
-__all__ = ["CloudSettings", "EmulatedCloud", "Fault", "Faults", "serve"]
+from ....errors import ConfigError, DeviceUnavailable
+from .faults import Faults
+from .http import Application
+from .settings import CloudSettings
+from .state import CloudState
 
 _HOST = "127.0.0.1"
 
