@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs protocol clean
+.PHONY: run test check bench docs protocol faults soak rehearsal clean
 
 # The environment is made anew when a file that says what is in it changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -36,6 +36,18 @@ docs: $(VENV)/.installed
 # The accuracy table of docs/results.md: needs MNIST in torchvision's layout, make protocol MNIST=FOLDER
 protocol: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.protocol $(MNIST)
+
+# Every fault of the cloud, for Perceval's client and ours side by side; writes docs/results/faults.md.
+faults: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.faults --out docs/results/faults.md
+
+# A run on two emulated machines with faults, killed a hundred times.
+soak: $(VENV)/.installed
+	QPU_SDK_KILLS=100 $(BIN)/python -m pytest -q tests/test_soak.py
+
+# Training on an emulated Belenos, with controls; writes docs/results/rehearsal.json and the table of docs/results.md.
+rehearsal: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.rehearsal
 
 clean:
 	rm -rf $(VENV) build dist docs/_build

@@ -153,6 +153,8 @@ class RemoteDevice(Device):
     #: Seconds to wait for room in the queue, and for a connection, before a run stops, resumable.
     queue_s: float = 86_400.0
     deadline_s: float = 900.0
+    #: Most programs in one job; larger submissions become several.
+    settings_per_job: int | None = None
 
     @abc.abstractmethod
     def create(self, programs: Sequence[Program], *, shots: int, name: str) -> str:

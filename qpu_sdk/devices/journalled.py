@@ -99,7 +99,8 @@ class JournalledDevice(Device):
 
     def __init__(self, device: Device, journal: Journal, terms: Terms | None = None) -> None:
         self.spec = replace(device.spec, max_programs=None)  # larger submissions are split
-        self.settings_per_job = device.spec.max_programs
+        limit = device.settings_per_job if isinstance(device, RemoteDevice) else device.spec.max_programs
+        self.settings_per_job = limit
         self.device, self.journal = device, journal
         self.terms = terms if terms is not None else Terms()
         self.handles: dict[str, Job] = {}
@@ -131,7 +132,8 @@ class JournalledJob(Job):
         self._room_known_until = 0.0
         self._error: QPUError | None = None
         self._cancelled = False
-        self.id = f"{owner.terms.label}/{tag}"
+        self.id = job_name(owner.terms.label, tag)
+        self._sent = 0
 
     # -- the life of a job ---------------------------------------------------------------------------------
 
@@ -251,7 +253,8 @@ class JournalledJob(Job):
             return
         cost = self._terms.rates.cost(settings=len(programs), shots=self._shots)
         self._terms.budget.check(self._journal.total(), cost)
-        part.name = job_name(self._terms.label, self._tag)
+        self._sent += 1
+        part.name = self.id if self._sent == 1 else f"{self.id}.{self._sent}"
         intent = Intent(
             name=part.name,
             device=self._owner.spec.name,

@@ -19,7 +19,7 @@ from typing import Any, final
 
 import numpy as np
 
-from ..devices.base import DeviceSpec
+from ..devices.base import DeviceSpec, RemoteDevice
 from ..devices.budget import Cost, Rates
 from ..devices.local import LocalDevice
 from ..devices.registry import DeviceAddress, open_device
@@ -167,12 +167,13 @@ def device_figures(config: RunConfig, name: str, *, offline: bool) -> Figures:
     rates = config.budget.rates(device.spec)
     if isinstance(device, LocalDevice):
         return Figures(device.spec, rates, device.model.efficiency, "the simulator's own model")
+    per_job = device.settings_per_job if isinstance(device, RemoteDevice) else device.spec.max_programs
     performance = getattr(getattr(device, "platform", None), "performance", {})
     read = performance.get("Transmittance (%)")
     if isinstance(read, int | float) and read > 0:
-        return Figures(device.spec, rates, read / 100, "published by the platform", device.spec.max_programs)
+        return Figures(device.spec, rates, read / 100, "published by the platform", per_job)
     transmittance, source = _known_transmittance(address.name)
-    return Figures(device.spec, rates, transmittance, source, device.spec.max_programs)
+    return Figures(device.spec, rates, transmittance, source, per_job)
 
 
 def _published(config: RunConfig, address: DeviceAddress) -> Figures:

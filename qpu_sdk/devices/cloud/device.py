@@ -190,13 +190,12 @@ class CloudDevice(RemoteDevice):
             max_modes=platform.max_modes,
             max_photons=platform.max_photons,
             max_shots=platform.max_shots,
-            max_programs=settings_per_job,
             detector=platform.detector,
             simulated=platform.simulated,
         )
         self.transport, self.platform, self.any_status = transport, platform, any_status
         self.polling = polling if polling is not None else Polling()
-        self.queue_s, self.deadline_s = queue_s, deadline_s
+        self.settings_per_job, self.queue_s, self.deadline_s = settings_per_job, queue_s, deadline_s
         self._sent: dict[str, Sent] = {}
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> JournalledJob:
