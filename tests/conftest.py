@@ -1,8 +1,46 @@
-"""Hypothesis draws the same examples every time and never judges by the clock."""
+"""What holds for every test: repeatable examples, and no token in anything the tests leave behind."""
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from qpu_sdk.errors import QPUError
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+#: Every token that a test uses begins like the vendor's.
+TOKEN = re.compile(rb"_T_[\w-]{4,}")
+#: Perceval's own configuration, where a test lets Perceval save a token.
+PERCEVAL_CONFIG = "config.json"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_token_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Write every log record and every error of the SDK to files beside those of the tests, and look for tokens."""
+    folder = tmp_path_factory.getbasetemp()
+    handler, root = logging.FileHandler(folder / "everything.log"), logging.getLogger()
+    level, init = root.level, QPUError.__init__
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+
+    def recorded(self: QPUError, *args: object, **values: object) -> None:
+        Exception.__init__(self, *args)
+        handler.emit(logging.makeLogRecord({"msg": f"{type(self).__name__} {args!r} {values!r} {self!r} {self}"}))
+
+    QPUError.__init__ = recorded  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        QPUError.__init__ = init  # type: ignore[method-assign]
+        root.removeHandler(handler)
+        root.setLevel(level)
+        handler.close()
+    leaks = [path for path in folder.rglob("*") if path.is_file() and path.name != PERCEVAL_CONFIG]
+    leaks = [path for path in leaks if TOKEN.search(path.read_bytes())]
+    assert not leaks, f"a token was left in {leaks}"

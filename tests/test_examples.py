@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from qpu_sdk.devices.cloud.emulator import Faults
 from qpu_sdk.training.config import RunConfig, load_config
-from qpu_sdk.training.plan import planned_settings
+from qpu_sdk.training.plan import device_figures, plan_run, planned_settings
 from qpu_sdk.training.qnn import qnns_of
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -36,7 +37,18 @@ def test_paper_has_the_published_parameters(chi: int, generator: int) -> None:
     assert config.generator.kind == "paper"
 
 
-@pytest.mark.parametrize("name", ["lean.toml", "paper.toml"])
+def test_belenos_can_work_on_belenos() -> None:
+    config = load_config(EXAMPLES / "belenos.toml")
+    plan = plan_run(config, {config.device: device_figures(config, config.device, offline=True)})
+    assert not plan.problems
+    assert (plan.total.settings, plan.total.jobs, round(plan.total.credits, 6)) == (102, 25, 12.0)  # as it says
+
+
+def test_faults_are_understood() -> None:
+    assert len(Faults.load(EXAMPLES / "faults.toml").rules) == 3
+
+
+@pytest.mark.parametrize("name", ["lean.toml", "paper.toml", "belenos.toml"])
 def test_runs_fit_four_hundred_settings(name: str) -> None:
     assert planned_settings(load_config(EXAMPLES / name))[0] <= 400
 
