@@ -114,12 +114,18 @@ Go on with more: --set budget.settings=4.
                 raise BudgetExceeded(
                     f"the next job takes {_plain(asked)} {field.name}; {_plain(used)} of {_plain(limit)} "
                     f"(budget.{field.name}) are spent or reserved. Go on with more: "
-                    f"--set budget.{field.name}={_plain(need)}."
+                    f"--set budget.{field.name}={_enough(need)}."
                 )
 
 
 def _plain(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def _enough(value: float) -> str:
+    """A limit that is not below the value, in six digits where they are enough."""
+    digits = next((n for n in range(6, 17) if float(f"{value:.{n}g}") >= value), 17)
+    return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
 
 
 UNLIMITED = Budget()

@@ -18,7 +18,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,7 +142,7 @@ class Journal:
                 self._hold = _exclusive(self.path)
             self._database = self._connect()
             self._prepare()
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             self.close()
             raise CheckpointError(f"{self.path} cannot be read ({error}). Restore it from a copy.") from error
         except BaseException:
@@ -169,7 +169,7 @@ class Journal:
         if self.path is None:
             return sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         if self._write:
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # sqlite would make it readable to all
+            _make(self.path)
         mode = "rw" if self._write else "ro"
         uri = f"{self.path.resolve().as_uri()}?mode={mode}"
         database = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
@@ -272,24 +272,34 @@ class Journal:
 
     def store(self, name: str, counts: Mapping[int, Counts]) -> None:
         """Commit counts by the position of their setting in the job."""
-        rows = [(one.to_json(), name, position) for position, one in counts.items()]
-        with self._transaction() as sql:
-            sql.executemany("UPDATE settings SET counts = ? WHERE job = ? AND position = ?", rows)
+        with self._transaction():
+            self._put(name, counts)
 
     def keep(self, name: str, answer: str) -> None:
         """Commit the provider's raw answer, before it is read."""
         with self._transaction() as sql:
             sql.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (name, zlib.compress(answer.encode())))
 
-    def settle(self, name: str, state: JobState, cost: Cost, message: str = "") -> None:
-        """Commit the end of a job, and what it took in place of what was reserved."""
+    def settle(
+        self, name: str, state: JobState, cost: Cost, message: str = "", *, counts: Mapping[int, Counts] | None = None
+    ) -> None:
+        """Commit the end of a job: its counts as in :meth:`store`, and what it took in place of what was reserved."""
         values = dict(zip(_COST, astuple(cost), strict=True))
-        self._update(name, state=state.value, message=message, **values)
+        with self._transaction():
+            self._put(name, counts or {})
+            self._set(name, state=state.value, message=message, **values)
 
     def _update(self, name: str, **values: object) -> None:
+        with self._transaction():
+            self._set(name, **values)
+
+    def _set(self, name: str, **values: object) -> None:
         columns = ", ".join(f"{column} = ?" for column in values)
-        with self._transaction() as sql:
-            sql.execute(f"UPDATE jobs SET {columns}, updated = ? WHERE name = ?", (*values.values(), _now(), name))
+        self._sql.execute(f"UPDATE jobs SET {columns}, updated = ? WHERE name = ?", (*values.values(), _now(), name))
+
+    def _put(self, name: str, counts: Mapping[int, Counts]) -> None:
+        rows = [(one.to_json(), name, position) for position, one in counts.items()]
+        self._sql.executemany("UPDATE settings SET counts = ? WHERE job = ? AND position = ?", rows)
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -350,7 +360,7 @@ class Journal:
 def _exclusive(path: Path) -> sqlite3.Connection:
     """A lock that dies with the process: an exclusive transaction on a file of its own."""
     lock = path.with_name(f".{path.name}.lock")
-    os.close(os.open(lock, os.O_CREAT | os.O_RDWR, 0o600))
+    _make(lock)
     connection = sqlite3.connect(lock, timeout=0.0, check_same_thread=False, isolation_level=None)
     try:
         connection.execute("BEGIN EXCLUSIVE")
@@ -360,6 +370,15 @@ def _exclusive(path: Path) -> sqlite3.Connection:
             f"another process works on {path.parent} ({error}). Wait for it or stop it; look with: qpu-sdk jobs list."
         ) from error
     return connection
+
+
+def _make(path: Path) -> None:
+    """An empty file of the owner only; sqlite would make it readable to all.
+
+    A file that exists is not opened: closing any descriptor of it would drop the locks this process has on it.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _record(row: Sequence[object], programs: tuple[str, ...]) -> JobRecord:

@@ -12,7 +12,7 @@ import re
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import final
 
 from ..errors import (
@@ -76,7 +76,6 @@ class _InFlight:
     handle: Job
     members: dict[int, int]
     shown: JobStatus | None = None
-    since: float = field(default_factory=time.monotonic)
 
 
 @final
@@ -229,8 +228,9 @@ class JournalledJob(Job):
         except QPUError as error:
             self._journal.move(part.name, JobState.REFUSED, str(error))
             raise
-        except BaseException:  # Ctrl-C in the middle of a request: nobody knows
-            self._journal.move(part.name, JobState.UNCERTAIN, "interrupted while it was being sent")
+        except BaseException:  # Ctrl-C in the middle of a request: nobody knows, unless it never left this process
+            state = JobState.UNCERTAIN if self.durable else JobState.REFUSED
+            self._journal.move(part.name, state, "interrupted while it was being sent")
             raise
         self._accepted(part, handle)
         return True
@@ -248,15 +248,19 @@ class JournalledJob(Job):
         self._say("%s: job %s sent (%d settings)", handle.id, len(part.members))
 
     def _intend(self, part: _Part, programs: Sequence[Program]) -> None:
+        cost = self._terms.rates.cost(settings=len(programs), shots=self._shots)
         if part.name:
+            record = self._journal.job(part.name)
+            if record.state is not JobState.REFUSED:  # interrupted between its request and our note of it
+                raise SubmissionUncertain(uncertain(part.name, record.message), job_id=record.job_id)
+            self._terms.budget.check(self._journal.total(), cost)
             self._journal.retry(part.name)
             return
-        cost = self._terms.rates.cost(settings=len(programs), shots=self._shots)
         self._terms.budget.check(self._journal.total(), cost)
         self._sent += 1
-        part.name = self.id if self._sent == 1 else f"{self.id}.{self._sent}"
+        name = self.id if self._sent == 1 else f"{self.id}.{self._sent}"
         intent = Intent(
-            name=part.name,
+            name=name,
             device=self._owner.spec.name,
             tag=self._tag,
             durable=self.durable,
@@ -267,6 +271,7 @@ class JournalledJob(Job):
             replaces=part.replaces,
         )
         self._journal.intend(intent)
+        part.name = name
 
     def _handle(self, part: _Part, programs: Sequence[Program]) -> Job:
         device = self._owner.device
@@ -321,11 +326,11 @@ class JournalledJob(Job):
 
     def _settle(self, job: _InFlight, counts: Sequence[Counts | None], *, stopped: JobStopped | None) -> None:
         brought = {position: one for position, one in enumerate(counts) if one is not None}
-        self._journal.store(job.name, brought)
         state = JobState.DONE
         if stopped is not None:
             state = JobState.FAILED if isinstance(stopped, JobFailed) else JobState.CANCELLED
-        self._journal.settle(job.name, state, self._spent(job, list(brought.values())), str(stopped or ""))
+        spent = self._spent(job, list(brought.values()))
+        self._journal.settle(job.name, state, spent, str(stopped or ""), counts=brought)
         self._owner.handles.pop(job.name, None)
         self._report_shortfall(job, list(brought.values()))
         self._counts |= {job.members[position]: one for position, one in brought.items() if position in job.members}
@@ -389,9 +394,9 @@ class JournalledJob(Job):
 
     def result(self, timeout_s: float | None = None) -> list[Counts]:
         """Counts of every program; see :meth:`qpu_sdk.devices.base.Job.result`."""
-        if not self.durable:
-            self._block()
         begun = time.monotonic()
+        if not self.durable:
+            self._block(timeout_s)
         while not self.status().final:
             left = None if timeout_s is None else begun + timeout_s - time.monotonic()
             if left is not None and left <= 0:
@@ -401,11 +406,11 @@ class JournalledJob(Job):
             raise self._error
         return [self._counts[i] for i in self._place]
 
-    def _block(self) -> None:
+    def _block(self, timeout_s: float | None) -> None:
         """A job of this process is waited for, not polled; its outcome is read by :meth:`status`."""
         for job in self._flying:
             try:
-                job.handle.result()
+                job.handle.result(timeout_s)
             except QPUError:
                 continue
 
@@ -415,7 +420,7 @@ class JournalledJob(Job):
         self._waiting.clear()
         for job in self._flying:
             job.handle.cancel()
-        if not self._flying and not self._complete:
+        if not self._flying and not self._complete and self._error is None:
             self._error = JobCancelled(f"job {self.id} was cancelled before it was sent.", job_id=self.id)
 
 
