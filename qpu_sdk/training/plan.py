@@ -34,7 +34,6 @@ from .schedule import device_names, schedule, unit_settings
 FEWEST_EVENTS = 10
 #: What is recommended instead.
 ENOUGH_EVENTS = 200
-SETTINGS_PER_JOB = 20
 
 
 @final
@@ -143,6 +142,7 @@ def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:
         row for i, qnn in enumerate(config.qnn) for row in _setting_plans(config, i, qnn, figures[config.device_of(i)])
     )
     problems = [text for i, qnn in enumerate(config.qnn) for text in _misfits(i, qnn, figures[config.device_of(i)])]
+    problems += [text for row in settings for text in _too_many_shots(row, figures[config.device_of(row.qnn)].spec)]
     problems += [_too_few(row, figures[config.device_of(row.qnn)]) for row in settings if row.events < FEWEST_EVENTS]
     problems += _over_budget(config, devices)
     return Plan(devices, settings, tuple(dict.fromkeys(problems)))
@@ -186,7 +186,9 @@ def _published(config: RunConfig, address: DeviceAddress) -> Figures:
         str(address), modes, photons, detector="threshold", simulated=address.name.lower().startswith("sim")
     )
     transmittance, source = _known_transmittance(machine)
-    limit = int(address.options.get("settings_per_job", SETTINGS_PER_JOB))
+    from ..devices.cloud.opening import CloudOptions  # HTTP only where a cloud is named
+
+    limit = CloudOptions.parse(address.options).settings_per_job
     return Figures(spec, config.budget.rates(spec), transmittance, source, limit)
 
 
@@ -273,6 +275,15 @@ def _misfits(index: int, qnn: QNNConfig, figures: Figures) -> list[str]:
             ("photons", qnn.photons, spec.max_photons),
         )
         if value > limit
+    ]
+
+
+def _too_many_shots(row: SettingPlan, spec: DeviceSpec) -> list[str]:
+    if spec.max_shots is None or row.shots <= spec.max_shots:
+        return []
+    return [
+        f"qnn {row.qnn}, {row.kind}: {row.shots} shots; {spec.name} has {spec.max_shots}. Use {spec.max_shots} shots "
+        "or fewer."
     ]
 
 
