@@ -1,4 +1,7 @@
-"""The local simulator: exact probabilities, then honest sampling."""
+"""The local simulator: exact probabilities, then honest sampling.
+
+Without noise here; :mod:`qpu_sdk.devices.local_noise` has the distributions of noisy devices.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import itertools
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -17,13 +20,16 @@ import numpy.typing as npt
 
 from ..errors import ConfigError, JobCancelled, JobFailed, JobTimeout, ProgramError
 from ..files import child_seed
+from ..photonics.click_model import DeviceNoise
 from ..photonics.counts import Counts, Detector
 from ..photonics.fock import collision_free_index, collision_free_outcomes, fock_outcomes, occupations
+from ..photonics.noise import NoiseParameters
 from ..photonics.permanents import ComplexArray, FloatArray, PrefixTree, collision_free_tree, fock_tree, probabilities
 from ..photonics.program import Program
 from .base import Device, DeviceSpec, Job, JobStatus
+from .local_noise import NoisyChip
 
-Engine = Literal["auto", "slos", "permanents"]
+Engine = Literal["auto", "slos", "permanents", "perceval"]
 Keep = Literal["all", "collision_free"]
 OutcomeArray = npt.NDArray[np.uint8]
 
@@ -38,18 +44,26 @@ class LocalModel:
 
     :param brightness: probability that the source emits the photon.
     :param transmittance: probability that an emitted photon is detected; the same for every path.
-    :param detector: ``"pnr"`` or ``"threshold"``.
+    :param detector: ``"pnr"`` or ``"threshold"``; None: what ``noise`` says, without noise ``"pnr"``.
     :param outcomes: ``"all"``, or ``"collision_free"`` to keep only collision-free N-photon outcomes apart
         (every other shot goes into ``Counts.other``).
-    :param engine: ``"slos"`` (Perceval), ``"permanents"`` (ours), ``"auto"``: whichever is faster.
-    :raises ConfigError: when a value is out of range.
+    :param engine: ``"slos"`` (Perceval), ``"permanents"`` (ours), ``"auto"``: whichever is faster. With noise
+        ``"auto"`` and ``"permanents"`` are :mod:`qpu_sdk.photonics.click_model`, and ``"perceval"`` is Perceval's
+        simulator at full precision, slow, to check it with.
+    :param noise: everything between program and clicks, brightness and transmittance included: the same everywhere,
+        or of every mode.
+    :raises ConfigError: when a value is out of range, or two do not go together.
+
+    >>> LocalModel(noise=NoiseParameters(transmittance=0.1)).detects
+    'threshold'
     """
 
     brightness: float = 1.0
     transmittance: float = 1.0
-    detector: Detector = "pnr"
+    detector: Detector | None = None
     outcomes: Keep = "all"
     engine: Engine = "auto"
+    noise: DeviceNoise | NoiseParameters | None = None
 
     def __post_init__(self) -> None:
         for name in ("brightness", "transmittance"):
@@ -57,12 +71,45 @@ class LocalModel:
             if not 0.0 < value <= 1.0:
                 raise ConfigError(f"{name} is {value}; the local device takes 0 < {name} <= 1. Choose such a value.")
         for name, allowed in (
-            ("detector", ("pnr", "threshold")),
+            ("detector", (None, "pnr", "threshold")),
             ("outcomes", ("all", "collision_free")),
-            ("engine", ("auto", "slos", "permanents")),
+            ("engine", ("auto", "slos", "permanents", "perceval")),
         ):
             if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}. Use one of {', '.join(allowed)}.")
+                raise ConfigError(f"{name} is {getattr(self, name)!r}. Use one of {', '.join(filter(None, allowed))}.")
+        if self.noise is None and self.engine == "perceval":
+            raise ConfigError("engine is 'perceval' and there is no noise. Use engine=slos, or add noise=ideal.")
+        if self.noise is not None:
+            self._check_noise()
+
+    def _check_noise(self) -> None:
+        for name in ("brightness", "transmittance"):
+            if getattr(self, name) != 1.0:
+                raise ConfigError(f"{name} is {getattr(self, name)} beside noise. Name it within noise only.")
+        if self.engine == "slos":
+            raise ConfigError("engine is 'slos', which has no noise. Use engine=auto or engine=perceval.")
+        self.chip(seed=0)
+
+    @property
+    def detects(self) -> Detector:
+        """What the detectors resolve."""
+        if self.detector is not None:
+            return self.detector
+        if isinstance(self.noise, DeviceNoise):
+            return self.noise.detector
+        return "pnr" if self.noise is None else "threshold"
+
+    def chip(self, *, seed: int) -> NoisyChip | None:
+        """The noisy physics, None without noise."""
+        if self.noise is None:
+            return None
+        return NoisyChip(
+            noise=self.noise,
+            detector=self.detects,
+            engine="perceval" if self.engine == "perceval" else "clicks",
+            collision_free=self.outcomes == "collision_free",
+            seed=seed,
+        )
 
     @property
     def efficiency(self) -> float:
@@ -140,7 +187,7 @@ def shot_distribution(columns: ComplexArray, model: LocalModel) -> tuple[Outcome
         outcomes.append(occupations(fock_outcomes(modes, survivors), modes))
         rows.append(weight * np.sum(by_inputs, axis=0))
     every, p = np.concatenate(outcomes), np.concatenate(rows, axis=1)
-    return _clicks(every, p) if model.detector == "threshold" else (every, p)
+    return _clicks(every, p) if model.detects == "threshold" else (every, p)
 
 
 def _clicks(outcomes: OutcomeArray, p: FloatArray) -> tuple[OutcomeArray, FloatArray]:
@@ -210,7 +257,9 @@ class LocalDevice(Device):
     def __init__(self, *, seed: int, model: LocalModel | None = None, name: str = "local:slos") -> None:
         self.model = model if model is not None else LocalModel()
         self.seed = seed
-        self.spec = DeviceSpec(name=name, max_modes=64, max_photons=16, detector=self.model.detector, seeded=True)
+        self._chip = self.model.chip(seed=seed)
+        modes = 64 if self._chip is None else self._chip.max_modes
+        self.spec = DeviceSpec(name=name, max_modes=modes, max_photons=16, detector=self.model.detects, seeded=True)
         self._used: Counter[str] = Counter()
         self._submitted = itertools.count(1)
         self._lock = threading.Lock()
@@ -220,7 +269,9 @@ class LocalDevice(Device):
         """Run all programs as one batch; see :meth:`qpu_sdk.devices.base.Device.submit`."""
         self.spec.check(programs, shots=shots)
         for program in programs:
-            if (size := _outcome_count(program, self.model)) > MAX_OUTCOMES:
+            if self._chip is not None:
+                self._chip.check(program)
+            elif (size := _outcome_count(program, self.model)) > MAX_OUTCOMES:
                 raise ProgramError(
                     f"{program.photons} photons in {program.modes} modes have {size} outcomes; {self.spec.name} "
                     f"holds {MAX_OUTCOMES}. Use fewer photons or ?outcomes=collision_free."
@@ -235,24 +286,34 @@ class LocalDevice(Device):
     def _run(self, programs: tuple[Program, ...], shots: int, tag: str, job_id: str, stream: int) -> list[Counts]:
         rng = np.random.default_rng(stream)
         out: dict[int, Counts] = {}
+        for i, outcomes, p in self._distributions(programs):
+            every = np.append(p, max(0.0, 1.0 - p.sum()))
+            numbers = rng.multinomial(shots, every / every.sum())
+            seen = np.flatnonzero(numbers[:-1])
+            kept = slice(None) if self._chip is None else seen  # a noisy device has many outcomes that never happen
+            out[i] = Counts(
+                photons=programs[i].photons,
+                outcomes=outcomes[kept],
+                numbers=numbers[:-1][kept],
+                other=int(numbers[-1]),
+                detector=self.spec.detector,
+                program=programs[i].fingerprint,
+                device=self.spec.name,
+                tag=tag,
+                job_id=job_id,
+            )
+        return [out[i] for i in range(len(programs))]
+
+    def _distributions(self, programs: tuple[Program, ...]) -> Iterator[tuple[int, OutcomeArray, FloatArray]]:
+        """Index of each program, its outcomes, and their probabilities in a shot."""
+        if self._chip is not None:
+            for i, program in enumerate(programs):
+                yield i, *self._chip.shot(program)
+            return
         for members in _by_size(programs):
             outcomes, rows = shot_distribution(_columns([programs[i] for i in members]), self.model)
-            rest = np.maximum(0.0, 1.0 - rows.sum(axis=1, keepdims=True))
-            every = np.concatenate([rows, rest], axis=1)
-            drawn = rng.multinomial(shots, every / every.sum(axis=1, keepdims=True))
-            for i, numbers in zip(members, drawn, strict=True):
-                out[i] = Counts(
-                    photons=programs[i].photons,
-                    outcomes=outcomes,
-                    numbers=numbers[:-1],
-                    other=int(numbers[-1]),
-                    detector=self.model.detector,
-                    program=programs[i].fingerprint,
-                    device=self.spec.name,
-                    tag=tag,
-                    job_id=job_id,
-                )
-        return [out[i] for i in range(len(programs))]
+            for i, row in zip(members, rows, strict=True):
+                yield i, outcomes, row
 
 
 def _columns(programs: Sequence[Program]) -> ComplexArray:

@@ -2,6 +2,10 @@
 
 A device string is ``KIND:NAME?option=value&option=value``. Packages add kinds under the entry-point group
 ``qpu_sdk.devices``: the name is the kind, the object a function ``(address: DeviceAddress, *, seed: int) -> Device``.
+
+``local:slos?noise=belenos`` is a noisy device; whatever :func:`~qpu_sdk.photonics.noise.parse_noise` reads may follow,
+as ``noise=belenos,g2=0.1``, as ``noise=belenos,g2:0.1`` where a second ``=`` is unwelcome, or percent-encoded as
+``noise=belenos%2Cg2%3D0.1``. Only ``&``, ``%``, ``+`` and ``;`` have a meaning in a device string.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import Protocol, final
 from urllib.parse import parse_qsl, urlencode
 
 from ..errors import ConfigError, DeviceUnavailable
+from ..photonics.noise import parse_noise
 from .base import Device
 from .local import LocalDevice, LocalModel
 from .replay import ReplayDevice, load_counts
@@ -126,6 +131,8 @@ def _local_model(address: DeviceAddress) -> LocalModel:
             values[name] = float(address.options[name])
         except ValueError:
             raise ConfigError(f"{name} of {address} is not a number. Write for example {name}=0.5.") from None
+    if "noise" in values:
+        values["noise"] = parse_noise(address.options["noise"].replace(":", "="))
     return LocalModel(**values)  # type: ignore[arg-type]
 
 

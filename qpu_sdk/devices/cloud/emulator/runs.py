@@ -11,12 +11,18 @@ from typing import Any, final
 
 import numpy as np
 
-from ....errors import ConfigError
+from ....errors import ConfigError, ProgramError
 from ....files import child_seed
+from ....photonics.click_model import (
+    MAX_PRODUCTS,
+    ClickNoise,
+    accurate_click_distribution,
+    check_click_work,
+    enough_counts,
+)
 from ....photonics.counts import Detector
 from ....photonics.noise import NoiseParameters
 from ....photonics.permanents import FloatArray
-from .noisy_clicks import click_probabilities
 from .payloads import Command, Setting, SettingResult, Submission
 
 #: Exact distributions that are remembered, and the largest number of outcomes of one that is.
@@ -27,6 +33,10 @@ _RELATIVE_PRECISION = 1e-7
 
 #: Finest precision asked of Perceval's simulator; 12 modes and 5 photons take minutes with a finer one.
 _FINEST_PRECISION = 1e-10
+
+#: Share of the accepted windows that may be dropped for having too many clicks, and the products that keeping the
+#: others may take; the first that work is used.
+_NEGLECTED = ((1e-9, 300_000_000), (1e-6, 300_000_000), (1e-4, MAX_PRODUCTS))
 
 
 @final
@@ -191,25 +201,44 @@ def _key(unitary: Any, experiment: Any, noise: NoiseParameters) -> str:
 
 
 def _by_clicks(unitary: Any, experiment: Any, noise: NoiseParameters) -> _Exact | None:
-    """By our own expansion; see :mod:`qpu_sdk.devices.cloud.noisy_clicks`."""
+    """By the click model; None for second photons equal to the first, and when it would take too long."""
     from perceval import BSDistribution, FockState
     from perceval.utils import apply_post_select
 
     least = experiment.min_photons_filter + sum(experiment.heralds.values())
-    inputs = tuple(mode for mode, photons in enumerate(experiment.input_state) if photons)
-    found = click_probabilities(unitary, inputs, noise, at_least=least)
-    if found is None:
+    inputs = [mode for mode, photons in enumerate(experiment.input_state) if photons]
+    if (noise.g2 > 0.0 and not noise.g2_distinguishable) or not inputs:
         return None
-    clicks, p = found
+    model = ClickNoise.of(noise, inputs=len(inputs), modes=len(unitary))
+    most = _most_clicks(model, least)
+    if most is None:
+        return None
+    sets, p = accurate_click_distribution(unitary[:, inputs], model, most_clicks=most)
+    clicks = sets.members
     passes = (clicks.sum(axis=1) >= least) & (p > 0.0)
     physical, clicked = float(p[passes].sum()), float(p[clicks.any(axis=1)].sum())
-    states, p = [FockState(row) for row in clicks[passes].tolist()], p[passes]
+    states, p = [FockState(row) for row in clicks[passes].astype(int).tolist()], p[passes]
     logical = 1.0
     if physical > 0.0 and (experiment.heralds or experiment.post_select_fn.has_condition):
         passed = BSDistribution(dict(zip(states, (p / physical).tolist(), strict=True)))
         passed, logical = apply_post_select(passed, experiment.post_select_fn, experiment.heralds, False)
         states, p = list(passed.keys()), np.fromiter(passed.values(), dtype=np.float64)
     return _Exact(states, _normalised(p), physical, logical, clicked)
+
+
+def _most_clicks(noise: ClickNoise, least: int) -> int | None:
+    modes, photons = len(noise.output_efficiencies), len(noise.input_transmissions)
+    for neglected, products in _NEGLECTED:
+        try:
+            most = enough_counts(noise, neglected=neglected, at_least=least)
+        except ProgramError:
+            most = least  # no window passes
+        try:
+            check_click_work(modes, photons, most, products=products)
+        except ProgramError:
+            continue
+        return most
+    return None
 
 
 def _by_perceval(experiment: Any, noise: NoiseParameters) -> _Exact:
