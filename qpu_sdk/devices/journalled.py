@@ -186,6 +186,9 @@ class JournalledJob(Job):
             if status.final:
                 self._flying.remove(job)
                 self._harvest(job)
+        if self._cancelled and not self._flying and not self._complete:
+            partial = tuple(self._counts.get(i) for i in self._place)
+            raise JobCancelled(f"job {self.id} was cancelled before all was sent.", job_id=self.id, partial=partial)
         self._send()
 
     def _send(self) -> None:
