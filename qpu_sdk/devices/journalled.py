@@ -271,10 +271,20 @@ class JournalledJob(Job):
             shots_each=self._shots,
             request=RAW,
             cost=cost,
-            replaces=part.replaces,
+            replaces=part.replaces or self._stopped_before(programs),
         )
         self._journal.intend(intent)
         part.name = name
+
+    def _stopped_before(self, programs: Sequence[Program]) -> str:
+        """Name of the newest job that ended without counts of one of these settings, ``""`` for none."""
+        prints = {p.fingerprint for p in programs}
+        for record in reversed(self._journal.jobs()):
+            stopped = record.state in (JobState.FAILED, JobState.CANCELLED)
+            here = record.device == self._owner.spec.name and record.shots_each == self._shots
+            if self._terms.reuse and stopped and here and prints & set(record.programs):
+                return record.name
+        return ""
 
     def _handle(self, part: _Part, programs: Sequence[Program]) -> Job:
         device = self._owner.device

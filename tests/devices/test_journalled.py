@@ -411,9 +411,7 @@ def test_a_job_that_was_not_created_is_tried_again_under_its_name(journal: Journ
 @pytest.mark.parametrize(
     ("error", "patience"), [(QueueFull("full"), Remote.queue_s), (DeviceUnreachable("no network"), Remote.deadline_s)]
 )
-def test_patience_ends_with_nothing_spent(
-    journal: Journal, clock: Clock, error: QPUError, patience: float
-) -> None:
+def test_patience_ends_with_nothing_spent(journal: Journal, clock: Clock, error: QPUError, patience: float) -> None:
     job, begun = device(Provider(trouble=lambda *_: error), journal).submit(programs(2), shots=SHOTS), clock.now
     with pytest.raises(type(error), match="qpu-sdk resume"):
         job.result()
@@ -862,7 +860,7 @@ TROUBLES = st.sampled_from([None, None, QueueFull, DeviceUnreachable, "arrived",
     crashes=st.lists(st.integers(0, 25), max_size=5),
     killed=st.booleans(),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_whatever_happens_every_setting_is_run_once(
     tmp_path_factory: pytest.TempPathFactory,
     number: int,
@@ -886,9 +884,7 @@ def test_whatever_happens_every_setting_is_run_once(
     assert provider.most <= (limit or number)
 
 
-def test_a_crash_between_counts_and_cost_leaves_no_job_open(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_between_counts_and_cost_leaves_no_job_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = Provider()
 
     def crash(*_: object, **__: object) -> None:

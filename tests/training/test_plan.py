@@ -107,7 +107,14 @@ def test_kinds_of_settings_add_up_to_all_of_them() -> None:
 
 def test_rows_for_people_name_every_device_and_kind() -> None:
     text = "\n".join(f"{name}  {value}" for name, value in plan_rows(planned(tiny.config(), figures(0.5))))
-    for words in ("local:slos", "transmittance 0.5 (the test)", "measurement:", "spsa:", "last measurement:", "at most"):
+    for words in (
+        "local:slos",
+        "transmittance 0.5 (the test)",
+        "measurement:",
+        "spsa:",
+        "last measurement:",
+        "at most",
+    ):
         assert words in text
 
 
@@ -174,7 +181,11 @@ def test_the_distance_is_never_above_one_and_shrinks_with_the_root_of_the_events
 
 # -- what stands in the way --------------------------------------------------------------------------------
 
-SHOTS_OF = {"measurement": ("training", "shots"), "spsa": ("spsa", "shots"), "last measurement": ("training", "final_shots")}
+SHOTS_OF = {
+    "measurement": ("training", "shots"),
+    "spsa": ("spsa", "shots"),
+    "last measurement": ("training", "final_shots"),
+}
 
 
 def with_enough_shots(config: RunConfig, problems: tuple[str, ...]) -> RunConfig:

@@ -762,7 +762,10 @@ def renewed_token_perceval() -> Outcome:
 
 
 def odd_fields_ours() -> Outcome:
-    """F20: fields that are missing, null or of another type, before and at the end."""
+    """F20: fields that are missing, null or of another type, before and at the end.
+
+    The last two variants need numbers from the server to be checked before they reach the ledger.
+    """
     fields = ["progress", "duration", "shots", "creation_datetime", "start_time", "status_message", "progress_message"]
     odd = {"progress": "half", "duration": "long", "shots": "many", "status_message": ["a"]}
     faults = fault("status", "replace", calls=[1], body={"status": "running", "progress": 50})
@@ -1364,6 +1367,7 @@ def rerun_ours() -> Outcome:
         required = first.met(JobFailed, programs=2) | second.met(None, programs=2)
         required["the server's reason is told"] = "laser off" in str(first.error)
         old, new = second.records[0], second.records[-1]
+        # needs a settled failure to be looked up when its settings are sent by a later process
         required["the new job names the old one"] = bool(new.replaces) and new.replaces == old.name
         required["what was finished is kept"] = [c is not None for c in second.stored[old.name]] == [True, False]
         required["only the rest ran again"] = [job["iterations"] for job in at.cloud.jobs] == [2, 1]
@@ -1657,6 +1661,8 @@ BROKEN_RESULTS = (
     + fault("result", "delay", delay_s=0.8, calls=[4])
     + fault("result", "replace", body={"results": '{"results_list": [{"CUT'}, calls=[5])
 )
+#: One shot more than a signed 64-bit number holds.
+TOO_MANY = {"results": json.dumps({"results": f":PCVL:BSCount:{{|1,0,1,0>={2**63}}}"})}
 NO_RESULTS = fault("result", "replace", null=["results"])
 SIM = {"platforms": ("sim:ascella",)}
 
@@ -1826,6 +1832,7 @@ ROWS: tuple[Row, ...] = (
             "resume",
             check=_raw_kept,
         ),
+        in_view("a count of 2^63, 4 times", fault("result", "replace", body=TOO_MANY, first=4), UnusableAnswer),
     ),
     Row("F24", "result: 3 of 5 settings", partial_results_ours, partial_results_perceval, (2, 2)),
     Row("F25", "result: names builtins.eval as its converter", hostile_ours, hostile_perceval, (1,)),
