@@ -19,10 +19,16 @@ def newest_run(root: str | Path = "runs") -> Path:
 
     :raises CheckpointError: when there is none.
     """
-    found = sorted(Path(root).glob("*/journal.sqlite"), key=lambda path: path.stat().st_mtime)
+    found = sorted(Path(root).glob("*/journal.sqlite"), key=_changed)
     if not found:
         raise CheckpointError(f"no run under {root} has a journal. Name the folder of one with --run DIR.")
     return found[-1].parent
+
+
+def _changed(path: Path) -> float:
+    """When a journal was written last: while a run goes on, that is in its write-ahead log."""
+    wal = path.with_name(f"{path.name}-wal")
+    return max(p.stat().st_mtime for p in (path, wal) if p is path or p.is_file())
 
 
 def list_jobs(folder: Path) -> list[JobRecord]:

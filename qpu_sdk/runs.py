@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, final
 
+import numpy as np
 import torch
 
 from .devices.base import Device
@@ -25,6 +26,7 @@ from .files import child_seed, write_atomic
 from .generator.controls import CONTROLS
 from .generator.mps import Generator, LeanMPSGenerator, MPSGenerator, identifiable_parameters
 from .photonics.fock import IntArray
+from .photonics.program import Program
 from .report.page import run_page
 from .training.baselines import open_control, train_control, trainable_parameters
 from .training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -33,8 +35,8 @@ from .training.data import Dataset, Images, absolute_source, load_dataset
 from .training.fit import evaluate
 from .training.loop import Training
 from .training.plan import check_budget
-from .training.qnn import QNNBank
-from .training.schedule import device_names, exact_epochs, schedule, total_epochs
+from .training.qnn import QNNBank, qnns_of
+from .training.schedule import device_names, exact_epochs, schedule, total_epochs, unit_settings
 from .training.summary import RunSummary, TrainableParameters, versions
 from .training.targets import Target, load_target
 
@@ -187,10 +189,20 @@ def _prepare(folder: RunFolder, config: RunConfig, *, wait: bool, measure: bool 
     target = load_target(config.target.factory, seed=child_seed(config.seed, "target"))
     dataset = load_dataset(config.data, seed=config.data_seed)
     journal, devices = Journal(folder.journal), _open_devices(config) if measure else {}
+    _check_devices(config, devices)
     label, timeout_s = folder.path.resolve().name, None if wait else 0.0
     bank = QNNBank.of(config, devices, journal=journal, label=label, timeout_s=timeout_s)
     training = Training(config, dataset=dataset, target=target, generator=open_generator(config, target), bank=bank)
     return _Prepared(dataset, target, training, journal, devices)
+
+
+def _check_devices(config: RunConfig, devices: Mapping[str, Device]) -> None:
+    """Raise :class:`ProgramError` when a device cannot run its circuits with the shots of some unit."""
+    shots = max(shots for _, shots in (unit_settings(config, unit) for unit in schedule(config)))
+    for qnn in qnns_of(config):
+        if qnn.device in devices:
+            program = Program(qnn.mesh, np.zeros(qnn.mesh.declared), qnn.input_modes)
+            devices[qnn.device].spec.check([program], shots=shots)
 
 
 def _open_devices(config: RunConfig) -> dict[str, Device]:

@@ -186,6 +186,9 @@ class JournalledJob(Job):
             if status.final:
                 self._flying.remove(job)
                 self._harvest(job)
+        if self._cancelled and not self._flying and not self._complete:
+            partial = tuple(self._counts.get(i) for i in self._place)
+            raise JobCancelled(f"job {self.id} was cancelled before all was sent.", job_id=self.id, partial=partial)
         self._send()
 
     def _send(self) -> None:
@@ -268,10 +271,20 @@ class JournalledJob(Job):
             shots_each=self._shots,
             request=RAW,
             cost=cost,
-            replaces=part.replaces,
+            replaces=part.replaces or self._stopped_before(programs),
         )
         self._journal.intend(intent)
         part.name = name
+
+    def _stopped_before(self, programs: Sequence[Program]) -> str:
+        """Name of the newest job that ended without counts of one of these settings, ``""`` for none."""
+        prints = {p.fingerprint for p in programs}
+        for record in reversed(self._journal.jobs()):
+            stopped = record.state in (JobState.FAILED, JobState.CANCELLED)
+            here = record.device == self._owner.spec.name and record.shots_each == self._shots
+            if self._terms.reuse and stopped and here and prints & set(record.programs):
+                return record.name
+        return ""
 
     def _handle(self, part: _Part, programs: Sequence[Program]) -> Job:
         device = self._owner.device

@@ -23,7 +23,7 @@ import requests
 import tenacity
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 from ...errors import (
     AuthenticationError,
@@ -126,6 +126,13 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
+class _Straight(requests.Session):
+    """Makes no connection but to the cloud the user named; a redirect is not even looked at."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None, whatever the answer says."""
+
+
 @final
 class CloudClient(Transport):
     """One account at one cloud.
@@ -163,7 +170,8 @@ class CloudClient(Transport):
         quoted = quote_plus(name)
         try:
             details = self._get(f"api/platforms/{quoted}/processor", f"platform {name}")
-            if "architecture" in (details.get("specs") or {}):
+            specs = details.get("specs")
+            if isinstance(specs, dict) and "architecture" in specs:
                 return details
         except NotFound:
             details = None
@@ -190,13 +198,13 @@ class CloudClient(Transport):
     def create(self, body: Answer) -> str:
         """Create a job, by one POST, and return its id; see :meth:`RemoteDevice.create` for what is raised."""
         try:
-            response = self._post("api/job", body, timeout_s=self.patience.create_s)
+            response, answer = self._post("api/job", body, timeout_s=self.patience.create_s)
         except requests.RequestException as error:
             why = _reason(error)
             if never_sent(error):
                 raise DeviceUnreachable(f"{self.url} cannot be reached ({why}). Check the network.") from None
             raise SubmissionUncertain(f"no answer to its creation: {why}") from None
-        return self._created(response)
+        return self._created(response, answer)
 
     def status(self, job_id: str) -> Answer:
         """Where a job stands."""
@@ -226,8 +234,7 @@ class CloudClient(Transport):
     def _get(self, path: str, what: str) -> Answer:
         def once() -> Answer:
             try:
-                response = requests.get(f"{self.url}/{path}", **self._options(self.patience.read_s))
-                body = _read(response, self.patience.read_s)
+                response, body = self._send("GET", path, None, self.patience.read_s)
             except requests.RequestException as error:
                 raise _Transient(_reason(error)) from None
             self._note_clock(response)
@@ -283,28 +290,28 @@ class CloudClient(Transport):
 
     # -- POST ----------------------------------------------------------------------------------------------
 
-    def _post(self, path: str, body: Answer | None, *, timeout_s: float) -> requests.Response:
-        return requests.post(f"{self.url}/{path}", json=body, **self._options(timeout_s, stream=False))
+    def _post(self, path: str, body: Answer | None, *, timeout_s: float) -> tuple[requests.Response, bytes]:
+        return self._send("POST", path, body, timeout_s)
 
     def _checked_post(self, path: str) -> bool:
         """A POST that does no harm when repeated."""
         try:
-            response = self._post(path, None, timeout_s=self.patience.read_s)
+            response, body = self._post(path, None, timeout_s=self.patience.read_s)
         except requests.RequestException as error:
             raise _Transient(_reason(error)) from None
         if response.status_code == 400:
             return False
-        if not response.ok:
-            self._refuse_get(response, response.content, path.rpartition("/")[2])
+        if not 200 <= response.status_code < 300:
+            self._refuse_get(response, body, path.rpartition("/")[2])
         return True
 
-    def _created(self, response: requests.Response) -> str:
+    def _created(self, response: requests.Response, body: bytes) -> str:
         """The id in the answer to a creation, or the error that the answer means."""
         self._note_clock(response)
-        code, answer = response.status_code, _json(response.content)
+        code, answer = response.status_code, _json(body)
         job_id = answer.get("job_id") if isinstance(answer, dict) else None
-        text = self._text(response.content)
-        if isinstance(job_id, str) and job_id:
+        text = self._text(body)
+        if isinstance(job_id, str) and job_id not in ("", "None"):
             if not 200 <= code < 300:  # some jobs are created "with fewer shots" and answered with 400
                 log.warning("job %s was created although the answer was HTTP %d %s", job_id, code, text)
             return job_id
@@ -332,14 +339,20 @@ class CloudClient(Transport):
 
     # -- common --------------------------------------------------------------------------------------------
 
-    def _options(self, timeout_s: float, *, stream: bool = True) -> dict[str, Any]:
-        return {
-            "auth": _Bearer(self._token),
-            "timeout": (self.patience.connect_s, timeout_s),
-            "proxies": self._proxies,
-            "allow_redirects": False,  # no connection but to the cloud the user named
-            "stream": stream,
-        }
+    def _send(self, method: str, path: str, body: Answer | None, timeout_s: float) -> tuple[requests.Response, bytes]:
+        """One request on a connection of its own, and its whole answer."""
+        with _Straight() as session:
+            response = session.request(
+                method,
+                f"{self.url}/{path}",
+                json=body,
+                auth=_Bearer(self._token),
+                timeout=(self.patience.connect_s, timeout_s),
+                proxies=self._proxies,
+                allow_redirects=False,
+                stream=True,
+            )
+            return response, _read(response, timeout_s)
 
     def _unauthorised(self, text: str) -> AuthenticationError:
         clock = ""
@@ -352,22 +365,23 @@ class CloudClient(Transport):
     def _note_clock(self, response: requests.Response) -> None:
         """Compare clocks: a token that seems expired may be a clock that is wrong."""
         try:
-            server = parsedate_to_datetime(response.headers["Date"])
-        except (KeyError, TypeError, ValueError):
+            server = parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
+        except (KeyError, TypeError, ValueError, OverflowError):
             return
-        skew = (datetime.now(UTC) - server.astimezone(UTC)).total_seconds()
+        skew = (datetime.now(UTC) - server).total_seconds()
         if abs(skew) > MAX_SKEW_S and abs(self.skew_s) <= MAX_SKEW_S:
             log.warning("this machine's clock is %+.0f s from that of %s", skew, self.url)
         self.skew_s = skew
 
     def _text(self, body: bytes) -> str:
         """The server's words in one line, without anything that looks like a token."""
-        answer = _json(body)
+        answer, secret = _json(body), self._token.get_secret_value()
         if isinstance(answer, dict):
             words = str(answer.get("error") or answer.get("message") or "")
         else:
-            words = re.sub(r"<[^>]*>", " ", body[:2000].decode("utf-8", "replace"))
-        words = words.replace(self._token.get_secret_value(), "***")
+            shown = body[: 2000 + len(secret)].decode("utf-8", "replace").replace(secret, "***")[:2000]
+            words = re.sub(r"<[^>]*>", " ", shown)
+        words = words.replace(secret, "***")
         words = re.sub(r"_T_\S+|[Bb]earer\s+\S+", "***", words)
         return " ".join(words.split())[:300]
 
@@ -383,14 +397,18 @@ def never_sent(error: requests.RequestException) -> bool:
 
 def _checked(url: str) -> str:
     """The URL without a trailing slash."""
-    parts = urlsplit(url)
-    local = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"the url is not that of a server ({error}). Write url=http://127.0.0.1:8080.") from None
+    if "@" in parts.netloc:
+        raise ConfigError("the url holds a user or a password. Leave them out.")
+    local = host in ("127.0.0.1", "localhost", "::1")
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
         raise ConfigError(f"url {url!r} is not that of a server. Write for example url=http://127.0.0.1:8080.")
     if parts.scheme == "http" and not local:
         raise ConfigError(f"url {url!r} would send the token unencrypted. Use https.")
-    if parts.username or parts.password:
-        raise ConfigError("the url holds a user or a password. Leave them out.")
     return url.rstrip("/")
 
 
@@ -404,13 +422,16 @@ def _read(response: requests.Response, limit_s: float) -> bytes:
     """The whole body within a time and a size; ``requests`` limits neither."""
     end, parts, size = time.monotonic() + limit_s, [], 0
     with response:
-        for part in response.iter_content(1 << 16):
-            parts.append(part)
-            size += len(part)
-            if time.monotonic() > end:
-                raise requests.ReadTimeout(f"the answer took longer than {limit_s:g} s")
-            if size > MAX_ANSWER:
-                raise requests.RequestException(f"the answer is longer than {MAX_ANSWER} bytes")
+        try:
+            while part := response.raw.read1(1 << 16, decode_content=True):  # iter_content waits for a whole part
+                parts.append(part)
+                size += len(part)
+                if time.monotonic() > end:
+                    raise requests.ReadTimeout(f"the answer took longer than {limit_s:g} s")
+                if size > MAX_ANSWER:
+                    raise requests.RequestException(f"the answer is longer than {MAX_ANSWER} bytes")
+        except HTTPError as error:
+            raise requests.ConnectionError(error) from None
     return b"".join(parts)
 
 

@@ -8,18 +8,18 @@ up to a size, and converters come from a list written here.
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 import json
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
-from ...errors import DeviceError
+from ...errors import DataError, DeviceError
 from ...photonics.counts import Counts, Detector
 from ...photonics.program import Program
 
@@ -27,7 +27,9 @@ from ...photonics.program import Program
 MAX_TEXT = 256 * 2**20
 #: Kinds of Perceval's ``:PCVL:KIND:text`` that hold data only.
 DATA_KINDS = frozenset({"BSCount", "BSSamples"})
-HARDWARE_KINDS = frozenset({"Experiment", "ACircuit", "BasicState"})
+HARDWARE_KINDS = frozenset({"Experiment"})
+#: Phases closer than this are the same, radians.
+SAME_PHASE = 1e-9
 #: Converters that a server may name for raw samples; they are applied here, never imported from the answer.
 CONVERTERS = frozenset({("perceval.utils", "samples_to_sample_count")})
 
@@ -62,17 +64,16 @@ def unpack(text: str) -> str:
     unzip = zlib.decompressobj()
     try:
         body = unzip.decompress(base64.b64decode(text[len(prefix) :]), MAX_TEXT).decode()
-    except (binascii.Error, zlib.error, UnicodeDecodeError) as error:
+    except (ValueError, zlib.error) as error:  # bad base64 and bad UTF-8 are ValueErrors
         raise UnusableAnswer(f"a compressed text is damaged ({error})") from None
-    if unzip.unconsumed_tail:
-        raise UnusableAnswer(f"a compressed text unpacks to more than {MAX_TEXT} bytes")
+    if not unzip.eof:
+        why = "is cut off" if len(body) < MAX_TEXT and not unzip.unconsumed_tail else f"exceeds {MAX_TEXT} bytes"
+        raise UnusableAnswer(f"a compressed text {why}")
     return body if prefix.startswith(":") else f"pcvlar{body}"
 
 
 def perceval_object(text: object, kinds: frozenset[str]) -> Any:
     """The Perceval object of a text of one of these kinds; raises :class:`UnusableAnswer` for anything else."""
-    from perceval.serialization import deserialize
-
     if not isinstance(text, str):
         raise UnusableAnswer(f"a {type(text).__name__} where text was expected")
     plain = unpack(text)
@@ -80,9 +81,27 @@ def perceval_object(text: object, kinds: frozenset[str]) -> Any:
     if kind not in kinds:
         raise UnusableAnswer(f"text of kind {kind or plain[:20]!r} where {' or '.join(sorted(kinds))} was expected")
     try:
-        return deserialize(plain, strict=True)
+        return _bare_experiment(plain) if kind == "Experiment" else _plain_object(plain)
     except Exception as error:  # Perceval raises whatever its parsers raise
         raise UnusableAnswer(f"text of kind {kind} cannot be read ({type(error).__name__})") from None
+
+
+def _plain_object(text: str) -> Any:
+    from perceval.serialization import deserialize
+
+    return deserialize(text, strict=True)
+
+
+def _bare_experiment(text: str) -> Any:
+    """Size and detectors of an experiment; its other fields hold texts that Perceval would build anything from."""
+    from perceval.serialization.deserialize import deserialize_experiment, pb
+
+    whole, bare = pb.Experiment(), pb.Experiment()
+    whole.ParseFromString(base64.b64decode(text.split(":", 3)[3]))
+    bare.MergeFrom(pb.Experiment(n_mode=whole.n_mode, min_photons_filter=whole.min_photons_filter))
+    for mode, detector in whole.detectors.items():
+        bare.detectors[mode].CopyFrom(detector)
+    return deserialize_experiment(bare)
 
 
 def command_names(specs: Mapping[str, Any]) -> frozenset[str]:
@@ -92,7 +111,8 @@ def command_names(specs: Mapping[str, Any]) -> frozenset[str]:
     archive = specs.get("commands")
     if isinstance(archive, str):
         # an archive lists its strings with their lengths; no object needs to be built to see the names
-        names |= set(re.findall(r"\bstr \d+ (probs|samples|sample_count)\b", unpack(archive)))
+        with contextlib.suppress(UnusableAnswer):
+            names |= set(re.findall(r"\bstr \d+ (probs|samples|sample_count)\b", unpack(archive)))
     return frozenset(names)
 
 
@@ -136,30 +156,40 @@ def _inner(answer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _places(entries: Sequence[Any], sent: Sent) -> list[tuple[int, Mapping[str, Any]]]:
     """Which program each entry belongs to; equal iterations are served in order."""
-    waiting: defaultdict[str, list[int]] = defaultdict(list)
+    waiting: defaultdict[Hashable, list[int]] = defaultdict(list)
+    phases = []
     for place, iteration in enumerate(sent.iterations):
-        waiting[_key(iteration)].append(place)
-    named = all(isinstance(e, dict) and isinstance(e.get("iteration"), dict) for e in entries)
-    if not named:
-        if len(entries) != len(sent.programs) or not all(isinstance(e, dict) for e in entries):
+        key, numbers = _key(iteration)
+        waiting[key].append(place)
+        phases.append(numbers)
+    if not all(isinstance(e, dict) for e in entries):
+        raise UnusableAnswer("a result is not a JSON object")
+    named = [isinstance(e.get("iteration"), dict) for e in entries]
+    if not all(named):
+        if any(named) or len(entries) != len(sent.programs):
             raise UnusableAnswer(f"{len(entries)} results without their iterations, for {len(sent.programs)} programs")
         return list(enumerate(entries))
     found = []
     for entry in entries:
-        places = waiting[_key(entry["iteration"])]
-        if not places:
+        key, numbers = _key(entry["iteration"])
+        same = (p for p in waiting[key] if np.allclose(phases[p], numbers, rtol=0.0, atol=SAME_PHASE))
+        first = next(same, None)
+        if first is None:
             raise UnusableAnswer("a result belongs to no iteration of this job")
-        found.append((places.pop(0), entry))
+        waiting[key].remove(first)
+        found.append((first, entry))
     return found
 
 
-def _key(iteration: Mapping[str, Any]) -> str:
-    """Phases to 1e-9 rad and the input state, whatever else the iteration holds."""
+def _key(iteration: Mapping[str, Any]) -> tuple[Hashable, list[float]]:
+    """The input state with the names of the phases, and their values in radians, whatever else there is."""
     params = iteration.get("circuit_params")
-    pairs = params.items() if isinstance(params, dict) else ()
-    numbers = sorted((str(name), round(float(value), 9) + 0.0) for name, value in pairs)
+    pairs = sorted(params.items()) if isinstance(params, dict) else []
     state = str(iteration.get("input_state")).removeprefix(":PCVL:BasicState:").removeprefix(":PCVL:FockState:")
-    return json.dumps([numbers, state])
+    try:
+        return (state, *(name for name, _ in pairs)), [float(value) for _, value in pairs]
+    except (TypeError, ValueError, OverflowError):
+        raise UnusableAnswer("an iteration has a phase that is not a number") from None
 
 
 def _outcomes(entry: Mapping[str, Any]) -> Outcomes:
@@ -179,14 +209,17 @@ def _counts(outcomes: Outcomes, program: Program, *, detector: Detector, labels:
     if any(len(state) != program.modes or max(state) > 255 for state, _ in own):
         raise UnusableAnswer(f"an outcome does not fit the program's {program.modes} modes")
     rows = np.array([state for state, _ in own], dtype=np.uint8).reshape(len(own), program.modes)
-    return Counts(
-        photons=program.photons,
-        outcomes=rows,
-        numbers=np.array([number for _, number in own], dtype=np.int64),
-        other=sum(number for _, number in seen) - sum(number for _, number in own),
-        detector=detector,
-        program=program.fingerprint,
-        device=labels["device"],
-        tag=labels["tag"],
-        job_id=labels["job_id"],
-    )
+    try:
+        return Counts(
+            photons=program.photons,
+            outcomes=rows,
+            numbers=np.array([number for _, number in own], dtype=np.int64),
+            other=sum(number for _, number in seen) - sum(number for _, number in own),
+            detector=detector,
+            program=program.fingerprint,
+            device=labels["device"],
+            tag=labels["tag"],
+            job_id=labels["job_id"],
+        )
+    except DataError as error:
+        raise UnusableAnswer(str(error)) from None

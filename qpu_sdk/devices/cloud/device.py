@@ -102,10 +102,10 @@ class CloudJob(Job):
             self._status = status
         self._message = " ".join(str(answer.get("status_message") or "").split())[:300]
         self._progress = fraction(answer.get("progress"))
-        shots, seconds = answer.get("shots"), answer.get("duration")
+        shots, seconds = amount(answer.get("shots")), amount(answer.get("duration"))
         self._usage = Usage(
-            shots if isinstance(shots, int) else self._usage.shots,
-            float(seconds) if isinstance(seconds, int | float) and self._status.final else self._usage.seconds,
+            self._usage.shots if shots is None else int(shots),
+            seconds if seconds is not None and self._status.final else self._usage.seconds,
         )
 
     def result(self, timeout_s: float | None = None) -> list[Counts]:
@@ -247,6 +247,17 @@ class CloudDevice(RemoteDevice):
         self.transport.close()
 
 
+def amount(value: object) -> float | None:
+    """A number that a ledger can hold, ``None`` for anything else: JSON has no limit, and Python reads NaN.
+
+    >>> amount(30), amount(-1), amount(float("nan")), amount(10**30), amount("30")
+    (30.0, None, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+        return None
+    return float(value)
+
+
 def fraction(progress: object) -> float | None:
     """Progress as 0..1: some answers give percent; ``None`` when it is no number.
 
@@ -255,4 +266,5 @@ def fraction(progress: object) -> float | None:
     """
     if isinstance(progress, bool) or not isinstance(progress, int | float) or progress != progress:
         return None
-    return min(1.0, max(0.0, progress / 100 if progress > 1 else float(progress)))
+    progress = min(100.0, max(0.0, progress))
+    return progress / 100 if progress > 1 else progress

@@ -61,7 +61,7 @@ class Platform:
             )
         limits = specs.get("constraints")
         limits = limits if isinstance(limits, dict) else {}
-        performance = details.get("perfs")
+        performance, parameters = details.get("perfs"), specs.get("parameters")
         return cls(
             name=name,
             status=str(details.get("status") or "").lower(),
@@ -72,7 +72,7 @@ class Platform:
             detector=_detector(specs, simulated=kind == "simulator"),
             command=command,
             version=2 if "commands" in specs else 1,
-            parameters=frozenset(specs.get("parameters") or ()),
+            parameters=frozenset(str(p) for p in parameters) if isinstance(parameters, dict | list) else frozenset(),
             performance=performance if isinstance(performance, dict) else {},
         )
 

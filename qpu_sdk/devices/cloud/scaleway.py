@@ -17,8 +17,15 @@ from typing import Any, TypeVar, final
 import requests
 import tenacity
 
-from ...errors import AuthenticationError, ConfigError, DeviceUnavailable, DeviceUnreachable, SubmissionUncertain
-from .client import TRANSIENT, Patience, never_sent
+from ...errors import (
+    AuthenticationError,
+    ConfigError,
+    DeviceUnavailable,
+    DeviceUnreachable,
+    QPUError,
+    SubmissionUncertain,
+)
+from .client import TRANSIENT, Patience, _checked, _id, never_sent
 from .transport import NotFound, Transport
 
 log = logging.getLogger(__name__)
@@ -54,12 +61,13 @@ class ScalewayClient(Transport):
         if not project:
             raise ConfigError("scaleway needs the project that pays. Write scaleway:NAME?project=UUID.")
         self.patience = patience if patience is not None else Patience()
+        url = _checked(url) if url else None
         self._layer = self._ask(lambda: _open_layer(platform, project, url, idle_s), f"platform {platform}")
         self._session = False
 
     def platform(self, name: str) -> dict[str, Any]:
         """Details of the platform, as fetched when it was opened."""
-        return dict(self._layer.get_platform_details())
+        return dict(self._ask(self._layer.get_platform_details, f"platform {name}"))
 
     def availability(self) -> int | None:
         """A session takes one job after the other."""
@@ -68,24 +76,31 @@ class ScalewayClient(Transport):
     def create(self, body: dict[str, Any]) -> str:
         """Create a job, by one request; opens the session first."""
         if not self._session:
-            self._ask(self._layer.start_session, "session")
+            self._ask(self._start_session, "session")
             self._session = True
         try:
             return str(self._bounded(lambda: self._layer._rpc_handler.create_job(body), self.patience.create_s))
         except requests.RequestException as error:
             if never_sent(error):
                 raise DeviceUnreachable("Scaleway cannot be reached. Check the network.") from None
+            if _code(error) in (401, 403):
+                raise _refused_token(_code(error)) from None
             raise SubmissionUncertain(f"its creation ended with {type(error).__name__}") from None
         except _Transient as error:
             raise SubmissionUncertain(f"no answer to its creation: {error}") from None
 
+    def _start_session(self) -> None:
+        """Open the session, unless a request that was given up has done so since."""
+        if not self._layer._rpc_handler._session_id:
+            self._layer.start_session()
+
     def status(self, job_id: str) -> dict[str, Any]:
         """Where a job stands, in Quandela's words."""
-        return dict(self._ask(lambda: self._layer._rpc_handler.get_job_status(job_id), f"job {job_id}"))
+        return dict(self._ask(lambda: self._layer._rpc_handler.get_job_status(_id(job_id)), f"job {job_id}"))
 
     def result(self, job_id: str) -> dict[str, Any]:
         """What a job brought; Perceval's layer would run the converter that the answer names, so it is not asked."""
-        return dict(self._ask(lambda: self._layer._rpc_handler.get_job_results(job_id), f"result of job {job_id}"))
+        return dict(self._ask(lambda: self._layer._rpc_handler.get_job_results(_id(job_id)), f"result of job {job_id}"))
 
     def data(self, job_id: str) -> dict[str, Any]:
         """Nothing: Perceval's layer has no such request."""
@@ -93,7 +108,7 @@ class ScalewayClient(Transport):
 
     def cancel(self, job_id: str) -> bool:
         """Ask to stop a job."""
-        self._ask(lambda: self._layer._rpc_handler.cancel_job(job_id), f"job {job_id}")
+        self._ask(lambda: self._layer._rpc_handler.cancel_job(_id(job_id)), f"job {job_id}")
         return True
 
     def close(self) -> None:
@@ -122,17 +137,17 @@ class ScalewayClient(Transport):
         try:
             return self._bounded(call, self.patience.read_s)
         except requests.HTTPError as error:
-            code = error.response.status_code if error.response is not None else 0
+            code = _code(error)
             if code in (401, 403):
-                raise AuthenticationError(
-                    f"Scaleway refuses the token (HTTP {code}). Set a valid one in SCALEWAY_CLOUD_TOKEN."
-                ) from None
+                raise _refused_token(code) from None
             if code == 404:
                 raise NotFound(f"{what} is unknown at Scaleway.", text="HTTP 404") from None
             if code in TRANSIENT or code >= 500:
                 raise _Transient(f"HTTP {code}") from None
             raise DeviceUnavailable(f"{what}: Scaleway refuses ({type(error).__name__}). Check its name.") from None
-        except (requests.RequestException, ValueError) as error:
+        except (QPUError, _Transient):
+            raise
+        except Exception as error:  # Perceval takes an answer apart without looking what it is
             raise _Transient(type(error).__name__) from None
 
     def _bounded(self, call: Callable[[], T], limit_s: float) -> T:
@@ -150,6 +165,20 @@ class ScalewayClient(Transport):
             return future.result(limit_s)
         except FutureTimeoutError:
             raise _Transient(f"no answer in {limit_s:g} s") from None
+
+
+def _code(error: BaseException | None) -> int:
+    """Status of the answer behind an error, 0 without one; Perceval raises some again without their answer."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if response is not None:
+            return int(response.status_code)
+        error = error.__context__
+    return 0
+
+
+def _refused_token(code: int) -> AuthenticationError:
+    return AuthenticationError(f"Scaleway refuses the token (HTTP {code}). Set a valid one in SCALEWAY_CLOUD_TOKEN.")
 
 
 def _open_layer(platform: str, project: str, url: str | None, idle_s: int) -> Any:

@@ -1,0 +1,26 @@
+"""Our client meets every row of the fault table: the right result or error, the right jobs, in bounded time."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+pytest.importorskip("uvicorn")
+
+from tests.devices.cloud.fault_table import ROWS, TOKEN, Row
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_our_client_meets_the_row(row: Row) -> None:
+    outcome = row.ours()
+    assert outcome.unmet == ()
+    assert outcome.ok
+    assert outcome.jobs == row.jobs
+    assert outcome.seconds < row.within_s
+    assert TOKEN not in outcome.text
+
+
+def test_every_row_is_there_once() -> None:
+    assert [row.id for row in ROWS] == [f"F{i}" for i in range(1, 41)]
+    assert all(re.fullmatch(r"[^|\n]{5,80}", row.fault) for row in ROWS)

@@ -1,0 +1,406 @@
+"""Scaleway through Perceval's own layer: sessions cost money, and its requests have no time limit of their own."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import perceval as pcvl
+import pytest
+import requests
+import responses
+from perceval.providers.scaleway import ScalewayConfig
+from perceval.serialization import serialize
+from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+from qpu_sdk.devices.base import JobStatus
+from qpu_sdk.devices.cloud.client import Patience
+from qpu_sdk.devices.cloud.device import CloudDevice
+from qpu_sdk.devices.cloud.scaleway import ScalewayClient
+from qpu_sdk.devices.cloud.transport import NotFound
+from qpu_sdk.devices.registry import open_device
+from qpu_sdk.errors import (
+    AuthenticationError,
+    ConfigError,
+    DeviceUnavailable,
+    DeviceUnreachable,
+    QPUError,
+    SubmissionUncertain,
+)
+from qpu_sdk.photonics.meshes import IsometryMesh
+from qpu_sdk.photonics.program import Program
+
+URL = "https://scaleway.test"
+BASE = f"{URL}/qaas/v1alpha1"
+PLATFORMS, SESSIONS, JOBS = (re.compile(rf"{BASE}/{name}(\?.*)?$") for name in ("platforms", "sessions", "jobs"))
+END, JOB, RESULTS = f"{BASE}/sessions/s1/terminate", f"{BASE}/jobs/j1", f"{BASE}/jobs/j1/results"
+SPECS = {"available_commands": ["sample_count"], "constraints": {"max_mode_count": 12, "max_photon_count": 4}}
+PLATFORM = {"id": "p1", "name": "qpu-a", "type": "qpu", "status": "available", "metadata": json.dumps(SPECS)}
+BODY = {"job_name": "n", "payload": {"command": "sample_count"}}
+SECRET = "scaleway-secret"
+QUICK = Patience(read_s=2.0, create_s=2.0, deadline_s=2.0, first_s=0.001, longest_s=0.01)
+ONCE = Patience(read_s=2.0, create_s=2.0, deadline_s=0.0)
+
+
+@pytest.fixture(autouse=True)
+def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    class Nothing:
+        def load_config(self) -> dict[str, Any]:
+            return {}
+
+    monkeypatch.setenv("SCALEWAY_CLOUD_TOKEN", SECRET)
+    monkeypatch.setattr(ScalewayConfig.__init__, "__defaults__", (Nothing(),))
+    ScalewayConfig.clear_cache()
+    yield
+    ScalewayConfig.clear_cache()
+
+
+@pytest.fixture
+def web() -> Iterator[responses.RequestsMock]:
+    """A Scaleway with one platform, one session and one job."""
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        mock.add("GET", PLATFORMS, json={"platforms": [PLATFORM]})
+        mock.add("POST", SESSIONS, json={"id": "s1"})
+        mock.add("POST", END, json={})
+        mock.add("POST", JOBS, json={"id": "j1"})
+        yield mock
+
+
+def client(patience: Patience = QUICK, **options: Any) -> ScalewayClient:
+    return ScalewayClient("qpu-a", project="pr", url=URL, patience=patience, **options)
+
+
+def sent_to(web: responses.RequestsMock, url: str | re.Pattern[str], method: str = "POST") -> list[Any]:
+    """Bodies of the requests to an address."""
+    found = [c.request for c in web.calls if c.request.method == method and re.fullmatch(url, str(c.request.url))]
+    return [json.loads(r.body) if r.body else None for r in found]
+
+
+# -- opening ---------------------------------------------------------------------------------------------------
+
+
+def test_device_is_what_the_platform_says(web: responses.RequestsMock) -> None:
+    device = open_device(f"scaleway:qpu-a?project=pr&url={URL}", seed=1)
+    assert isinstance(device, CloudDevice)
+    assert SECRET not in repr(vars(device.transport))
+    spec = device.spec
+    assert (spec.name, spec.max_modes, spec.max_photons) == (f"scaleway:qpu-a?url={URL}", 12, 4)
+    assert (spec.simulated, spec.detector) == (False, "threshold")
+    assert {c.request.headers["X-Auth-Token"] for c in web.calls} == {SECRET}
+    assert all("name=qpu-a" in str(c.request.url) for c in web.calls)
+
+
+def test_no_session_is_opened_before_the_first_job(web: responses.RequestsMock) -> None:
+    client().close()
+    assert not sent_to(web, SESSIONS)
+    assert not sent_to(web, END)
+
+
+def test_without_a_token_nothing_is_sent(web: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SCALEWAY_CLOUD_TOKEN")
+    with pytest.raises(AuthenticationError, match="Set SCALEWAY_CLOUD_TOKEN"):
+        client()
+    assert not web.calls
+
+
+@pytest.mark.parametrize("options", ["", "?project="])
+def test_without_a_project_nothing_is_sent(web: responses.RequestsMock, options: str) -> None:
+    with pytest.raises(ConfigError, match="project=UUID"):
+        open_device(f"scaleway:qpu-a{options}", seed=1)
+    assert not web.calls
+
+
+@pytest.mark.parametrize("url", ["http://scaleway.test", "https://u:hush@scaleway.test", "scaleway.test", "https://[a"])
+def test_the_token_never_travels_unencrypted(web: responses.RequestsMock, url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ScalewayClient("qpu-a", project="pr", url=url, patience=ONCE)
+    assert "hush" not in str(caught.value)
+    assert not web.calls
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_refused_token_is_not_tried_again(web: responses.RequestsMock, code: int) -> None:
+    web.replace("GET", PLATFORMS, status=code, json={"message": SECRET})
+    with pytest.raises(AuthenticationError, match="SCALEWAY_CLOUD_TOKEN") as caught:
+        client()
+    assert SECRET not in str(caught.value)
+    assert len(web.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": 404},
+        {"status": 400},
+        {"json": {"platforms": []}},
+        {"json": {}},
+        {"json": []},
+        {"json": {"platforms": [{"id": "p1"}]}},
+        {"json": {"platforms": [{"id": "p1", "metadata": "{"}]}},
+        {"json": {"platforms": [3]}},
+        {"body": "<html>"},
+        {"status": 503},
+        {"body": requests.ConnectionError("broken")},
+    ],
+    ids=str,
+)
+def test_platform_without_usable_details_is_unavailable(web: responses.RequestsMock, answer: dict[str, Any]) -> None:
+    web.replace("GET", PLATFORMS, **answer)
+    with pytest.raises(DeviceUnavailable) as caught:
+        client(ONCE)
+    assert "\n" not in str(caught.value)
+
+
+def test_opening_is_repeated_after_what_may_pass(web: responses.RequestsMock) -> None:
+    web.remove("GET", PLATFORMS)
+    for fault in ({"status": 503}, {"status": 429}, {"body": requests.ConnectionError()}, {"body": "<html>"}):
+        web.add("GET", PLATFORMS, **fault)
+    web.add("GET", PLATFORMS, json={"platforms": [PLATFORM]})
+    assert client().platform("qpu-a")["specs"] == SPECS
+
+
+# -- jobs ------------------------------------------------------------------------------------------------------
+
+
+def test_one_session_serves_all_jobs_and_is_closed_once(web: responses.RequestsMock) -> None:
+    cloud = client(idle_s=77)
+    assert [cloud.create(BODY), cloud.create(BODY)] == ["j1", "j1"]
+    (session,) = sent_to(web, SESSIONS)
+    assert (session["project_id"], session["platform_id"]) == ("pr", "p1")
+    assert session["max_idle_duration"] == "77s"
+    assert session["deduplication_id"] == "qpu-sdk-pr-qpu-a"
+    assert [(j["name"], j["project_id"], j["session_id"]) for j in sent_to(web, JOBS)] == [("n", "pr", "s1")] * 2
+    assert json.loads(sent_to(web, JOBS)[0]["circuit"]["percevalCircuit"]) == BODY["payload"]
+    assert not sent_to(web, END)
+    cloud.close()
+    cloud.close()
+    assert len(sent_to(web, END)) == 1
+
+
+def test_the_same_run_finds_its_session_again(web: responses.RequestsMock) -> None:
+    for _ in range(2):
+        client().create(BODY)
+    first, again = sent_to(web, SESSIONS)
+    assert first["deduplication_id"] == again["deduplication_id"]
+    assert len(first["deduplication_id"]) <= 64
+
+
+def test_session_is_asked_for_again_and_the_job_sent_once(web: responses.RequestsMock) -> None:
+    web.remove("POST", SESSIONS)
+    web.add("POST", SESSIONS, body=requests.ConnectionError())
+    web.add("POST", SESSIONS, status=503, json={"message": "busy"})
+    web.add("POST", SESSIONS, json={"id": "s1"})
+    assert client().create(BODY) == "j1"
+    assert (len(sent_to(web, SESSIONS)), len(sent_to(web, JOBS))) == (3, 1)
+
+
+@pytest.mark.parametrize("place", [SESSIONS, JOBS], ids=["session", "job"])
+@pytest.mark.parametrize("code", [401, 403])
+def test_token_refused_later_is_named(web: responses.RequestsMock, place: re.Pattern[str], code: int) -> None:
+    web.replace("POST", place, status=code, json={"message": "denied"})
+    cloud = client()
+    with pytest.raises(AuthenticationError, match=f"HTTP {code}"):
+        cloud.create(BODY)
+    assert len(sent_to(web, place)) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"body": requests.ConnectionError("broken")},
+        {"body": requests.ReadTimeout()},
+        {"body": "<html>"},
+        {"json": {}},
+        {"status": 500, "json": {"message": "oops"}},
+        {"status": 503, "body": "<html>"},
+        {"status": 400, "json": {"message": "unknown words"}},
+    ],
+    ids=str,
+)
+def test_lost_answer_to_a_creation_is_uncertain_and_sent_once(
+    web: responses.RequestsMock, answer: dict[str, Any]
+) -> None:
+    web.replace("POST", JOBS, **answer)
+    cloud = client()
+    with pytest.raises(SubmissionUncertain):
+        cloud.create(BODY)
+    assert len(sent_to(web, JOBS)) == 1
+
+
+def test_connection_that_was_never_made_sent_nothing(web: responses.RequestsMock) -> None:
+    refused = MaxRetryError(None, "/", NewConnectionError(None, "refused"))  # type: ignore[arg-type]
+    web.replace("POST", JOBS, body=requests.ConnectionError(refused))
+    cloud = client()
+    with pytest.raises(DeviceUnreachable, match="cannot be reached"):
+        cloud.create(BODY)
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("waiting", JobStatus.QUEUED),
+        ("running", JobStatus.RUNNING),
+        ("cancelling", JobStatus.RUNNING),
+        ("completed", JobStatus.DONE),
+        ("error", JobStatus.FAILED),
+        ("cancelled", JobStatus.CANCELLED),
+        ("unknown_status", JobStatus.QUEUED),
+        (None, JobStatus.QUEUED),
+    ],
+)
+def test_status_words_are_those_of_a_job(web: responses.RequestsMock, word: str | None, status: JobStatus) -> None:
+    web.add("GET", JOB, json={"id": "j1", "status": word, "created_at": "2026-01-01T00:00:00Z", "more": 1})
+    device = open_device(f"scaleway:qpu-a?project=pr&url={URL}", seed=1)
+    assert isinstance(device, CloudDevice)
+    assert device.attach("j1", [program()], shots=10, tag="t").status() is status
+
+
+def program() -> Program:
+    mesh = IsometryMesh(3, 2)
+    return Program(mesh, np.zeros(mesh.declared), (0, 1))
+
+
+def test_submission_brings_counts(web: responses.RequestsMock) -> None:
+    counts = pcvl.BSCount({pcvl.BasicState([1, 1, 0]): 7, pcvl.BasicState([0, 0, 1]): 2})
+    results = json.dumps({"results_list": [{"results": serialize(counts)}]})
+    web.add("GET", JOB, json={"id": "j1", "status": "completed"})
+    web.add("GET", RESULTS, json={"job_id": "j1", "job_results": [{"result": results}]})
+    device = open_device(f"scaleway:qpu-a?project=pr&url={URL}", seed=1)
+    (found,) = device.submit([program()], shots=9, tag="t").result(timeout_s=10.0)
+    assert (found.outcomes.tolist(), found.numbers.tolist()) == ([[1, 1, 0], [0, 0, 1]], [7, 2])
+    device.close()
+    assert (len(sent_to(web, SESSIONS)), len(sent_to(web, JOBS)), len(sent_to(web, END))) == (1, 1, 1)
+
+
+def test_result_is_handed_on_as_it_came(web: responses.RequestsMock) -> None:
+    hostile = json.dumps({"results": "6*7", "job_context": {"result_mapping": ["builtins", "eval"]}})
+    web.add("GET", RESULTS, json={"job_id": "j1", "job_results": [{"result": hostile}]})
+    assert client().result("j1")["results"] == hostile
+
+
+def test_cancel_is_one_request(web: responses.RequestsMock) -> None:
+    web.add("POST", f"{JOB}/cancel", json={})
+    assert client().cancel("j1") is True
+    assert sent_to(web, f"{JOB}/cancel") == [None]
+
+
+@pytest.mark.parametrize("ask", [ScalewayClient.status, ScalewayClient.result], ids=["status", "result"])
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ({"status": 401}, AuthenticationError),
+        ({"status": 403}, AuthenticationError),
+        ({"status": 404}, NotFound),
+        ({"status": 400}, DeviceUnavailable),
+        ({"status": 502}, DeviceUnavailable),
+        ({"body": "<html>"}, DeviceUnavailable),
+        ({"json": []}, DeviceUnavailable),
+        ({"json": None}, DeviceUnavailable),
+        ({"json": {"job_results": [3], "created_at": "soon"}}, DeviceUnavailable),
+        ({"json": {"job_results": [{}], "created_at": 3}}, DeviceUnavailable),
+        ({"body": requests.ConnectionError()}, DeviceUnavailable),
+    ],
+    ids=str,
+)
+def test_unusable_answers_have_their_error(
+    web: responses.RequestsMock,
+    ask: Callable[[ScalewayClient, str], dict[str, Any]],
+    answer: dict[str, Any],
+    kind: type[QPUError],
+) -> None:
+    web.add("GET", JOB, **answer)
+    web.add("GET", RESULTS, **answer)
+    cloud = client(Patience(deadline_s=2.0, read_s=2.0))
+    cloud.patience = ONCE
+    with pytest.raises(kind) as caught:
+        ask(cloud, "j1")
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("job_id", ["", "None"])
+@pytest.mark.parametrize("request_of", ["status", "result", "cancel"])
+def test_no_request_is_made_about_a_job_without_id(web: responses.RequestsMock, request_of: str, job_id: str) -> None:
+    cloud = client()
+    before = len(web.calls)
+    with pytest.raises(ConfigError, match="names no job"):
+        getattr(cloud, request_of)(job_id)
+    assert len(web.calls) == before
+
+
+# -- silence ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silence() -> Iterator[Callable[[requests.PreparedRequest], Any]]:
+    """An endpoint that answers when the test is over."""
+    over = threading.Event()
+
+    def answer(request: requests.PreparedRequest) -> Any:
+        over.wait(10.0)
+        return 200, {}, "{}"
+
+    yield answer
+    over.set()
+    for thread in threading.enumerate():
+        if thread.name == "qpu-sdk-scaleway":
+            thread.join(5.0)
+
+
+IMPATIENT = Patience(read_s=0.1, create_s=0.1, deadline_s=0.15, first_s=0.01, longest_s=0.01)
+
+
+def test_opening_that_never_answers_is_given_up(
+    web: responses.RequestsMock, silence: Callable[[requests.PreparedRequest], Any]
+) -> None:
+    web.remove("GET", PLATFORMS)
+    web.add_callback("GET", PLATFORMS, callback=silence)
+    begun = time.monotonic()
+    with pytest.raises(DeviceUnavailable, match=r"no answer in 0\.1 s"):
+        client(IMPATIENT)
+    assert time.monotonic() - begun < 2.0
+
+
+def test_creation_that_never_answers_is_uncertain(
+    web: responses.RequestsMock, silence: Callable[[requests.PreparedRequest], Any]
+) -> None:
+    web.remove("POST", JOBS)
+    web.add_callback("POST", JOBS, callback=silence)
+    cloud = client()
+    cloud.patience = IMPATIENT
+    begun = time.monotonic()
+    with pytest.raises(SubmissionUncertain, match="no answer"):
+        cloud.create(BODY)
+    assert time.monotonic() - begun < 2.0
+    assert len(sent_to(web, JOBS)) <= 1
+
+
+def test_status_that_never_answers_is_given_up(
+    web: responses.RequestsMock, silence: Callable[[requests.PreparedRequest], Any]
+) -> None:
+    web.add_callback("GET", JOB, callback=silence)
+    cloud = client()
+    cloud.patience = IMPATIENT
+    begun = time.monotonic()
+    with pytest.raises(DeviceUnavailable, match="no answer"):
+        cloud.status("j1")
+    assert time.monotonic() - begun < 2.0
+
+
+def test_session_that_opens_late_is_used(web: responses.RequestsMock) -> None:
+    """Its first request was given up, and went through all the same."""
+
+    def late(request: requests.PreparedRequest) -> Any:
+        time.sleep(0.3)
+        return 200, {}, json.dumps({"id": "s1"})
+
+    web.remove("POST", SESSIONS)
+    web.add_callback("POST", SESSIONS, callback=late)
+    cloud = client()
+    cloud.patience = Patience(read_s=0.2, create_s=2.0, deadline_s=5.0, first_s=0.3, longest_s=0.3)
+    assert cloud.create(BODY) == "j1"
+    assert len(sent_to(web, JOBS)) == 1
