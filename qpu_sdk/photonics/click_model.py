@@ -52,8 +52,8 @@ class ClickNoise:
     """Everything between a program and its clicks, for N inputs and M modes.
 
     :param brightness: B, probability that a source emits.
-    :param overlap: I of every pair of photons: one number, or ``(N, N)`` overlaps S_jk of their states with ones on the
-        diagonal, in which case every photon is in the common state.
+    :param overlap: I of every pair of photons: one number, or ``(N, N)`` inner products of their states, S_jk =
+        sqrt(I_jk), with ones on the diagonal, in which case every photon is in the common state.
     :param g2: second-order autocorrelation of each source.
     :param input_transmissions: t_j, ``(N,)``.
     :param output_efficiencies: eta_i, ``(M,)``.
@@ -89,7 +89,8 @@ class ClickNoise:
 class DeviceNoise:
     """The noise of a whole device of M modes: what a calibration record says, and what a noisy twin runs with.
 
-    :param indistinguishability: I of every pair of inputs, or ``(M, M)`` overlaps of their photons.
+    :param indistinguishability: I of every pair of inputs, or ``(M, M)`` inner products S_jk = sqrt(I_jk) of the states
+        of their photons.
     :param input_transmissions: ``(M,)``; 0 where no source is connected.
     :param phase_error: largest error of a phase, radians; uniform, drawn once a program.
     :param detector: what the detectors resolve.

@@ -81,6 +81,17 @@ def test_the_joint_test_knows_the_correlations() -> None:
         assert found.joint.p_value == pytest.approx(stats.chi2.sf(statistic, len(NAMES)), abs=2e-3)
 
 
+def test_each_record_brings_its_own_correlations() -> None:
+    covariance = np.array(TRUTH["covariance"])
+    alone = np.diag(np.diag(covariance))
+    a = sampled(np.random.default_rng(8), 1.0)
+    b = example(covariance=alone.tolist(), phase_error=None)
+    for found in (compare(a, b), compare(b, a)):
+        assert found.joint is not None
+        difference = np.array([change(found, name).difference for name in NAMES])
+        assert found.joint.chi2 == pytest.approx(difference @ np.linalg.solve(covariance + alone, difference), rel=1e-6)
+
+
 def test_a_change_is_seen_where_it_is() -> None:
     values = true_values()
     values[NAMES.index("g2")] += 0.02

@@ -159,6 +159,13 @@ def test_damage_that_may_be_newer_is_not_passed_over(store: CalibrationStore) ->
         store.latest(DEVICE, now=NOW)
 
 
+def test_damage_of_the_same_second_is_not_passed_over(store: CalibrationStore) -> None:
+    store.save(at(5))
+    store.save(at(5)).write_text("")
+    with pytest.raises(CalibrationError, match="may be the newest"):
+        store.latest(DEVICE, now=NOW)
+
+
 def test_devices_that_share_a_folder_are_kept_apart(store: CalibrationStore) -> None:
     one, two = at(5, device="local:slos?a"), at(10, device="local:slos-a")
     assert store.save(one).parent == store.save(two).parent
