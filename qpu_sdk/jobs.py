@@ -28,7 +28,8 @@ def newest_run(root: str | Path = "runs") -> Path:
 def _changed(path: Path) -> float:
     """When a journal was written last: while a run goes on, that is in its write-ahead log."""
     wal = path.with_name(f"{path.name}-wal")
-    return max(p.stat().st_mtime for p in (path, wal) if p is path or p.is_file())
+    written = [path, wal] if wal.is_file() and wal.stat().st_size else [path]  # a reader leaves an empty one
+    return max(file.stat().st_mtime for file in written)
 
 
 def list_jobs(folder: Path) -> list[JobRecord]:
@@ -65,7 +66,12 @@ def _named(folder: Path, waiting: list[JobRecord], job_id: str, name: str | None
     told: set[str] = set()
     for record in waiting:
         device = devices.get(record.device)
-        found = device.name_of(job_id) if isinstance(device, RemoteDevice) else None
+        try:
+            found = device.name_of(job_id) if isinstance(device, RemoteDevice) else None
+        except DeviceUnavailable:
+            if len(devices) == 1:
+                raise
+            continue  # the job may be another provider's
         if found == record.name or (found is None and name == record.name):
             return record
         told |= {found} if found else set()

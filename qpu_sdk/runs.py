@@ -164,14 +164,11 @@ def resume(path: str | Path, *, observer: Observer, wait: bool = True, budget: S
 
 
 def _with_budget(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
-    """The run's configuration, after its budget was changed; nothing else can be once a run has begun."""
+    """The run's configuration with another budget; nothing else can be changed once a run has begun."""
     for override in overrides:
         if not override.startswith("budget."):
             raise ConfigError(f"--set {override}: only budget.* can be changed in mid-run. Start a new run instead.")
-    config = load_config(folder.config, overrides=overrides)
-    if overrides:
-        write_atomic(folder.config, config.to_toml())
-    return config
+    return load_config(folder.config, overrides=overrides)
 
 
 @final
@@ -232,6 +229,7 @@ def _threads(number: int | None) -> Iterator[None]:
 
 def _go(folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: Observer) -> RunSummary:
     with prepared.journal as journal:
+        write_atomic(folder.config, config.to_toml())  # the budget may be another; now that the run is ours
         try:
             _train(folder, config, prepared, observer)
         finally:

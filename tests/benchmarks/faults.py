@@ -32,6 +32,7 @@ of one program, or of several where the row says so: Perceval {{version}}'s `Rem
 - ✓ / ✗: whether everything was shown that the row requires of a client: the result where one can be had, else an
   error; an end in bounded time; no job too many; no id lost; and what the row names. Of our client more is required
   (the class of the error, the journal's states, the number of requests): see `tests/devices/cloud/fault_table.py`.
+- F40 is about simulators, ours in the loopback cloud and Perceval's in its process; it is no row of Perceval's client.
 """
 
 
@@ -44,15 +45,14 @@ def table() -> str:
     """Run everything; a row of Markdown each."""
     perceval = version("perceval-quandela")
     lines = [f"| id | fault | Perceval {perceval} | qpu_sdk |", "| --- | --- | --- | --- |"]
-    met = {"theirs": 0, "ours": 0}
+    met: list[tuple[bool | None, bool]] = []
     for row in ROWS:
         theirs, ours = row.perceval(), row.ours()
-        met["theirs"] += theirs.ok
-        met["ours"] += ours.ok
+        met.append((theirs.ok if theirs.jobs != (None,) else None, ours.ok))
         lines.append(f"| {row.id} | {row.fault} | {cell(theirs)} | {cell(ours)} |")
         sys.stderr.write(f"{row.id}: {theirs.seconds:.1f} s, {ours.seconds:.1f} s {'; '.join(ours.unmet)}\n")
-    total = len(ROWS)
-    lines.append(f"| | rows met | **{met['theirs']} of {total}** | **{met['ours']} of {total}** |")
+    their, our = [one for one, _ in met if one is not None], [one for _, one in met]
+    lines.append(f"| | rows met | **{sum(their)} of {len(their)}** | **{sum(our)} of {len(our)}** |")
     return "\n".join(lines)
 
 

@@ -89,6 +89,8 @@ def _detector(specs: Mapping[str, Any], *, simulated: bool) -> Detector:
     try:
         architecture = perceval_object(specs.get("architecture"), HARDWARE_KINDS)
     except UnusableAnswer:
+        architecture = None
+    if architecture is None or not any(architecture.detectors):
         return "pnr" if simulated else "threshold"
     return "threshold" if architecture.detection_type.name == "Threshold" else "pnr"
 

@@ -450,7 +450,11 @@ class Theirs:
             code = re.search(r"status code (\d+)|\b(\d{3}) (?:Client|Server) Error", str(self.error))
             number = f" {code[1] or code[2]}" if code else ""
             return kind(self.error) + number
-        return "result" if self.right else f"wrong result ({str(self.results)[:40]})"
+        if self.right:
+            return "result"
+        if self.shots and set(self.shots) == {SHOTS}:
+            return "incomplete result, no error"
+        return f"wrong result ({f'{self.shots[0]} shots' if self.shots else self.results})"
 
     @property
     def right(self) -> bool:
@@ -1251,11 +1255,18 @@ def _two_groups() -> Case:
         return _group_case("two writers", at, ExecutionGroup("batch", str(at.folder)), 2, begun)
 
 
-def modes_and_token(folder: Path) -> tuple[dict[str, str], bool]:
-    """Modes of the files under a folder, and whether one of them holds the token."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
+def modes_and_token(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Modes of the files under a folder, and those that hold the token."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     modes = {path.name: f"{stat.S_IMODE(path.stat().st_mode):04o}" for path in files}
-    return modes, any(TOKEN.encode() in path.read_bytes() for path in files)
+    return modes, [path.name for path in files if TOKEN.encode() in path.read_bytes()]
+
+
+def on_disk(modes: Mapping[str, str], leaked: Sequence[str]) -> str:
+    """What was found, in short."""
+    by_mode = {mode: ", ".join(n for n, m in modes.items() if m == mode) for mode in sorted(set(modes.values()))}
+    told = "; ".join(f"{names} {mode}" for mode, names in by_mode.items())
+    return f"{told}; {'token in ' + ', '.join(leaked) if leaked else 'no token'}"
 
 
 def files_ours() -> Outcome:
@@ -1272,11 +1283,7 @@ def files_ours() -> Outcome:
         required = run.met(None) | {f"readable by the owner only ({modes})": set(modes.values()) == {"0600"}}
         required |= {"no token on disk": not leaked, "no token in a repr": TOKEN not in shown}
         case = ours_case(at, "", [run], 1, required)
-        return Outcome.of(replace(case, text=f"files {'/'.join(sorted(set(modes.values())))}, {_leak(leaked)}"))
-
-
-def _leak(leaked: bool) -> str:
-    return "token in clear" if leaked else "no token"
+        return Outcome.of(replace(case, text=on_disk(modes, leaked)))
 
 
 def files_perceval() -> Outcome:
@@ -1291,8 +1298,9 @@ def files_perceval() -> Outcome:
         group.launch_async_executions()
         modes, leaked = modes_and_token(at.folder)
         required = {"readable by the owner only": set(modes.values()) == {"0600"}, "no token on disk": not leaked}
-        text = f"files {'/'.join(sorted(set(modes.values())))}, {_leak(leaked)}"
-        return Outcome.of(Case("", text, len(at.cloud.jobs), time.monotonic() - begun, missing(required)))
+        return Outcome.of(
+            Case("", on_disk(modes, leaked), len(at.cloud.jobs), time.monotonic() - begun, missing(required))
+        )
 
 
 # Rows of their own: cancelling and running again
@@ -1435,14 +1443,16 @@ def validated_perceval() -> Outcome:
         ("no max_samples", lambda e: None, None),
         ("max_samples over max_shots", lambda e: None, 5 * SHOTS),
     ):
-        with stage(payload_version=1) as at, patch("perceval.utils.logging._logger", MagicMock()):
+        log = MagicMock()
+        with stage(payload_version=1) as at, patch("perceval.utils.logging._logger", log):
             begun, text, unmet = time.monotonic(), "", ()
             try:
                 execution = at.execution()
                 setup(execution)
                 execution.execute_async(**({} if samples is None else {"max_samples": samples}))
                 [(got, _)] = _sent(at)
-                text = f"sends max_samples = {got}" if got != samples else "sent"
+                how = "with" if log.warn.call_args_list else "without"
+                text = f"sends {got} in place of {samples}, {how} a warning" if got != samples else "sent"
                 unmet = ("refused before any request",)
             except Exception as error:
                 text = type(error).__name__

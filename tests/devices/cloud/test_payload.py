@@ -318,13 +318,17 @@ def architecture(detector: Any, *, compress: bool = True) -> str:
         (pcvl.Detector.pnr(), "pnr"),
         (pcvl.Detector.ppnr(4), "pnr"),
         (pcvl.BSLayeredPPNR(2), "pnr"),
-        (None, "pnr"),
     ],
 )
 def test_architecture_says_what_the_detectors_resolve(detector: Any, wanted: str, kind: str) -> None:
     for compress in (True, False):
         text = architecture(detector, compress=compress)
         assert Platform.of("p", details(architecture=text) | {"type": kind}).detector == wanted
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [("qpu", "threshold"), ("simulator", "pnr")])
+def test_an_architecture_without_detectors_says_nothing(kind: str, wanted: str) -> None:
+    assert Platform.of("p", details(architecture=architecture(None)) | {"type": kind}).detector == wanted
 
 
 @pytest.mark.parametrize(("kind", "wanted"), [("qpu", "threshold"), ("simulator", "pnr")])
