@@ -29,6 +29,7 @@ from ..photonics.click_model import ClickArrays, ClickNoise, ModeSets, emission,
 from ..photonics.counts import Counts
 from ..photonics.permanents import ComplexArray, FloatArray
 from .plan import Setting
+from .record import parameter_name
 
 #: Two-click events that the Hong-Ou-Mandel settings must bring, so that the fit is better than a guess.
 FEWEST_COINCIDENCES = 100
@@ -40,7 +41,6 @@ LEAST_DARK = 1e-10
 FLAT = 0.1
 #: A step that would raise the log-likelihood by less is not worth taking.
 SETTLED = 1e-3
-GAUGE = "brightness is 1 (only brightness times transmission can be told); output efficiencies have mean 1"
 
 
 @final
@@ -94,13 +94,14 @@ class Parameters:
     def names(self) -> list[str]:
         """In the order of :meth:`vector`."""
         n, pairs = self.inputs, len(self.overlap) > 1
-        overlap = [f"indistinguishability {j},{k}" for a, j in enumerate(n) for k in n[a + 1 :]] if pairs else []
+        kind = "indistinguishability"
+        overlap = [parameter_name(kind, j, k) for a, j in enumerate(n) for k in n[a + 1 :]] if pairs else []
         return [
-            *(overlap or ["indistinguishability"]),
+            *(overlap or [kind]),
             "g2",
-            *(f"input_transmission {j}" for j in n),
-            *(f"output_efficiency {i}" for i in range(len(self.efficiencies))),
-            *(f"dark_count {i}" for i in range(len(self.dark))),
+            *(parameter_name("input_transmissions", j) for j in n),
+            *(parameter_name("output_efficiencies", i) for i in range(len(self.efficiencies))),
+            *(parameter_name("dark_counts", i) for i in range(len(self.dark))),
         ]
 
     def vector(self) -> FloatArray:
@@ -126,10 +127,10 @@ class Parameters:
         )
 
     def pairs(self) -> FloatArray:
-        """Overlaps of every pair of inputs, ``(n, n)``."""
+        """Overlaps sqrt(I) of every pair of inputs, ``(n, n)``."""
         n = len(self.inputs)
         out = np.eye(n)
-        out[np.triu_indices(n, 1)] = self.overlap if len(self.overlap) > 1 else self.overlap[0]
+        out[np.triu_indices(n, 1)] = np.sqrt(self.overlap)
         return np.asarray(np.maximum(out, out.T))
 
 
@@ -157,18 +158,17 @@ def observe(setting: Setting, counts: Counts, *, most_clicks: int, windows: int 
     """Sort counts by click pattern.
 
     :param most_clicks: patterns with more clicks are put together.
-    :raises CalibrationError: when counts are of another program, are not of threshold detectors, or lack single clicks.
+    :raises CalibrationError: when counts are of another program, or lack single clicks.
+
+    Counts of number-resolving detectors are taken as clicks, because the model is of clicks.
     """
     program = setting.program
     if counts.program and counts.program != program.fingerprint:
         raise CalibrationError(
             f"counts of setting {setting.name} are of another program. Give them in the plan's order."
         )
-    if counts.detector != "threshold":
-        raise CalibrationError(
-            f"counts of setting {setting.name} are of {counts.detector} detectors; this fit is for threshold detectors."
-        )
-    clicks = counts.outcomes.sum(axis=1)
+    patterns = counts.outcomes > 0
+    clicks = patterns.sum(axis=1)
     if counts.shots and not counts.numbers[clicks == 1].sum():
         raise CalibrationError(
             f"setting {setting.name} has {counts.shots} shots and none with a single click: they were filtered or "
@@ -176,8 +176,8 @@ def observe(setting: Setting, counts: Counts, *, most_clicks: int, windows: int 
         )
     sets = mode_sets(program.modes, most_clicks)
     kept = clicks <= most_clicks
-    masks = counts.outcomes[kept].astype(np.int64) @ (np.int64(1) << np.arange(program.modes))
-    numbers = np.bincount(np.searchsorted(sets.masks, masks), weights=counts.numbers[kept], minlength=len(sets.masks))
+    masks = patterns[kept] @ (np.int64(1) << np.arange(program.modes))
+    numbers = np.bincount(np.searchsorted(sets.masks, masks), weights=counts.numbers[kept].astype(np.float64), minlength=len(sets.masks))
     more = float(counts.numbers[~kept].sum() + counts.other)
     columns = program.mesh.columns(program.phases, program.input_modes)
     return Observation(setting.name, program.input_modes, columns, numbers, more, windows)
@@ -357,7 +357,7 @@ def _arrays(start: Parameters, points: FloatArray, inputs: tuple[int, ...]) -> C
     if overlaps > 1:
         pairs = np.tile(np.eye(n), (len(points), 1, 1))
         rows, columns = np.triu_indices(n, 1)
-        pairs[:, rows, columns] = pairs[:, columns, rows] = overlap
+        pairs[:, rows, columns] = pairs[:, columns, rows] = np.sqrt(np.maximum(overlap, 0.0))
         pairs = pairs[:, places][:, :, places]
     common = np.ones(len(points)) if pairs is not None else np.sqrt(np.maximum(overlap[:, 0], 0.0))
     return ClickArrays(one, two, common, pairs, t[:, places], eta, np.maximum(dark, 0.0))

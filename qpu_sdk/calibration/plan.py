@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 
@@ -26,10 +26,10 @@ from ..errors import CalibrationError
 from ..photonics.meshes import RectangularMesh
 from ..photonics.permanents import ComplexArray
 from ..photonics.program import Program
+from .record import Role
 
 #: Most shifts in a plan.
 MOST_SHIFTS = 3
-Role = Literal["fit", "validation", "drift"]
 
 
 @final
@@ -66,12 +66,9 @@ def calibration_plan(modes: int, input_modes: tuple[int, ...], *, seed: int) -> 
     own = [(f"splitters {k}", _splitters(modes, part), part) for k, part in enumerate(_parts(modes, inputs))]
     rng = np.random.default_rng(seed)
     random = [(f"random {k}", haar(modes, rng), inputs) for k in range(2)]
-    settings = [
-        Setting(name, role, Program(mesh, mesh.phases_of(unitary), part))
-        for role, group in (("fit", [*shifts, *pairs, *own]), ("validation", random))
-        for name, unitary, part in group
-    ]
-    return (*settings, _repeated(settings[0]))
+    fitted = [Setting(name, "fit", Program(mesh, mesh.phases_of(u), part)) for name, u, part in [*shifts, *pairs, *own]]
+    held = [Setting(name, "validation", Program(mesh, mesh.phases_of(u), part)) for name, u, part in random]
+    return (*fitted, *held, _repeated(fitted[0]))
 
 
 def _repeated(first: Setting) -> Setting:

@@ -31,7 +31,7 @@ SCHEMA_VERSION = 1
 MODEL = "OBB, distinguishable second photon, threshold, one permanent per set"
 GAUGE = (
     "Brightness is fixed to 1 and the input transmissions carry it, because counts hold only their product; "
-    "the largest output efficiency is fixed to 1, because counts hold only transmission times efficiency."
+    "the output efficiencies have mean 1, because counts hold only transmission times efficiency."
 )
 
 Unit = Literal["1", "1/window", "rad", "s"]
@@ -50,7 +50,7 @@ LIMITS: Mapping[str, tuple[Unit, float]] = {
     "indistinguishability": ("1", 1.0),
     "g2": ("1", 0.5),
     "input_transmissions": ("1", 1.0),
-    "output_efficiencies": ("1", 1.0),
+    "output_efficiencies": ("1", 10.0),  # relative to their mean
     "dark_counts": ("1/window", 1.0),
     "phase_error": ("rad", math.pi),
 }
@@ -245,19 +245,21 @@ class CalibrationRecord(BaseModel):
         return dict(_named(self))
 
     def noise(self) -> DeviceNoise:
-        """What the click model and a noisy twin run with.
+        """What the click model and a noisy twin run with: efficiencies relative to the best, so that none is above 1.
 
         An overlap of pairs is S_jk = sqrt(I_jk), 0 where one of the inputs has no source.
         """
         transmissions = np.zeros(self.modes)
         for mode, measured in self.input_transmissions.items():
             transmissions[mode] = measured.value
+        efficiencies = np.array([m.value for m in self.output_efficiencies])
+        best = efficiencies.max()
         return DeviceNoise(
             brightness=self.brightness.value,
             indistinguishability=self._overlap(),
             g2=self.g2.value,
-            input_transmissions=transmissions,
-            output_efficiencies=np.array([m.value for m in self.output_efficiencies]),
+            input_transmissions=np.minimum(transmissions * best, 1.0),
+            output_efficiencies=efficiencies / best,
             dark_counts=np.array([m.value for m in self.dark_counts]),
             phase_error=0.0 if self.phase_error is None else self.phase_error.value,
             detector=self.detector,
