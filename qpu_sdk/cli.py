@@ -305,6 +305,61 @@ def _print_jobs(records: Sequence[JobRecord], json_: bool) -> None:
 
 
 @app.command()
+def calibrate(
+    device: Annotated[str | None, typer.Argument(help="The device, such as local:slos?noise=ascella.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of records; one file a measurement, never overwritten.")] = Path(
+        "calibration"
+    ),
+    modes: Annotated[int, typer.Option(help="Modes of the largest circuit.")] = 9,
+    photons: Annotated[int, typer.Option(help="Inputs 0, 1, ... to calibrate, unless --inputs.")] = 4,
+    inputs: Annotated[str | None, typer.Option(help="Input modes, such as 0,2,5,8.")] = None,
+    shots: Annotated[int, typer.Option(help="Of each of about ten circuit settings.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="Of the validation circuits, and of a simulator.")] = 0,
+    pairs: Annotated[bool, typer.Option("--pairs", help="An indistinguishability of every pair.")] = False,
+    valid: Annotated[float, typer.Option(help="Hours that the record should be used.")] = 24.0,
+    show: Annotated[Path | None, typer.Option(help="Show a record instead.")] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Show what changed between two records instead.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Also write the record as a page, with a figure.")] = None,
+    json_: Json = False,
+) -> None:
+    """Measure the noise of a device in about ten circuit settings, and write a dated record with error bars."""
+    with _one_line_errors():
+        from .calibrations import compare_records, measure_device, show_record
+
+        if compare is not None:
+            _print_or_json(*compare_records(*compare), json_)
+            return
+        if show is None and device is None:
+            _fail("no device. Write for example: qpu-sdk calibrate local:slos?noise=ascella", BAD_INPUT)
+        if show is None:
+            with _console().status(f"calibrating {device}"):
+                chosen = tuple(range(photons)) if inputs is None else _modes(inputs)
+                show = measure_device(
+                    str(device), out, modes=modes, inputs=chosen, shots=shots, seed=seed, pairs=pairs, validity_h=valid
+                )
+            _console().print(f"written: {show}", highlight=False, soft_wrap=True)
+        _print_or_json(*show_record(show, page=page), json_)
+
+
+def _modes(text: str) -> tuple[int, ...]:
+    from .errors import ConfigError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--inputs {text!r} are not modes. Write for example --inputs 0,2,5,8.") from None
+
+
+def _print_or_json(rows: list[tuple[str, str]], data: Mapping[str, Any], json_: bool) -> None:
+    if json_:
+        typer.echo(json.dumps(data))
+    else:
+        _print_rows(rows)
+
+
+@app.command()
 def emulate(
     platform: Annotated[
         list[str] | None, typer.Option(help="qpu:NAME or sim:NAME, repeatable; none: belenos, ascella and sim:ideal.")
@@ -312,6 +367,7 @@ def emulate(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any that is free.")] = 8080,
     seed: Annotated[int, typer.Option(help="Seed of the counts.")] = 0,
     noise: Annotated[str | None, typer.Option(help="ideal, ascella, belenos, or key=value,...; none: by name.")] = None,
+    record: Annotated[Path | None, typer.Option(help="A calibration record as the hidden truth instead.")] = None,
     faults: Annotated[Path | None, typer.Option(help="A TOML of faults to inject.")] = None,
     seconds_per_setting: Annotated[float | None, typer.Option(help="Simulated; none: 15 on qpu:*, 1 on sim:*.")] = None,
     queue: Annotated[float, typer.Option(help="Simulated seconds that every job waits.")] = 0.0,
@@ -324,12 +380,18 @@ def emulate(
     """Serve Quandela Cloud on this machine, to rehearse for free; any token is good. Ctrl-C ends it."""
     with _one_line_errors():
         from .devices.cloud.emulator import PLATFORMS, CloudSettings, Faults, serve
-        from .photonics.noise import parse_noise
+        from .photonics.click_model import DeviceNoise
+        from .photonics.noise import NoiseParameters, parse_noise
 
+        truth: NoiseParameters | DeviceNoise | None = parse_noise(noise) if noise is not None else None
+        if record is not None:
+            from .calibration.store import load_record
+
+            truth = load_record(record).noise()
         settings = CloudSettings(
             seed=seed,
             platforms=tuple(platform) if platform else PLATFORMS,
-            noise=parse_noise(noise) if noise is not None else None,
+            noise=truth,
             seconds_per_setting=seconds_per_setting,
             queue_s=queue,
             job_limit_s=job_limit,

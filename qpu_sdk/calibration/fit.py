@@ -177,7 +177,8 @@ def observe(setting: Setting, counts: Counts, *, most_clicks: int, windows: int 
     sets = mode_sets(program.modes, most_clicks)
     kept = clicks <= most_clicks
     masks = patterns[kept] @ (np.int64(1) << np.arange(program.modes))
-    numbers = np.bincount(np.searchsorted(sets.masks, masks), weights=counts.numbers[kept].astype(np.float64), minlength=len(sets.masks))
+    numbers = np.zeros(len(sets.masks))
+    np.add.at(numbers, np.searchsorted(sets.masks, masks), counts.numbers[kept])
     more = float(counts.numbers[~kept].sum() + counts.other)
     columns = program.mesh.columns(program.phases, program.input_modes)
     return Observation(setting.name, program.input_modes, columns, numbers, more, windows)

@@ -1,7 +1,8 @@
 """``open_device("local:slos?transmittance=0.3")``: device strings, and an entry point for other people's devices.
 
 A device string is ``KIND:NAME?option=value&option=value``. Packages add kinds under the entry-point group
-``qpu_sdk.devices``: the name is the kind, the object a function ``(address: DeviceAddress, *, seed: int) -> Device``.
+``qpu_sdk.devices``: the name is the kind (or ``KIND-NAME`` for one name of a kind), the object a function
+``(address: DeviceAddress, *, seed: int) -> Device``.
 
 ``local:slos?noise=belenos`` is a noisy device; whatever :func:`~qpu_sdk.photonics.noise.parse_noise` reads may follow,
 as ``noise=belenos,g2=0.1``, as ``noise=belenos,g2:0.1`` where a second ``=`` is unwelcome, or percent-encoded as
@@ -77,10 +78,11 @@ def open_device(text: str, *, seed: int) -> Device:
     """
     address = DeviceAddress.parse(text)
     factories = device_factories()
-    if address.kind not in factories:
+    own = f"{address.kind}-{address.name}"  # what a package provides for one name of a kind goes first
+    if own not in factories and address.kind not in factories:
         known = ", ".join(sorted(factories))
         raise DeviceUnavailable(f"device kind {address.kind!r} is unknown. Known kinds: {known}.")
-    return factories[address.kind]()(address, seed=seed)
+    return factories[own if own in factories else address.kind]()(address, seed=seed)
 
 
 def device_factories() -> dict[str, Callable[[], DeviceFactory]]:
@@ -99,6 +101,7 @@ def describe_devices() -> list[tuple[str, str]]:
     options = ", ".join(f.name for f in fields(LocalModel))
     built_in = {
         "local": ("local:slos", f"simulator on this machine; options {options}"),
+        "local-twin": ("local:twin?record=FILE", "simulator with the noise of a calibration record"),
         "replay": ("replay:FILE", "recorded counts"),
         "quandela": (
             "quandela:PLATFORM",
@@ -109,7 +112,7 @@ def describe_devices() -> list[tuple[str, str]]:
             "the same at Scaleway; token in SCALEWAY_CLOUD_TOKEN",
         ),
     }
-    others = sorted(set(device_factories()) - set(built_in))
+    others = sorted(kind for kind in device_factories() if kind not in built_in and kind != "local-twin")
     return [*built_in.values(), *((f"{kind}:...", "from an installed package") for kind in others)]
 
 

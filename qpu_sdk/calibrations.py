@@ -1,0 +1,104 @@
+"""Calibration from the command line: which device, which journal, where the record goes; show and compare."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .calibration.drift import compare
+from .calibration.measure import Request, Whose, calibrate
+from .calibration.record import Identity
+from .calibration.store import CalibrationStore, load_record
+from .devices.base import Device
+from .devices.budget import rates_of
+from .devices.journal import Journal
+from .devices.journalled import Terms
+from .devices.registry import DeviceAddress, open_device
+from .errors import CalibrationError
+from .files import write_atomic
+from .report.calibration import comparison_rows, job_rows, record_page, record_rows
+
+Rows = list[tuple[str, str]]
+
+
+def measure_device(
+    name: str, out: Path, *, modes: int, inputs: tuple[int, ...], shots: int, seed: int, pairs: bool, validity_h: float
+) -> Path:
+    """Calibrate and write the record; a calibration that was interrupted goes on where it was.
+
+    Its journal lies beside the records until there is one, so that nothing is paid twice.
+
+    :returns: the record's file.
+    """
+    device = open_device(name, seed=seed)
+    request = Request(modes, inputs, shots, seed, pairs, validity_h)
+    pending = _pending(out, name, request)
+    rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
+    try:
+        with Journal(pending) as journal:
+            record = calibrate(
+                device, request, _whose(name, device, request), journal=journal, terms=Terms("calibrate", rates=rates)
+            )
+    finally:
+        device.close()
+    path = CalibrationStore(out).save(record)
+    for leftover in pending.parent.glob(f"*{pending.name}*"):
+        leftover.unlink()
+    return path
+
+
+def _pending(out: Path, name: str, request: Request) -> Path:
+    """Where the journal of this very calibration lies; another request has another."""
+    digest = hashlib.sha256(repr((name, request)).encode()).hexdigest()[:16]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CalibrationError(f"cannot write to {out} ({error}). Choose another --out.") from error
+    return out / f".{digest}.sqlite"
+
+
+def _whose(name: str, device: Device, request: Request) -> Whose:
+    """What the platform says of itself, as far as it says anything."""
+    address = DeviceAddress.parse(name)
+    platform = getattr(device, "platform", None)
+    identity = Identity(
+        device=device.spec.name,
+        platform=address.name,
+        modes=request.modes,
+        input_modes=tuple(sorted(request.input_modes)),
+        detector=device.spec.detector,
+        architecture_hash=getattr(platform, "architecture_hash", ""),
+    )
+    simulated = device.spec.simulated or _is_rehearsal(address)
+    seed = request.seed if device.spec.seeded else None
+    vendor = dict(getattr(platform, "performance", {}))
+    return Whose(identity, "simulated" if simulated else "measured", vendor, seed)
+
+
+def _is_rehearsal(address: DeviceAddress) -> bool:
+    """True for a cloud on this machine."""
+    return urlsplit(address.options.get("url", "")).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]:
+    """Rows of a record and its JSON; ``page``: also write it as HTML."""
+    record = load_record(path)
+    if page is not None:
+        write_atomic(page, record_page(record))
+    return [*record_rows(record), *job_rows(record)], {"path": os.fspath(path)} | record.model_dump(mode="json")
+
+
+def compare_records(before: Path, after: Path) -> tuple[Rows, dict[str, Any]]:
+    """What changed between two records, with significance."""
+    comparison = compare(load_record(before), load_record(after))
+    data = {
+        "before": comparison.before,
+        "after": comparison.after,
+        "changes": [asdict(change) for change in comparison.changes],
+        "joint": None if comparison.joint is None else comparison.joint.model_dump(mode="json"),
+    }
+    return comparison_rows(comparison), data
