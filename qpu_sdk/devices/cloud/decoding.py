@@ -25,6 +25,8 @@ from ...photonics.program import Program
 
 #: Largest text that is unpacked, bytes.
 MAX_TEXT = 256 * 2**20
+#: More counts than this in one result are an error of the server.
+MAX_SHOTS = 2**53
 #: Kinds of Perceval's ``:PCVL:KIND:text`` that hold data only.
 DATA_KINDS = frozenset({"BSCount", "BSSamples"})
 HARDWARE_KINDS = frozenset({"Experiment"})
@@ -208,6 +210,8 @@ def _counts(outcomes: Outcomes, program: Program, *, detector: Detector, labels:
     own = [(state[: program.modes], number) for state, number in seen if not any(state[program.modes :])]
     if any(len(state) != program.modes or max(state) > 255 for state, _ in own):
         raise UnusableAnswer(f"an outcome does not fit the program's {program.modes} modes")
+    if sum(number for _, number in seen) >= MAX_SHOTS:
+        raise UnusableAnswer("there are more counts than any device can make")
     rows = np.array([state for state, _ in own], dtype=np.uint8).reshape(len(own), program.modes)
     try:
         return Counts(
