@@ -6,7 +6,7 @@ A device string is ``KIND:NAME?option=value&option=value``. Packages add kinds u
 
 ``local:slos?noise=belenos`` is a noisy device; whatever :func:`~qpu_sdk.photonics.noise.parse_noise` reads may follow,
 as ``noise=belenos,g2=0.1``, as ``noise=belenos,g2:0.1`` where a second ``=`` is unwelcome, or percent-encoded as
-``noise=belenos%2Cg2%3D0.1``. Only ``&``, ``%``, ``+`` and ``;`` have a meaning in a device string.
+``noise=belenos%2Cg2%3D0.1``. Only ``&``, ``%`` and ``+`` have a meaning in options.
 """
 
 from __future__ import annotations
