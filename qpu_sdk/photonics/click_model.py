@@ -3,7 +3,7 @@
 N inputs each emit a photon with probability p1, or a photon and a second one that interferes with nothing with
 probability p2 (Perceval's source: ``p1 + p2 = B``, ``g2 = 2 p2 / (p1 + 2 p2)^2``). A photon is in the common state with
 probability x = sqrt(I) and in a state of its own otherwise. It survives its input with t_j, the detector of mode i
-fires for it with eta_i, and by itself with d_i. For a set of modes T, with ``A = U[:, inputs] diag(sqrt(t))``,
+fires for it with eta_i, and by itself with d_i. For a set of modes T, with ``A = U[:, inputs] diag(sqrt(t))``::
 
     H(T) = 1 - A^dagger diag(eta_i [i not in T]) A,              q_j = H_jj
     alpha_j = x (p1 + p2 q_j),    beta_j = (1 - B) + (1 - x) (p1 q_j + p2 q_j^2)

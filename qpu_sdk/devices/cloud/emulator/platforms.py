@@ -8,6 +8,9 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, final
 
+import numpy as np
+
+from ....photonics.click_model import DeviceNoise
 from ....photonics.counts import Detector
 from ....photonics.noise import NoiseParameters
 from .payloads import Submission
@@ -46,7 +49,7 @@ class Platform:
     chip: EmulatedChip
 
 
-def emulated_platform(name: str, *, noise: NoiseParameters, seed: int, payload_version: int) -> Platform:
+def emulated_platform(name: str, *, noise: NoiseParameters | DeviceNoise, seed: int, payload_version: int) -> Platform:
     """Build a platform: ``*ascella`` has 12 modes and 6 photons, every other 24 and 12; ``sim:ideal`` resolves numbers.
 
     :param noise: its hidden truth.
@@ -76,14 +79,20 @@ def emulated_platform(name: str, *, noise: NoiseParameters, seed: int, payload_v
     return Platform(name, platform_id, details, commands, chip)
 
 
-def _performances(noise: NoiseParameters) -> dict[str, float]:
-    """The keys that Perceval reads, per cent."""
-    figures = {
-        "Transmittance (%)": noise.brightness * noise.transmittance,
-        "HOM (%)": noise.indistinguishability,
-        "g2 (%)": noise.g2,
-    }
-    return {key: round(100.0 * value, 10) for key, value in figures.items()}
+def _performances(noise: NoiseParameters | DeviceNoise) -> dict[str, Any]:
+    """What the platform publishes of itself, in Perceval's keys."""
+    if isinstance(noise, NoiseParameters):
+        i, t = noise.indistinguishability, noise.brightness * noise.transmittance
+        return _percent({"Transmittance (%)": t, "HOM (%)": i, "g2 (%)": noise.g2})
+    overlap, t_in = np.asarray(noise.indistinguishability), np.asarray(noise.input_transmissions)
+    i = float(overlap) if overlap.ndim == 0 else float((overlap[np.triu_indices(len(overlap), 1)] ** 2).mean())
+    t = float(t_in[t_in > 0].mean()) if t_in.any() else 0.0
+    rows = {"t_in": (100 * t_in).tolist(), "t_out": (100 * np.asarray(noise.output_efficiencies)).tolist()}
+    return _percent({"Transmittance (%)": t, "HOM (%)": i, "g2 (%)": noise.g2}) | {"Transmission per mode (%)": rows}
+
+
+def _percent(values: dict[str, float]) -> dict[str, Any]:
+    return {key: round(100.0 * value, 6) for key, value in values.items()}
 
 
 def _specifications(chip: EmulatedChip, commands: tuple[str, ...], photons: int, version: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ....files import child_seed
 from ....photonics.click_model import (
     MAX_PRODUCTS,
     ClickNoise,
+    DeviceNoise,
     accurate_click_distribution,
     check_click_work,
     enough_counts,
@@ -70,7 +71,7 @@ class EmulatedChip:
 
     platform: str
     seed: int
-    noise: NoiseParameters
+    noise: NoiseParameters | DeviceNoise
     detector: Detector
     takes_noise: bool
     max_modes: int = 24
@@ -100,7 +101,7 @@ class EmulatedChip:
 
     def _prepare(
         self, submission: Submission, setting: Setting, rng: np.random.Generator
-    ) -> tuple[Any, NoiseParameters]:
+    ) -> tuple[Any, NoiseParameters | DeviceNoise]:
         """The experiment with this setting's values, detectors and phase errors; and the noise of its photons."""
         from perceval.serialization import deserialize
 
@@ -141,12 +142,10 @@ class EmulatedChip:
         if self.detector == "threshold" and not (isinstance(state, FockState) and max(state) <= 1):
             raise ConfigError(f"input {state} is not one photon a mode at most, which is all {self.platform} takes.")
 
-    def _noise(self, of_user: Any) -> NoiseParameters:
-        if of_user is None or not self.takes_noise:
-            return self.noise
-        return NoiseParameters(**{name: getattr(of_user, name) for name in asdict(self.noise)})
+    def _noise(self, of_user: Any) -> NoiseParameters | DeviceNoise:
+        return self.noise if of_user is None or not self.takes_noise else NoiseParameters.from_perceval(of_user)
 
-    def _exact(self, experiment: Any, noise: NoiseParameters, *, sampling: bool) -> _Exact:
+    def _exact(self, experiment: Any, noise: NoiseParameters | DeviceNoise, *, sampling: bool) -> _Exact:
         if experiment.min_photons_filter is None:
             experiment.min_detected_photons_filter(experiment.input_state.n - sum(experiment.heralds.values()))
         heralded = sum(experiment.heralds.values())
@@ -154,14 +153,14 @@ class EmulatedChip:
             experiment.min_detected_photons_filter(1)  # a sample is a shot, and a shot has a click
         unitary = _unitary(experiment)
         if unitary is None:
-            return _by_perceval(experiment, noise)
+            return _by_perceval(experiment, _uniform(noise))
         key = _key(unitary, experiment, noise)
         with self._lock:
             if key in self._memory:
                 self._memory.move_to_end(key)
                 return self._memory[key]
         exact = _by_clicks(unitary, experiment, noise) if self.detector == "threshold" else None
-        exact = exact or _by_perceval(experiment, noise)
+        exact = exact or _by_perceval(experiment, _uniform(noise))
         with self._lock:
             if len(exact.p) <= _REMEMBERED_OUTCOMES:
                 self._memory[key] = exact
@@ -170,10 +169,11 @@ class EmulatedChip:
         return exact
 
 
-def _perceval_noise(noise: NoiseParameters) -> Any:
-    from perceval import NoiseModel
-
-    return NoiseModel(**asdict(noise))
+def _uniform(noise: NoiseParameters | DeviceNoise) -> NoiseParameters:
+    """Noise that Perceval's simulator has."""
+    if isinstance(noise, DeviceNoise):
+        raise ConfigError("this circuit is not unitary or too large for the noise of a record. Use fewer photons.")
+    return noise
 
 
 def _set_threshold(experiment: Any) -> None:
@@ -193,23 +193,27 @@ def _unitary(experiment: Any) -> Any:
     return None if circuit.requires_polarization else np.asarray(circuit.compute_unitary(), dtype=np.complex128)
 
 
-def _key(unitary: Any, experiment: Any, noise: NoiseParameters) -> str:
+def _key(unitary: Any, experiment: Any, noise: NoiseParameters | DeviceNoise) -> str:
     detectors = [(d.name, d.max_detections) if d is not None else None for d in experiment.detectors]
     rest = (experiment.min_photons_filter, sorted(experiment.heralds.items()), str(experiment.post_select_fn))
-    text = repr((str(experiment.input_state), rest, detectors, noise))
+    values = [np.asarray(value).tolist() for value in asdict(noise).values()]
+    text = repr((str(experiment.input_state), rest, detectors, values))
     return hashlib.sha256(unitary.tobytes() + text.encode()).hexdigest()
 
 
-def _by_clicks(unitary: Any, experiment: Any, noise: NoiseParameters) -> _Exact | None:
+def _by_clicks(unitary: Any, experiment: Any, noise: NoiseParameters | DeviceNoise) -> _Exact | None:
     """By the click model; None for second photons equal to the first, and when it would take too long."""
     from perceval import BSDistribution, FockState
     from perceval.utils import apply_post_select
 
     least = experiment.min_photons_filter + sum(experiment.heralds.values())
     inputs = [mode for mode, photons in enumerate(experiment.input_state) if photons]
-    if (noise.g2 > 0.0 and not noise.g2_distinguishable) or not inputs:
+    if not inputs or (isinstance(noise, NoiseParameters) and noise.g2 > 0.0 and not noise.g2_distinguishable):
         return None
-    model = ClickNoise.of(noise, inputs=len(inputs), modes=len(unitary))
+    if isinstance(noise, DeviceNoise):
+        model = noise.at(tuple(inputs), modes=len(unitary))
+    else:
+        model = ClickNoise.of(noise, inputs=len(inputs), modes=len(unitary))
     most = _most_clicks(model, least)
     if most is None:
         return None
@@ -260,7 +264,7 @@ def _simulated(experiment: Any, noise: NoiseParameters, least: int) -> dict[str,
     from perceval.runtime import SimulatedComputer
 
     computer = SimulatedComputer("SLOS")
-    computer.noise = _perceval_noise(noise)
+    computer.noise = noise.to_perceval()
     computer.compute_physical_logical_perf(True)
     # Perceval drops input states rarer than precision * the commonest, which at low transmittance is the vacuum.
     chance = (noise.transmittance * noise.brightness) ** max(least, 0)
