@@ -32,9 +32,7 @@ def run(seed: int) -> dict[str, Any]:
     from qpu_sdk.training.summary import read_summary
 
     folder = ROOT / "runs" / "rehearsal" / f"seed{seed}"
-    settings = CloudSettings(
-        seed=seed, platforms=("qpu:belenos",), job_limit_s=300.0, time_scale=1000.0, credits=200.0
-    )
+    settings = CloudSettings(seed=seed, platforms=("qpu:belenos",), job_limit_s=300.0, time_scale=1000.0, credits=200.0)
     if not (folder / "summary.json").is_file():
         with EmulatedCloud(settings) as cloud:
             device = f"quandela:qpu:belenos?url={cloud.url}&poll_s=0.02&max_poll_s=0.2"
