@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from .calibration.drift import compare
-from .calibration.measure import Request, Whose, calibrate
-from .calibration.record import Identity
+from .calibration.measure import Request, Whose, calibrate, package_versions
+from .calibration.record import Identity, utc_text, vendor_record
 from .calibration.store import CalibrationStore, load_record
 from .devices.base import Device
 from .devices.budget import rates_of
@@ -25,17 +26,14 @@ from .report.calibration import comparison_rows, job_rows, record_page, record_r
 Rows = list[tuple[str, str]]
 
 
-def measure_device(
-    name: str, out: Path, *, modes: int, inputs: tuple[int, ...], shots: int, seed: int, pairs: bool, validity_h: float
-) -> Path:
+def measure_device(name: str, out: Path, request: Request) -> Path:
     """Calibrate and write the record; a calibration that was interrupted goes on where it was.
 
     Its journal lies beside the records until there is one, so that nothing is paid twice.
 
     :returns: the record's file.
     """
-    device = open_device(name, seed=seed)
-    request = Request(modes, inputs, shots, seed, pairs, validity_h)
+    device = open_device(name, seed=request.seed)
     pending = _pending(out, name, request)
     rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
     try:
@@ -49,6 +47,19 @@ def measure_device(
     for leftover in pending.parent.glob(f"*{pending.name}*"):
         leftover.unlink()
     return path
+
+
+def vendor_figures(name: str, out: Path, request: Request) -> Path:
+    """Write down what the platform publishes of itself, as a record of origin ``vendor``.
+
+    :raises CalibrationError: when it publishes no usable figures.
+    """
+    device = open_device(name, seed=request.seed)
+    whose, now = _whose(name, device, request), utc_text(datetime.now(UTC))
+    record = vendor_record(
+        whose.vendor, whose.identity, utc=now, versions=package_versions(), validity_h=request.validity_h
+    )
+    return CalibrationStore(out).save(record)
 
 
 def _pending(out: Path, name: str, request: Request) -> Path:

@@ -112,6 +112,7 @@ def plan(
     config: Annotated[Path | None, typer.Argument(help="A TOML configuration; none: the default.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Open no connection; use published figures.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable: spsa.shots=1000000")] = None,
+    records: Annotated[Path | None, typer.Option(help="Folder of calibration records to plan with.")] = None,
     json_: Json = False,
 ) -> None:
     """Say what a run takes before it takes it; exits with 3 when it cannot work."""
@@ -122,7 +123,8 @@ def plan(
         from .training.schedule import device_names
 
         resolved = load_config(config, overrides=list(set_ or []))
-        figures = {name: device_figures(resolved, name, offline=offline) for name in device_names(resolved)}
+        names = device_names(resolved)
+        figures = {name: device_figures(resolved, name, offline=offline, records=records) for name in names}
         planned = plan_run(resolved, figures)
         if json_:
             typer.echo(json.dumps(asdict(planned) | {"total": asdict(planned.total), "wall_s": planned.wall_s}))
@@ -322,11 +324,13 @@ def calibrate(
         tuple[Path, Path] | None, typer.Option(help="Show what changed between two records instead.")
     ] = None,
     page: Annotated[Path | None, typer.Option(help="Also write the record as a page, with a figure.")] = None,
+    vendor: Annotated[bool, typer.Option("--vendor", help="Write down published figures; measure nothing.")] = False,
     json_: Json = False,
 ) -> None:
     """Measure the noise of a device in about ten circuit settings, and write a dated record with error bars."""
     with _one_line_errors():
-        from .calibrations import compare_records, measure_device, show_record
+        from .calibration.measure import Request
+        from .calibrations import compare_records, measure_device, show_record, vendor_figures
 
         if compare is not None:
             _print_or_json(*compare_records(*compare), json_)
@@ -336,9 +340,8 @@ def calibrate(
         if show is None:
             with _console().status(f"calibrating {device}"):
                 chosen = tuple(range(photons)) if inputs is None else _modes(inputs)
-                show = measure_device(
-                    str(device), out, modes=modes, inputs=chosen, shots=shots, seed=seed, pairs=pairs, validity_h=valid
-                )
+                request = Request(modes, chosen, shots, seed, pairs, valid)
+                show = (vendor_figures if vendor else measure_device)(str(device), out, request)
             _console().print(f"written: {show}", highlight=False, soft_wrap=True)
         _print_or_json(*show_record(show, page=page), json_)
 

@@ -112,10 +112,15 @@ def record_of(
         mitigations_requested=RAW,
         mitigations_returned="none reported",
         vendor=dict(whose.vendor),
-        versions={name: version(name) for name in PACKAGES},
+        versions=package_versions(),
         validity_h=request.validity_h,
         seed=whose.seed,
     )
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what a record depends on."""
+    return {name: version(name) for name in PACKAGES}
 
 
 def most_clicks(modes: int, inputs: int) -> int:

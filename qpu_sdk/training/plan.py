@@ -14,18 +14,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
+from ..calibration.store import CalibrationStore
 from ..devices.base import DeviceSpec, RemoteDevice
 from ..devices.budget import Cost, Rates
 from ..devices.local import LocalDevice
 from ..devices.registry import DeviceAddress, open_device
 from ..errors import BudgetExceeded, ConfigError
 from ..files import child_seed
-from ..photonics.noise import NOISE_PRESETS
+from ..photonics.noise import NOISE_PRESETS, NoiseParameters
 from ..photonics.permanents import collision_free_tree, probabilities
 from .config import QNNConfig, RunConfig
 from .schedule import device_names, schedule, unit_settings
@@ -154,19 +156,31 @@ PUBLISHED = {"belenos": (24, 12), "ascella": (12, 6), "altair": (20, 10)}
 DEFAULT_TRANSMITTANCE = 0.06
 
 
-def device_figures(config: RunConfig, name: str, *, offline: bool) -> Figures:
+def device_figures(config: RunConfig, name: str, *, offline: bool, records: Path | None = None) -> Figures:
     """What is known of a device that a configuration names.
 
     :param offline: True to use published figures only and open no connection.
+    :param records: folder of calibration records; the newest of the device goes before published figures.
     :raises ConfigError: when nothing is known of it offline.
+    :raises CalibrationError: when the newest record of the device is damaged or too old.
     """
+    figures = _uncalibrated(config, name, offline=offline)
+    if records is None or not CalibrationStore(records).all(figures.spec.name).records:
+        return figures
+    record = CalibrationStore(records).latest(figures.spec.name)
+    mean = sum(m.value for m in record.input_transmissions.values()) / len(record.input_transmissions)
+    source = f"record {record.id}, {record.origin} {record.utc_end}"
+    return replace(figures, transmittance=mean, source=source)
+
+
+def _uncalibrated(config: RunConfig, name: str, *, offline: bool) -> Figures:
     address = DeviceAddress.parse(name)
     if address.kind in ("quandela", "scaleway") and offline:
         return _published(config, address)
     device = open_device(name, seed=child_seed(config.seed, "device", name))
     rates = config.budget.rates(device.spec)
     if isinstance(device, LocalDevice):
-        return Figures(device.spec, rates, device.model.efficiency, "the simulator's own model")
+        return Figures(device.spec, rates, _simulated_transmittance(device), "the simulator's own model")
     per_job = device.settings_per_job if isinstance(device, RemoteDevice) else device.spec.max_programs
     performance = getattr(getattr(device, "platform", None), "performance", {})
     read = performance.get("Transmittance (%)")
@@ -174,6 +188,16 @@ def device_figures(config: RunConfig, name: str, *, offline: bool) -> Figures:
         return Figures(device.spec, rates, read / 100, "published by the platform", per_job)
     transmittance, source = _known_transmittance(address.name)
     return Figures(device.spec, rates, transmittance, source, per_job)
+
+
+def _simulated_transmittance(device: LocalDevice) -> float:
+    noise = device.model.noise
+    if noise is None:
+        return device.model.efficiency
+    if isinstance(noise, NoiseParameters):
+        return noise.brightness * noise.transmittance
+    lit = noise.input_transmissions[noise.input_transmissions > 0]
+    return float(noise.brightness * lit.mean() * noise.output_efficiencies.mean()) if len(lit) else 0.0
 
 
 def _published(config: RunConfig, address: DeviceAddress) -> Figures:

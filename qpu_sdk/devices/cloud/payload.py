@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
@@ -29,6 +30,7 @@ class Platform:
     :param command: the sampling command it offers.
     :param version: of the payload it understands, 1 or 2.
     :param performance: as published, in Perceval's keys.
+    :param architecture_hash: SHA-256 of the published architecture, ``""`` without one.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Platform:
     version: int
     parameters: frozenset[str]
     performance: Mapping[str, Any]
+    architecture_hash: str = ""
 
     @classmethod
     def of(cls, name: str, details: Mapping[str, Any]) -> Platform:
@@ -74,7 +77,12 @@ class Platform:
             version=2 if "commands" in specs else 1,
             parameters=frozenset(str(p) for p in parameters) if isinstance(parameters, dict | list) else frozenset(),
             performance=performance if isinstance(performance, dict) else {},
+            architecture_hash=_hash(specs.get("architecture")),
         )
+
+
+def _hash(text: object) -> str:
+    return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) and text else ""
 
 
 def _limit(limits: Mapping[str, Any], key: str, default: Any) -> Any:
