@@ -37,8 +37,10 @@ FEWEST_COINCIDENCES = 100
 MOST_STEPS = 60
 #: Smallest dark-count probability that is told from none.
 LEAST_DARK = 1e-10
+#: The click model is right to a few 1e-15: no pattern is rarer than that for sure.
+ROUNDING = 1e-15
 #: Curvature below which a direction counts as flat.
-FLAT = 0.1
+FLAT = 1e-4
 #: A step that would raise the log-likelihood by less is not worth taking.
 SETTLED = 1e-3
 
@@ -158,18 +160,24 @@ def observe(setting: Setting, counts: Counts, *, most_clicks: int, windows: int 
     """Sort counts by click pattern.
 
     :param most_clicks: patterns with more clicks are put together.
-    :raises CalibrationError: when counts are of another program, or lack single clicks.
+    :raises CalibrationError: when counts are of another program or none, or lack single clicks.
 
     Counts of number-resolving detectors are taken as clicks, because the model is of clicks.
     """
     program = setting.program
-    if counts.program and counts.program != program.fingerprint:
+    if counts.modes != program.modes or (counts.program and counts.program != program.fingerprint):
         raise CalibrationError(
             f"counts of setting {setting.name} are of another program. Give them in the plan's order."
         )
+    if not counts.shots:
+        raise CalibrationError(f"setting {setting.name} brought no shots. Measure again.")
+    if windows is not None and windows < counts.shots:
+        raise CalibrationError(
+            f"setting {setting.name} has {windows} windows and {counts.shots} shots. A shot is a window with a click."
+        )
     patterns = counts.outcomes > 0
     clicks = patterns.sum(axis=1)
-    if counts.shots and not counts.numbers[clicks == 1].sum():
+    if not counts.numbers[clicks == 1].sum():
         raise CalibrationError(
             f"setting {setting.name} has {counts.shots} shots and none with a single click: they were filtered or "
             "mitigated. Ask for raw counts, with a filter of one click."
@@ -287,8 +295,8 @@ class _Problem:
         out: list[FloatArray] = []
         for o in self.observations:
             p = moebius(within(o.columns[None], _arrays(self.start, points, o.inputs), self.sets), self.sets)
-            p = np.maximum(p, 1e-300)
-            p = np.concatenate([p, np.maximum(1.0 - p.sum(axis=1, keepdims=True), 1e-300)], axis=1)
+            p = np.maximum(p, ROUNDING)
+            p = np.concatenate([p, np.maximum(1.0 - p.sum(axis=1, keepdims=True), ROUNDING)], axis=1)
             if o.windows is None:
                 p[:, 0] = 0.0
                 p /= p.sum(axis=1, keepdims=True)
@@ -303,20 +311,23 @@ class _Problem:
             total += float(n[seen] @ np.log(np.maximum(p[0, seen], 1e-300)))
         return total
 
+    def around(self, coordinates: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Points a little above and below in one coordinate after the other, ``(P, P)`` each."""
+        # probabilities are linear in dark counts, and rounding spoils small differences of rare patterns
+        sizes = np.diag(np.where(np.arange(len(coordinates)) >= self._first_dark, 0.1, 1e-4))
+        above, below = coordinates + sizes, coordinates - sizes
+        below[:, self._first_log - 1] = np.maximum(below[:, self._first_log - 1], 0.0)  # g2 may be 0
+        return above, below
+
     def derivatives(self, coordinates: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Gradient, a curvature for steps, and the Fisher information, in the free coordinates.
 
         Differences are central. The curvature weighs a pattern with what is seen or expected, whichever is more: a
         rare pattern that was seen bends the likelihood more than its expectation says.
         """
-        # probabilities are linear in dark counts, and rounding spoils small differences of rare patterns
-        sizes = np.where(np.arange(len(coordinates)) >= self._first_dark, 0.1, 1e-4)[self.free]
-        index, free = np.arange(len(self.free)), self.free
-        above, below = (np.tile(coordinates, (len(free), 1)) for _ in range(2))
-        above[index, free] += sizes
-        below[index, free] -= sizes
-        below[:, self._first_log - 1] = np.maximum(below[:, self._first_log - 1], 0.0)  # g2 may be 0
-        steps = above[index, free] - below[index, free]
+        free = self.free
+        above, below = (points[free] for points in self.around(coordinates))
+        steps = (above - below)[np.arange(len(free)), free]
         points = np.concatenate([above, below])
         size = len(self.free)
         gradient, curvature, information = np.zeros(size), np.zeros((size, size)), np.zeros((size, size))
@@ -332,9 +343,10 @@ class _Problem:
         return gradient, curvature, information
 
     def move(self, x: FloatArray, gradient: FloatArray, curvature: FloatArray, damping: float) -> FloatArray:
-        """A damped scoring step; what stands at its lower limit and wants lower stays, ``(P,)``."""
-        lowest = (self.clipped(np.full(len(x), -np.inf))[self.free] >= x[self.free]) & (gradient < 0.0)
-        goes = np.flatnonzero(~lowest)
+        """A damped scoring step; what stands at a limit and wants beyond it stays, ``(P,)``."""
+        lowest, highest = (self.clipped(np.full(len(x), end))[self.free] for end in (-np.inf, np.inf))
+        stays = ((lowest >= x[self.free]) & (gradient < 0.0)) | ((highest <= x[self.free]) & (gradient > 0.0))
+        goes = np.flatnonzero(~stays)
         part = curvature[np.ix_(goes, goes)]
         out = np.zeros(len(x))
         ridge = damping * np.diag(part) + FLAT  # dark counts that no shot speaks of have no curvature
@@ -417,3 +429,13 @@ def expected(observation: Observation, parameters: Parameters, *, most_clicks: i
     problem = _Problem([observation], sets, parameters)
     [p] = problem.probabilities(problem.coordinates(parameters.vector())[None])
     return np.asarray(problem.observed[0].sum() * p[0])
+
+
+def slopes(observation: Observation, parameters: Parameters, *, most_clicks: int) -> FloatArray:
+    """Derivatives of :func:`expected` by :meth:`Parameters.vector`, ``(P, K + 1)``."""
+    sets = mode_sets(observation.columns.shape[0], most_clicks)
+    problem = _Problem([observation], sets, parameters)
+    above, below = problem.around(problem.coordinates(parameters.vector()))
+    moved = np.diag(problem.vector(above) - problem.vector(below))[:, None]
+    [p] = problem.probabilities(np.concatenate([above, below]))
+    return np.asarray(problem.observed[0].sum() * (p[: len(above)] - p[len(above) :]) / moved)

@@ -12,13 +12,13 @@ import numpy as np
 from pydantic import JsonValue
 
 from ..devices.base import Device
-from ..devices.conformance import chi_square, chi_square_tail
+from ..devices.conformance import MIN_EXPECTED, chi_square_tail
 from ..devices.journal import Journal
 from ..devices.journalled import RAW, JournalledDevice, Terms
 from ..errors import CalibrationError
 from ..photonics.counts import Counts
 from ..photonics.permanents import FloatArray
-from .fit import Fit, Observation, expected, fit, observe
+from .fit import Fit, Observation, Parameters, expected, fit, observe, slopes
 from .plan import Setting, calibration_plan
 from .record import (
     CalibrationJob,
@@ -96,7 +96,9 @@ def record_of(
     most = most_clicks(request.modes, len(request.input_modes))
     seen = [observe(setting, c, most_clicks=most) for setting, c in zip(plan, counts, strict=True)]
     found = fit([o for o, s in zip(seen, plan, strict=True) if s.role == "fit"], most_clicks=most, pairs=request.pairs)
-    tests = [_chi_square(o, expected(o, found.parameters, most_clicks=most)) for o in seen]
+    binned = [_binned(o, found.parameters, most_clicks=most) for o in seen]
+    tests = [_chi_square(b, found.covariance, fitted=s.role == "fit") for b, s in zip(binned, plan, strict=True)]
+    used = sum(b.used(found.covariance) for b, s in zip(binned, plan, strict=True) if s.role == "fit")
     jobs = [_job(s, c, t) for s, c, t in zip(plan, counts, tests, strict=True)]
     roles = {role: [t for t, s in zip(tests, plan, strict=True) if s.role == role] for role in ("fit", "validation")}
     return CalibrationRecord(
@@ -104,7 +106,7 @@ def record_of(
         origin=whose.origin,
         **_numbers(found, request),
         jobs=tuple(jobs),
-        fit=_together(roles["fit"], less=len(found.parameters.vector()) - 1),
+        fit=_together(roles["fit"], less=round(used)),
         validation=_together(roles["validation"]),
         drift=_same(seen[0], seen[-1]),
         utc_start=utc_text(datetime.fromisoformat(times[0])),
@@ -173,11 +175,43 @@ def _job(setting: Setting, counts: Counts, test: ChiSquare) -> CalibrationJob:
     )
 
 
-def _chi_square(observation: Observation, wanted: FloatArray) -> ChiSquare:
-    """Pearson's test of one setting; rare patterns are put together."""
-    observed = observation.observed()
-    keep = wanted > 0.0 if observation.windows is not None else np.arange(len(wanted)) > 0
-    statistic, degrees = chi_square(observed[keep], wanted[keep])
+@final
+@dataclass(frozen=True, eq=False)
+class _Binned:
+    """Counts of one setting against their expectation, in units of its standard deviation, rare patterns together.
+
+    :param residuals: ``(B,)``.
+    :param slopes: derivatives of the expectation by the parameters, ``(P, B)``.
+    """
+
+    residuals: FloatArray
+    slopes: FloatArray
+
+    def used(self, covariance: FloatArray) -> float:
+        """Degrees of freedom that the fit takes: what the bins tell of the parameters, of all that is known of them."""
+        return float(np.sum(covariance * (self.slopes @ self.slopes.T)))
+
+
+def _binned(observation: Observation, parameters: Parameters, *, most_clicks: int) -> _Binned:
+    rows = np.stack([observation.observed(), expected(observation, parameters, most_clicks=most_clicks)])
+    rows = np.concatenate([rows, slopes(observation, parameters, most_clicks=most_clicks)])
+    rows = rows if observation.windows is not None else rows[:, 1:]
+    rare = rows[1] < MIN_EXPECTED
+    if rare.any():
+        rare |= rows[1] <= rows[1][~rare].min(initial=np.inf)
+        rows = np.concatenate([rows[:, ~rare], rows[:, rare].sum(axis=1, keepdims=True)], axis=1)
+    rows[0] -= rows[1]
+    rows[[0, *range(2, len(rows))]] /= np.sqrt(rows[1])
+    return _Binned(rows[0], rows[2:])
+
+
+def _chi_square(binned: _Binned, covariance: FloatArray, *, fitted: bool) -> ChiSquare:
+    """Pearson's test of one setting; what was not fitted also differs by the errors of the parameters."""
+    statistic, degrees = float(binned.residuals @ binned.residuals), len(binned.residuals) - 1
+    if not fitted:
+        along, known = binned.slopes @ binned.residuals, binned.slopes @ binned.slopes.T
+        inner = np.linalg.solve(np.eye(len(along)) + known @ covariance, along)
+        statistic = max(0.0, statistic - float(along @ covariance @ inner))
     return ChiSquare(chi2=statistic, dof=degrees, p_value=chi_square_tail(statistic, degrees) if degrees else None)
 
 
