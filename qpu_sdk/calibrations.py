@@ -19,7 +19,7 @@ from .devices.budget import rates_of
 from .devices.journal import Journal
 from .devices.journalled import Terms
 from .devices.registry import DeviceAddress, open_device
-from .errors import CalibrationError
+from .errors import CalibrationError, SubmissionUncertain
 from .files import write_atomic
 from .report.calibration import comparison_rows, job_rows, record_page, record_rows
 
@@ -41,6 +41,10 @@ def measure_device(name: str, out: Path, request: Request) -> Path:
             record = calibrate(
                 device, request, _whose(name, device, request), journal=journal, terms=Terms("calibrate", rates=rates)
             )
+    except SubmissionUncertain as error:
+        raise SubmissionUncertain(
+            f"{error} Both need --run {pending}; then give the same command again.", job_id=error.job_id
+        ) from None
     finally:
         device.close()
     path = CalibrationStore(out).save(record)

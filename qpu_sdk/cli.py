@@ -222,7 +222,10 @@ def devices(
 
 jobs = typer.Typer(help="Look at the jobs of a run, and decide about uncertain ones.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
-Run = Annotated[Path | None, typer.Option("--run", help="Folder of the run; none: the newest under runs/.")]
+Run = Annotated[
+    Path | None,
+    typer.Option("--run", help="Folder of the run, or a calibration's journal; none: the newest under runs/."),
+]
 
 
 @jobs.command("list")

@@ -1,4 +1,7 @@
-"""The jobs of a run, looked at and decided on by a person: list, show, attach, forget, cancel."""
+"""The jobs of a run, looked at and decided on by a person: list, show, attach, forget, cancel.
+
+A calibration in progress has a journal but no folder of its own: its journal's file stands for the folder.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +115,7 @@ def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
 
 
 def _journal(folder: Path, *, write: bool = True) -> Journal:
-    path = RunFolder(folder).journal
+    path = folder if folder.is_file() else RunFolder(folder).journal
     if not path.is_file():
         raise CheckpointError(f"{folder} has no journal. Name the folder of a run with --run DIR.")
     return Journal(path, write=write)
@@ -120,6 +123,10 @@ def _journal(folder: Path, *, write: bool = True) -> Journal:
 
 def _devices(folder: Path) -> dict[str, Device]:
     """Devices of the run by the name that its journal uses."""
+    if folder.is_file():  # of a calibration, which has no configuration: the names in it are device strings
+        with Journal(folder, write=False) as journal:
+            names = {record.device for record in journal.jobs() if record.durable}
+        return {name: open_device(name, seed=0) for name in names}
     config: RunConfig = load_config(RunFolder(folder).config)
     opened = (open_device(n, seed=child_seed(config.seed, "device", n)) for n in device_names(config))
     return {device.spec.name: device for device in opened}
