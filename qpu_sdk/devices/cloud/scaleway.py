@@ -8,7 +8,9 @@ Perceval's requests have no timeout here, so each runs in a thread that is given
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -20,6 +22,7 @@ import tenacity
 from ...errors import (
     AuthenticationError,
     ConfigError,
+    DeviceError,
     DeviceUnavailable,
     DeviceUnreachable,
     QPUError,
@@ -63,6 +66,7 @@ class ScalewayClient(Transport):
         self.patience = patience if patience is not None else Patience()
         url = _checked(url) if url else None
         self._layer = self._ask(lambda: _open_layer(platform, project, url, idle_s), f"platform {platform}")
+        self._idle_s, self._used = idle_s, -math.inf
         self._session = False
 
     def platform(self, name: str) -> dict[str, Any]:
@@ -75,9 +79,12 @@ class ScalewayClient(Transport):
 
     def create(self, body: dict[str, Any]) -> str:
         """Create a job, by one request; opens the session first."""
-        if not self._session:
+        if time.monotonic() - self._used > 0.5 * self._idle_s:  # it may have ended: a live one is found again
+            if self._session:
+                self._layer._rpc_handler._session_id = None
             self._ask(self._start_session, "session")
             self._session = True
+        self._used = time.monotonic()
         try:
             return str(self._bounded(lambda: self._layer._rpc_handler.create_job(body), self.patience.create_s))
         except requests.RequestException as error:
@@ -96,6 +103,7 @@ class ScalewayClient(Transport):
 
     def status(self, job_id: str) -> dict[str, Any]:
         """Where a job stands, in Quandela's words."""
+        self._used = max(self._used, time.monotonic()) if self._session else self._used
         return dict(self._ask(lambda: self._layer._rpc_handler.get_job_status(_id(job_id)), f"job {job_id}"))
 
     def result(self, job_id: str) -> dict[str, Any]:
@@ -113,9 +121,13 @@ class ScalewayClient(Transport):
 
     def close(self) -> None:
         """End the session, which ends its jobs; a session that is left to itself ends after ``idle_s``."""
-        if self._session:
+        if not self._session:
+            return
+        self._session, self._used = False, -math.inf
+        try:
             self._ask(self._layer.stop_session, "session")
-            self._session = False
+        except DeviceError as error:  # it will end by itself: no reason to lose the results that are here
+            log.warning("the session at Scaleway could not be ended (%s); it ends after %d s idle", error, self._idle_s)
 
     # -- faults --------------------------------------------------------------------------------------------
 

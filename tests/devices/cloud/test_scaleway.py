@@ -190,6 +190,31 @@ def test_the_same_run_finds_its_session_again(web: responses.RequestsMock) -> No
     assert len(first["deduplication_id"]) <= 64
 
 
+def test_an_idle_session_is_looked_up_again(web: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have ended meanwhile; its identifier finds it if it has not."""
+    clock = [1000.0]
+    monkeypatch.setattr("qpu_sdk.devices.cloud.scaleway.time.monotonic", lambda: clock[0])
+    scaleway = client(idle_s=77)
+    for _ in range(3):
+        scaleway.create(BODY)
+        clock[0] += 77 / 4
+    assert len(sent_to(web, SESSIONS)) == 1
+    clock[0] += 77
+    scaleway.create(BODY)
+    first, again = sent_to(web, SESSIONS)
+    assert first["deduplication_id"] == again["deduplication_id"]
+
+
+def test_a_session_that_cannot_be_ended_loses_no_result(
+    web: responses.RequestsMock, caplog: pytest.LogCaptureFixture
+) -> None:
+    scaleway = client()
+    scaleway.create(BODY)
+    web.replace(responses.POST, END, status=404)
+    scaleway.close()
+    assert "could not be ended" in caplog.text
+
+
 def test_session_is_asked_for_again_and_the_job_sent_once(web: responses.RequestsMock) -> None:
     web.remove("POST", SESSIONS)
     web.add("POST", SESSIONS, body=requests.ConnectionError())
