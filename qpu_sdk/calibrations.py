@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -33,20 +34,23 @@ def measure_device(name: str, out: Path, request: Request) -> Path:
 
     :returns: the record's file.
     """
+    if not 0.0 < request.validity_h < math.inf:  # before anything is paid for
+        raise CalibrationError(f"the record would be valid for {request.validity_h} h. Use more than 0.")
     device = open_device(name, seed=request.seed)
     pending = _pending(out, name, request)
     rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
     try:
         with Journal(pending) as journal:
-            record = calibrate(
-                device, request, _whose(name, device, request), journal=journal, terms=Terms("calibrate", rates=rates)
-            )
+            whose, terms = _whose(name, device, request), Terms("calibrate", rates=rates)
+            try:
+                record = calibrate(device, request, whose, journal=journal, terms=terms)
+            finally:
+                if not any(job.durable and job.state.open for job in journal.jobs()):
+                    device.close()  # which may end its jobs
     except SubmissionUncertain as error:
         raise SubmissionUncertain(
             f"{error} Both need --run {pending}; then give the same command again.", job_id=error.job_id
         ) from None
-    finally:
-        device.close()
     path = CalibrationStore(out).save(record)
     for leftover in pending.parent.glob(f"*{pending.name}*"):
         leftover.unlink()
@@ -67,8 +71,9 @@ def vendor_figures(name: str, out: Path, request: Request) -> Path:
 
 
 def _pending(out: Path, name: str, request: Request) -> Path:
-    """Where the journal of this very calibration lies; another request has another."""
-    digest = hashlib.sha256(repr((name, request)).encode()).hexdigest()[:16]
+    """Where the journal of these very settings lies; how they are fitted and how long they count change nothing."""
+    measured = (name, request.modes, tuple(sorted(request.input_modes)), request.shots, request.seed)
+    digest = hashlib.sha256(repr(measured).encode()).hexdigest()[:16]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -103,7 +108,12 @@ def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]
     """Rows of a record and its JSON; ``page``: also write it as HTML."""
     record = load_record(path)
     if page is not None:
-        write_atomic(page, record_page(record))
+        try:
+            write_atomic(page, record_page(record))
+        except OSError as error:
+            raise CalibrationError(
+                f"cannot write {page} ({error.strerror or error}). Choose another --page."
+            ) from error
     return [*record_rows(record), *job_rows(record)], {"path": os.fspath(path)} | record.model_dump(mode="json")
 
 

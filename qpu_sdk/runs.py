@@ -125,18 +125,21 @@ def start(config: RunConfig, out: str | Path, *, observer: Observer, wait: bool 
     folder = RunFolder(Path(out))
     data = config.data.model_copy(update={"source": absolute_source(config.data.source)})
     config = config.model_copy(update={"data": data})
-    if folder.config.exists():
-        raise CheckpointError(
-            f"{folder.path} already holds a run. Go on with: qpu-sdk resume {folder.path}, or choose another --out."
-        )
+    _check_new(folder)
     with _threads(config.training.threads):
         prepared = _prepare(folder, config, wait=wait)
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            write_atomic(folder.config, config.to_toml())
         except OSError as error:
             raise CheckpointError(f"cannot write to {folder.path} ({error}). Choose another --out.") from error
-        return _go(folder, config, prepared, observer)
+        return _go(folder, config, prepared, observer, new=True)
+
+
+def _check_new(folder: RunFolder) -> None:
+    if folder.config.exists():
+        raise CheckpointError(
+            f"{folder.path} already holds a run. Go on with: qpu-sdk resume {folder.path}, or choose another --out."
+        )
 
 
 def resume(path: str | Path, *, observer: Observer, wait: bool = True, budget: Sequence[str] = ()) -> RunSummary:
@@ -227,8 +230,12 @@ def _threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _go(folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: Observer) -> RunSummary:
+def _go(
+    folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: Observer, *, new: bool = False
+) -> RunSummary:
     with prepared.journal as journal:
+        if new:  # another process may have begun here while the images were loaded
+            _check_new(folder)
         write_atomic(folder.config, config.to_toml())  # the budget may be another; now that the run is ours
         try:
             _train(folder, config, prepared, observer)

@@ -319,7 +319,7 @@ class Journal:
     def job(self, key: str) -> JobRecord:
         """The job with this name or id; raises :class:`CheckpointError` when there is none."""
         for record in self.jobs():
-            if key in (record.name, record.job_id):
+            if key and key in (record.name, record.job_id):  # jobs without an id have ""
                 return record
         raise CheckpointError(f"{self.path} knows no job {key!r}. See: qpu-sdk jobs list.")
 

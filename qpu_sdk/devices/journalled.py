@@ -63,6 +63,7 @@ class _Part:
     replaces: str = ""
     name: str = ""
     refused_since: float | None = None
+    unreachable: bool = False
     not_before: float = 0.0
     wait_s: float = 1.0
 
@@ -295,8 +296,11 @@ class JournalledJob(Job):
 
     def _lose_patience(self, part: _Part, why: str, error: QPUError | None = None) -> None:
         """Wait longer each time; past the limit of patience, give up with the run resumable."""
-        now = time.monotonic()
-        part.refused_since = now if part.refused_since is None else part.refused_since
+        now, unreachable = time.monotonic(), isinstance(error, DeviceUnreachable)
+        if (
+            part.refused_since is None or part.unreachable != unreachable
+        ):  # hours in a queue are no hours without a line
+            part.refused_since, part.unreachable = now, unreachable
         waited = now - part.refused_since
         if waited > self._patience_s(error):
             kind = type(error) if error is not None else QueueFull
@@ -368,7 +372,7 @@ class JournalledJob(Job):
     def _spent(self, job: _InFlight, counts: Sequence[Counts]) -> Cost:
         """What a job took: the provider's figures where it gives any."""
         usage, rates = job.handle.usage(), self._terms.rates
-        shots = sum(c.shots for c in counts) if usage.shots is None else usage.shots
+        shots = max(sum(c.shots for c in counts), usage.shots or 0)  # what came was taken, whatever is reported
         seconds = len(counts) * rates.seconds_per_setting if usage.seconds is None else usage.seconds
         return Cost(len(counts), shots, round(shots * rates.credits_per_shot, 9), 1, seconds)
 

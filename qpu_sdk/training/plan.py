@@ -25,7 +25,7 @@ from ..devices.base import DeviceSpec, RemoteDevice
 from ..devices.budget import Cost, Rates
 from ..devices.local import LocalDevice
 from ..devices.registry import DeviceAddress, open_device
-from ..errors import BudgetExceeded, ConfigError
+from ..errors import BudgetExceeded, CalibrationNotFound, ConfigError
 from ..files import child_seed
 from ..photonics.noise import NOISE_PRESETS, NoiseParameters
 from ..photonics.permanents import collision_free_tree, probabilities
@@ -164,6 +164,8 @@ def device_figures(config: RunConfig, name: str, *, offline: bool, records: Path
     :raises ConfigError: when nothing is known of it offline.
     :raises CalibrationError: when the newest record of the device is damaged or too old.
     """
+    if records is not None and not records.is_dir():
+        raise CalibrationNotFound(f"{records} is no folder of calibration records. Name one with --records.")
     figures = _uncalibrated(config, name, offline=offline)
     if records is None or not CalibrationStore(records).all(figures.spec.name).records:
         return figures
@@ -206,14 +208,14 @@ def _published(config: RunConfig, address: DeviceAddress) -> Figures:
         known = ", ".join(PUBLISHED)
         raise ConfigError(f"nothing is published of {address.name!r} (known: {known}). Plan without --offline.")
     modes, photons = PUBLISHED[machine]
-    spec = DeviceSpec(
-        str(address), modes, photons, detector="threshold", simulated=address.name.lower().startswith("sim")
-    )
-    transmittance, source = _known_transmittance(machine)
-    from ..devices.cloud.opening import CloudOptions  # HTTP only where a cloud is named
+    from ..devices.cloud.opening import CloudOptions, device_name  # HTTP only where a cloud is named
 
-    limit = CloudOptions.parse(address.options).settings_per_job
-    return Figures(spec, config.budget.rates(spec), transmittance, source, limit)
+    options = CloudOptions.parse(address.options)
+    name = device_name(f"{address.kind}:{address.name}", options)  # as in records, whatever the other options
+    simulated = address.name.lower().startswith("sim")
+    spec = DeviceSpec(name, modes, photons, detector="threshold", simulated=simulated)
+    transmittance, source = _known_transmittance(machine)
+    return Figures(spec, config.budget.rates(spec), transmittance, source, options.settings_per_job)
 
 
 def _known_transmittance(name: str) -> tuple[float, str]:

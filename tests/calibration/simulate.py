@@ -170,7 +170,9 @@ def drifting(truth: Parameters, factor: float, settings: int, *, moving: tuple[i
 
     def world(number: int, inputs: tuple[int, ...]) -> Mixture:
         now = 1.0 + (factor - 1.0) * number / (settings - 1)
-        t = np.array([t * (now if j in moving else 1.0) for j, t in zip(truth.inputs, truth.transmissions, strict=True)])
+        t = np.array(
+            [t * (now if j in moving else 1.0) for j, t in zip(truth.inputs, truth.transmissions, strict=True)]
+        )
         return [(1.0, replace(truth, transmissions=t).noise(inputs))]
 
     return world

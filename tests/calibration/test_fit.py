@@ -44,7 +44,12 @@ SMALLEST_P = 1e-3
 
 def families(inputs: int, modes: int) -> dict[str, slice]:
     """Where each kind of parameter stands in a vector, with one overlap of all pairs."""
-    return {"I": slice(0, 1), "g2": slice(1, 2), "t": slice(2, 2 + inputs), "eta": slice(2 + inputs, 2 + inputs + modes)}
+    return {
+        "I": slice(0, 1),
+        "g2": slice(1, 2),
+        "t": slice(2, 2 + inputs),
+        "eta": slice(2 + inputs, 2 + inputs + modes),
+    }
 
 
 # -- estimates and their errors --------------------------------------------------------------------------------
@@ -293,7 +298,9 @@ def test_counts_of_another_program_are_refused() -> None:
     said = refused(with_counts(0, good().counts[1]).record)
     assert "shift 0 are of another program" in said
     counts = good().counts[0]
-    assert "another program" in refused(with_counts(0, replace(counts, outcomes=counts.outcomes[:, :5], program="")).fit)
+    assert "another program" in refused(
+        with_counts(0, replace(counts, outcomes=counts.outcomes[:, :5], program="")).fit
+    )
 
 
 def test_fewer_windows_than_shots_are_refused() -> None:

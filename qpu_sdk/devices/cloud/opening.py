@@ -87,7 +87,7 @@ def open_quandela(name: str, options: Mapping[str, str]) -> CloudDevice:
     config = pcvl.RemoteConfig()
     url = parsed.url or config.get_url()
     client = CloudClient(url, cloud_token(), patience=parsed.patience, proxies=config.get_proxies())
-    return _device(_named(f"quandela:{name}", parsed), name, client, parsed)
+    return _device(device_name(f"quandela:{name}", parsed), name, client, parsed)
 
 
 def open_scaleway(name: str, options: Mapping[str, str]) -> CloudDevice:
@@ -98,10 +98,10 @@ def open_scaleway(name: str, options: Mapping[str, str]) -> CloudDevice:
     client = ScalewayClient(
         name, project=parsed.project, url=parsed.url or None, idle_s=parsed.idle_s, patience=parsed.patience
     )
-    return _device(_named(f"scaleway:{name}", parsed), name, client, parsed)
+    return _device(device_name(f"scaleway:{name}", parsed), name, client, parsed)
 
 
-def _named(address: str, options: CloudOptions) -> str:
+def device_name(address: str, options: CloudOptions) -> str:
     """A rehearsal elsewhere is another device: its counts are never taken for those of the real one."""
     return f"{address}?url={options.url}" if options.url else address
 
