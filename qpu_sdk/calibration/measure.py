@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,6 +47,7 @@ class Request:
     :param seed: of the random circuits that are kept for validation.
     :param pairs: True for an indistinguishability of every pair, False for one of all.
     :param validity_h: hours that the record should be used.
+    :raises CalibrationError: when these are none.
     """
 
     modes: int
@@ -54,6 +56,10 @@ class Request:
     seed: int
     pairs: bool = False
     validity_h: float = 24.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.validity_h < math.inf:
+            raise CalibrationError(f"a record cannot be valid for {self.validity_h} h. Choose a time above 0.")
 
 
 @final
