@@ -28,6 +28,7 @@ check: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.run
+	@$(BIN)/python -m tests.benchmarks.calibration
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"

@@ -211,7 +211,8 @@ def test_an_interrupted_command_leaves_its_journal_and_the_next_one_uses_it(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with EmulatedCloud(CloudSettings(seed=1, time_scale=1e6)) as server:
+    now = [1_000_000.0]
+    with EmulatedCloud(CloudSettings(seed=1), clock=lambda: now[0]) as server:
         device = f"quandela:sim:belenos?url={server.url}&poll_s=0.01&max_poll_s=0.05"
         command = [device, "--out", folder, *FEW]
         with monkeypatch.context() as patch:
@@ -221,10 +222,13 @@ def test_an_interrupted_command_leaves_its_journal_and_the_next_one_uses_it(
         left = files(folder)
         assert left
         assert all(path.name.startswith(".") for path in left)
+        now[0] += 1000.0
         record = succeed(*command)
         assert [job["job_id"] for job in server.jobs] == [record["jobs"][0]["job_id"]]
         assert files(folder) == [Path(record["path"])]
-        succeed(*command)  # another measurement, not the counts of the first
+        with monkeypatch.context() as patch:  # another measurement, not the counts of the first
+            patch.setattr("qpu_sdk.devices.journalled.time.sleep", interrupt)
+            fail(INTERRUPTED, *command)
         assert len(server.jobs) == 2
 
 

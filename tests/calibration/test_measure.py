@@ -223,13 +223,29 @@ def test_a_twin_of_no_record_is_refused(tmp_path: Path) -> None:
 # -- through the cloud's door ----------------------------------------------------------------------------------
 
 
+class Clock:
+    """The cloud's: a second goes by whenever somebody looks, unless it stands."""
+
+    def __init__(self) -> None:
+        self.now, self.step = 1_000_000.0, 1.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatedCloud]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[EmulatedCloud]:
     pytest.importorskip("uvicorn")
     from qpu_sdk.devices.cloud.emulator import CloudSettings, EmulatedCloud
 
     monkeypatch.setenv("PCVL_CLOUD_TOKEN", TOKEN)
-    with EmulatedCloud(CloudSettings(seed=1, time_scale=1e6)) as running:
+    with EmulatedCloud(CloudSettings(seed=1, time_scale=1e6), clock=clock) as running:
         yield running
 
 
@@ -252,7 +268,7 @@ def test_an_emulated_belenos_is_calibrated_in_one_job(server: EmulatedCloud) -> 
 
 @pytest.mark.parametrize("moment", ["while it waits", "before the fit"])
 def test_an_interrupted_calibration_goes_on_without_a_second_job(
-    server: EmulatedCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    server: EmulatedCloud, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -261,9 +277,11 @@ def test_an_interrupted_calibration_goes_on_without_a_second_job(
     with monkeypatch.context() as patch:
         where = "devices.journalled.time.sleep" if moment == "while it waits" else "calibration.measure.record_of"
         patch.setattr(f"qpu_sdk.{where}", interrupt)
+        clock.step = 0.0 if moment == "while it waits" else 1.0
         with pytest.raises(KeyboardInterrupt):
             measured(cloud_device(server), journal=Journal(path))
     assert len(server.jobs) == 1
+    clock.step = 1.0
     record = measured(cloud_device(server), journal=Journal(path))
     assert [job["job_id"] for job in server.jobs] == [record.jobs[0].job_id]
     assert TOKEN.encode() not in path.read_bytes()
