@@ -95,7 +95,8 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     expected, got = json.loads(first.stdout), json.loads(last)
     del expected["wall_s"], got["wall_s"]
     assert got == expected
-    assert len(jobs) == expected["jobs"] == len(PLATFORMS) * (3 * rounds + 1)
+    planned = len(PLATFORMS) * (3 * rounds + 1)  # less what came twice, where SPSA took a step back
+    assert len(jobs) == expected["jobs"] <= planned
     assert_paid_once(jobs, list_jobs(killed))
     assert TOKEN not in output
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and TOKEN.encode() in p.read_bytes()]
