@@ -56,12 +56,12 @@ def attach_job(folder: Path, job_id: str, *, name: str | None = None) -> JobReco
     :raises DeviceUnavailable: when the provider knows no such job.
     """
     with _journal(folder) as journal:
-        owner = next((r for r in journal.jobs() if job_id and r.job_id == job_id), None)
-        if owner is not None:
-            raise CheckpointError(f"job {job_id} is {owner.name} already. See: qpu-sdk jobs list.")
         waiting = [r for r in journal.jobs() if r.state is JobState.UNCERTAIN and name in (None, r.name)]
         if not waiting:
             raise CheckpointError(f"{folder} has no uncertain job{f' {name}' if name else ''}. See: qpu-sdk jobs list.")
+        owner = next((r for r in journal.jobs() if job_id and r.job_id == job_id), None)
+        if owner is not None:
+            raise CheckpointError(f"job {job_id} is {owner.name} already. See: qpu-sdk jobs list.")
         record = _named(folder, waiting, job_id, name)
         journal.accepted(record.name, job_id)
         return journal.job(record.name)
