@@ -15,7 +15,7 @@ from .calibration.measure import Request, Whose, calibrate, package_versions
 from .calibration.record import Identity, utc_text, vendor_record
 from .calibration.store import CalibrationStore, load_record
 from .devices.base import Device
-from .devices.budget import rates_of
+from .devices.budget import Budget, rates_of
 from .devices.journal import Journal
 from .devices.journalled import Terms
 from .devices.registry import DeviceAddress, open_device
@@ -26,19 +26,21 @@ from .report.calibration import comparison_rows, job_rows, record_page, record_r
 Rows = list[tuple[str, str]]
 
 
-def measure_device(name: str, out: Path, request: Request) -> Path:
+def measure_device(name: str, out: Path, request: Request, *, credits: float | None = None) -> Path:
     """Calibrate and write the record; a calibration that was interrupted goes on where it was.
 
     Its journal lies beside the records until there is one, so that nothing is paid twice.
 
+    :param credits: most that may be spent, ``None`` for no limit.
     :returns: the record's file.
+    :raises BudgetExceeded: before anything is sent, when it would cost more.
     """
     device = open_device(name, seed=request.seed)
     pending = _pending(out, name, request)
     rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
     try:
         with Journal(pending) as journal:
-            whose, terms = _whose(name, device, request), Terms("calibrate", rates=rates)
+            whose, terms = _whose(name, device, request), Terms("calibrate", Budget(credits=credits), rates)
             try:
                 record = calibrate(device, request, whose, journal=journal, terms=terms)
             finally:
@@ -61,6 +63,7 @@ def vendor_figures(name: str, out: Path, request: Request) -> Path:
     """
     device = open_device(name, seed=request.seed)
     whose, now = _whose(name, device, request), utc_text(datetime.now(UTC))
+    device.close()
     record = vendor_record(
         whose.vendor, whose.identity, utc=now, versions=package_versions(), validity_h=request.validity_h
     )

@@ -266,13 +266,18 @@ def jobs_attach(
 
 @jobs.command("forget")
 def jobs_forget(
-    job: Annotated[str, typer.Argument(help="Name of the uncertain job.")], run: Run = None, json_: Json = False
+    job: Annotated[str, typer.Argument(help="Name of the job.")],
+    run: Run = None,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="It exists, and will never bring its result; it is spent.")
+    ] = False,
+    json_: Json = False,
 ) -> None:
     """An uncertain job does not exist: its settings are sent again by the next resume."""
     with _one_line_errors():
         from .jobs import forget_job
 
-        _print_jobs([forget_job(_folder(run), job)], json_)
+        _print_jobs([forget_job(_folder(run), job, lost=lost)], json_)
 
 
 @jobs.command("cancel")
@@ -328,6 +333,7 @@ def calibrate(
     ] = None,
     page: Annotated[Path | None, typer.Option(help="Also write the record as a page, with a figure.")] = None,
     vendor: Annotated[bool, typer.Option("--vendor", help="Write down published figures; measure nothing.")] = False,
+    credits: Annotated[float | None, typer.Option(help="Most credits to spend; the default asks for about 10.")] = None,
     json_: Json = False,
 ) -> None:
     """Measure the noise of a device in about ten circuit settings, and write a dated record with error bars."""
@@ -344,7 +350,14 @@ def calibrate(
             with _console().status(f"calibrating {device}"):
                 chosen = tuple(range(photons)) if inputs is None else _modes(inputs)
                 request = Request(modes, chosen, shots, seed, pairs, valid)
-                show = (vendor_figures if vendor else measure_device)(str(device), out, request)
+                try:
+                    show = (
+                        vendor_figures(str(device), out, request)
+                        if vendor
+                        else measure_device(str(device), out, request, credits=credits)
+                    )
+                except KeyboardInterrupt:
+                    _fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
             _console().print(f"written: {show}", highlight=False, soft_wrap=True)
         _print_or_json(*show_record(show, page=page), json_)
 

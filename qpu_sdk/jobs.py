@@ -88,21 +88,32 @@ def _named(folder: Path, waiting: list[JobRecord], job_id: str, name: str | None
     )
 
 
-def forget_job(folder: Path, key: str) -> JobRecord:
+def forget_job(folder: Path, key: str, *, lost: bool = False) -> JobRecord:
     """Say that an uncertain job was never created: its settings are sent again by the next resume.
 
-    :raises CheckpointError: when the job is not uncertain.
+    :param lost: True to give up a job that exists and will never bring its result, for example because the provider
+        does not know it any more; it counts as spent, and its missing settings are sent again.
+    :raises CheckpointError: when the job is not uncertain, or with ``lost`` not open.
     """
     with _journal(folder) as journal:
         record = journal.job(key)
-        if record.state is not JobState.UNCERTAIN:
-            raise CheckpointError(f"job {record.name} is {record.state.value}; only an uncertain job can be forgotten.")
-        journal.move(record.name, JobState.REFUSED, "forgotten: a person says that it was never created")
+        if lost and record.state in (JobState.SUBMITTED, JobState.RUNNING, JobState.UNCERTAIN):
+            journal.settle(record.name, JobState.FAILED, record.cost, "given up: a person says that it brings nothing")
+        elif record.state is JobState.UNCERTAIN:
+            journal.move(record.name, JobState.REFUSED, "forgotten: a person says that it was never created")
+        else:
+            raise CheckpointError(
+                f"job {record.name} is {record.state.value}; only an uncertain job can be forgotten, and with --lost "
+                "one that is open."
+            )
         return journal.job(record.name)
 
 
 def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
-    """Ask the provider to stop one job, or all that are open; what they finished is kept by the next resume."""
+    """Ask the provider to stop one job, or all that are open; what they finished is kept.
+
+    A run that waits for them stops, and sends what is missing when it is resumed.
+    """
     with _journal(folder, write=False) as journal:
         records = [journal.job(key)] if key is not None else journal.jobs()
     records = [r for r in records if r.durable and r.job_id and r.state.open]
@@ -113,6 +124,8 @@ def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
         device = devices.get(record.device)
         if not isinstance(device, RemoteDevice):
             raise DeviceUnavailable(f"{record.device} is no device of this run any more. Restore its config.toml.")
+        with Journal(_journal(folder).path, hold=False) as journal:
+            journal.stop(record.name)
         device.stop(record.job_id)
     return records
 

@@ -274,7 +274,7 @@ def test_a_job_whose_answer_was_lost_is_attached(digits: Path, folder: Path) -> 
         assert states(folder) == ["done", "uncertain"]
         assert "nobody knows" in fail(DEVICE_OR_BUDGET, "resume", folder, "--wait", "--json")
         attach = ["jobs", "attach", "--run", folder, "--json"]
-        assert "is no uncertain job" in fail(BAD_INPUT, *attach, first["job_id"])
+        assert f"is {first['job_name']} already" in fail(BAD_INPUT, *attach, first["job_id"])
         assert "unknown" in fail(DEVICE_OR_BUDGET, *attach, "no-such-id")
         assert states(folder) == ["done", "uncertain"]
         [record] = succeed(*attach, lost["job_id"])
@@ -309,6 +309,18 @@ def test_a_cancelled_job_keeps_what_it_finished(digits: Path, folder: Path, ran_
         assert [job["status"] for job in server.jobs] == ["canceled"] + ["completed"] * JOBS
         assert [job["iterations"] for job in server.jobs] == [2, 1 if ran_s else 2, 4, 2]
         assert states(folder) == ["cancelled-partial"] + ["done"] * JOBS
+
+
+def test_a_job_that_never_brings_its_result_can_be_given_up(digits: Path, folder: Path) -> None:
+    """The provider does not know it any more: it counts as spent, and its settings are sent again."""
+    with cloud(Fault("result", "answer", status=404, calls=(1, 2, 3, 4))) as server:
+        assert "ask again later" in fail(DEVICE_OR_BUDGET, *train(digits, folder, server))
+        [name] = [r["name"] for r in succeed("jobs", "list", "--run", folder, "--json")]
+        assert "--lost" in fail(BAD_INPUT, "jobs", "forget", name, "--run", folder)
+        [record] = succeed("jobs", "forget", name, "--lost", "--run", folder, "--json")
+        assert (record["state"], record["cost"]["settings"]) == ("failed", 2)
+        summary = succeed("resume", folder, "--wait", "--json")
+        assert (summary["jobs"], len(server.jobs)) == (JOBS + 1, JOBS + 1)
 
 
 # -- money -------------------------------------------------------------------------------------------------

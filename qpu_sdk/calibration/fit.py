@@ -179,8 +179,8 @@ def observe(setting: Setting, counts: Counts, *, most_clicks: int, windows: int 
     clicks = patterns.sum(axis=1)
     if not counts.numbers[clicks == 1].sum():
         raise CalibrationError(
-            f"setting {setting.name} has {counts.shots} shots and none with a single click: they were filtered or "
-            "mitigated. Ask for raw counts, with a filter of one click."
+            f"setting {setting.name} has {counts.shots} shots and none with a single click: either nothing is lost and "
+            "there is nothing to calibrate, or they were filtered or mitigated. Ask for raw counts, filter one click."
         )
     sets = mode_sets(program.modes, most_clicks)
     kept = clicks <= most_clicks

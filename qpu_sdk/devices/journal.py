@@ -44,6 +44,7 @@ CREATE TABLE settings (
     PRIMARY KEY (job, position)
 ) STRICT;
 CREATE TABLE answers (job TEXT PRIMARY KEY REFERENCES jobs(name), body BLOB NOT NULL) STRICT;
+CREATE TABLE stops (job TEXT PRIMARY KEY REFERENCES jobs(name)) STRICT;
 CREATE INDEX settings_by_program ON settings(program);
 """
 
@@ -118,6 +119,7 @@ class Journal:
 
     :param path: the file, ``None`` for one in memory that dies with the process.
     :param write: False to look only, which is allowed while a run goes on.
+    :param hold: False to leave a word for the process that holds it, see :meth:`stop`.
     :raises CheckpointError: on entering, when another process holds it, it comes from a newer SDK, or is damaged; on
         any write that does not reach the disk.
 
@@ -128,8 +130,8 @@ class Journal:
     [('a', 'submitted')]
     """
 
-    def __init__(self, path: Path | None, *, write: bool = True) -> None:
-        self.path, self._write = path, write
+    def __init__(self, path: Path | None, *, write: bool = True, hold: bool = True) -> None:
+        self.path, self._write, self._holds = path, write, write and hold
         self._database: sqlite3.Connection | None = None
         self._hold: sqlite3.Connection | None = None
         self._lock = threading.RLock()
@@ -138,7 +140,7 @@ class Journal:
 
     def __enter__(self) -> Self:
         try:
-            if self.path is not None and self._write:
+            if self.path is not None and self._holds:
                 self._hold = _exclusive(self.path)
             self._database = self._connect()
             self._prepare()
@@ -184,9 +186,9 @@ class Journal:
             raise CheckpointError(
                 f"{self.path} has schema version {version}; this SDK reads up to {SCHEMA_VERSION}. Update qpu_sdk."
             )
-        if version == 0 and not self._write:
+        if version == 0 and not self._holds:
             raise CheckpointError(f"{self.path} holds no jobs yet. Look again when the run has begun.")
-        if not self._write:
+        if not self._holds:
             return
         if version == 0:
             with self._transaction():
@@ -270,6 +272,11 @@ class Journal:
         """Commit what became of a job."""
         self._update(name, state=state.value, message=message)
 
+    def stop(self, name: str) -> None:
+        """Commit that a person wants this job stopped: what it lacks is not sent again by the run that waits for it."""
+        with self._transaction() as sql:
+            sql.execute("INSERT OR IGNORE INTO stops VALUES (?)", (name,))
+
     def store(self, name: str, counts: Mapping[int, Counts]) -> None:
         """Commit counts by the position of their setting in the job."""
         with self._transaction():
@@ -342,6 +349,11 @@ class Journal:
         with self._reading() as sql:
             rows = sql.execute("SELECT counts FROM settings WHERE job = ? ORDER BY position", (name,)).fetchall()
         return [None if text is None else Counts.from_json(text) for [text] in rows]
+
+    def stopped(self, name: str) -> bool:
+        """Whether a person wanted this job stopped."""
+        with self._reading() as sql:
+            return sql.execute("SELECT 1 FROM stops WHERE job = ?", (name,)).fetchone() is not None
 
     def answer(self, name: str) -> str | None:
         """The provider's raw answer to a job, ``None`` when there is none."""

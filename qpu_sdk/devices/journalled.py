@@ -71,12 +71,13 @@ class _Part:
 @final
 @dataclass
 class _InFlight:
-    """A job the provider has: which of our settings it runs at which position."""
+    """A job the provider has: which of our settings it runs at which position; whether a person had stopped it."""
 
     name: str
     handle: Job
     members: dict[int, int]
     shown: JobStatus | None = None
+    was_stopped: bool = False
 
 
 @final
@@ -159,7 +160,8 @@ class JournalledJob(Job):
         if not members:
             return
         handle = self._owner.handles.get(record.name)
-        self._flying.append(_InFlight(record.name, handle or self._handle_of(record), members))
+        stopped = self._journal.stopped(record.name)  # whoever resumes after that wants to go on
+        self._flying.append(_InFlight(record.name, handle or self._handle_of(record), members, was_stopped=stopped))
 
     def _handle_of(self, record: JobRecord) -> Job:
         """Of a job that an earlier process sent."""
@@ -168,8 +170,8 @@ class JournalledJob(Job):
         by_print = {p.fingerprint: p for p in self._programs}
         if any(f not in by_print for f in record.programs):
             raise SubmissionUncertain(
-                f"job {record.name} also holds settings that this run does not ask for. Decide with: qpu-sdk jobs show "
-                f"{record.name}.",
+                f"job {record.name} also holds settings that this run does not ask for. Give it up, as spent: "
+                f"qpu-sdk jobs forget {record.name} --lost.",
                 job_id=record.job_id,
             )
         programs = [by_print[f] for f in record.programs]
@@ -354,7 +356,8 @@ class JournalledJob(Job):
         missing = [i for i in job.members.values() if i not in self._counts]
         if stopped is None or not missing:
             return
-        if isinstance(stopped, JobCancelled) and brought and not self._cancelled:
+        by_hand = self._cancelled or (not job.was_stopped and self._journal.stopped(job.name))
+        if isinstance(stopped, JobCancelled) and brought and not by_hand:
             self._say("%s: job %s was cut short; %d settings go again", job.handle.id, len(missing))
             self._queue(missing, replaces=job.name)
             return

@@ -55,7 +55,9 @@ class DeviceAddress:
         return cls(kind, name, dict(pairs))
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.name}" + (f"?{urlencode(self.options)}" if self.options else "")
+        return f"{self.kind}:{self.name}" + (
+            f"?{urlencode(self.options, safe=',=:/')}" if self.options else ""  # as people write them
+        )
 
 
 class DeviceFactory(Protocol):

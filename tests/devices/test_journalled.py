@@ -517,6 +517,20 @@ def test_cancelling_stops_what_flies_and_drops_what_waits(journal: Journal, fini
     assert provider.ran == once(4)
 
 
+def test_a_job_that_a_person_stops_meanwhile_is_not_sent_again(tmp_path: Path) -> None:
+    """``qpu-sdk jobs cancel`` beside a run that waits; whoever resumes afterwards goes on."""
+    provider = Provider(script=[{"end": JobStatus.CANCELLED, "finished": 1}])
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        job = device(provider, journal).submit(programs(2), shots=SHOTS)
+        with Journal(tmp_path / "journal.sqlite", hold=False) as beside:
+            beside.stop(journal.jobs()[0].name)
+        with pytest.raises(JobCancelled):
+            job.result()
+        assert len(provider.jobs) == 1
+        assert len(device(provider, journal).submit(programs(2), shots=SHOTS).result()) == 2
+    assert [len(sent.programs) for sent in provider.jobs.values()] == [2, 1]
+
+
 def test_cancelling_too_late_keeps_what_came(journal: Journal) -> None:
     provider = Provider(limit=1, script=[{"polls": 0}])
     owner = device(provider, journal)

@@ -235,6 +235,10 @@ class CloudClient(Transport):
         def once() -> Answer:
             try:
                 response, body = self._send("GET", path, None, self.patience.read_s)
+            except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
+                raise ConfigError(
+                    f"{self.url} is no address of a server. Write for example url=http://127.0.0.1:8080."
+                ) from None
             except requests.RequestException as error:
                 raise _Transient(_reason(error)) from None
             self._note_clock(response)

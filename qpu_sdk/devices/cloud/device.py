@@ -206,7 +206,10 @@ class CloudDevice(RemoteDevice):
         """Send one job, once; see :meth:`qpu_sdk.devices.base.RemoteDevice.create`."""
         self.spec.check(programs, shots=shots)
         self._check_open()
-        body, sent = encode(programs, shots=shots, name=name, platform=self.platform)
+        try:
+            body, sent = encode(programs, shots=shots, name=name, platform=self.platform)
+        except Exception as error:  # Perceval's encoders raise whatever they raise; nothing has been sent
+            raise ProgramError(f"{self.spec.name}: the programs cannot be encoded ({type(error).__name__}).") from error
         try:
             job_id = self.transport.create(body)
         except (ProgramError, AuthenticationError, DeviceUnavailable) as error:

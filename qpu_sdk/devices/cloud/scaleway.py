@@ -86,7 +86,7 @@ class ScalewayClient(Transport):
             self._session = True
         self._used = time.monotonic()
         try:
-            return str(self._bounded(lambda: self._layer._rpc_handler.create_job(body), self.patience.create_s))
+            job_id = self._bounded(lambda: self._layer._rpc_handler.create_job(body), self.patience.create_s)
         except requests.RequestException as error:
             if never_sent(error):
                 raise DeviceUnreachable("Scaleway cannot be reached. Check the network.") from None
@@ -95,6 +95,9 @@ class ScalewayClient(Transport):
             raise SubmissionUncertain(f"its creation ended with {type(error).__name__}") from None
         except _Transient as error:
             raise SubmissionUncertain(f"no answer to its creation: {error}") from None
+        if not isinstance(job_id, str) or not job_id:
+            raise SubmissionUncertain("its creation was answered without an id")
+        return job_id
 
     def _start_session(self) -> None:
         """Open the session, unless a request that was given up has done so since."""
