@@ -1,6 +1,6 @@
 """``python -m tests.benchmarks.calibration``: the fit, the formula against Perceval, and the pulls of many devices.
 
-Times are of this machine and this process; nothing is asserted.
+Times are of this machine and this process; nothing is asserted. ``--write`` puts the tables into docs/calibration.md.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from qpu_sdk.photonics.meshes import RectangularMesh
 from qpu_sdk.photonics.noise import NoiseParameters
 from qpu_sdk.photonics.permanents import FloatArray
 from qpu_sdk.photonics.program import Program
+from tests.benchmarks.pages import ROOT, replace_between
 from tests.calibration.simulate import random_parameters, simulate, uniform_parameters
 
+PAGE = ROOT / "docs" / "calibration.md"
 MODES, INPUTS, PULSES = 9, (0, 2, 5, 8), 2_000_000
 NOISE = NoiseParameters(indistinguishability=0.92, g2=0.02, transmittance=0.06)
 SIZES = ((4, (0, 2)), (6, (0, 2, 4)), (9, INPUTS))
@@ -98,12 +100,16 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=100, help="of the pulls")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/calibration.md")
     arguments = parser.parse_args()
+    lines: list[str] = []
     for rows in (fit_rows(), formula_rows(), pull_rows(arguments.devices)):
-        for row in rows:
+        for row in (*rows, ""):
             sys.stdout.write(row + "\n")
             sys.stdout.flush()
-        sys.stdout.write("\n")
+            lines.append(row)
+    if arguments.write:
+        replace_between(PAGE, "calibration tables", "\n".join(lines).strip())
 
 
 if __name__ == "__main__":
