@@ -286,7 +286,7 @@ def full_share(photons: int, transmittance: float) -> float:
     """
     if transmittance >= 1.0:
         return 1.0
-    return transmittance**photons / -math.expm1(photons * math.log1p(-transmittance))
+    return min(1.0, transmittance**photons / -math.expm1(photons * math.log1p(-transmittance)))
 
 
 def sampling_distance(p: np.ndarray[Any, np.dtype[np.float64]], events: float) -> float:

@@ -167,7 +167,7 @@ def test_what_does_not_fit_the_device_is_refused_before_it_is_asked() -> None:
 
 def test_counts_without_lossy_shots_are_refused() -> None:
     model = LocalModel(noise=NOISE_PRESETS["ascella"].noise, outcomes="collision_free")
-    with pytest.raises(CalibrationError, match=r"none with a single click: .* Ask for raw counts, with a filter"):
+    with pytest.raises(CalibrationError, match=r"none with a single click: .* Ask for raw counts, filter one click"):
         measured(LocalDevice(seed=1, model=model))
 
 
