@@ -129,7 +129,7 @@ def start(config: RunConfig, out: str | Path, *, observer: Observer, wait: bool 
     with _threads(config.training.threads):
         prepared = _prepare(folder, config, wait=wait)
         try:
-            folder.path.mkdir(parents=True, exist_ok=True)
+            folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"cannot write to {folder.path} ({error}). Choose another --out.") from error
         return _go(folder, config, prepared, observer, new=True)

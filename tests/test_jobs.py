@@ -420,6 +420,7 @@ def test_a_program_that_is_too_large_is_told_before_anything_is_begun(digits: Pa
         assert server.jobs == []
 
 
-def test_the_journal_is_readable_by_its_owner_only(digits: Path, folder: Path) -> None:
+def test_a_run_is_readable_by_its_owner_only(digits: Path, folder: Path) -> None:
     fail(DEVICE_OR_BUDGET, *train(digits, folder, budget__jobs=1))
-    assert RunFolder(folder).journal.stat().st_mode & 0o077 == 0
+    for path in (folder, RunFolder(folder).journal):
+        assert path.stat().st_mode & 0o077 == 0

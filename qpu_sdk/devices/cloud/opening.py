@@ -102,8 +102,12 @@ def open_scaleway(name: str, options: Mapping[str, str]) -> CloudDevice:
 
 
 def device_name(address: str, options: CloudOptions) -> str:
-    """A rehearsal elsewhere is another device: its counts are never taken for those of the real one."""
-    return f"{address}?url={options.url}" if options.url else address
+    """A rehearsal elsewhere is another device: its counts are never taken for those of the real one.
+
+    What the name holds is enough to open the device again.
+    """
+    parts = [f"{key}={value}" for key, value in (("project", options.project), ("url", options.url)) if value]
+    return f"{address}?{'&'.join(parts)}" if parts else address
 
 
 def _device(address: str, name: str, transport: Transport, options: CloudOptions) -> CloudDevice:

@@ -89,7 +89,7 @@ def test_device_is_what_the_platform_says(web: responses.RequestsMock) -> None:
     assert isinstance(device, CloudDevice)
     assert SECRET not in repr(vars(device.transport))
     spec = device.spec
-    assert (spec.name, spec.max_modes, spec.max_photons) == (f"scaleway:qpu-a?url={URL}", 12, 4)
+    assert (spec.name, spec.max_modes, spec.max_photons) == (f"scaleway:qpu-a?project=pr&url={URL}", 12, 4)
     assert (spec.simulated, spec.detector) == (False, "threshold")
     assert {c.request.headers["X-Auth-Token"] for c in web.calls} == {SECRET}
     assert all("name=qpu-a" in str(c.request.url) for c in web.calls)
