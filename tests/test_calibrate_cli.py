@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
 from qpu_sdk.calibration.plan import calibration_plan
 from qpu_sdk.calibration.store import CalibrationStore, load_record
-from qpu_sdk.cli import app
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.photonics.noise import NOISE_PRESETS
 from tests.calibration.simulate import drifting, simulate, uniform_parameters
+from tests.commands import Commands
 
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 TOKEN = "_T_secret-of-the-tests"
@@ -33,28 +29,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
 
 
-def run(*arguments: object) -> Result:
-    result = CliRunner().invoke(app, ["calibrate", *map(str, arguments)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert TOKEN not in result.output
-    return result
-
-
-def succeed(*arguments: object) -> Any:
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def fail(code: int, *arguments: object) -> str:
-    """One line on stderr and nothing else."""
-    result = run(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    [line] = result.stderr.strip().splitlines()
-    assert line.startswith("qpu-sdk: ")
-    return str(line)
+COMMANDS = Commands(before=("calibrate",), after=("--json",), secrets=(TOKEN,))
+run, succeed, fail = COMMANDS.run, COMMANDS.succeed, COMMANDS.fail
 
 
 def files(folder: Path) -> list[Path]:

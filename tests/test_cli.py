@@ -15,42 +15,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import Result
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
 from qpu_sdk import __version__
-from qpu_sdk.cli import app
 from qpu_sdk.export.weights import load_model
 from qpu_sdk.report.progress import Progress
 from qpu_sdk.training.config import load_config
 from qpu_sdk.training.plan import planned_settings
+from tests.commands import Commands
 from tests.digits import TINY, train_arguments, write_digits
 
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 
 
-def run(*arguments: object) -> Result:
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def succeed(*arguments: object) -> Any:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def fail(code: int, *arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("qpu-sdk: ")
-    return lines[0]
+COMMANDS = Commands()
+run, succeed, fail = COMMANDS.run, COMMANDS.succeed, COMMANDS.fail
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
-from qpu_sdk.cli import app
 from qpu_sdk.devices.budget import Cost
 from qpu_sdk.devices.journal import Intent, JobState, Journal
 from qpu_sdk.errors import CheckpointError
 from qpu_sdk.jobs import list_jobs, newest_run
 from qpu_sdk.runs import RunFolder
+from tests.commands import Commands
 from tests.digits import train_arguments, write_digits
 
 pytest.importorskip("uvicorn")
@@ -80,29 +78,8 @@ def train(digits: Path, folder: Path, server: EmulatedCloud | None = None, **cha
     return train_arguments(digits, folder, **(where | few | changes))
 
 
-def run(*arguments: object) -> Result:
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert TOKEN not in result.output
-    assert NEW_TOKEN not in result.output
-    return result
-
-
-def succeed(*arguments: object) -> Any:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def fail(code: int, *arguments: object) -> str:
-    """One line on stderr and nothing else."""
-    result = run(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    [line] = result.stderr.strip().splitlines()
-    assert line.startswith("qpu-sdk: ")
-    return str(line)
+COMMANDS = Commands(secrets=(TOKEN, NEW_TOKEN))
+run, succeed, fail = COMMANDS.run, COMMANDS.succeed, COMMANDS.fail
 
 
 def states(folder: Path) -> list[str]:

@@ -188,6 +188,19 @@ class RemoteDevice(Device):
         """
 
 
+def wait_for(job: Job, timeout_s: float | None, *, begun: float) -> None:
+    """Return when a job is final, asking no oftener than it can tell something new.
+
+    :param timeout_s: from ``begun``, a reading of the monotonic clock; ``None`` for as long as it takes.
+    :raises JobTimeout: when it is not final by then; the job goes on.
+    """
+    while not job.status().final:
+        left = None if timeout_s is None else begun + timeout_s - time.monotonic()
+        if left is not None and left <= 0:
+            raise JobTimeout(f"job {job.id} is not done after {timeout_s} s. Ask again.", job_id=job.id)
+        time.sleep(job.pause_s if left is None else min(job.pause_s, left))
+
+
 def wait_all(jobs: Sequence[Job], *, timeout_s: float | None = None) -> None:
     """Return when every job is final, asking them in turn; an interrupt ends the waiting, not the jobs.
 

@@ -20,14 +20,13 @@ from ..errors import (
     JobCancelled,
     JobFailed,
     JobStopped,
-    JobTimeout,
     QPUError,
     QueueFull,
     SubmissionUncertain,
 )
 from ..photonics.counts import Counts
 from ..photonics.program import Program
-from .base import Device, Job, JobStatus, RemoteDevice
+from .base import Device, Job, JobStatus, RemoteDevice, wait_for
 from .budget import FREE, UNLIMITED, Budget, Cost, Rates
 from .journal import Intent, JobRecord, JobState, Journal
 
@@ -417,11 +416,7 @@ class JournalledJob(Job):
         begun = time.monotonic()
         if not self.durable:
             self._block(timeout_s)
-        while not self.status().final:
-            left = None if timeout_s is None else begun + timeout_s - time.monotonic()
-            if left is not None and left <= 0:
-                raise JobTimeout(f"job {self.id} is not done after {timeout_s} s. Ask again.", job_id=self.id)
-            time.sleep(self.pause_s if left is None else min(self.pause_s, left))
+        wait_for(self, timeout_s, begun=begun)
         if self._error is not None:
             raise self._error
         return [self._counts[i] for i in self._place]

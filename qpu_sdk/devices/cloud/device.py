@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from ...errors import AuthenticationError, DeviceUnavailable, JobCancelled, JobFailed, JobTimeout, ProgramError
+from ...errors import AuthenticationError, DeviceUnavailable, JobCancelled, JobFailed, ProgramError
 from ...photonics.counts import Counts
 from ...photonics.program import Program
-from ..base import DeviceSpec, Job, JobStatus, RemoteDevice, Usage
+from ..base import DeviceSpec, Job, JobStatus, RemoteDevice, Usage, wait_for
 from ..journalled import JournalledJob, submit_alone
 from .decoding import Sent, UnusableAnswer, decode
 from .payload import Platform, encode
@@ -110,12 +110,7 @@ class CloudJob(Job):
 
     def result(self, timeout_s: float | None = None) -> list[Counts]:
         """Counts of every program; see :meth:`qpu_sdk.devices.base.Job.result`."""
-        begun = time.monotonic()
-        while not self.status().final:
-            left = None if timeout_s is None else begun + timeout_s - time.monotonic()
-            if left is not None and left <= 0:
-                raise JobTimeout(f"job {self.id} is not done after {timeout_s} s. Ask again.", job_id=self.id)
-            time.sleep(self.pause_s if left is None else min(self.pause_s, left))
+        wait_for(self, timeout_s, begun=time.monotonic())
         counts = self._harvest()
         finished = [c for c in counts if c is not None]
         if self._status is JobStatus.DONE and len(finished) == len(counts):
