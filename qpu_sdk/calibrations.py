@@ -14,7 +14,7 @@ from .calibration.drift import compare
 from .calibration.measure import Request, Whose, calibrate, package_versions
 from .calibration.record import Identity, utc_text, vendor_record
 from .calibration.store import CalibrationStore, load_record
-from .devices.base import Device
+from .devices.base import Device, RemoteDevice
 from .devices.budget import Budget, rates_of
 from .devices.journal import Journal
 from .devices.journalled import Terms
@@ -84,18 +84,18 @@ def _pending(out: Path, name: str, request: Request) -> Path:
 def _whose(name: str, device: Device, request: Request) -> Whose:
     """What the platform says of itself, as far as it says anything."""
     address = DeviceAddress.parse(name)
-    platform = getattr(device, "platform", None)
+    remote = device if isinstance(device, RemoteDevice) else None
     identity = Identity(
         device=device.spec.name,
         platform=address.name,
         modes=request.modes,
         input_modes=tuple(sorted(request.input_modes)),
         detector=device.spec.detector,
-        architecture_hash=getattr(platform, "architecture_hash", ""),
+        architecture_hash=remote.architecture_hash if remote else "",
     )
     simulated = device.spec.simulated or _is_rehearsal(address)
     seed = request.seed if device.spec.seeded else None
-    vendor = dict(getattr(platform, "performance", {}))
+    vendor = dict(remote.performance) if remote else {}
     return Whose(identity, "simulated" if simulated else "measured", vendor, seed)
 
 

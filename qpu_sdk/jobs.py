@@ -11,10 +11,8 @@ from .devices.base import Device, RemoteDevice
 from .devices.journal import JobRecord, JobState, Journal
 from .devices.registry import open_device
 from .errors import CheckpointError, DeviceUnavailable
-from .files import child_seed
-from .runs import RunFolder
-from .training.config import RunConfig, load_config
-from .training.schedule import device_names
+from .runs import RunFolder, open_devices
+from .training.config import load_config
 
 
 def newest_run(root: str | Path = "runs") -> Path:
@@ -143,6 +141,5 @@ def _devices(folder: Path) -> dict[str, Device]:
         with Journal(folder, write=False) as journal:
             names = {record.device for record in journal.jobs() if record.durable}
         return {name: open_device(name, seed=0) for name in names}
-    config: RunConfig = load_config(RunFolder(folder).config)
-    opened = (open_device(n, seed=child_seed(config.seed, "device", n)) for n in device_names(config))
-    return {device.spec.name: device for device in opened}
+    opened = open_devices(load_config(RunFolder(folder).config))
+    return {device.spec.name: device for device in opened.values()}

@@ -188,7 +188,7 @@ def _prepare(folder: RunFolder, config: RunConfig, *, wait: bool, measure: bool 
     check_budget(config)
     target = load_target(config.target.factory, seed=child_seed(config.seed, "target"))
     dataset = load_dataset(config.data, seed=config.data_seed)
-    journal, devices = Journal(folder.journal), _open_devices(config) if measure else {}
+    journal, devices = Journal(folder.journal), open_devices(config) if measure else {}
     _check_devices(config, devices)
     label, timeout_s = folder.path.resolve().name, None if wait else 0.0
     bank = QNNBank.of(config, devices, journal=journal, label=label, timeout_s=timeout_s)
@@ -205,7 +205,8 @@ def _check_devices(config: RunConfig, devices: Mapping[str, Device]) -> None:
             devices[qnn.device].spec.check([program], shots=shots)
 
 
-def _open_devices(config: RunConfig) -> dict[str, Device]:
+def open_devices(config: RunConfig) -> dict[str, Device]:
+    """The devices that a configuration names, by their strings."""
     return {name: open_device(name, seed=child_seed(config.seed, "device", name)) for name in device_names(config)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any, final
 
@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from ..devices.base import Device
-from ..devices.conformance import MIN_EXPECTED, chi_square_tail
+from ..devices.conformance import chi_square_tail, put_together
 from ..devices.journal import Journal
 from ..devices.journalled import RAW, JournalledDevice, Terms
 from ..errors import CalibrationError
@@ -85,10 +85,9 @@ def calibrate(device: Device, request: Request, whose: Whose, *, journal: Journa
     """
     plan = calibration_plan(request.modes, request.input_modes, seed=request.seed)
     programs = [setting.program for setting in plan]
-    JournalledDevice(device, journal, terms).spec.check(programs, shots=request.shots)
     counts = JournalledDevice(device, journal, terms).submit(programs, shots=request.shots, tag="calibrate").result()
     jobs = journal.jobs()
-    times = (jobs[0].created, max(job.updated for job in jobs)) if jobs else (_now(), _now())
+    times = jobs[0].created, max(job.updated for job in jobs)
     return record_of(plan, counts, request, whose, times=times)
 
 
@@ -202,9 +201,8 @@ def _binned(observation: Observation, parameters: Parameters, *, most_clicks: in
     rows = np.stack([observation.observed(), expected(observation, parameters, most_clicks=most_clicks)])
     rows = np.concatenate([rows, slopes(observation, parameters, most_clicks=most_clicks)])
     rows = rows if observation.windows is not None else rows[:, 1:]
-    rare = rows[1] < MIN_EXPECTED
+    rare = put_together(rows[1])
     if rare.any():
-        rare |= rows[1] <= rows[1][~rare].min(initial=np.inf)
         rows = np.concatenate([rows[:, ~rare], rows[:, rare].sum(axis=1, keepdims=True)], axis=1)
     rows[0] -= rows[1]
     rows[[0, *range(2, len(rows))]] /= np.sqrt(rows[1])
@@ -241,7 +239,3 @@ def _same(first: Observation, last: Observation) -> ChiSquare:
     statistic = float((((k[:, None] * rows)[0] - (k[:, None] * rows)[1]) ** 2 / rows.sum(axis=0)).sum())
     degrees = rows.shape[1] - 1
     return ChiSquare(chi2=statistic, dof=degrees, p_value=chi_square_tail(statistic, degrees) if degrees else None)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import abc
 import enum
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from ..errors import JobTimeout, ProgramError
 from ..photonics.counts import Counts, Detector
@@ -155,6 +157,9 @@ class RemoteDevice(Device):
     deadline_s: float = 900.0
     #: Most programs in one job; larger submissions become several.
     settings_per_job: int | None = None
+    #: What the provider publishes of the machine, in Perceval's keys, and the SHA-256 of its architecture.
+    performance: Mapping[str, Any] = MappingProxyType({})
+    architecture_hash: str = ""
 
     @abc.abstractmethod
     def create(self, programs: Sequence[Program], *, shots: int, name: str) -> str:

@@ -21,6 +21,7 @@ from dataclasses import fields, is_dataclass
 from threading import Barrier
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import ProgramError
 from ..photonics.counts import Counts
@@ -94,15 +95,22 @@ def chi_square_tail(statistic: float, degrees: int) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2.0))
 
 
+def put_together(expected: FloatArray) -> npt.NDArray[np.bool_]:
+    """Which bins are one bin: those that expect too few and, so that the sum does not, the smallest of the others."""
+    rare = expected < MIN_EXPECTED
+    if rare.any():
+        rare |= expected <= expected[~rare].min(initial=np.inf)
+    return np.asarray(rare)
+
+
 def chi_square(observed: FloatArray, expected: FloatArray) -> tuple[float, int]:
     """Pearson's sum and its degrees of freedom; bins that expect fewer than :data:`MIN_EXPECTED` are one bin.
 
     >>> chi_square(np.array([12.0, 8.0]), np.array([10.0, 10.0]))
     (0.8, 1)
     """
-    rare = expected < MIN_EXPECTED
+    rare = put_together(expected)
     if rare.any():
-        rare |= expected <= expected[~rare].min(initial=np.inf)
         observed = np.append(observed[~rare], observed[rare].sum())
         expected = np.append(expected[~rare], expected[rare].sum())
     return float(((observed - expected) ** 2 / expected).sum()), len(expected) - 1

@@ -277,11 +277,6 @@ class Journal:
         with self._transaction() as sql:
             sql.execute("INSERT OR IGNORE INTO stops VALUES (?)", (name,))
 
-    def store(self, name: str, counts: Mapping[int, Counts]) -> None:
-        """Commit counts by the position of their setting in the job."""
-        with self._transaction():
-            self._put(name, counts)
-
     def keep(self, name: str, answer: str) -> None:
         """Commit the provider's raw answer, before it is read."""
         with self._transaction() as sql:
@@ -290,10 +285,11 @@ class Journal:
     def settle(
         self, name: str, state: JobState, cost: Cost, message: str = "", *, counts: Mapping[int, Counts] | None = None
     ) -> None:
-        """Commit the end of a job: its counts as in :meth:`store`, and what it took in place of what was reserved."""
+        """Commit the end of a job: its counts by position, and what it took in place of what was reserved."""
         values = dict(zip(_COST, astuple(cost), strict=True))
-        with self._transaction():
-            self._put(name, counts or {})
+        rows = [(one.to_json(), name, position) for position, one in (counts or {}).items()]
+        with self._transaction() as sql:
+            sql.executemany("UPDATE settings SET counts = ? WHERE job = ? AND position = ?", rows)
             self._set(name, state=state.value, message=message, **values)
 
     def _update(self, name: str, **values: object) -> None:
@@ -303,10 +299,6 @@ class Journal:
     def _set(self, name: str, **values: object) -> None:
         columns = ", ".join(f"{column} = ?" for column in values)
         self._sql.execute(f"UPDATE jobs SET {columns}, updated = ? WHERE name = ?", (*values.values(), _now(), name))
-
-    def _put(self, name: str, counts: Mapping[int, Counts]) -> None:
-        rows = [(one.to_json(), name, position) for position, one in counts.items()]
-        self._sql.executemany("UPDATE settings SET counts = ? WHERE job = ? AND position = ?", rows)
 
     # -- reading -------------------------------------------------------------------------------------------
 

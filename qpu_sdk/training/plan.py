@@ -186,8 +186,7 @@ def _uncalibrated(config: RunConfig, name: str, *, offline: bool) -> Figures:
     if isinstance(device, LocalDevice):
         return Figures(device.spec, rates, _simulated_transmittance(device), "the simulator's own model")
     per_job = device.settings_per_job if isinstance(device, RemoteDevice) else device.spec.max_programs
-    performance = getattr(getattr(device, "platform", None), "performance", {})
-    read = performance.get("Transmittance (%)")
+    read = device.performance.get("Transmittance (%)") if isinstance(device, RemoteDevice) else None
     if isinstance(read, int | float) and read > 0:
         return Figures(device.spec, rates, read / 100, "published by the platform", per_job)
     transmittance, source = _known_transmittance(address.name)

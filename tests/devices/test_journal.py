@@ -78,16 +78,15 @@ def test_every_change_is_on_disk_when_the_call_returns(path: Path, journal: Jour
         assert reader.job("a").state is JobState.RUNNING
         journal.keep("a", "raw answer")
         assert reader.answer("a") == "raw answer"
-        journal.store("a", {1: counts("q")})
+        journal.settle("a", JobState.CANCELLED, Cost(1, 107, 0.1, 1, 15.0), "cut short", counts={1: counts("q")})
         assert [None if c is None else c.program for c in reader.of_job("a")] == [None, "q"]
-        journal.settle("a", JobState.CANCELLED, Cost(1, 107, 0.1, 1, 15.0), "cut short")
         record = reader.job("a")
         assert (record.state, record.message, record.cost.shots) == (JobState.CANCELLED, "cut short", 107)
 
 
 def test_counts_come_back_as_they_were(journal: Journal) -> None:
     journal.intend(intent("a"))
-    journal.store("a", {0: counts()})
+    journal.settle("a", JobState.DONE, COST, counts={0: counts()})
     found = journal.counts("lab", "p", shots_each=100)
     assert found is not None
     assert found.to_json() == counts().to_json()
@@ -98,7 +97,7 @@ def test_counts_come_back_as_they_were(journal: Journal) -> None:
 def test_the_first_counts_of_a_setting_count(journal: Journal) -> None:
     for name, number in (("a", 1), ("b", 2)):
         journal.intend(intent(name))
-        journal.store(name, {0: counts(number=number)})
+        journal.settle(name, JobState.DONE, COST, counts={0: counts(number=number)})
     found = journal.counts("lab", "p", shots_each=100)
     assert found is not None
     assert found.numbers[0] == 1

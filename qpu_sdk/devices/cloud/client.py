@@ -152,7 +152,7 @@ class CloudClient(Transport):
         proxies: Mapping[str, str] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.url = _checked(url)
+        self.url = checked_url(url)
         self._token = token
         self.patience = patience if patience is not None else Patience()
         self._sleep = sleep
@@ -208,20 +208,20 @@ class CloudClient(Transport):
 
     def status(self, job_id: str) -> Answer:
         """Where a job stands."""
-        return self._get(f"api/job/status/{_id(job_id)}", f"job {job_id}")
+        return self._get(f"api/job/status/{checked_id(job_id)}", f"job {job_id}")
 
     def result(self, job_id: str) -> Answer:
         """What a job brought, as the server sent it."""
-        return self._get(f"api/job/result/{_id(job_id)}", f"result of job {job_id}")
+        return self._get(f"api/job/result/{checked_id(job_id)}", f"result of job {job_id}")
 
     def data(self, job_id: str) -> Answer:
         """How a job was created: name, platform, payload."""
-        return self._get(f"api/jobs/{_id(job_id)}/data", f"job {job_id}")
+        return self._get(f"api/jobs/{checked_id(job_id)}/data", f"job {job_id}")
 
     def cancel(self, job_id: str) -> bool:
         """Ask to stop a job; False when it cannot be cancelled any more. Repeating it does no harm."""
         try:
-            response = self._repeat(lambda: self._checked_post(f"api/job/cancel/{_id(job_id)}"), f"job {job_id}")
+            response = self._repeat(lambda: self._checked_post(f"api/job/cancel/{checked_id(job_id)}"), f"job {job_id}")
         except NotFound as error:
             raise DeviceUnavailable(f"job {job_id} is unknown at {self.url} ({error.text}).") from None
         return response
@@ -399,8 +399,8 @@ def never_sent(error: requests.RequestException) -> bool:
     return isinstance(reason, NewConnectionError | ConnectTimeoutError)  # name resolution is a NewConnectionError
 
 
-def _checked(url: str) -> str:
-    """The URL without a trailing slash."""
+def checked_url(url: str) -> str:
+    """The URL without a trailing slash; raises :class:`ConfigError` for one that would give the token away."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -416,7 +416,8 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
-def _id(job_id: str) -> str:
+def checked_id(job_id: str) -> str:
+    """The id as it stands in a path; raises :class:`ConfigError` for what names no job."""
     if not job_id or job_id == "None":
         raise ConfigError(f"job id {job_id!r} names no job. Take one from: qpu-sdk jobs list.")
     return quote_plus(job_id)

@@ -190,6 +190,7 @@ class CloudDevice(RemoteDevice):
         )
         self.transport, self.platform, self.any_status = transport, platform, any_status
         self.polling = polling if polling is not None else Polling()
+        self.performance, self.architecture_hash = platform.performance, platform.architecture_hash
         self.settings_per_job, self.queue_s, self.deadline_s = settings_per_job, queue_s, deadline_s
         self._sent: dict[str, Sent] = {}
 

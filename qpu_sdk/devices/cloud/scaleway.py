@@ -28,7 +28,7 @@ from ...errors import (
     QPUError,
     SubmissionUncertain,
 )
-from .client import TRANSIENT, Patience, _checked, _id, never_sent
+from .client import TRANSIENT, Patience, checked_id, checked_url, never_sent
 from .transport import NotFound, Transport
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class ScalewayClient(Transport):
         if not project:
             raise ConfigError("scaleway needs the project that pays. Write scaleway:NAME?project=UUID.")
         self.patience = patience if patience is not None else Patience()
-        url = _checked(url) if url else None
+        url = checked_url(url) if url else None
         self._layer = self._ask(lambda: _open_layer(platform, project, url, idle_s), f"platform {platform}")
         self._idle_s, self._used = idle_s, -math.inf
         self._session = False
@@ -107,11 +107,13 @@ class ScalewayClient(Transport):
     def status(self, job_id: str) -> dict[str, Any]:
         """Where a job stands, in Quandela's words."""
         self._used = max(self._used, time.monotonic()) if self._session else self._used
-        return dict(self._ask(lambda: self._layer._rpc_handler.get_job_status(_id(job_id)), f"job {job_id}"))
+        return dict(self._ask(lambda: self._layer._rpc_handler.get_job_status(checked_id(job_id)), f"job {job_id}"))
 
     def result(self, job_id: str) -> dict[str, Any]:
         """What a job brought; Perceval's layer would run the converter that the answer names, so it is not asked."""
-        return dict(self._ask(lambda: self._layer._rpc_handler.get_job_results(_id(job_id)), f"result of job {job_id}"))
+        return dict(
+            self._ask(lambda: self._layer._rpc_handler.get_job_results(checked_id(job_id)), f"result of job {job_id}")
+        )
 
     def data(self, job_id: str) -> dict[str, Any]:
         """Nothing: Perceval's layer has no such request."""
@@ -119,7 +121,7 @@ class ScalewayClient(Transport):
 
     def cancel(self, job_id: str) -> bool:
         """Ask to stop a job."""
-        self._ask(lambda: self._layer._rpc_handler.cancel_job(_id(job_id)), f"job {job_id}")
+        self._ask(lambda: self._layer._rpc_handler.cancel_job(checked_id(job_id)), f"job {job_id}")
         return True
 
     def close(self) -> None:
