@@ -3,7 +3,7 @@
 import numpy as np
 
 from qpu_sdk.devices.registry import open_device
-from qpu_sdk.photonics.counts import post_select
+from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.photonics.fock import collision_free_outcomes
 from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.permanents import collision_free_tree, probabilities

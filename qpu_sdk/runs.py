@@ -2,7 +2,8 @@
 
 ::
 
-    config.toml  metrics.jsonl  journal.sqlite  checkpoint/  controls.json  model.safetensors  summary.json  report.html
+    config.toml  records/  metrics.jsonl  journal.sqlite  checkpoint/  controls.json
+    model.safetensors  summary.json  report.html
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ from .training.config import RunConfig, load_config
 from .training.data import Dataset, Images, absolute_source, load_dataset
 from .training.fit import evaluate
 from .training.loop import Training
+from .training.mitigation import Mitigation, load_records, resolve, save_records
 from .training.plan import check_budget
 from .training.qnn import QNNBank, qnns_of
 from .training.schedule import device_names, exact_epochs, schedule, total_epochs, unit_settings
-from .training.summary import RunSummary, TrainableParameters, versions
+from .training.summary import MitigationSummary, RunSummary, TrainableParameters, versions
 from .training.targets import Target, load_target
 
 #: Above these sizes the rank of the generator's Jacobian is not computed.
@@ -83,6 +85,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def records(self) -> Path:
+        """Calibration records of the devices, as they were when the run began."""
+        return self.path / "records"
+
+    @property
     def journal(self) -> Path:
         """Every intent, job id and count."""
         return self.path / "journal.sqlite"
@@ -124,7 +131,7 @@ def start(config: RunConfig, out: str | Path, *, observer: Observer, wait: bool 
     """
     folder = RunFolder(Path(out))
     data = config.data.model_copy(update={"source": absolute_source(config.data.source)})
-    config = config.model_copy(update={"data": data})
+    config = config.model_copy(update={"data": data, "mitigation": config.mitigation.absolute()})
     _check_new(folder)
     with _threads(config.training.threads):
         prepared = _prepare(folder, config, wait=wait)
@@ -153,10 +160,11 @@ def resume(path: str | Path, *, observer: Observer, wait: bool = True, budget: S
     if not folder.config.is_file():
         raise CheckpointError(f"{folder.path} holds no run (no config.toml). Start one with: qpu-sdk train --out DIR.")
     config = _with_budget(folder, budget)
-    checkpoint = load_checkpoint(folder.checkpoints, config=config.fingerprint)
+    mitigation = load_records(folder.records, config)
+    checkpoint = load_checkpoint(folder.checkpoints, config=mitigation.fingerprint(config))
     with _threads(checkpoint.values.get("threads") if checkpoint else config.training.threads):
         finished = checkpoint is not None and checkpoint.unit == len(schedule(config))
-        prepared = _prepare(folder, config, wait=wait, measure=not finished)
+        prepared = _prepare(folder, config, wait=wait, measure=not finished, mitigation=mitigation)
         if checkpoint is not None:
             if checkpoint.values.get("data_sha256") != prepared.dataset.fingerprint:
                 raise CheckpointError(
@@ -184,14 +192,18 @@ class _Prepared:
     devices: Mapping[str, Device]
 
 
-def _prepare(folder: RunFolder, config: RunConfig, *, wait: bool, measure: bool = True) -> _Prepared:
+def _prepare(
+    folder: RunFolder, config: RunConfig, *, wait: bool, measure: bool = True, mitigation: Mitigation | None = None
+) -> _Prepared:
+    """Open everything; ``mitigation`` is that of a run that goes on, None for a new one."""
     check_budget(config)
     target = load_target(config.target.factory, seed=child_seed(config.seed, "target"))
     dataset = load_dataset(config.data, seed=config.data_seed)
     journal, devices = Journal(folder.journal), open_devices(config) if measure else {}
     _check_devices(config, devices)
     label, timeout_s = folder.path.resolve().name, None if wait else 0.0
-    bank = QNNBank.of(config, devices, journal=journal, label=label, timeout_s=timeout_s)
+    mitigation = mitigation if mitigation is not None else resolve(config, devices)
+    bank = QNNBank.of(config, devices, journal=journal, label=label, mitigation=mitigation, timeout_s=timeout_s)
     training = Training(config, dataset=dataset, target=target, generator=open_generator(config, target), bank=bank)
     return _Prepared(dataset, target, training, journal, devices)
 
@@ -237,6 +249,7 @@ def _go(
     with prepared.journal as journal:
         if new:  # another process may have begun here while the images were loaded
             _check_new(folder)
+            save_records(folder.records, prepared.training.bank.mitigation)
         write_atomic(folder.config, config.to_toml())  # the budget may be another; now that the run is ours
         try:
             _train(folder, config, prepared, observer)
@@ -255,7 +268,8 @@ def _train(folder: RunFolder, config: RunConfig, prepared: _Prepared, observer: 
 
     def commit(state: Checkpoint) -> None:
         values = {**state.values, "data_sha256": prepared.dataset.fingerprint, "threads": torch.get_num_threads()}
-        save_checkpoint(folder.checkpoints, Checkpoint(state.unit, state.tensors, values), config=config.fingerprint)
+        owner = training.bank.mitigation.fingerprint(config)
+        save_checkpoint(folder.checkpoints, Checkpoint(state.unit, state.tensors, values), config=owner)
 
     state = training.checkpoint()
     with folder.metrics.open("a", encoding="utf-8") as metrics:
@@ -331,6 +345,10 @@ def _finish(folder: RunFolder, config: RunConfig, prepared: _Prepared, controls:
     weights = training.fitter.weights(training.p)
     test = evaluate(target, weights, *_tensors(data.x_test, data.y_test))
     validation, spent = len(data.y_validation), training.bank.spent
+    mitigation, before = _mitigated(config, training), None
+    if mitigation is not None and mitigation.record_ids:
+        plain = training.fitter.weights(training.p_before)
+        before = evaluate(target, plain, *_tensors(data.x_test, data.y_test)).accuracy
     summary = RunSummary(
         test_accuracy=test.accuracy,
         test_standard_error=(test.accuracy * (1 - test.accuracy) / test.size) ** 0.5,
@@ -350,22 +368,45 @@ def _finish(folder: RunFolder, config: RunConfig, prepared: _Prepared, controls:
         shots=spent.shots,
         credits=spent.credits,
         machine_s=spent.seconds,
-        events=list(training.samples),
+        events=training.measured["samples"],
         epochs=total_epochs(config),
         exact_gradient_epochs=exact_epochs(config),
         wall_s=round(training.wall_s, 3),
         seed=config.seed,
         devices=list(device_names(config)),
+        record_ids=list(dict.fromkeys(training.bank.mitigation.record_ids.values())),
+        mitigation=mitigation,
+        test_accuracy_before_mitigation=before,
         controls={name: entry["accuracy"] for name, entry in controls.items()},
         control_parameters={name: entry["parameters"] for name, entry in controls.items()},
         versions=versions(),
     )
-    metadata = metadata_of(config, test_accuracy=test.accuracy, versions=summary.versions)
+    metadata = metadata_of(
+        config, test_accuracy=test.accuracy, versions=summary.versions, mitigation=summary.mitigation
+    )
     save_model(folder.model, Model(target.tensors(weights), metadata))
     page = run_page(folder.path.resolve().name, summary, read_metrics(folder.metrics), config.to_toml())
     write_atomic(folder.report, page)
     write_atomic(folder.summary, summary.model_dump_json(indent=1) + "\n")
     return summary
+
+
+def _mitigated(config: RunConfig, training: Training) -> MitigationSummary | None:
+    """What was done to the final p; None where all of it is post-selected, as it should be."""
+    known, measured = training.bank.mitigation, training.measured
+    if (not known.records and not known.notes) or "steps" not in measured:
+        return None
+    steps: dict[str, list[str]] = {name: [] for name in device_names(config)}
+    for index, used in enumerate(measured["steps"]):
+        own = steps[config.device_of(index)]
+        own += [name for name in used if name not in own]
+    return MitigationSummary(
+        steps=steps,
+        record_ids=known.record_ids,
+        p_shift=measured["shift"],
+        effective_samples=measured["effective_samples"],
+        notes=dict(known.notes),
+    )
 
 
 def _parameters(config: RunConfig, prepared: _Prepared) -> TrainableParameters:

@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from ..errors import CalibrationError
-from ..photonics.click_model import DeviceNoise
+from ..photonics.click_model import DeviceNoise, emission
 from ..photonics.counts import Detector
 from ..photonics.permanents import FloatArray
 
@@ -54,6 +54,8 @@ LIMITS: Mapping[str, tuple[Unit, float]] = {
     "dark_counts": ("1/window", 1.0),
     "phase_error": ("rad", math.pi),
 }
+#: The time of a record that nobody measured: equal simulators have equal records.
+TIMELESS = "1970-01-01T00:00:00Z"
 #: How far a covariance may be from symmetric and from positive semidefinite, as a correlation.
 CORRELATION_TOLERANCE = 1e-8
 
@@ -379,6 +381,69 @@ def vendor_record(
         raise CalibrationError(
             f"no record from the figures of {identity.device}: {_one_line(error)}. Calibrate the device instead."
         ) from error
+
+
+def known_record(noise: DeviceNoise, identity: Identity) -> CalibrationRecord:
+    """A record of a simulator from the noise it was given, without a measurement; every error is 0.
+
+    Records have brightness 1. A source of another brightness is replaced by one of the same g2 behind such a loss, and
+    of such an indistinguishability, that as many photons arrive and as many of them are common: exact for g2 = 0.
+
+    :param noise: of at least the modes of ``identity``.
+    :raises CalibrationError: when a record cannot hold it.
+
+    >>> from qpu_sdk.photonics.noise import NoiseParameters
+    >>> identity = Identity("local:slos?noise=belenos", "slos", 3, (0, 2), "threshold")
+    >>> record = known_record(DeviceNoise.of(NoiseParameters(brightness=0.5, transmittance=0.2), modes=3), identity)
+    >>> record.noise().input_transmissions.tolist(), record.g2.standard_error
+    ([0.1, 0.0, 0.1], 0.0)
+    """
+    efficiencies = np.asarray(noise.output_efficiencies, dtype=np.float64)[: identity.modes]
+    mean, sent, common = float(efficiencies.mean()), *_as_bright_as_one(noise.brightness, noise.g2)
+    if mean == 0.0:
+        raise CalibrationError(f"no detector of {identity.device} sees anything. Choose efficiencies above 0.")
+    try:
+        return CalibrationRecord(
+            **asdict(identity),
+            origin="simulated",
+            brightness=_known(1.0),
+            indistinguishability=_known_overlaps(noise, identity.input_modes, common),
+            g2=_known(noise.g2),
+            input_transmissions={
+                j: _known(float(noise.input_transmissions[j]) * mean * sent) for j in identity.input_modes
+            },
+            output_efficiencies=tuple(_known(float(eta) / mean) for eta in efficiencies),
+            dark_counts=tuple(_known(float(d), "1/window") for d in noise.dark_counts[: identity.modes]),
+            phase_error=_known(noise.phase_error, "rad") if noise.phase_error > 0.0 else None,
+            utc_start=TIMELESS,
+            utc_end=TIMELESS,
+            notes="The parameters of a simulator as they were given, not measured. It stays as it is.",
+        )
+    except ValidationError as error:
+        raise CalibrationError(
+            f"no record from the noise of {identity.device}: {_one_line(error)}. Calibrate the device instead."
+        ) from error
+
+
+def _as_bright_as_one(brightness: float, g2: float) -> tuple[float, float]:
+    """Transmission and change of sqrt(I) that stand for a brightness, with the first and second photons of each."""
+    _, two = (float(p) for p in emission(brightness, g2))
+    _, full = (float(p) for p in emission(1.0, g2))
+    sent = (brightness + two) / (1.0 + full)
+    return sent, brightness / sent if sent > 0.0 else 1.0
+
+
+def _known_overlaps(noise: DeviceNoise, inputs: tuple[int, ...], common: float) -> Measured | tuple[MeasuredPair, ...]:
+    overlap = noise.indistinguishability
+    if np.ndim(overlap) == 0:
+        return _known(min(1.0, float(overlap) * common**2))
+    pairs = [(j, k) for j in inputs for k in inputs if j < k]
+    values = [min(1.0, float(np.asarray(overlap)[pair]) ** 2 * common**2) for pair in pairs]
+    return tuple(MeasuredPair(modes=p, value=v, standard_error=0.0) for p, v in zip(pairs, values, strict=True))
+
+
+def _known(value: float, unit: Unit = "1") -> Measured:
+    return Measured(value=value, standard_error=0.0, unit=unit)
 
 
 def _published(value: float, unit: Unit = "1") -> Measured:

@@ -101,7 +101,7 @@ class CalibrationStore:
             )
         if not fitting:
             raise _mismatch(newest[0], modes, detector)
-        _check_age(newest[0], max_age_h, datetime.now(UTC) if now is None else now)
+        check_age(newest[0], max_age_h, datetime.now(UTC) if now is None else now)
         return newest[0]
 
     def all(self, device: str) -> Listing:
@@ -187,7 +187,11 @@ def _mismatch(record: CalibrationRecord, modes: int | None, detector: Detector |
     )
 
 
-def _check_age(record: CalibrationRecord, max_age_h: float | None, now: datetime) -> None:
+def check_age(record: CalibrationRecord, max_age_h: float | None, now: datetime) -> None:
+    """Raise :class:`CalibrationStale` when a record is too old, and when it is from the future.
+
+    :param max_age_h: hours, None for the record's own ``validity_h``.
+    """
     age, limit = record.age_h(now), record.validity_h if max_age_h is None else max_age_h
     if age < -CLOCK_SKEW_H:
         raise CalibrationError(

@@ -68,6 +68,8 @@ class ReplayDevice(Device):
         recorded = list(counts)
         if not recorded:
             raise DeviceUnavailable(f"{name} holds no counts. Record some first, with RecordingDevice.")
+        #: Names of the devices that were recorded.
+        self.recorded = frozenset(c.device for c in recorded if c.device)
         self.spec = DeviceSpec(
             name=name,
             max_modes=max(c.modes for c in recorded),

@@ -13,6 +13,7 @@ import torch
 from ..errors import ConfigError, DataError
 from ..files import write_atomic
 from ..training.config import DataConfig, RunConfig
+from ..training.summary import MitigationSummary
 from ..training.targets import BUILT_IN, Target
 
 if TYPE_CHECKING:
@@ -72,9 +73,11 @@ class Model:
         return target
 
 
-def metadata_of(config: RunConfig, *, test_accuracy: float, versions: Mapping[str, str]) -> dict[str, str]:
+def metadata_of(
+    config: RunConfig, *, test_accuracy: float, versions: Mapping[str, str], mitigation: MitigationSummary | None = None
+) -> dict[str, str]:
     """Provenance of a run's model, without times, so that equal runs give equal files."""
-    return {
+    values = {
         "format": "qpu_sdk",
         "schema_version": str(SCHEMA_VERSION),
         "target": config.target.factory,
@@ -85,6 +88,7 @@ def metadata_of(config: RunConfig, *, test_accuracy: float, versions: Mapping[st
         "test_accuracy": f"{test_accuracy:.6f}",
         "versions": json.dumps(dict(versions), sort_keys=True),
     }
+    return values if mitigation is None else values | {"mitigation": mitigation.model_dump_json(exclude={"notes"})}
 
 
 def save_model(path: str | Path, model: Model) -> None:

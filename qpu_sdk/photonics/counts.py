@@ -1,22 +1,21 @@
-"""What a device returns (:class:`Counts`) and what is estimated from it (:class:`Distribution`).
+"""What a device returns: numbers of outcomes.
 
-A *shot* is a detection window with at least one click. An *event* here is a shot with as many clicks as
-photons were sent; only collision-free events (one click a mode) enter the estimate.
+A *shot* is a detection window with at least one click. An *event* here is a shot with as many clicks as photons were
+sent; a collision-free one has at most one click a mode.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, MitigationError
+from ..errors import DataError
 from .fock import IntArray, collision_free_outcomes, rank_collision_free
-from .permanents import FloatArray
 
 if TYPE_CHECKING:
     import perceval
@@ -144,57 +143,20 @@ class Counts:
             ) from error
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Distribution:
-    """Estimated collision-free distribution with its uncertainty.
+def merge(counts: Sequence[Counts], *, program: str = "") -> Counts:
+    """Counts of several settings as if they were of one.
 
-    :param probabilities: conditional on a collision-free event, ``(C(M, N),)``, sums to 1.
-    :param samples: events the estimate rests on.
-    :param shots: shots spent.
-    :param overhead: variance relative to plain sampling of as many events; 1 for post-selection.
-    :param history: the steps that led here.
-    :param raw: the counts.
+    :param program: fingerprint of what they all stand for.
+    :raises DataError: when photons, modes, detectors or devices differ, or there are none.
+
+    >>> once = Counts(photons=1, outcomes=np.array([[1, 0], [0, 1]]), numbers=np.array([3, 1]))
+    >>> merge([once, once]).numbers.tolist()
+    [2, 6]
     """
-
-    probabilities: FloatArray = field(repr=False)
-    samples: int
-    shots: int
-    overhead: float = 1.0
-    history: tuple[str, ...] = ()
-    raw: Counts | None = field(default=None, repr=False)
-
-    @property
-    def covariance(self) -> FloatArray:
-        """Multinomial covariance, overhead (diag(p) - p p^T) / samples, ``(K, K)``."""
-        p = self.probabilities
-        return np.asarray((np.diag(p) - np.outer(p, p)) * (self.overhead / self.samples))
-
-    @property
-    def standard_errors(self) -> FloatArray:
-        """Square roots of the covariance's diagonal, ``(K,)``, without building it."""
-        p = self.probabilities
-        return np.sqrt(p * (1.0 - p) * (self.overhead / self.samples))
-
-
-def post_select(counts: Counts) -> Distribution:
-    """Relative frequencies of the collision-free N-photon outcomes: the baseline estimate.
-
-    Uniform loss commutes with the interferometer, so on a lossy device without other noise this is unbiased
-    (only events are lost). Nothing else is corrected here.
-
-    :raises MitigationError: when the counts hold no such event.
-    """
-    numbers = counts.collision_free()
-    samples = int(numbers.sum())
-    if samples == 0:
-        raise MitigationError(
-            f"no collision-free {counts.photons}-photon event in {counts.shots} shots. Use more shots or fewer photons."
-        )
-    return Distribution(
-        probabilities=numbers / samples,
-        samples=samples,
-        shots=counts.shots,
-        history=(f"post-selected {samples} of {counts.shots} shots",),
-        raw=counts,
-    )
+    kinds = {(c.photons, c.modes, c.detector, c.device) for c in counts}
+    if len(kinds) != 1:
+        raise DataError(f"counts of {len(kinds)} kinds of setting cannot be merged. Merge those of one program.")
+    outcomes, which = np.unique(np.concatenate([c.outcomes for c in counts]), axis=0, return_inverse=True)
+    numbers = np.zeros(len(outcomes), dtype=np.int64)
+    np.add.at(numbers, which.ravel(), np.concatenate([c.numbers for c in counts]))
+    return replace(counts[0], outcomes=outcomes, numbers=numbers, other=sum(c.other for c in counts), program=program)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-_DEVICES = logging.getLogger("qpu_sdk.devices")
+_SDK = logging.getLogger("qpu_sdk")
 
 
 @final
@@ -43,16 +43,16 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._bars.start()
-        _DEVICES.addHandler(self._handler)
-        self._level = _DEVICES.level
-        _DEVICES.setLevel(logging.INFO)
+        _SDK.addHandler(self._handler)
+        self._level = _SDK.level
+        _SDK.setLevel(logging.INFO)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _DEVICES.removeHandler(self._handler)
-        _DEVICES.setLevel(self._level)
+        _SDK.removeHandler(self._handler)
+        _SDK.setLevel(self._level)
         self._bars.stop()
 
     def said(self, text: str, *, warning: bool) -> None:
@@ -91,7 +91,7 @@ class Progress:
 
 @final
 class _Said(logging.Handler):
-    """Passes on what devices log."""
+    """Passes on what the SDK logs: devices, and what is missing to mitigate."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(logging.INFO)

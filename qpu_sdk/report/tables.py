@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..training.plan import Plan
-from ..training.summary import RunSummary
+from ..training.summary import MitigationSummary, RunSummary
 
 CONTROL_NAMES = {
     "frozen_random": "control: p random and frozen",
@@ -29,6 +29,8 @@ def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
         ("test accuracy", f"{percent(summary.test_accuracy)} +- {100 * summary.test_standard_error:.1f}"),
         ("train accuracy", percent(summary.train_accuracy)),
     ]
+    if summary.test_accuracy_before_mitigation is not None:
+        rows.append(("test accuracy on the unmitigated p", percent(summary.test_accuracy_before_mitigation)))
     if summary.validation_accuracy is not None:
         rows.append(("validation accuracy", percent(summary.validation_accuracy)))
     for name, accuracy in summary.controls.items():
@@ -43,6 +45,7 @@ def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
         ("events behind the final p", ", ".join(f"{n:,}" for n in summary.events)),
         ("epochs", f"{summary.epochs:,}, {summary.exact_gradient_epochs:,} of them with exact gradients"),
         ("devices", ", ".join(summary.devices)),
+        *_mitigation_rows(summary.mitigation),
         *_machine_rows(summary),
         ("training time", f"{summary.wall_s:.1f} s"),
     ]
@@ -66,6 +69,25 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / (60.0 if unit == 'min' else size):.1f} {unit}"
     return f"{seconds:.3g} s"
+
+
+def _mitigation_rows(found: MitigationSummary | None) -> list[tuple[str, str]]:
+    """How the final p was estimated, and how far that is from post-selection."""
+    if found is None:
+        return []
+    rows = [
+        (f"mitigation of {device}", f"{', '.join(steps) or 'none'}{_record(found.record_ids.get(device))}")
+        for device, steps in found.steps.items()
+    ]
+    if found.record_ids:
+        rows.append(("shift of p by mitigation", ", ".join(f"{shift:.4f}" for shift in found.p_shift)))
+        worth = ["unlimited" if n is None else f"{n:,.0f}" for n in found.effective_samples]
+        rows.append(("events that p is worth", ", ".join(worth)))
+    return rows + [("note", note) for note in found.notes.values()]
+
+
+def _record(record_id: str | None) -> str:
+    return "" if record_id is None else f", record {record_id}"
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:

@@ -80,7 +80,7 @@ def load_checkpoint(folder: Path, *, config: str) -> Checkpoint | None:
         raise CheckpointError(f"{path} has schema version {version}; this SDK reads {SCHEMA_VERSION}. Update qpu_sdk.")
     if owner != config:
         raise CheckpointError(
-            f"{path} belongs to another configuration than config.toml beside it. Restore config.toml."
+            f"{path} belongs to another configuration than config.toml and records beside it. Restore them."
         )
     if hashlib.sha256(blob).hexdigest() != digest:
         raise CheckpointError(_damaged(path.with_suffix(".safetensors"), "checksum does not match"))

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..devices.base import DeviceSpec
 from ..devices.budget import Budget, Rates, rates_of
-from ..errors import ConfigError, ProgramError
+from ..errors import ConfigError, MitigationError, ProgramError
+from ..mitigation.pipeline import checked_steps
 from ..photonics.interferometer import Mesh
 from ..photonics.meshes import open_mesh
 
@@ -139,9 +140,44 @@ class SPSAConfig(Section):
 
 
 class MitigationConfig(Section):
-    """How counts become a distribution; ``auto`` is post-selection on devices without a noise model."""
+    """How counts become a distribution; see :mod:`qpu_sdk.mitigation.pipeline`.
 
-    steps: Literal["auto", "post-selection"] = "auto"
+    ``auto`` takes what the counts bear, and post-selects on devices without noise or without a record.
+
+    :param steps: ``auto``, ``post-selection``, the name of a step or a list of them.
+    :param record: file of a calibration record, or folder of records; none: simulators know their own noise.
+    :param max_age_h: oldest record that is used, hours; none: what the record says itself.
+    """
+
+    steps: str | tuple[str, ...] = "auto"
+    record: str | None = None
+    max_age_h: Rate | None = None
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _exist(cls, value: Any) -> Any:
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ValueError("the steps are no name and no list of names")
+        try:
+            checked_steps(_pipeline_steps(value))
+        except (ConfigError, MitigationError) as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        return value if isinstance(value, str) else tuple(value)
+
+    def absolute(self) -> MitigationConfig:
+        """The same with an absolute path, which holds wherever a run goes on."""
+        return self if self.record is None else self.model_copy(update={"record": str(Path(self.record).absolute())})
+
+    @property
+    def pipeline_steps(self) -> str | tuple[str, ...]:
+        """As the pipeline calls them."""
+        return _pipeline_steps(self.steps)
+
+
+def _pipeline_steps(steps: str | Sequence[str]) -> str | tuple[str, ...]:
+    renamed = {"post-selection": "post-select"}
+    return renamed.get(steps, steps) if isinstance(steps, str) else tuple(renamed.get(name, name) for name in steps)
 
 
 class BudgetConfig(Section):
@@ -201,8 +237,11 @@ class RunConfig(Section):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what decides the result: everything but the budget, which may be raised in mid-run."""
-        values = self.model_dump(mode="json", exclude={"budget"})
+        """SHA-256 of what decides the result: not the budget, which may be raised in mid-run.
+
+        Nor where records come from: :attr:`qpu_sdk.training.mitigation.Mitigation.fingerprint` has their content.
+        """
+        values = self.model_dump(mode="json", exclude={"budget": True, "mitigation": {"record", "max_age_h"}})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:

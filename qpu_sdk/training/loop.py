@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -21,10 +21,13 @@ from torch.nn import functional as F
 from ..errors import ConfigError
 from ..files import child_seed
 from ..generator.mps import Generator
+from ..mitigation.distribution import Distribution
+from ..mitigation.selection import post_select
 from .checkpoint import Checkpoint
 from .config import RunConfig
 from .data import Dataset
 from .fit import Batches, Fitter, check_fit
+from .mitigation import steps_used
 from .optimiser import Adam
 from .plan import check_budget
 from .qnn import QNNBank, joint_error, joint_measured
@@ -58,7 +61,10 @@ class Training:
         self.units = schedule(config)
         self.done = 0
         self.p = torch.zeros(bank.joint_outcomes)
-        self.samples: tuple[int, ...] = ()
+        #: The same without mitigation.
+        self.p_before = torch.zeros(bank.joint_outcomes)
+        #: What the row of the last measurement says.
+        self.measured: Row = {"samples": []}
         self._check(dataset)
         self.fitter = Fitter(
             generator,
@@ -187,9 +193,10 @@ class Training:
         final = unit.round == self.config.training.rounds
         shots = self.config.training.final_shots if final else self.config.training.shots
         [measured] = self.bank.measure(self.phases.x[None], shots=shots, tag=f"measure/{unit.round}")
-        self.p = joint_measured(measured)
-        self.samples = tuple(d.samples for d in measured)
-        return {"samples": list(self.samples), "p_error": joint_error(measured)}
+        before = [d if d.raw is None else post_select(d.raw) for d in measured]
+        self.p, self.p_before = joint_measured(measured), joint_measured(before)
+        self.measured = _figures(measured, before)
+        return self.measured
 
     def _fit(self) -> Row:
         """One epoch of the generator on the frozen p."""
@@ -211,6 +218,7 @@ class Training:
         return {
             "loss": float(losses.mean()),
             "difference": float(losses[: len(plus)].mean() - losses[len(plus) :].mean()),
+            "p_error": float(np.mean([joint_error(d) for d in measured])),
         }
 
     def _loss(self, p: Tensor, images: Tensor, labels: Tensor) -> float:
@@ -223,14 +231,15 @@ class Training:
         """A copy of the whole state, after the last finished unit."""
         s = self.phases
         vectors = {"x": s.x, "m": s.m, "v": s.v, "previous": s.previous}
-        tensors = self._learnt() | {f"spsa.{n}": torch.from_numpy(v) for n, v in vectors.items()} | {"p": self.p}
+        tensors = self._learnt() | {f"spsa.{n}": torch.from_numpy(v) for n, v in vectors.items()}
+        tensors |= {"p": self.p, "p_before": self.p_before}
         tensors |= {f"best.{n}": t for n, t in self._best.items()}
         values = {
             "epoch": self._epoch,
             "step": self.fitter.step,
             "wall_s": self._wall_s,
             "best_loss": self._best_loss if self._best else None,
-            "samples": list(self.samples),
+            "measured": self.measured,
             "spsa": {"seed": s.seed, "k": s.k, "a": s.a, "loss": s.loss, "spread": s.spread},
         }
         return Checkpoint(self.done, {name: tensor.detach().clone() for name, tensor in tensors.items()}, values)
@@ -244,8 +253,29 @@ class Training:
         x, m, v, previous = (tensors[f"spsa.{n}"].numpy().copy() for n in ("x", "m", "v", "previous"))
         self.phases = SPSAState(x=x, m=m, v=v, previous=previous, **values["spsa"])
         self.p = tensors["p"].clone()
-        self.samples = tuple(values["samples"])
+        self.p_before = tensors.get("p_before", self.p).clone()  # older checkpoints have one p
+        self.measured = dict(values["measured"]) if "measured" in values else {"samples": values["samples"]}
         self._epoch, self._wall_s, self.done = int(values["epoch"]), float(values["wall_s"]), checkpoint.unit
+
+
+def _figures(measured: Sequence[Distribution], before: Sequence[Distribution]) -> Row:
+    """What a measurement came to, one entry a QNN; ``shift`` is the distance from raw to mitigated, in total variation.
+
+    Numbers that are not finite, as effective samples of a certain outcome, are None.
+    """
+    shifts = [
+        0.5 * float(np.abs(d.probabilities - b.probabilities).sum()) for d, b in zip(measured, before, strict=True)
+    ]
+    return {
+        "samples": [d.samples for d in measured],
+        "p_error": joint_error(measured),
+        "effective_samples": [
+            round(d.effective_samples, 1) if math.isfinite(d.effective_samples) else None for d in measured
+        ],
+        "overhead": [round(d.overhead, 4) for d in measured],
+        "steps": [steps_used(d) for d in measured],
+        "shift": shifts,
+    }
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

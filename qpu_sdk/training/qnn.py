@@ -15,12 +15,13 @@ from ..devices.budget import Cost
 from ..devices.journal import Journal
 from ..devices.journalled import JournalledDevice, Terms
 from ..files import child_seed
-from ..photonics.counts import Distribution, post_select
+from ..mitigation.distribution import Distribution
 from ..photonics.fock import collision_free_outcomes
 from ..photonics.interferometer import Mesh, identifiable_phases, torch_probabilities
 from ..photonics.permanents import FloatArray
 from ..photonics.program import Program
 from .config import RunConfig
+from .mitigation import Mitigation, resolve
 
 
 @final
@@ -45,6 +46,7 @@ class QNNBank:
     :param qnns: at least two circuits.
     :param devices: one open device for every name that a QNN uses; QNNs of one device share its jobs.
     :param journal: of the run; one in memory unless given.
+    :param mitigation: how counts become distributions; post-selection unless given.
     :param timeout_s: how long to wait for jobs that outlive this process, ``None`` for as long as it takes.
     """
 
@@ -55,12 +57,14 @@ class QNNBank:
         *,
         journal: Journal | None = None,
         terms: Callable[[DeviceSpec], Terms] = lambda spec: Terms(),
+        mitigation: Mitigation | None = None,
         timeout_s: float | None = None,
     ) -> None:
         self.qnns = tuple(qnns)
         self.journal = journal if journal is not None else Journal(None).__enter__()
         self._devices = {n: JournalledDevice(d, self.journal, terms(d.spec)) for n, d in devices.items()}
         self._cuts = np.cumsum([q.mesh.declared for q in self.qnns])[:-1]
+        self.mitigation = mitigation if mitigation is not None else Mitigation({}, "post-select", 0, {})
         self._timeout_s = timeout_s
 
     @classmethod
@@ -71,17 +75,22 @@ class QNNBank:
         *,
         journal: Journal | None = None,
         label: str = "qpu-sdk",
+        mitigation: Mitigation | None = None,
         timeout_s: float | None = None,
     ) -> QNNBank:
         """The QNNs of a configuration, under its budget.
 
         :param label: first part of the names of jobs.
+        :param mitigation: resolved now unless given.
+        :raises CalibrationError: when the configuration asks for a record that is not there or does not fit.
         """
 
         def terms(spec: DeviceSpec) -> Terms:
             return Terms(label=label, budget=config.budget.limits, rates=config.budget.rates(spec))
 
-        return cls(qnns_of(config), devices, journal=journal, terms=terms, timeout_s=timeout_s)
+        mitigation = mitigation if mitigation is not None else resolve(config, devices)
+        qnns = qnns_of(config)
+        return cls(qnns, devices, journal=journal, terms=terms, mitigation=mitigation, timeout_s=timeout_s)
 
     @property
     def spent(self) -> Cost:
@@ -118,7 +127,7 @@ class QNNBank:
 
         :param phases: radians, ``(R, declared)``.
         :returns: R lists with a distribution for each QNN.
-        :raises MitigationError: when a setting saw no collision-free event.
+        :raises MitigationError: when a setting saw no collision-free event, or not what a step needs.
         :raises JobTimeout: when jobs that outlive this process are not done in time.
         """
         programs: dict[str, list[tuple[int, int, Program]]] = {}
@@ -133,8 +142,9 @@ class QNNBank:
             wait_all(list(jobs.values()), timeout_s=self._timeout_s)
         out: dict[tuple[int, int], Distribution] = {}
         for name, entries in programs.items():
-            for (r, i, _), counts in zip(entries, jobs[name].result(), strict=True):
-                out[r, i] = post_select(counts)
+            for (r, i, program), counts in zip(entries, jobs[name].result(), strict=True):
+                label = f"{tag}, setting {r} of qnn {i}"
+                out[r, i] = self.mitigation.distribution(counts, program, device=name, label=label)
         return [[out[r, i] for i in range(len(self.qnns))] for r in range(len(phases))]
 
     def exact(self, phases: Tensor) -> Tensor:
@@ -169,7 +179,7 @@ def joint_measured(distributions: Sequence[Distribution]) -> Tensor:
 
 
 def joint_error(distributions: Sequence[Distribution]) -> float:
-    """Relative standard error of the joint p, from the counts' own statistics.
+    """Relative standard error of the joint p, from the standard errors of its factors.
 
     To first order the relative variances of the factors add. The mean over outcomes is weighted by their
     probability, sum_a p_a (sigma_a / p_a)^2 for each QNN, so that outcomes never seen do not count.

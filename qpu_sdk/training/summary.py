@@ -25,11 +25,31 @@ class TrainableParameters(BaseModel):
     identifiable: int | None = None
 
 
+class MitigationSummary(BaseModel):
+    """What mitigation did to the final p.
+
+    :param steps: used for any QNN of a device, by device string.
+    :param record_ids: by device string.
+    :param p_shift: total variation distance from the post-selected distribution, of each QNN.
+    :param effective_samples: events of a perfect device with the same variance, of each QNN.
+    :param notes: why a device was only post-selected, by device string.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    steps: dict[str, list[str]]
+    record_ids: dict[str, str]
+    p_shift: list[float]
+    effective_samples: list[float | None]
+    notes: dict[str, str] = {}
+
+
 class RunSummary(BaseModel):
     """Results of a run; accuracies are fractions of the images named beside them.
 
     ``controls`` holds test accuracies of equal-budget controls on the same images, ``control_parameters`` how many
     numbers each of them trained. ``machine_s`` is the time of the devices, without queues.
+    ``test_accuracy_before_mitigation`` is that of the final generator on the post-selected p.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,6 +78,8 @@ class RunSummary(BaseModel):
     seed: int
     devices: list[str]
     record_ids: list[str] = []
+    mitigation: MitigationSummary | None = None
+    test_accuracy_before_mitigation: float | None = None
     controls: dict[str, float] = {}
     control_parameters: dict[str, int] = {}
     versions: dict[str, str]

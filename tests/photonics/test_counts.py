@@ -1,4 +1,4 @@
-"""Counts and the post-selected estimate, against dictionaries and many draws."""
+"""Counts against dictionaries, and their way to JSON and to Perceval."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import perceval as pcvl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from qpu_sdk.errors import DataError, MitigationError
-from qpu_sdk.photonics.counts import Counts, Distribution, post_select
+from qpu_sdk.errors import DataError
+from qpu_sdk.photonics.counts import Counts
 
 Table = dict[tuple[int, ...], int]
 
@@ -132,47 +132,3 @@ def test_to_perceval_keeps_what_was_seen() -> None:
     found = counts_of(3, 2, table, other=9).to_perceval()
     assert isinstance(found, pcvl.BSCount)
     assert {tuple(state): number for state, number in found.items()} == {(1, 1, 0): 3, (2, 0, 0): 4}
-
-
-# -- post-selection --------------------------------------------------------------------------------------------
-
-
-@given(tables(largest=1))
-def test_post_selection_gives_relative_frequencies(case: tuple[int, int, Table]) -> None:
-    modes, photons, table = case
-    counts = counts_of(modes, photons, table, other=5)
-    numbers = counts.collision_free()
-    if not numbers.any():
-        with pytest.raises(MitigationError, match=f"in {counts.shots} shots"):
-            post_select(counts)
-        return
-    found = post_select(counts)
-    np.testing.assert_allclose(found.probabilities, numbers / numbers.sum(), rtol=1e-15)
-    assert (found.samples, found.shots, found.overhead) == (numbers.sum(), counts.shots, 1.0)
-    assert found.raw is counts
-
-
-@pytest.mark.parametrize("table", [{}, {(2, 0): 7}, {(1, 0): 7}, {(1, 1): 0}])
-def test_post_selection_needs_an_event(table: Table) -> None:
-    with pytest.raises(MitigationError, match="Use more shots"):
-        post_select(counts_of(2, 2, table))
-
-
-@settings(max_examples=20)
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(any), st.floats(1.0, 9.0))
-def test_covariance_is_symmetric_with_vanishing_row_sums(numbers: list[int], overhead: float) -> None:
-    p = np.array(numbers) / sum(numbers)
-    found = Distribution(probabilities=p, samples=sum(numbers), shots=sum(numbers), overhead=overhead)
-    np.testing.assert_array_equal(found.covariance, found.covariance.T)
-    np.testing.assert_allclose(found.covariance.sum(axis=1), 0.0, atol=1e-12)
-    np.testing.assert_allclose(found.standard_errors**2, np.diag(found.covariance), atol=1e-15)
-
-
-def test_covariance_is_that_of_many_draws() -> None:
-    """The mean of (x - p)(x - p)^T over n draws scatters by its own standard error, estimated from the draws."""
-    p, samples, draws = np.array([0.5, 0.3, 0.15, 0.05]), 200, 20_000
-    frequencies = np.random.default_rng(1).multinomial(samples, p, size=draws) / samples
-    products = np.einsum("di,dj->dij", frequencies - p, frequencies - p)
-    error = products.std(axis=0) / np.sqrt(draws)
-    expected = Distribution(probabilities=p, samples=samples, shots=samples).covariance
-    assert (np.abs(products.mean(axis=0) - expected) < 5.0 * error).all()

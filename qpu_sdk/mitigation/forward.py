@@ -1,0 +1,292 @@
+"""What an unknown N-photon distribution looks like behind a calibrated device.
+
+The counts of click pattern T are Poisson around ``A (R pi + b)``: pi is the wanted distribution over Fock outcomes s of
+N photons, R the response of the device when all N photons are common, b what comes of fewer common photons, and A the
+number of windows, which need not be known. With the notation of :mod:`qpu_sdk.photonics.click_model`, behind threshold
+detectors::
+
+    R[T|s] = Moebius_T { prod_{i not in T} (1 - d_i) (1 - eta_i)^{s_i}  prod_j x_j (p1 + p2 q_j(T)) }
+    b      = P_model - R pi_model
+
+The branch of N common photons is exact, second photons included. b is the sum of the other branches: the interference
+of N-1 photons or fewer. pi_model is subtracted to get it and cancels, so no estimate sees the N-photon answer. Behind
+detectors that count, the Moebius transform is replaced by binomial losses and the second photons are added one by one.
+
+Transmissions that differ by input are split: the largest joins the efficiencies, the rest scales R. Overlaps S_jk that
+differ by pair are fitted by ``S_jk = sqrt(x_j x_k)``, exact when each photon is in the common state with a probability
+x_j of its own; what is left over is in b.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import MitigationError
+from ..photonics.click_model import (
+    ClickNoise,
+    ModeSets,
+    accurate_click_distribution,
+    count_fock_states,
+    count_sets,
+    emission,
+    fock_distribution,
+    fock_states,
+    mode_sets,
+    moebius,
+)
+from ..photonics.counts import Counts, Detector
+from ..photonics.fock import (
+    IntArray,
+    check_modes_photons,
+    collision_free_index,
+    collision_free_outcomes,
+    fock_outcomes,
+    occupations,
+    rank_collision_free,
+)
+from ..photonics.permanents import ComplexArray, FloatArray, fock_tree, probabilities
+
+#: Most entries of R: 400 MB.
+MAX_RESPONSE = 50_000_000
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Outcomes of N photons in M modes, and what detectors show of them: at most N clicks, at least one.
+
+    :param states: photons per mode of every Fock outcome, ``(S, M)``.
+    :param free: the collision-free ones among them, ``(C(M, N),)``.
+    :param patterns: clicks per mode, ``(K, M)``.
+    :param full: the collision-free patterns of N clicks, in the order of ``free``.
+    """
+
+    photons: int
+    detector: Detector
+    states: npt.NDArray[np.uint8] = field(repr=False)
+    free: IntArray = field(repr=False)
+    patterns: npt.NDArray[np.uint8] = field(repr=False)
+    full: IntArray = field(repr=False)
+
+    @property
+    def modes(self) -> int:
+        """Number of modes M."""
+        return int(self.states.shape[1])
+
+    @property
+    def below(self) -> IntArray:
+        """The patterns with fewer than N clicks."""
+        return np.flatnonzero(self.patterns.sum(axis=1) < self.photons)
+
+    def numbers(self, counts: Counts) -> FloatArray:
+        """How often each pattern was seen, ``(K,)``; patterns of more than N clicks are left out."""
+        clicks = counts.outcomes.sum(axis=1, dtype=np.int64)
+        kept = (clicks >= 1) & (clicks <= self.photons)
+        out = np.zeros(len(self.patterns))
+        np.add.at(out, self._ranks(counts.outcomes[kept]), counts.numbers[kept])
+        return out
+
+    def _ranks(self, outcomes: npt.NDArray[np.uint8]) -> IntArray:
+        if self.detector == "threshold":
+            masks = outcomes.astype(np.int64) @ (np.int64(1) << np.arange(self.modes))
+            return np.searchsorted(mode_sets(self.modes, self.photons).masks, masks) - 1
+        starts = fock_states(self.modes, self.photons).starts
+        clicks, ranks = outcomes.sum(axis=1, dtype=np.int64), np.empty(len(outcomes), dtype=np.int64)
+        for k in np.unique(clicks):
+            rows = np.flatnonzero(clicks == k)
+            occupied = np.repeat(np.tile(np.arange(self.modes), len(rows)), outcomes[rows].ravel()).reshape(-1, k)
+            ranks[rows] = starts[k] + rank_collision_free(occupied + np.arange(k), self.modes + int(k) - 1)
+        return ranks - 1
+
+
+@lru_cache(maxsize=8)
+def space(modes: int, photons: int, detector: Detector) -> Space:
+    """The outcomes and patterns of ``photons`` photons in ``modes`` modes.
+
+    :raises MitigationError: when R would be too large.
+
+    >>> threshold = space(9, 4, "threshold")
+    >>> threshold.states.shape, threshold.patterns.shape, len(threshold.full)
+    ((495, 9), (255, 9), 126)
+    """
+    check_modes_photons(modes, photons)
+    patterns = (count_sets if detector == "threshold" else count_fock_states)(modes, photons) - 1
+    outcomes = count_fock_states(modes, photons) - count_fock_states(modes, photons - 1)
+    if modes > 62 or patterns * outcomes > MAX_RESPONSE:
+        raise MitigationError(
+            f"unfolding {photons} photons in {modes} modes takes {patterns} patterns times {outcomes} outcomes; "
+            f"{MAX_RESPONSE} entries are held. Use steps that need no unfolding, or smaller programs."
+        )
+    free = collision_free_index(modes, photons)
+    states = occupations(fock_outcomes(modes, photons), modes)
+    if detector == "pnr":
+        starts = fock_states(modes, photons).starts
+        return Space(photons, detector, states, free, fock_states(modes, photons).counts[1:], starts[photons] - 1 + free)
+    sets = mode_sets(modes, photons)
+    masks = (np.int64(1) << collision_free_outcomes(modes, photons)).sum(axis=1)
+    clicked = sets.members[1:].astype(np.uint8)
+    return Space(photons, detector, states, free, clicked, np.searchsorted(sets.masks, masks) - 1)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Forward:
+    """The forward model of one program on one device.
+
+    :param response: R, ``(K, S)``.
+    :param background: b, ``(K,)``.
+    :param model: P of the calibrated device with the ideal circuit, ``(K,)``.
+    :param ideal: pi of the ideal circuit, ``(S,)``; for the background, and never an answer.
+    """
+
+    space: Space
+    response: FloatArray = field(repr=False)
+    background: FloatArray = field(repr=False)
+    model: FloatArray = field(repr=False)
+    ideal: FloatArray = field(repr=False)
+
+    @property
+    def gain(self) -> FloatArray:
+        """g_s = R[s|s]: that a collision-free outcome is seen as it is, ``(C(M, N),)``."""
+        return self.response[self.space.full, self.space.free]
+
+    def mistaken(self, pi: FloatArray) -> FloatArray:
+        """What looks like N photons apart and is not, from all common photons, ``(C(M, N),)``."""
+        return np.maximum(self.response[self.space.full] @ pi - self.gain * pi[self.space.free], 0.0)
+
+
+def forward(columns: ComplexArray, noise: ClickNoise, detector: Detector = "threshold") -> Forward:
+    """The forward model of a program.
+
+    :param columns: occupied columns of the ideal unitary, ``(M, N)``.
+    :raises MitigationError: when it is too large.
+    :raises ProgramError: for overlaps that differ by pair with detectors that count.
+    """
+    modes, photons = columns.shape
+    here = space(modes, photons, detector)
+    ideal = probabilities(columns, fock_tree(modes, photons))
+    if detector == "threshold":
+        model = accurate_click_distribution(columns, noise, most_clicks=photons)[1][1:]
+    else:
+        model = fock_distribution(columns, noise, most_photons=photons)[1][1:]
+    response = _response(columns, noise, here)
+    return Forward(here, response, np.maximum(model - response @ ideal, 0.0), model, ideal)
+
+
+def without_circuit(noise: ClickNoise, detector: Detector, *, modes: int, photons: int) -> Forward:
+    """Loss alone, where the circuit is not known: no background, and no second photons."""
+    here = space(modes, photons, detector)
+    response = _of_losses(here, noise.output_efficiencies * float(np.mean(noise.input_transmissions)))[1:]
+    uniform = np.full(len(here.states), 1.0 / len(here.states))
+    return Forward(here, response, np.zeros(len(response)), response @ uniform, uniform)
+
+
+def common_probabilities(noise: ClickNoise) -> FloatArray:
+    """x_j, the probability of each photon to be in the common state, ``(N,)``."""
+    photons, overlap = len(noise.input_transmissions), np.asarray(noise.overlap, dtype=np.float64)
+    if overlap.ndim == 0 or photons == 1:
+        return np.full(photons, np.sqrt(float(overlap)) if overlap.ndim == 0 else 1.0)
+    pairs = list(itertools.combinations(range(photons), 2))
+    halves = np.array([[0.5 * (j in pair) for j in range(photons)] for pair in pairs])
+    logs = np.array([np.log(max(float(overlap[pair]), 1e-12)) for pair in pairs])
+    return np.minimum(np.exp(np.linalg.lstsq(halves, logs, rcond=None)[0]), 1.0)
+
+
+def _response(columns: ComplexArray, noise: ClickNoise, here: Space) -> FloatArray:
+    """R, ``(K, S)``."""
+    transmissions = np.asarray(noise.input_transmissions, dtype=np.float64)
+    best = float(transmissions.max())
+    one, two = (float(p) for p in emission(noise.brightness, noise.g2))
+    x = common_probabilities(noise)
+    scale = np.prod(x) * np.prod(transmissions / best) if best > 0.0 else 0.0
+    lost = _of_losses(here, noise.output_efficiencies * best)
+    arrives = noise.output_efficiencies[:, None] * np.abs(columns) ** 2 * transmissions  # of a second photon, (M, N)
+    if here.detector == "threshold":
+        return _with_seconds_and_dark(lost, arrives, one, two, noise.dark_counts, here)[1:] * scale
+    out = lost * scale
+    for j in range(arrives.shape[1]):
+        out = _one_second(out, arrives[:, j], one, two, here)
+    for mode in np.flatnonzero(noise.dark_counts):
+        more, fewer = fock_states(here.modes, here.photons).steps[mode]
+        alone = noise.dark_counts[mode] * out[fewer]
+        out = (1.0 - noise.dark_counts[mode]) * out
+        out[more] += alone
+    return out[1:]
+
+
+def _with_seconds_and_dark(
+    lost: FloatArray, arrives: FloatArray, one: float, two: float, dark: FloatArray, here: Space
+) -> FloatArray:
+    """Threshold detectors: within T, second photons and dark counts are factors."""
+    sets = mode_sets(here.modes, here.photons)
+    if two == 0.0 and not dark.any():
+        return lost * one**here.photons
+    outside = (~sets.members).astype(np.float64)
+    q = 1.0 - outside @ arrives  # (K + 1, N)
+    factor = np.prod(one + two * q, axis=1) * np.exp(outside @ np.log1p(-dark))
+    inside = _zeta_rows(lost.copy(), sets) * factor[:, None]
+    return np.maximum(_moebius_rows(inside, sets), 0.0)
+
+
+def _one_second(p: FloatArray, arrives: FloatArray, one: float, two: float, here: Space) -> FloatArray:
+    """Detectors that count: input j sent a second photon with p2, which is lost or adds a count."""
+    out = (one + two * (1.0 - arrives.sum())) * p
+    if two > 0.0:
+        for arrival, (more, fewer) in zip(arrives, fock_states(here.modes, here.photons).steps, strict=True):
+            out[more] += two * arrival * p[fewer]
+    return out
+
+
+def _zeta_rows(p: FloatArray, sets: ModeSets) -> FloatArray:
+    """From P(clicks = T) to P(clicks within T), over the first axis."""
+    for with_mode, without in reversed(sets.steps):
+        p[with_mode] += p[without]
+    return p
+
+
+def _moebius_rows(q: FloatArray, sets: ModeSets) -> FloatArray:
+    """Back again, over the first axis."""
+    for with_mode, without in sets.steps:
+        q[with_mode] -= q[without]
+    return q
+
+
+def _of_losses(here: Space, eta: FloatArray) -> FloatArray:
+    """What photons that are only lost leave, the empty pattern first, ``(K + 1, S)``."""
+    eta = np.ascontiguousarray(np.clip(eta, 0.0, 1.0))
+    return _losses(here.modes, here.photons, here.detector, eta.tobytes())
+
+
+@lru_cache(maxsize=8)
+def _losses(modes: int, photons: int, detector: Detector, eta_bytes: bytes) -> FloatArray:
+    here, eta = space(modes, photons, detector), np.frombuffer(eta_bytes)
+    if detector == "threshold":
+        sets = mode_sets(modes, photons)
+        outside = (~sets.members).astype(np.float64)
+        logs = np.log(np.maximum(1.0 - eta, 1e-300))
+        missed = np.exp((outside * logs) @ here.states.T.astype(np.float64))
+        out = np.maximum(moebius(np.ascontiguousarray(missed.T), sets).T, 0.0)
+    else:
+        out = np.ones((len(here.patterns) + 1, len(here.states)))
+        seen = np.concatenate([np.zeros((1, modes), dtype=np.uint8), here.patterns])
+        for mode in range(modes):
+            out *= _binomial(photons, eta[mode])[seen[:, mode][:, None], here.states[:, mode]]
+    out = np.ascontiguousarray(out)
+    out.setflags(write=False)
+    return out
+
+
+def _binomial(photons: int, eta: float) -> FloatArray:
+    """C(s, t) eta^t (1 - eta)^(s - t), ``[t, s]``."""
+    table = np.zeros((photons + 1, photons + 1))
+    table[0, 0] = 1.0
+    for s in range(photons):
+        table[:, s + 1] = (1.0 - eta) * table[:, s]
+        table[1:, s + 1] += eta * table[:-1, s]
+    return table

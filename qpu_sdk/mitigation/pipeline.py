@@ -1,0 +1,391 @@
+"""Counts and a calibration record in, a distribution with error bars out.
+
+======================  ===============================================================================================
+``post-select``         relative frequencies of the collision-free N-click events: the baseline
+``response``            detector efficiencies and dark counts are inverted, then selected
+``subtract``            gated background subtraction of the N-click class; needs the circuit
+``unfold``              EM unfolding of all click classes, stopped by held-out counts; without the circuit of loss only
+``unfold, fuse``        the classes of fewer clicks are unfolded, and the N-click class fused with them: the best
+``fuse``                fused with recycled photons instead, where the circuit is not known
+``recycle``             photon recycling as Perceval does it, in closed form, to compare with
+======================  ===============================================================================================
+
+``auto`` takes what the counts can bear: with the circuit ``unfold, fuse``, or ``subtract`` where the classes of fewer
+clicks were filtered away; without it, ``fuse`` where outcomes are many and events few, ``unfold`` below 500 events, and
+``response`` else. What was left out and why is in the distribution's history. Every step that models the detectors does
+so once: their response is part of ``unfold`` and ``subtract``. Correction comes before selection, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import final
+
+import numpy as np
+
+from ..calibration.record import CalibrationRecord
+from ..devices.conformance import chi_square, chi_square_tail
+from ..errors import CalibrationMismatch, ConfigError, MitigationError
+from ..files import child_seed
+from ..photonics.click_model import DeviceNoise
+from ..photonics.counts import Counts
+from ..photonics.permanents import FloatArray
+from ..photonics.program import Program
+from .background import subtract
+from .detector import correct_response, select
+from .distribution import Diagnostics, Distribution, Gaussian, Posterior, Replicas, StepReport
+from .forward import Forward, forward, space, without_circuit
+from .fusion import fuse
+from .recycling import recycle
+from .selection import post_select
+from .shrinkage import Shrunk, shrink
+from .systematics import Systematics, systematics
+from .unfolding import Unfolded, iterate, missing_classes, unfold, unfold_below
+
+STEPS = ("response", "unfold", "subtract", "fuse", "recycle", "post-select")
+#: Without the circuit, loss is unfolded below so many events: with more, what it leaves out would show.
+FEW_EVENTS = 500
+#: Recycled photons help below so many events an outcome, in circuits of more modes than photons squared.
+SPARSE = 5
+#: Resampled counts of steps whose errors have no formula.
+REPLICAS = 100
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """What a step works on."""
+
+    counts: Counts
+    record: CalibrationRecord
+    noise: DeviceNoise
+    program: Program | None
+    baseline: Distribution
+    seed: int
+
+    def forward(self) -> Forward:
+        """The model of the circuit, or of loss alone where none is known."""
+        if self.program is not None:
+            columns = self.program.mesh.columns(self.program.phases, self.program.input_modes)
+            here = self.noise.at(self.program.input_modes, modes=self.program.modes)
+            return forward(columns, here, self.counts.detector)
+        inputs = self.record.input_modes[: self.counts.photons]
+        here = self.noise.at(inputs, modes=self.counts.modes)
+        return without_circuit(here, self.counts.detector, modes=self.counts.modes, photons=self.counts.photons)
+
+    @property
+    def numbers(self) -> FloatArray:
+        """Of every pattern of at most N clicks."""
+        return space(self.counts.modes, self.counts.photons, self.counts.detector).numbers(self.counts)
+
+    @property
+    def lower(self) -> int:
+        """Shots of fewer than N clicks."""
+        clicks = self.counts.outcomes.sum(axis=1, dtype=np.int64)
+        return int(self.counts.numbers[(clicks >= 1) & (clicks < self.counts.photons)].sum())
+
+    def result(self, p: FloatArray, report: Sequence[StepReport], **values: object) -> Distribution:
+        """The baseline with another estimate."""
+        return replace(
+            self.baseline,
+            probabilities=p,
+            history=tuple(report),
+            record_id=self.record.id,
+            **({"unprojected": p, "uncertainty": None} | values),  # type: ignore[arg-type]
+        )
+
+
+def mitigate(
+    counts: Counts,
+    record: CalibrationRecord,
+    *,
+    program: Program | None = None,
+    steps: str | Sequence[str] = "auto",
+    seed: int,
+) -> Distribution:
+    """The best estimate of the conditional collision-free distribution that counts and record allow.
+
+    :param counts: raw, of all click classes.
+    :param program: what was run; steps that model the circuit need it.
+    :param steps: ``"auto"``, or names out of :data:`STEPS`.
+    :param seed: of held-out and resampled counts and of draws for error bars.
+    :raises CalibrationMismatch: when the record is of another device, of fewer modes, other inputs or detectors.
+    :raises MitigationError: when the counts have no event, or not what a step needs.
+    :raises ConfigError: when steps are unknown or do not go together.
+
+    >>> from qpu_sdk.calibration.record import Identity, known_record
+    >>> from qpu_sdk.devices.local import LocalDevice, LocalModel
+    >>> from qpu_sdk.photonics.meshes import BrickwallMesh
+    >>> from qpu_sdk.photonics.noise import NoiseParameters
+    >>> noise = NoiseParameters(indistinguishability=0.9, g2=0.02, transmittance=0.2)
+    >>> program = Program(BrickwallMesh(5), np.arange(30.0), (0, 2, 4))
+    >>> device = LocalDevice(seed=1, model=LocalModel(noise=noise), name="twin")
+    >>> [counts] = device.submit([program], shots=100_000).result()
+    >>> identity = Identity("twin", "twin", 5, (0, 2, 4), "threshold")
+    >>> record = known_record(DeviceNoise.of(noise, modes=5), identity)
+    >>> found = mitigate(counts, record, program=program, seed=0)
+    >>> [step.name for step in found.history if step.used], len(found.probabilities)
+    (['unfold', 'fuse'], 10)
+    """
+    chosen = checked_steps(steps)
+    _check_match(counts, record, program)
+    case = _Case(counts, record, record.noise(), program, post_select(counts), seed)
+    if chosen:
+        return _RUN[chosen](case, [])
+    chosen, left_out = _choose(case)
+    return _RUN[chosen](case, left_out)
+
+
+def checked_steps(steps: str | Sequence[str]) -> tuple[str, ...]:
+    """The steps, empty for auto."""
+    names = (steps,) if isinstance(steps, str) else tuple(steps)
+    if names == ("auto",):
+        return ()
+    for name in names:
+        if name not in STEPS:
+            raise ConfigError(f"step {name!r} is unknown. Use auto, or of {', '.join(STEPS)}.")
+    if "post-select" in names[:-1]:
+        raise MitigationError(
+            f"steps {', '.join(names)} select before they correct, which is worse than no correction. "
+            "Put post-select last."
+        )
+    names = names[:-1] if len(names) > 1 and names[-1] == "post-select" else names
+    if names not in _RUN:
+        known = "; ".join(", ".join(key) for key in _RUN)
+        raise ConfigError(f"steps {', '.join(names) or '(none)'} do not go together. Use auto, or one of: {known}.")
+    return names
+
+
+def _check_match(counts: Counts, record: CalibrationRecord, program: Program | None) -> None:
+    """Raise :class:`CalibrationMismatch` or :class:`MitigationError` when the three are not of one setting."""
+    if counts.device and counts.device != record.device and not counts.device.startswith("local:twin"):
+        raise CalibrationMismatch(
+            f"the counts are of {counts.device}, the record is of {record.device}. Use a record of {counts.device}."
+        )
+    if counts.detector != record.detector:
+        raise CalibrationMismatch(
+            f"the counts are of {counts.detector} detectors, the record is of {record.detector} detectors. "
+            "Use a record of such detectors."
+        )
+    if counts.modes > record.modes:
+        raise CalibrationMismatch(
+            f"the counts have {counts.modes} modes, the record {record.modes}. Calibrate {counts.modes} modes."
+        )
+    if program is None:
+        if counts.photons > len(record.input_modes):
+            raise CalibrationMismatch(
+                f"the counts are of {counts.photons} photons, the record of {len(record.input_modes)} inputs. "
+                "Calibrate more inputs."
+            )
+        return
+    if (program.modes, program.photons) != (counts.modes, counts.photons):
+        raise MitigationError(
+            f"the program has {program.photons} photons in {program.modes} modes, the counts {counts.photons} in "
+            f"{counts.modes}. Give the program that was run."
+        )
+    if counts.program and counts.program != program.fingerprint:
+        raise MitigationError(
+            f"the counts are of program {counts.program[:12]}, not of {program.fingerprint[:12]}. "
+            "Give the program that was run."
+        )
+    missing = sorted(set(program.input_modes) - set(record.input_modes))
+    if missing:
+        raise CalibrationMismatch(
+            f"the program sends a photon into mode {missing[0]}; the record knows {list(record.input_modes)}. "
+            "Calibrate that input."
+        )
+
+
+def _choose(case: _Case) -> tuple[tuple[str, ...], list[StepReport]]:
+    """The best steps that the counts can bear, and why the others were left out."""
+    counts, lower, events = case.counts, case.lower, case.baseline.samples
+    try:
+        space(counts.modes, counts.photons, counts.detector)
+    except MitigationError as error:
+        return ("response",), [StepReport("unfold", False, str(error))]
+    filtered = StepReport("unfold", False, f"no shot of fewer than {counts.photons} clicks, so they were filtered")
+    if case.program is not None:
+        if lower or counts.photons == 1:
+            return ("unfold", "fuse"), []
+        return ("subtract",), [filtered]
+    unknown = StepReport("subtract", False, "the circuit was not given")
+    outcomes = len(case.baseline.probabilities)
+    if counts.modes > counts.photons**2 and events < SPARSE * outcomes and lower:
+        return ("fuse",), [unknown]
+    if events < FEW_EVENTS and lower:
+        return ("unfold",), [unknown]
+    why = "the circuit was not given, and with so many events loss alone is not enough" if lower else filtered.why
+    return ("response",), [unknown, StepReport("unfold", False, why)]
+
+
+def _post_select(case: _Case, left_out: list[StepReport]) -> Distribution:
+    return replace(case.baseline, history=(*left_out, *case.baseline.history), record_id=case.record.id)
+
+
+def _response(case: _Case, left_out: list[StepReport]) -> Distribution:
+    modes = case.counts.modes
+    corrected = correct_response(case.counts, case.noise.output_efficiencies[:modes], case.noise.dark_counts[:modes])
+    found = select(corrected)
+    return replace(found, history=(*left_out, *found.history), record_id=case.record.id)
+
+
+def _subtract(case: _Case, left_out: list[StepReport]) -> Distribution:
+    _need_program(case, "subtract")
+    model = case.forward()
+    found = subtract(case.counts.collision_free().astype(np.float64), model)
+    why = f"{100 * found.background_share:.1f} % of the N-click class is background; {100 * found.gate:.0f} % of it"
+    return case.result(
+        found.probabilities,
+        [*left_out, StepReport("subtract", True, f"{why} was subtracted, as much as the events bear")],
+        unprojected=found.unprojected,
+        uncertainty=Gaussian(found.unprojected, found.covariance),
+        diagnostics=Diagnostics(
+            background_fraction=found.background_share,
+            negative_mass=float(np.maximum(-found.unprojected, 0.0).sum()),
+        ),
+    )
+
+
+def _unfold(case: _Case, left_out: list[StepReport]) -> Distribution:
+    model, numbers = case.forward(), case.numbers
+    if not case.lower and case.counts.photons > 1:
+        raise MitigationError(missing_classes(case.counts.photons))
+    found = unfold(numbers, model, seed=child_seed(case.seed, "held out"))
+    p = _conditional(found.fock, model)
+    rng = np.random.default_rng(child_seed(case.seed, "replicas"))
+    again = rng.poisson(numbers, (REPLICAS, len(numbers))).astype(np.float64)
+    values = np.tile(p, (REPLICAS, 1))
+    if found.iterations:
+        start = np.full((REPLICAS, len(found.fock)), 1.0 / len(found.fock))
+        ((_, pi),) = iterate(again, model.response, model.background, start, grid=(found.iterations,))
+        values = _conditional(pi, model)
+    circuit = "" if case.program is not None else "; loss alone, because the circuit was not given"
+    why = f"{found.iterations} steps from a {found.start} start, chosen by held-out counts{circuit}"
+    return case.result(
+        p,
+        [*left_out, StepReport("unfold", True, why)],
+        uncertainty=Replicas(values),
+        diagnostics=_diagnostics(numbers, model, found.fock, found.iterations),
+    )
+
+
+def _unfold_fuse(case: _Case, left_out: list[StepReport]) -> Distribution:
+    program = _need_program(case, "unfold, fuse")
+    model, numbers = case.forward(), case.numbers
+    below = unfold_below(numbers, model) if case.counts.photons > 1 else _nothing_below(numbers, model)
+    here = model.space
+    background = model.background[here.full] + model.mistaken(below.fock)
+    posterior = shrink(numbers[here.full], model.gain, background, below.fock[here.free], windows=below.windows)
+    p = posterior.mean / posterior.mean.sum()
+    common = systematics(numbers, program, case.record, model, p, seed=child_seed(case.seed, "systematics"))
+    fock = below.fock.copy()
+    fock[here.free] = posterior.mean
+    fock /= fock.sum()
+    plain = _unbiased(numbers[here.full], model, background, below.windows)
+    diagnostics = _diagnostics(numbers, model, fock, below.iterations)
+    return case.result(
+        p,
+        [*left_out, *_fused(case, below, posterior, common)],
+        unprojected=p if plain is None else plain,
+        uncertainty=_posterior(posterior, common),
+        diagnostics=replace(
+            diagnostics,
+            phase_error=common.phase_error,
+            negative_mass=0.0 if plain is None else float(np.maximum(-plain, 0.0).sum()),
+        ),
+    )
+
+
+def _fuse(case: _Case, left_out: list[StepReport]) -> Distribution:
+    found = fuse(case.counts)
+    rng = np.random.default_rng(child_seed(case.seed, "replicas"))
+    why = f"the events with a prior worth {found.concentration:.3g} of them, of shots that lost {found.lost} photons"
+    flat = f"the events with a flat prior worth {found.concentration:.3g} of them; lossy shots say nothing more"
+    return case.result(
+        found.probabilities,
+        [*left_out, StepReport("fuse", True, why if found.gain else flat)],
+        uncertainty=Replicas(rng.dirichlet(found.posterior, 10 * REPLICAS)),
+    )
+
+
+def _recycle(case: _Case, left_out: list[StepReport]) -> Distribution:
+    p = recycle(case.counts)
+    rng = np.random.default_rng(child_seed(case.seed, "replicas"))
+    again = [replace(case.counts, numbers=rng.poisson(case.counts.numbers)) for _ in range(REPLICAS)]
+    why = "as Perceval does it; its bias does not go away with more shots, and the errors do not know of it"
+    return case.result(
+        p, [*left_out, StepReport("recycle", True, why)], uncertainty=Replicas(np.stack([recycle(c) for c in again]))
+    )
+
+
+_RUN: Mapping[tuple[str, ...], Callable[[_Case, list[StepReport]], Distribution]] = {
+    ("post-select",): _post_select,
+    ("response",): _response,
+    ("subtract",): _subtract,
+    ("unfold",): _unfold,
+    ("unfold", "fuse"): _unfold_fuse,
+    ("fuse",): _fuse,
+    ("recycle",): _recycle,
+}
+
+
+def _need_program(case: _Case, steps: str) -> Program:
+    if case.program is None:
+        raise MitigationError(f"steps {steps} model the circuit, which was not given. Give the program that was run.")
+    return case.program
+
+
+def _nothing_below(numbers: FloatArray, model: Forward) -> Unfolded:
+    """One photon has no class below its own."""
+    fock = np.full(len(model.space.states), 1.0 / len(model.space.states))
+    windows = float(numbers.sum() / (model.response @ fock + model.background).sum())
+    return Unfolded(fock, windows, 0, "uniform")
+
+
+def _conditional(fock: FloatArray, model: Forward) -> FloatArray:
+    p = fock[..., model.space.free]
+    return np.asarray(p / p.sum(axis=-1, keepdims=True))
+
+
+def _unbiased(seen: FloatArray, model: Forward, background: FloatArray, windows: float) -> FloatArray | None:
+    """(N / A - b) / g, normalised; None where the background is all there is."""
+    x = (seen / windows - background) / np.maximum(model.gain, 1e-300)
+    return x / x.sum() if x.sum() > 0.0 else None
+
+
+def _posterior(found: Shrunk, common: Systematics) -> Posterior:
+    total = found.mean.sum()
+    return Posterior(found.edges / total, found.masses, common.rows)
+
+
+def _diagnostics(numbers: FloatArray, model: Forward, fock: FloatArray, iterations: int) -> Diagnostics:
+    """Chi-square of the N-click class against the estimate with its noise put back, and the share of background there.
+
+    The classes of fewer clicks hold so many counts that the last digit of a phase shows; the phase error tells of them.
+    """
+    full = model.space.full
+    mu = model.response[full] @ fock + model.background[full]
+    chi2, dof = chi_square(numbers[full], mu * (numbers[full].sum() / mu.sum()))
+    signal = float((model.gain * fock[model.space.free]).sum())
+    return Diagnostics(
+        chi2=chi2,
+        dof=dof,
+        p_value=chi_square_tail(chi2, dof) if dof > 0 else None,
+        iterations=iterations,
+        background_fraction=1.0 - signal / float(mu.sum()),
+    )
+
+
+def _fused(case: _Case, below: Unfolded, posterior: Shrunk, common: Systematics) -> list[StepReport]:
+    steps = f"{below.iterations} steps on the {case.lower:,} shots of fewer than {case.counts.photons} clicks"
+    source = "measured by these counts" if common.measured else "of the record"
+    return [
+        StepReport("unfold", True, f"{steps}, chosen by the likelihood of the events"),
+        StepReport(
+            "fuse",
+            True,
+            f"the {case.baseline.samples:,} events with that as prior, trusted at {100 * posterior.trust:.0f} %; "
+            f"error bars include the record's and a phase error of {common.phase_error:.2g} rad {source}",
+        ),
+    ]

@@ -1,0 +1,122 @@
+"""Adaptive empirical Bayes for the N-click class: how far to trust few counts, learnt from these counts.
+
+Outcome s has the rate x_s = u_s tau, with tau the mean rate of an outcome, and its counts are Poisson::
+
+    N_s ~ Poisson(A (g_s x_s + b_s)),     u_s ~ sum_c w_c Gamma(shape = kappa_c v_s, mean = m_s)
+
+m_s (mean 1) is a guess from other data, such as the unfolded classes of fewer clicks, and
+``v_s = m_s^2 / (m_s + delta)`` makes guesses near zero less certain than others. Each component c of the prior believes
+the guess with another concentration kappa_c; some do not know it (m_s = 1). The weights w are those that make all
+counts together most likely, found by EM with a few counts of a prior of their own, so the guess is trusted as far as it
+has been right, outcome by outcome. With few counts the estimate leans on the guess, with many it becomes
+``(N_s / A - b_s) / g_s``. This is adaptive shrinkage (Stephens, Biostatistics 18, 275 (2017)) for Poisson counts over a
+background; the posterior on a grid of u_s gives means and intervals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+
+from ..photonics.permanents import FloatArray
+
+#: Concentrations of the components that know the guess, and shapes of those that do not.
+CONCENTRATIONS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)
+SHAPES = (0.3, 1.0)
+#: delta, where guesses become less certain, in units of the mean.
+DELTA = 0.1
+#: No guess is below this share of the mean.
+LOWEST_GUESS = 0.01
+#: Counts that each of them starts with, and steps of the weights' EM.
+COUNTS_KNOWING, COUNTS_UNKNOWING, STEPS = 0.3, 0.03, 80
+#: Cells of the grid, finer towards zero with the fourth power.
+CELLS = 100
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Shrunk:
+    """Posterior of every outcome's rate.
+
+    :param mean: posterior means of x, ``(K,)``.
+    :param edges: of the cells, ``(K, G + 1)``.
+    :param masses: ``(K, G)``, rows sum to 1.
+    :param weights: w of the components.
+    :param trust: total weight of the components that know the guess.
+    :param log_evidence: of all counts, at these weights, without what does not depend on the guess.
+    """
+
+    mean: FloatArray = field(repr=False)
+    edges: FloatArray = field(repr=False)
+    masses: FloatArray = field(repr=False)
+    weights: FloatArray = field(repr=False)
+    trust: float
+    log_evidence: float
+
+
+def shrink(
+    numbers: FloatArray, gain: FloatArray, background: FloatArray, guess: FloatArray, *, windows: float
+) -> Shrunk:
+    """Posterior of the rates of the N-click class.
+
+    :param numbers: N, ``(K,)``.
+    :param gain: g, positive, ``(K,)``.
+    :param background: b, ``(K,)``.
+    :param guess: any positive multiple of the expected x, ``(K,)``.
+    :param windows: A.
+    """
+    g, b = windows * gain, windows * background
+    m = (1.0 - LOWEST_GUESS) * guess / guess.mean() + LOWEST_GUESS
+    tau = max(float((numbers - b).sum()), 1.0) / float((g * m).sum())
+    top = np.maximum(10.0 * np.maximum(m, 1.0), (numbers + 6.0 * np.sqrt(numbers + 1.0) + 8.0) / (g * tau))
+    edges = np.linspace(0.0, 1.0, CELLS + 1) ** 4 * top[:, None]
+    u = 0.5 * (edges[:, 1:] + edges[:, :-1])
+    mu = g[:, None] * tau * u + np.maximum(b, 1e-12)[:, None]
+    log_likelihood = numbers[:, None] * np.log(mu) - mu
+    offset = log_likelihood.max(axis=1, keepdims=True)
+    likelihood = np.exp(log_likelihood - offset)
+    shape, mean = _components(m)
+    prior = _gamma_masses(edges, u, shape, mean)  # (C, K, G)
+    evidence = np.maximum((prior * likelihood).sum(axis=2), 1e-300)
+    weights = _weights(evidence)
+    masses = np.tensordot(weights, prior, axes=1) * likelihood
+    total = masses.sum(axis=1, keepdims=True)
+    masses /= total
+    return Shrunk(
+        mean=tau * (masses * u).sum(axis=1),
+        edges=tau * edges,
+        masses=masses,
+        weights=weights,
+        trust=float(weights[: len(CONCENTRATIONS)].sum()),
+        log_evidence=float((np.log(total) + offset).sum()),
+    )
+
+
+def _components(m: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Shape and mean of every component and outcome, ``(C, K)``."""
+    knowing = np.array(CONCENTRATIONS)[:, None] * (m**2 / (m + DELTA))
+    unknowing = np.repeat(np.array(SHAPES)[:, None], len(m), axis=1)
+    means = np.concatenate([np.tile(m, (len(CONCENTRATIONS), 1)), np.ones_like(unknowing)])
+    return np.concatenate([knowing, unknowing]), means
+
+
+def _gamma_masses(edges: FloatArray, u: FloatArray, shape: FloatArray, mean: FloatArray) -> FloatArray:
+    """Masses of Gamma(shape, mean) in cells: the power of u exactly, the exponential at the middle, ``(C, K, G)``."""
+    logs = shape[:, :, None] * np.log(np.maximum(edges, 1e-300))
+    power = logs[:, :, 1:] + np.log(-np.expm1(np.minimum(logs[:, :, :-1] - logs[:, :, 1:], -1e-12)))
+    log_mass = power - (shape / mean)[:, :, None] * u
+    masses = np.exp(log_mass - log_mass.max(axis=2, keepdims=True))
+    return np.asarray(masses / masses.sum(axis=2, keepdims=True))
+
+
+def _weights(evidence: FloatArray) -> FloatArray:
+    """Weights of the components, ``(C, K) -> (C,)``."""
+    before = np.repeat([COUNTS_KNOWING, COUNTS_UNKNOWING], [len(CONCENTRATIONS), len(SHAPES)])
+    weights = before / before.sum()
+    for _ in range(STEPS):
+        share = weights[:, None] * evidence
+        weights = (share / share.sum(axis=0)).sum(axis=1) + before
+        weights /= weights.sum()
+    return weights
