@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs protocol faults soak rehearsal clean
+.PHONY: run test check bench docs protocol mitigation noisy faults soak rehearsal clean
 
 # The environment is made anew when a file that says what is in it changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -37,6 +37,14 @@ docs: $(VENV)/.installed
 # The accuracy table of docs/results.md: needs MNIST in torchvision's layout, make protocol MNIST=FOLDER
 protocol: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.protocol $(MNIST)
+
+# Mitigations side by side, ours and Perceval's; writes docs/results/mitigation.json and the tables of docs/mitigation.md.
+mitigation: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.mitigation
+
+# The protocol on noisy devices, with and without mitigation: make noisy MNIST=FOLDER; needs make protocol's results.
+noisy: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.noisy $(MNIST)
 
 # Every fault of the cloud, for Perceval's client and ours side by side; writes docs/results/faults.md.
 faults: $(VENV)/.installed

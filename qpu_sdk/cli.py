@@ -362,6 +362,59 @@ def calibrate(
         _print_or_json(*show_record(show, page=page), json_)
 
 
+@app.command()
+def compare(
+    device: Annotated[str, typer.Argument(help="The device, such as local:slos?noise=ascella.")],
+    record: Annotated[Path, typer.Option(help="Calibration record of that device.")],
+    shots: Annotated[list[int] | None, typer.Option(help="Of each estimate, repeatable; none: 1000000.")] = None,
+    programs: Annotated[str, typer.Option(help="Of brickwall, haar, identity, permutation, dft.")] = (
+        "brickwall,haar,identity,permutation,dft"
+    ),
+    each: Annotated[int, typer.Option(help="Programs of a kind.")] = 10,
+    presets: Annotated[
+        str | None, typer.Option(help="Of none,low,medium,high,recycling; empty for none; default: all.")
+    ] = None,
+    steps: Annotated[
+        list[str] | None, typer.Option(help="Steps of ours to try besides auto, such as subtract; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the programs, and of a simulator.")] = 0,
+    page: Annotated[Path | None, typer.Option(help="Also write a page, with a figure.")] = None,
+    credits: Annotated[float | None, typer.Option(help="Most credits to spend; a program takes up to 231 settings.")] = (
+        None
+    ),
+    json_: Json = False,
+) -> None:
+    """Measure programs whose distribution is known, and compare mitigations at equal shots and equal settings."""
+    with _one_line_errors():
+        from dataclasses import asdict
+
+        from .comparison import Request, compare_on
+        from .files import write_atomic
+        from .report.comparison import comparison_page, comparison_rows
+
+        request = Request(
+            kinds=tuple(programs.split(",")),  # type: ignore[arg-type]
+            each=each,
+            shots=tuple(shots or (1_000_000,)),
+            seed=seed,
+            presets=None if presets is None else tuple(filter(None, presets.split(","))),
+            steps=tuple(tuple(one.split(",")) for one in steps or ()),
+        )
+        folder = page.parent if page is not None else Path("runs")
+        try:
+            with _console().status(f"comparing on {device}") as status:
+
+                def show(done: int, total: int) -> None:
+                    status.update(f"comparing on {device}: {done} of {total} programs")
+
+                found = compare_on(device, record, request, folder=folder, credits=credits, progress=show)
+        except KeyboardInterrupt:
+            _fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
+        if page is not None:
+            write_atomic(page, comparison_page(found))
+        _print_or_json(comparison_rows(found), asdict(found), json_)
+
+
 def _modes(text: str) -> tuple[int, ...]:
     from .errors import ConfigError
 
@@ -376,6 +429,35 @@ def _print_or_json(rows: list[tuple[str, str]], data: Mapping[str, Any], json_: 
         typer.echo(json.dumps(data))
     else:
         _print_rows(rows)
+
+
+@app.command()
+def mitigate(
+    counts: Annotated[Path, typer.Argument(help="Counts as devices write them, one JSON a line, or Perceval's text.")],
+    record: Annotated[Path | None, typer.Option(help="A calibration record of the device.")] = None,
+    steps: Annotated[
+        str, typer.Option(help="auto, or of response, unfold, subtract, fuse, recycle, post-select: unfold,fuse")
+    ] = "auto",
+    program: Annotated[Path | None, typer.Option(help="The program that was run, as JSON.")] = None,
+    inputs: Annotated[str | None, typer.Option(help="Modes that photons entered, such as 0,2,5,8.")] = None,
+    photons: Annotated[int | None, typer.Option(help="Photons that were sent, for counts that do not say.")] = None,
+    seed: Annotated[int, typer.Option(help="Of held-out and resampled counts.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write everything as JSON.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Also write a page, with a figure.")] = None,
+    json_: Json = False,
+) -> None:
+    """Turn counts into a distribution with error bars, with what a calibration record says of the device."""
+    with _one_line_errors():
+        from .mitigations import Request, data_of, mitigate_file, parse_steps, rows_of, write_results
+
+        if record is None:
+            _fail("no record. Make one with qpu-sdk calibrate DEVICE, then: --record FILE", BAD_INPUT)
+        modes = None if inputs is None else _modes(inputs)
+        request = Request(counts, record, parse_steps(steps), program, modes, photons, seed)
+        found = mitigate_file(request)
+        for path in write_results(request, found, out=out, page=page):
+            _console().print(f"written: {path}", highlight=False, soft_wrap=True)
+        _print_or_json(rows_of(found), data_of(request, found), json_)
 
 
 @app.command()

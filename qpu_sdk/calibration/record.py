@@ -386,11 +386,10 @@ def vendor_record(
 def known_record(noise: DeviceNoise, identity: Identity) -> CalibrationRecord:
     """A record of a simulator from the noise it was given, without a measurement; every error is 0.
 
-    Records have brightness 1. A source of another brightness is replaced by one of the same g2 behind such a loss, and
+    The rounding of phases has no place in a record and is left out. Records have brightness 1: a source of another brightness is replaced by one of the same g2 behind such a loss, and
     of such an indistinguishability, that as many photons arrive and as many of them are common: exact for g2 = 0.
 
-    :param noise: of at least the modes of ``identity``.
-    :raises CalibrationError: when a record cannot hold it.
+    :raises CalibrationError: when a record cannot hold it, or the noise is of fewer modes.
 
     >>> from qpu_sdk.photonics.noise import NoiseParameters
     >>> identity = Identity("local:slos?noise=belenos", "slos", 3, (0, 2), "threshold")
@@ -400,8 +399,11 @@ def known_record(noise: DeviceNoise, identity: Identity) -> CalibrationRecord:
     """
     efficiencies = np.asarray(noise.output_efficiencies, dtype=np.float64)[: identity.modes]
     mean, sent, common = float(efficiencies.mean()), *_as_bright_as_one(noise.brightness, noise.g2)
-    if mean == 0.0:
-        raise CalibrationError(f"no detector of {identity.device} sees anything. Choose efficiencies above 0.")
+    if identity.modes > noise.modes or mean == 0.0:
+        raise CalibrationError(
+            f"the noise of {identity.device} is that of {noise.modes} modes, and its efficiencies have mean {mean:g}; "
+            f"a record of {identity.modes} modes needs as many, and light. Use fewer modes, or other noise."
+        )
     try:
         return CalibrationRecord(
             **asdict(identity),

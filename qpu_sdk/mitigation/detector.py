@@ -10,8 +10,10 @@ loss and then at most one dark count::
 so that seen patterns are the Kronecker product of all K_i times true ones, and the inverse goes mode by mode. With
 ``K_i^-1 = L_i U_i``, triangular, all U_i come first and feed patterns of fewer clicks, then all L_i feed those of more.
 In this order a lattice that ends at the largest number of clicks seen is no approximation: what is above was seen zero
-times. Matrices of squared entries take Poisson variances through in the same way; covariances between patterns are not
-kept (of order d, and 1 - r times the share of events with surplus clicks).
+times. Only if that is more than N + :data:`SURPLUS` clicks, or too many patterns, are the largest ones left out, and
+reported; k surplus clicks feed the N-click class with ``((1 - r) / r)^k``. Matrices of squared entries take Poisson
+variances through in the same way; covariances between patterns are not kept (of order d, and 1 - r times the share of
+events with surplus clicks).
 
 What holds, and what does not:
 
@@ -48,7 +50,9 @@ from .distribution import Diagnostics, Distribution, StepReport, Uncertainty
 from .simplex import project
 
 #: Least efficiency relative to the best detector's, and largest dark count probability, that are inverted.
-LEAST_EFFICIENCY, MOST_DARK = 0.01, 0.1
+LEAST_EFFICIENCY, MOST_DARK = 0.01, 0.01
+#: Patterns of up to so many clicks more than photons are kept; what rarer ones would feed is left out and reported.
+SURPLUS = 6
 
 
 @final
@@ -107,7 +111,7 @@ class Reweighted(Uncertainty):
         """Its diagonal, ``(K,)``."""
         total = self.numbers.sum()
         p, v = self.numbers / total, self.spread / total**2
-        return np.maximum(v * (1.0 - 2.0 * p) + v.sum() * p**2, 0.0)
+        return np.asarray(np.maximum(v * (1.0 - 2.0 * p) + v.sum() * p**2, 0.0))
 
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
         """Wilson's score interval with weights, within 0..1.
@@ -296,13 +300,14 @@ def _empty_windows(counts: Counts, windows: int | None) -> int:
 def _most_clicks(counts: Counts) -> int:
     """Clicks of the largest patterns that are kept."""
     size = count_sets if counts.detector == "threshold" else count_fock_states
-    most = max(int(counts.outcomes[counts.numbers > 0].sum(axis=1, dtype=np.int64).max(initial=0)), counts.photons)
+    seen = int(counts.outcomes[counts.numbers > 0].sum(axis=1, dtype=np.int64).max(initial=0))
+    most = min(max(seen, counts.photons), counts.photons + SURPLUS)
     while most > counts.photons and size(counts.modes, most) > MAX_SETS:
         most -= 1
     if counts.modes > 62 or size(counts.modes, most) > MAX_SETS:
         raise MitigationError(
-            f"{counts.photons} photons in {counts.modes} modes have {size(counts.modes, most)} patterns; {MAX_SETS} are "
-            "corrected. Use step post-select, or smaller programs."
+            f"{counts.photons} photons in {counts.modes} modes have {size(counts.modes, most)} patterns; {MAX_SETS} "
+            "are corrected. Use step post-select, or smaller programs."
         )
     return most
 
@@ -314,13 +319,11 @@ def _inverse(r: float, d: float, most: int, detector: Detector) -> FloatArray:
     for t in range(size):
         for s in range(t + 1):
             out[s, t] = math.comb(t, s) * (1.0 / r) ** s * (1.0 - 1.0 / r) ** (t - s)
-    dark = np.eye(size)
-    for t in range(size):
-        for s in range(t, size):
-            dark[s, t] = (-d / (1.0 - d)) ** (s - t) / (1.0 - d)
+    fired = -d / (1.0 - d)
     if detector == "threshold":
-        dark[1, 1] = 1.0
-    return np.asarray(out @ dark)
+        return np.asarray(out @ np.array([[1.0 - fired, 0.0], [fired, 1.0]]))
+    dark = np.array([[fired ** (s - t) if s >= t else 0.0 for t in range(size)] for s in range(size)])
+    return np.asarray(out @ dark / (1.0 - d))
 
 
 def _apply(p: FloatArray, matrices: list[FloatArray], lattice: _Lattice) -> FloatArray:

@@ -127,7 +127,9 @@ def space(modes: int, photons: int, detector: Detector) -> Space:
     states = occupations(fock_outcomes(modes, photons), modes)
     if detector == "pnr":
         starts = fock_states(modes, photons).starts
-        return Space(photons, detector, states, free, fock_states(modes, photons).counts[1:], starts[photons] - 1 + free)
+        return Space(
+            photons, detector, states, free, fock_states(modes, photons).counts[1:], starts[photons] - 1 + free
+        )
     sets = mode_sets(modes, photons)
     masks = (np.int64(1) << collision_free_outcomes(modes, photons)).sum(axis=1)
     clicked = sets.members[1:].astype(np.uint8)
@@ -195,7 +197,7 @@ def common_probabilities(noise: ClickNoise) -> FloatArray:
     pairs = list(itertools.combinations(range(photons), 2))
     halves = np.array([[0.5 * (j in pair) for j in range(photons)] for pair in pairs])
     logs = np.array([np.log(max(float(overlap[pair]), 1e-12)) for pair in pairs])
-    return np.minimum(np.exp(np.linalg.lstsq(halves, logs, rcond=None)[0]), 1.0)
+    return np.asarray(np.minimum(np.exp(np.linalg.lstsq(halves, logs, rcond=None)[0]), 1.0))
 
 
 def _response(columns: ComplexArray, noise: ClickNoise, here: Space) -> FloatArray:
@@ -208,7 +210,7 @@ def _response(columns: ComplexArray, noise: ClickNoise, here: Space) -> FloatArr
     lost = _of_losses(here, noise.output_efficiencies * best)
     arrives = noise.output_efficiencies[:, None] * np.abs(columns) ** 2 * transmissions  # of a second photon, (M, N)
     if here.detector == "threshold":
-        return _with_seconds_and_dark(lost, arrives, one, two, noise.dark_counts, here)[1:] * scale
+        return np.asarray(_with_seconds_and_dark(lost, arrives, one, two, noise.dark_counts, here)[1:] * scale)
     out = lost * scale
     for j in range(arrives.shape[1]):
         out = _one_second(out, arrives[:, j], one, two, here)
@@ -226,7 +228,7 @@ def _with_seconds_and_dark(
     """Threshold detectors: within T, second photons and dark counts are factors."""
     sets = mode_sets(here.modes, here.photons)
     if two == 0.0 and not dark.any():
-        return lost * one**here.photons
+        return np.asarray(lost * one**here.photons)
     outside = (~sets.members).astype(np.float64)
     q = 1.0 - outside @ arrives  # (K + 1, N)
     factor = np.prod(one + two * q, axis=1) * np.exp(outside @ np.log1p(-dark))
@@ -240,7 +242,7 @@ def _one_second(p: FloatArray, arrives: FloatArray, one: float, two: float, here
     if two > 0.0:
         for arrival, (more, fewer) in zip(arrives, fock_states(here.modes, here.photons).steps, strict=True):
             out[more] += two * arrival * p[fewer]
-    return out
+    return np.asarray(out)
 
 
 def _zeta_rows(p: FloatArray, sets: ModeSets) -> FloatArray:

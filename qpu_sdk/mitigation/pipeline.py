@@ -134,7 +134,12 @@ def mitigate(
     if chosen:
         return _RUN[chosen](case, [])
     chosen, left_out = _choose(case)
-    return _RUN[chosen](case, left_out)
+    for names in dict.fromkeys((chosen, ("response",))):
+        try:
+            return _RUN[names](case, left_out)
+        except MitigationError as error:
+            left_out.append(StepReport(", ".join(names), False, str(error)))
+    return _RUN[("post-select",)](case, left_out)
 
 
 def checked_steps(steps: str | Sequence[str]) -> tuple[str, ...]:

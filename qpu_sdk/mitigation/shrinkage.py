@@ -119,4 +119,4 @@ def _weights(evidence: FloatArray) -> FloatArray:
         share = weights[:, None] * evidence
         weights = (share / share.sum(axis=0)).sum(axis=1) + before
         weights /= weights.sum()
-    return weights
+    return np.asarray(weights)

@@ -29,8 +29,9 @@ def project(v: npt.ArrayLike) -> FloatArray:
     if rows.ndim == 0 or rows.shape[-1] == 0 or not np.isfinite(rows).all():
         raise MitigationError(f"an estimate of shape {rows.shape} has no entry or one that is not finite. Check it.")
     top = rows.max(axis=-1, keepdims=True)
-    shifted = np.maximum(rows, top - 1.0) - top  # what is 1 below the largest becomes 0 anyway; digits are kept
+    # What is 1 below the largest becomes 0 anyway; so nothing overflows, and digits are kept.
+    shifted = np.subtract(rows, top, out=np.full(rows.shape, -1.0), where=rows >= top - 1.0)
     descending = -np.sort(-shifted, axis=-1)
     tau = (np.cumsum(descending, axis=-1) - 1.0) / np.arange(1, rows.shape[-1] + 1)
     last = (descending > tau).sum(axis=-1, keepdims=True) - 1
-    return np.maximum(shifted - np.take_along_axis(tau, last, axis=-1), 0.0)
+    return np.asarray(np.maximum(shifted - np.take_along_axis(tau, last, axis=-1), 0.0))

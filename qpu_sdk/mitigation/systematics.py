@@ -106,7 +106,8 @@ def _clicks(numbers: FloatArray, model: Forward) -> FloatArray:
         return numbers
     masks = (here.patterns > 0) @ (np.int64(1) << np.arange(here.modes))
     sets = mode_sets(here.modes, here.photons)
-    return np.bincount(np.searchsorted(sets.masks, masks) - 1, weights=numbers, minlength=len(sets.masks) - 1)
+    found = np.bincount(np.searchsorted(sets.masks, masks) - 1, weights=numbers, minlength=len(sets.masks) - 1)
+    return np.asarray(found, dtype=np.float64)
 
 
 def _phase_error(n: FloatArray, middle: FloatArray, moved: FloatArray, drawn: FloatArray, below: BoolArray) -> float:
@@ -124,9 +125,7 @@ def _phase_error(n: FloatArray, middle: FloatArray, moved: FloatArray, drawn: Fl
     return PHASE_STEP * float(np.sqrt(max(float(excess.sum() / max(float(unit.sum()), 1e-300)), 0.0)))
 
 
-def _noises(
-    record: CalibrationRecord, program: Program, noise: ClickNoise, rng: np.random.Generator
-) -> ClickArrays:
+def _noises(record: CalibrationRecord, program: Program, noise: ClickNoise, rng: np.random.Generator) -> ClickArrays:
     """Draws of the calibration, a batch."""
     size, inputs = CALIBRATION_DRAWS, list(program.input_modes)
     best = max(m.value for m in record.output_efficiencies)
@@ -166,4 +165,6 @@ def _changes(record: CalibrationRecord, rng: np.random.Generator) -> FloatArray:
     """Changes of the record's parameters, one row a parameter, ``(P, draws)``."""
     covariance = record.covariance_array()
     values, vectors = np.linalg.eigh(covariance) if len(covariance) else (np.zeros(0), np.zeros((0, 0)))
-    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.normal(size=(len(covariance), CALIBRATION_DRAWS)))
+    return np.asarray(
+        (vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.normal(size=(len(covariance), CALIBRATION_DRAWS))
+    )

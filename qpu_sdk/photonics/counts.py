@@ -96,8 +96,9 @@ class Counts:
         """The kept outcomes as a ``perceval.BSCount``."""
         import perceval as pcvl
 
-        seen = self.numbers > 0
-        pairs = zip(self.outcomes[seen].tolist(), self.numbers[seen].tolist(), strict=True)
+        alone = merge([self])
+        seen = alone.numbers > 0
+        pairs = zip(alone.outcomes[seen].tolist(), alone.numbers[seen].tolist(), strict=True)
         return pcvl.BSCount({pcvl.BasicState(state): number for state, number in pairs})
 
     def to_json(self) -> str:
@@ -137,7 +138,7 @@ class Counts:
                 tag=str(data["tag"]),
                 job_id=str(data["job_id"]),
             )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise DataError(
                 f"not a line of counts ({type(error).__name__}: {error}). Expected Counts.to_json()."
             ) from error

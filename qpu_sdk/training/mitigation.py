@@ -108,7 +108,7 @@ def resolve(config: RunConfig, devices: Mapping[str, Device]) -> Mitigation:
     records: dict[str, CalibrationRecord] = {}
     notes: dict[str, str] = {}
     if steps != "post-select":
-        users = [_User.of(config, name, device) for name, device in devices.items()]
+        users = [_User.of(config, name, devices[name]) for name in device_names(config) if name in devices]
         for user in users:
             try:
                 record = _record_of(user, users, file, config)
@@ -132,6 +132,7 @@ class _User:
     :param called: what records of it may be called; records of the first are looked for.
     :param simulator: the local simulator behind it, if there is one.
     :param recorded: the record that a twin is made of.
+    :param drifts: False where time changes nothing: simulators on this machine, and counts that are replayed.
     """
 
     name: str
@@ -141,6 +142,7 @@ class _User:
     input_modes: tuple[int, ...]
     simulator: LocalDevice | None
     recorded: CalibrationRecord | None
+    drifts: bool
 
     @classmethod
     def of(cls, config: RunConfig, name: str, device: Device) -> _User:
@@ -158,6 +160,7 @@ class _User:
             input_modes=tuple(sorted({mode for qnn in qnns for mode in qnn.inputs})),
             simulator=simulator,
             recorded=recorded,
+            drifts=simulator is None and not isinstance(device, ReplayDevice),
         )
 
     @property
@@ -222,8 +225,8 @@ def _record_of(
 
 
 def _oldest(user: _User, config: RunConfig) -> float | None:
-    """Hours; simulators on this machine do not drift."""
-    return math.inf if user.simulator is not None else config.mitigation.max_age_h
+    """Hours; None for what the record says itself."""
+    return config.mitigation.max_age_h if user.drifts else math.inf
 
 
 def _from_store(store: CalibrationStore, user: _User, config: RunConfig) -> CalibrationRecord | None:
@@ -237,30 +240,28 @@ def _from_store(store: CalibrationStore, user: _User, config: RunConfig) -> Cali
 
 def _own(user: _User, config: RunConfig) -> CalibrationRecord | None:
     """What a simulator says of its own noise."""
-    missing = f"no calibration record of {user.called[0]}; make one with: qpu-sdk calibrate {user.called[0]}"
+    name = user.called[0]
     if user.simulator is None:
-        raise CalibrationNotFound(f"{missing} --modes {user.modes}, and set mitigation.record to its folder.")
+        raise CalibrationNotFound(
+            f"no calibration record of {name}; make one with: qpu-sdk calibrate {name} --modes {user.modes}, and set "
+            "mitigation.record to its folder."
+        )
     if user.noiseless and config.mitigation.pipeline_steps == "auto":
         return None
     if user.recorded is not None:
-        return _checked(user, user.recorded)
+        user.check(user.recorded)
+        return user.recorded
     model = user.simulator.model
     noise = (
         model.noise if model.noise is not None else NoiseParameters(model.brightness, transmittance=model.transmittance)
     )
-    platform = DeviceAddress.parse(user.called[0]).name
-    identity = Identity(user.called[0], platform, user.modes, user.input_modes, user.detector)
+    identity = Identity(name, DeviceAddress.parse(name).name, user.modes, user.input_modes, user.detector)
     try:
         if not isinstance(noise, DeviceNoise):
             noise = DeviceNoise.of(noise, modes=user.modes, detector=user.detector)
         return known_record(noise, identity)
     except (CalibrationError, ConfigError) as error:
-        raise CalibrationNotFound(f"{missing}, because of its noise no record can be written: {error}") from error
-
-
-def _checked(user: _User, record: CalibrationRecord) -> CalibrationRecord:
-    user.check(record)
-    return record
+        raise CalibrationNotFound(f"no calibration record of {name} can be made of its noise: {error}") from error
 
 
 # -- in the folder of a run ------------------------------------------------------------------------------------

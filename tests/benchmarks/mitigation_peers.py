@@ -17,12 +17,19 @@ import numpy as np
 import perceval as pcvl
 from perceval.runtime.error_mitigation.photon_recycling import photon_recycling
 
+from qpu_sdk.calibration.record import CalibrationRecord, Identity, known_record
+from qpu_sdk.devices.local import LocalDevice, LocalModel
+from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.mitigation.recycling import recycle
-from qpu_sdk.photonics.click_model import ClickNoise, accurate_click_distribution
+from qpu_sdk.mitigation.shrinkage import shrink
+from qpu_sdk.mitigation.unfolding import unfold_below
+from qpu_sdk.photonics.click_model import ClickNoise, DeviceNoise, accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.fock import collision_free_outcomes, occupations
+from qpu_sdk.photonics.meshes import BrickwallMesh
 from qpu_sdk.photonics.noise import NoiseParameters
 from qpu_sdk.photonics.permanents import ComplexArray, FloatArray
+from qpu_sdk.photonics.program import Program
 from tests.oracles.unitaries import haar
 
 MODES, PHOTONS, PULSES = 9, 4, 1_000_000
@@ -78,6 +85,46 @@ def recycling(runs: int = 7) -> tuple[float, float, float]:
         recycle(counts)
         ours_s += _seconds(lambda: recycle(counts), times=10)
     return statistics.median(ours_s), statistics.median(peer_s), float(difference)
+
+
+def mitigation_case(seed: int) -> tuple[Counts, CalibrationRecord, Program]:
+    """A brick-wall program on a simulated device that knows its own noise, 1e6 shots."""
+    mesh = BrickwallMesh(MODES)
+    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
+    program = Program(mesh, phases, mesh.default_input(PHOTONS))
+    noise = DeviceNoise.of(NOISE, modes=MODES)
+    device = LocalDevice(seed=seed, model=LocalModel(noise=noise), name="simulated")
+    identity = Identity("simulated", "simulated", MODES, program.input_modes, "threshold")
+    [counts] = device.submit([program], shots=1_000_000).result()
+    return counts, known_record(noise, identity), program
+
+
+def unfolding_case(seed: int) -> tuple[FloatArray, Forward]:
+    """Counts of every pattern, and the model of their program."""
+    counts, record, program = mitigation_case(seed)
+    noise = record.noise().at(program.input_modes, modes=MODES)
+    model = forward(program.mesh.columns(program.phases, program.input_modes), noise)
+    return model.space.numbers(counts), model
+
+
+def unfold_and_fuse(numbers: FloatArray, model: Forward) -> FloatArray:
+    """What the pipeline does with them."""
+    below, here = unfold_below(numbers, model), model.space
+    background = model.background[here.full] + model.mistaken(below.fock)
+    return shrink(numbers[here.full], model.gain, background, below.fock[here.free], windows=below.windows).mean
+
+
+def plain_unfolding(numbers: FloatArray, model: Forward, *, steps: int = 3000) -> FloatArray:
+    """Richardson and Lucy's iteration as it is, on two thinned sets of counts and on all of them."""
+    kept = np.random.default_rng(1).binomial(np.rint(numbers).astype(np.int64), 0.7, (2, len(numbers)))
+    n = np.concatenate([kept.astype(np.float64), numbers[None]])
+    response, background = model.response, model.background
+    pi = np.full((len(n), response.shape[1]), 1.0 / response.shape[1])
+    for _ in range(steps):
+        mu = pi @ response.T + background
+        pi *= ((n / mu) @ response) / response.sum(axis=0)
+        pi /= pi.sum(axis=1, keepdims=True)
+    return pi
 
 
 def _seconds(work: Callable[[], object], *, times: int) -> list[float]:

@@ -1,9 +1,10 @@
 """``make noisy MNIST=FOLDER``: the paper's protocol on noisy devices, with mitigation, without it, and without noise.
 
-Two simulated machines have the published noise of Ascella and Belenos. A setting gets as many shots as the machine gives
-in about the time that a setting takes anyway: 1e8 on Ascella (80 MHz, a click in a tenth of the windows), 1e7 on
+Two simulated machines have the published noise of Ascella and Belenos. A setting gets as many shots as the machine
+gives in about the time that a setting takes anyway: 1e8 on Ascella (80 MHz, a click in a tenth of the windows), 1e7 on
 Belenos (4.94 MHz), ten times as many at the end. Mitigation knows a record that was measured on the machine, of ten
-settings. The runs without noise are those of ``make protocol``. Writes docs/results/noisy.json and the table of the docs.
+settings. The runs without noise are those of ``make protocol``. Writes docs/results/noisy.json and the table of
+docs/mitigation.md.
 """
 
 from __future__ import annotations

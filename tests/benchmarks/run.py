@@ -1,7 +1,7 @@
 """``make bench``: one JSON line a benchmark, ours against a peer, medians of alternating runs in this process.
 
 ratio = peer_ms / ours_ms. The peers are Perceval, MerLin (when it is installed; else the same equations written with
-torch operations), the site-by-site chain, and the plain CNN's training step.
+torch operations), the site-by-site chain, the plain CNN's training step, and EM without acceleration (for one program).
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from torch.nn import functional as F
 
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.generator.mps import MPSGenerator
+from qpu_sdk.mitigation.pipeline import mitigate
 from qpu_sdk.photonics.interferometer import torch_probabilities
 from qpu_sdk.photonics.meshes import BrickwallMesh
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.fit import Fitter
 from qpu_sdk.training.targets import Target, paper_cnn
-from tests.benchmarks import peers
+from tests.benchmarks import mitigation_peers, peers
 from tests.benchmarks.pages import RESULTS_PAGE, replace_between
 
 Work = Callable[[], object]
@@ -147,6 +148,38 @@ def training_step(chi: int) -> Result:
     return compare(f"training_step_chi{chi}", ours, "plain CNN step", peer, runs=60)
 
 
+def recycling() -> Result:
+    """Photon recycling of the same counts, 9 modes and 4 photons."""
+    ours_s, peer_s, difference = mitigation_peers.recycling()
+    peer = f"Perceval photon_recycling, largest difference {difference:.0e}"
+    return Result("recycling_9_4", 1e3 * ours_s, peer, 1e3 * peer_s)
+
+
+def unfolding(programs: int) -> Result:
+    """Unfolding with stopping and fusion with the events, 9 modes and 4 photons, every program with its own model."""
+    cases = [mitigation_peers.unfolding_case(seed) for seed in range(programs)]
+    found = compare(
+        f"unfolding_9_4_x{programs}",
+        lambda: [mitigation_peers.unfold_and_fuse(*case) for case in cases],
+        "3000 plain EM steps on two held-out sets and all counts" + (", one of them" if programs > 1 else ""),
+        lambda: mitigation_peers.plain_unfolding(*cases[0]),
+        runs=2,
+    )
+    return Result(found.name, found.ours_ms, found.peer, found.peer_ms * programs)
+
+
+def mitigation() -> Result:
+    """Everything from counts to a distribution with error bars, 9 modes and 4 photons."""
+    counts, record, program = mitigation_peers.mitigation_case(seed=1)
+    return compare(
+        "mitigate_9_4",
+        lambda: mitigate(counts, record, program=program, seed=1),
+        "Perceval photon_recycling",
+        lambda: mitigation_peers.perceval_answer(counts.to_perceval(), 4),
+        runs=3,
+    )
+
+
 def benchmarks() -> Iterator[Result]:
     """All of them, in order."""
     yield submit()
@@ -156,6 +189,10 @@ def benchmarks() -> Iterator[Result]:
     yield generator(10)
     yield training_step(4)
     yield training_step(10)
+    yield recycling()
+    yield unfolding(1)
+    yield unfolding(64)
+    yield mitigation()
 
 
 def main() -> None:

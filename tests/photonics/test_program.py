@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from typing import Any
 
 import numpy as np
 import pytest
 
-from qpu_sdk.errors import ProgramError
-from qpu_sdk.photonics.interferometer import Mesh
+from qpu_sdk.errors import DataError, ProgramError
+from qpu_sdk.photonics.interferometer import Gate, Mesh
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.program import Program
+from tests.oracles.unitaries import haar
 
 MESH = IsometryMesh(4, 2)
 
@@ -89,3 +92,84 @@ def test_perceval_objects_say_the_same(mesh: Mesh) -> None:
     circuit, state = p.to_perceval()
     assert list(state) == [0, 1, 0, 1]
     np.testing.assert_allclose(np.asarray(circuit.compute_unitary()), mesh.unitary(p.phases), atol=1e-12)
+
+
+# -- files -----------------------------------------------------------------------------------------------------
+
+
+class Own(Mesh):
+    """A mesh of one's own: two gates in a row."""
+
+    name = "own"
+    mach_zehnder = False
+    declared = 2
+    gates = (Gate(0, 0), Gate(1, 1))
+    input_phases = ()
+
+    def default_input(self, photons: int) -> tuple[int, ...]:
+        return tuple(range(photons))
+
+
+@pytest.mark.parametrize(
+    ("mesh", "inputs"),
+    [
+        (MESH, (0, 1)),
+        (MESH, (2,)),
+        (BrickwallMesh(5), (0, 2, 4)),
+        (RectangularMesh(3), (0, 1, 2)),
+    ],
+)
+def test_json_round_trip_keeps_the_fingerprint(mesh: Mesh, inputs: tuple[int, ...]) -> None:
+    phases = np.random.default_rng(1).normal(0.0, 9.0, mesh.declared)
+    given = Program(mesh, phases, inputs)
+    text = given.to_json()
+    read = Program.from_json(text)
+    assert "\n" not in text
+    assert read.fingerprint == given.fingerprint
+    assert (read.mesh, read.to_json()) == (given.mesh, text)
+
+
+def test_any_unitary_goes_to_a_file_through_its_phases() -> None:
+    mesh, u = RectangularMesh(4), haar(4, seed=2)
+    read = Program.from_json(Program(mesh, mesh.phases_of(u), (0, 3)).to_json())
+    np.testing.assert_allclose(read.mesh.unitary(read.phases), u, atol=1e-12)
+
+
+def test_a_mesh_that_no_file_can_name_is_refused() -> None:
+    with pytest.raises(ProgramError, match="phases_of"):
+        Program(Own(3), np.zeros(2), (0,)).to_json()
+
+
+BROKEN: dict[str, Any] = {
+    "schema_version": 2,
+    "mesh": {"name": "triangle", "modes": 4, "photons": 2},
+    "input_modes": [0, 4],
+    "phases": [0.0],
+}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "3", "{}", '{"schema_version": 1}', "[" * 100_000])
+def test_what_is_no_program_is_refused(text: str) -> None:
+    with pytest.raises(DataError):
+        Program.from_json(text)
+
+
+@pytest.mark.parametrize("key", BROKEN)
+def test_a_program_with_one_broken_value_is_refused(key: str) -> None:
+    good = json.loads(program().to_json())
+    Program.from_json(json.dumps(good))
+    for broken in (BROKEN[key], None, "x", [1.5, True]):
+        with pytest.raises(DataError) as caught:
+            Program.from_json(json.dumps(good | {key: broken}))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mesh", [{"name": "isometry", "modes": 10**9, "photons": 1}, {"name": "rectangular"}])
+def test_a_mesh_with_impossible_sizes_is_refused(mesh: dict[str, Any]) -> None:
+    with pytest.raises(DataError):
+        Program.from_json(json.dumps(json.loads(program().to_json()) | {"mesh": mesh}))
+
+
+def test_a_file_with_a_phase_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(DataError, match="finite"):
+        Program.from_json(program().to_json().replace("[0.0,", "[NaN,"))

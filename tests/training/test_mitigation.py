@@ -23,6 +23,7 @@ from qpu_sdk.devices.local import LocalDevice, LocalModel
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.devices.replay import ReplayDevice
 from qpu_sdk.errors import (
+    CalibrationError,
     CalibrationMismatch,
     CalibrationNotFound,
     CalibrationStale,
@@ -31,7 +32,7 @@ from qpu_sdk.errors import (
     MitigationError,
 )
 from qpu_sdk.photonics.click_model import DeviceNoise, accurate_click_distribution
-from qpu_sdk.photonics.counts import Detector
+from qpu_sdk.photonics.counts import Counts, Detector
 from qpu_sdk.photonics.noise import NoiseParameters
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.training.config import MitigationConfig, RunConfig, load_config, parse_config
@@ -203,6 +204,10 @@ def test_records_of_devices_age_and_those_of_simulators_do_not(tmp_path: Path) -
         resolved(record=folder, max_age_h=2.0)
     assert QPU in resolved(record=folder, max_age_h=1e6).records
     assert NOISY in resolved(NOISY, open_device(NOISY, seed=1), record=folder, max_age_h=1.0).records
+    counts = Counts(
+        photons=2, outcomes=np.eye(4, dtype=np.uint8), numbers=np.arange(4), detector="threshold", device=QPU
+    )
+    assert "replay:x" in resolved("replay:x", ReplayDevice([counts], name="replay:x"), record=folder).records
 
 
 @pytest.mark.parametrize(
@@ -291,6 +296,14 @@ def known_photons(noise: DeviceNoise) -> list[float]:
     two = float(min(r.real for r in roots if r.real >= 0.0))
     single = (b - two) * t + 2 * two * t * (1 - t)
     return [single, two * t * t, float(np.sqrt(noise.indistinguishability)) * b * t]
+
+
+@pytest.mark.parametrize("noise", [{"modes": 2}, {"modes": 3, "eta": 0.0}])
+def test_noise_of_too_few_modes_or_without_light_gives_no_record(noise: dict[str, Any]) -> None:
+    given = DeviceNoise.of(NoiseParameters(), modes=noise["modes"])
+    given = replace(given, output_efficiencies=np.full(noise["modes"], noise.get("eta", 1.0)))
+    with pytest.raises(CalibrationError, match="Use fewer modes, or other noise"):
+        known_record(given, Identity("d", "", 3, (0,), "threshold"))
 
 
 def test_pairs_and_phase_errors_go_into_a_known_record() -> None:

@@ -4,20 +4,28 @@ Every estimate gets the same number of shots. In the first place each method run
 post-selection and recycling one, Perceval's presets more, over which their shots are divided. In the second place ours
 and post-selection are given as many settings as a preset took, their shots divided over them, each compiled again:
 where the device's phase errors differ from setting to setting, these average. So both comparisons are at equal shots,
-and the second one is at equal settings too.
+and the second one is at equal settings too. What calibration cost is stated beside them and not divided by programs.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, final
 
 import numpy as np
 
 from .calibration.plan import haar
 from .calibration.record import CalibrationRecord
+from .calibration.store import load_record
 from .devices.base import Device
+from .devices.budget import Budget, rates_of
+from .devices.journal import Journal
+from .devices.journalled import JournalledDevice, Terms
+from .devices.registry import open_device
 from .errors import ConfigError, MitigationError
 from .files import child_seed
 from .mitigation.pipeline import mitigate
@@ -101,12 +109,11 @@ def _program(kind: Kind, modes: int, input_modes: tuple[int, ...], seed: int) ->
         wall = BrickwallMesh(modes)
         return Program(wall, rng.uniform(0.0, 2.0 * np.pi, wall.declared), input_modes)
     grid = np.outer(np.arange(modes), np.arange(modes))
-    unitary = {
-        "haar": lambda: haar(modes, rng),
-        "identity": lambda: np.eye(modes, dtype=np.complex128),
-        "permutation": lambda: np.eye(modes, dtype=np.complex128)[rng.permutation(modes)],
-        "dft": lambda: np.exp(2j * np.pi * grid / modes) / np.sqrt(modes),
-    }[kind]()
+    unitary = haar(modes, rng) if kind == "haar" else np.eye(modes, dtype=np.complex128)
+    if kind == "permutation":
+        unitary = unitary[rng.permutation(modes)]
+    if kind == "dft":
+        unitary = np.exp(2j * np.pi * grid / modes) / np.sqrt(modes)
     mesh = RectangularMesh(modes)
     return Program(mesh, mesh.phases_of(unitary), input_modes)
 
@@ -119,14 +126,14 @@ def compare(
     shots: int,
     seed: int,
     steps: Sequence[tuple[str, ...]] = (),
-    perceval: bool = True,
+    presets: Sequence[str] | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> list[Trial]:
     """Measure every program and estimate it in every way.
 
     :param shots: of each estimate.
     :param steps: of ours to try besides what ``auto`` takes.
-    :param perceval: False to leave Perceval's presets out.
+    :param presets: of Perceval; None for all.
     :param done: called after every program.
     :raises CalibrationMismatch: when the record is not of the device.
     """
@@ -134,11 +141,11 @@ def compare(
     for known in programs:
         once = _spread(device, known.program, shots, 1)
         trials += _ours(once, record, known, shots, 1, steps, seed)
-        presets = list(_presets(device, record, known, shots, once)) if perceval else []
-        for settings in sorted({trial.settings for trial in presets} - {1}):
+        theirs = list(_presets(device, record, known, shots, once, presets))
+        for settings in sorted({trial.settings for trial in theirs} - {0, 1}):
             counts = _spread(device, known.program, shots, settings)
             trials += _ours(counts, record, known, shots, settings, (), seed)
-        trials += presets
+        trials += theirs
         done()
     return trials
 
@@ -157,12 +164,17 @@ def _spread(device: Device, program: Program, shots: int, settings: int) -> Coun
 
 
 def _presets(
-    device: Device, record: CalibrationRecord, known: KnownProgram, shots: int, once: Counts
+    device: Device,
+    record: CalibrationRecord,
+    known: KnownProgram,
+    shots: int,
+    once: Counts,
+    wanted: Sequence[str] | None,
 ) -> Iterator[Trial]:
     """Every preset of Perceval; those of one setting get the very counts that ours gets."""
     from .mitigation.perceval_presets import PRESETS, apply_preset, measure_preset, plan_preset
 
-    for preset in PRESETS:
+    for preset in PRESETS if wanted is None else [p for p in PRESETS if p in wanted]:
         counts: list[Counts] = []
         try:
             plan = plan_preset(preset, known.program, record, shots=shots)
@@ -248,6 +260,91 @@ def sampling_floor(p: FloatArray, events: int) -> float:
 
 @final
 @dataclass(frozen=True)
+class Request:
+    """What a comparison measures.
+
+    :param kinds: of programs.
+    :param each: programs of every kind that has more than one.
+    :param shots: of each estimate; one comparison for each number.
+    :param presets: of Perceval; None for all.
+    :param steps: of ours, besides ``auto``.
+    """
+
+    kinds: tuple[Kind, ...]
+    each: int
+    shots: tuple[int, ...]
+    seed: int
+    presets: tuple[str, ...] | None = None
+    steps: tuple[tuple[str, ...], ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of a comparison.
+
+    :param calibration_settings: and shots, of the record.
+    """
+
+    device: str
+    record_id: str
+    calibration_settings: int
+    calibration_shots: int
+    request: Request
+    trials: tuple[Trial, ...]
+
+
+def compare_on(
+    name: str,
+    record_path: Path,
+    request: Request,
+    *,
+    folder: Path,
+    credits: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Comparison:
+    """Compare on a device that a string names; what was interrupted goes on where it was.
+
+    Its journal lies in ``folder`` until there is a result, so that nothing is paid twice.
+
+    :param credits: most that may be spent, ``None`` for no limit.
+    :param progress: told how many programs are done.
+    :raises BudgetExceeded: before anything is sent that would cost more.
+    """
+    record, device = load_record(record_path), open_device(name, seed=request.seed)
+    programs = known_programs(
+        request.kinds, modes=record.modes, input_modes=record.input_modes, each=request.each, seed=request.seed
+    )
+    pending = folder / f".comparison-{_digest(name, record, request)}.sqlite"
+    folder.mkdir(parents=True, exist_ok=True)
+    rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
+    trials: list[Trial] = []
+    finished = itertools.count(1)
+    with Journal(pending) as journal:
+        journalled = JournalledDevice(device, journal, Terms("compare", Budget(credits=credits), rates))
+        for shots in request.shots:
+            trials += compare(
+                journalled,
+                record,
+                programs,
+                shots=shots,
+                seed=request.seed,
+                steps=request.steps,
+                presets=request.presets,
+                done=lambda: progress(next(finished), len(programs) * len(request.shots)),
+            )
+    for leftover in folder.glob(f"*{pending.name}*"):
+        leftover.unlink()
+    shots_of_record = sum(job.shots for job in record.jobs)
+    return Comparison(name, record.id, len(record.jobs), shots_of_record, request, tuple(trials))
+
+
+def _digest(name: str, record: CalibrationRecord, request: Request) -> str:
+    return hashlib.sha256(repr((name, record.id, request)).encode()).hexdigest()[:16]
+
+
+@final
+@dataclass(frozen=True)
 class Row:
     """A method over all programs of a group.
 
@@ -272,7 +369,7 @@ class Row:
 
 
 def rows(trials: Sequence[Trial]) -> list[Row]:
-    """One row for every method and number of settings, in the order they first appear."""
+    """One row for every method and number of settings, few settings first, of trials with equal shots."""
     groups = dict.fromkeys((t.method, t.settings) for t in trials)
     raw = {(t.kind, t.number, t.shots, t.settings): t for t in trials if t.method == RAW}
     out = []
