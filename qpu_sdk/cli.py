@@ -379,9 +379,9 @@ def compare(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the programs, and of a simulator.")] = 0,
     page: Annotated[Path | None, typer.Option(help="Also write a page, with a figure.")] = None,
-    credits: Annotated[float | None, typer.Option(help="Most credits to spend; a program takes up to 231 settings.")] = (
-        None
-    ),
+    credits: Annotated[
+        float | None, typer.Option(help="Most credits to spend; a program takes up to 231 settings.")
+    ] = (None),
     json_: Json = False,
 ) -> None:
     """Measure programs whose distribution is known, and compare mitigations at equal shots and equal settings."""

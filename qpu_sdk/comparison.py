@@ -41,6 +41,8 @@ KINDS: tuple[Kind, ...] = ("brickwall", "haar", "identity", "permutation", "dft"
 SINGLE: tuple[Kind, ...] = ("identity", "dft")
 OURS, RAW = "ours", "raw"
 LEVEL = 0.95
+#: Distances that differ by less are the same.
+SAME = 1e-9
 
 
 @final
@@ -391,7 +393,7 @@ def rows(trials: Sequence[Trial]) -> list[Row]:
                 tvd_error=error,
                 difference=gain,
                 difference_error=gain_error,
-                worse=sum(g > 0.0 for g in gains),
+                worse=sum(g > SAME for g in gains),
                 failed=len(own) - len(found),
                 floor=float(np.mean([t.floor for t in own])),
                 covered=float(np.mean(inside)) if inside else None,

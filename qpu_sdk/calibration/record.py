@@ -386,8 +386,9 @@ def vendor_record(
 def known_record(noise: DeviceNoise, identity: Identity) -> CalibrationRecord:
     """A record of a simulator from the noise it was given, without a measurement; every error is 0.
 
-    The rounding of phases has no place in a record and is left out. Records have brightness 1: a source of another brightness is replaced by one of the same g2 behind such a loss, and
-    of such an indistinguishability, that as many photons arrive and as many of them are common: exact for g2 = 0.
+    Records have brightness 1: a source of another brightness is replaced by one of the same g2 behind such a loss, and
+    of such an indistinguishability, that as many photons arrive and as many of them are common; exact for g2 = 0. The
+    rounding of phases has no place in a record and is left out.
 
     :raises CalibrationError: when a record cannot hold it, or the noise is of fewer modes.
 

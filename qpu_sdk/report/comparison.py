@@ -30,16 +30,26 @@ def groups(comparison: Comparison) -> Iterator[tuple[str, int, list[Trial]]]:
             yield kind, shots, [t for t in comparison.trials if t.kind == kind and t.shots == shots]
 
 
+def name_of(method: str) -> str:
+    """A method for a reader.
+
+    >>> name_of("ours"), name_of("high")
+    ('ours', 'Perceval high')
+    """
+    return method if method == "raw" or method.startswith("ours") else f"Perceval {method}"
+
+
 def cells(row: Row) -> list[str]:
     """A row of the table."""
     difference = "-"
-    if row.difference is not None and row.method != "raw":
+    if row.difference is not None and row.method != "raw" and row.programs - row.failed > 1:
         low, high = (row.difference + sign * Z95 * row.difference_error for sign in (-1.0, 1.0))
         difference = f"{low:+.3f} to {high:+.3f}"
+    spread = f" ± {row.tvd_error:.3f}" if row.programs - row.failed > 1 else ""
     return [
-        row.method,
+        name_of(row.method),
         str(row.settings),
-        "-" if row.tvd is None else f"{row.tvd:.3f} ± {row.tvd_error:.3f}",
+        "-" if row.tvd is None else f"{row.tvd:.3f}{spread}",
         difference,
         f"{row.worse} of {row.programs - row.failed}" if row.method != "raw" else "-",
         str(row.failed),
@@ -78,7 +88,9 @@ def comparison_rows(comparison: Comparison) -> list[tuple[str, str]]:
         for row in rows(trials):
             _, settings, tvd, difference, worse, *_ = cells(row)
             word = "setting" if row.settings == 1 else "settings"
-            out.append((f"  {row.method}, {settings} {word}", f"TVD {tvd}; to raw {difference}; worse in {worse}"))
+            out.append(
+                (f"  {name_of(row.method)}, {settings} {word}", f"TVD {tvd}; to raw {difference}; worse in {worse}")
+            )
     return out + [("where ours is worse than raw", line) for line in harm(comparison)]
 
 
@@ -110,7 +122,7 @@ def comparison_figure(comparison: Comparison) -> str:
     axes = figure.subplots(len(every), 1, squeeze=False)[:, 0]
     for ax, (kind, shots, trials) in zip(axes, every, strict=True):
         found = rows(trials)
-        names = [f"{row.method}, {row.settings}" for row in found]
+        names = [f"{name_of(row.method)}, {row.settings}" for row in found]
         for place, row in enumerate(found):
             own = [t for t in trials if (t.method, t.settings) == (row.method, row.settings) and t.tvd is not None]
             colour = "tab:blue" if row.method.startswith("ours") else "0.3" if row.method == "raw" else "tab:orange"
