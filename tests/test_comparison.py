@@ -88,12 +88,12 @@ def test_every_estimate_gets_the_same_shots() -> None:
 def test_many_shots_show_the_bias_that_mitigation_removes() -> None:
     programs = known_programs(("haar", "brickwall"), modes=4, input_modes=INPUTS, each=3, seed=2)
     trials = compare(device(), record(), programs, shots=4_000_000, seed=0, presets=())
-    by = {(t.kind, t.number, t.method): t.tvd for t in trials}
-    for known in programs:
-        raw, ours = by[known.kind, known.number, "raw"], by[known.kind, known.number, "ours"]
-        assert raw is not None
-        assert ours is not None
-        assert ours < 0.5 * raw  # I = 0.9 leaves a bias of some percent; 4e6 shots have half a million events
+    found = {row.method: row for row in rows(trials)}
+    raw, ours = found["raw"], found["ours"]
+    assert raw.tvd is not None
+    assert ours.tvd is not None
+    # I = 0.9 leaves a bias of some percent; what is left has the size that half a million events allow
+    assert ours.tvd < 3.0 * ours.floor < 0.1 * raw.tvd
 
 
 def trial(method: str, number: int, tvd: float | None, *, settings: int = 1) -> Trial:

@@ -14,6 +14,9 @@ from ..errors import MitigationError
 from ..photonics.counts import Counts
 from ..photonics.permanents import FloatArray
 
+#: Variances up to this are rounding errors of none.
+ROUNDING = 1e-15
+
 
 class Uncertainty(abc.ABC):
     """How sure an estimate of K probabilities is."""
@@ -102,7 +105,7 @@ class Replicas(Uncertainty):
 
     def covariance(self) -> FloatArray:
         """Of the replicas."""
-        return np.asarray(np.cov(self.values, rowvar=False))
+        return np.atleast_2d(np.cov(self.values, rowvar=False))
 
     def variances(self) -> FloatArray:
         """Of the replicas."""
@@ -268,9 +271,13 @@ class Distribution:
 
     @property
     def effective_samples(self) -> float:
-        """Events of a perfect device with the same total variance, ``(1 - sum p^2) / trace(covariance)``."""
+        """Events of a perfect device with the same total variance, ``(1 - sum p^2) / trace(covariance)``.
+
+        Infinite where there is no variance, or one outcome has all the probability.
+        """
         variance = float(self._sure.variances().sum())
-        return (1.0 - float((self.probabilities**2).sum())) / variance if variance > 0.0 else math.inf
+        spread = 1.0 - float((self.probabilities**2).sum())
+        return spread / variance if variance > ROUNDING and spread > ROUNDING else math.inf
 
     @property
     def overhead(self) -> float:

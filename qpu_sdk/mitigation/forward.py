@@ -52,6 +52,8 @@ from ..photonics.fock import (
 )
 from ..photonics.permanents import ComplexArray, FloatArray, fock_tree, probabilities
 
+#: Largest dark count probability, below 1.
+CERTAIN = 1.0 - 2.0**-53
 #: Most entries of R: 400 MB.
 MAX_RESPONSE = 50_000_000
 
@@ -231,7 +233,7 @@ def _with_seconds_and_dark(
         return np.asarray(lost * one**here.photons)
     outside = (~sets.members).astype(np.float64)
     q = 1.0 - outside @ arrives  # (K + 1, N)
-    factor = np.prod(one + two * q, axis=1) * np.exp(outside @ np.log1p(-dark))
+    factor = np.prod(one + two * q, axis=1) * np.exp(outside @ np.log1p(-np.minimum(dark, CERTAIN)))
     inside = _zeta_rows(lost.copy(), sets) * factor[:, None]
     return np.maximum(_moebius_rows(inside, sets), 0.0)
 

@@ -19,7 +19,9 @@ so once: their response is part of ``unfold`` and ``subtract``. Correction comes
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -32,7 +34,7 @@ from ..photonics.click_model import DeviceNoise
 from ..photonics.counts import Counts
 from ..photonics.permanents import FloatArray
 from ..photonics.program import Program
-from .background import subtract
+from .background import LEAST_GAIN, subtract
 from .detector import correct_response, select
 from .distribution import Diagnostics, Distribution, Gaussian, Posterior, Replicas, StepReport
 from .forward import Forward, forward, space, without_circuit
@@ -41,13 +43,15 @@ from .recycling import recycle
 from .selection import post_select
 from .shrinkage import Shrunk, shrink
 from .systematics import Systematics, systematics
-from .unfolding import Unfolded, iterate, missing_classes, unfold, unfold_below
+from .unfolding import Unfolded, begin, iterate, missing_classes, unfold, unfold_below
 
 STEPS = ("response", "unfold", "subtract", "fuse", "recycle", "post-select")
 #: Without the circuit, loss is unfolded below so many events: with more, what it leaves out would show.
 FEW_EVENTS = 500
 #: Recycled photons help below so many events an outcome, in circuits of more modes than photons squared.
 SPARSE = 5
+#: A class of clicks that expects so many shots and has none was filtered away.
+SURELY_SEEN = 20
 #: Resampled counts of steps whose errors have no formula.
 REPLICAS = 100
 
@@ -64,8 +68,24 @@ class _Case:
     baseline: Distribution
     seed: int
 
-    def forward(self) -> Forward:
-        """The model of the circuit, or of loss alone where none is known."""
+    @cached_property
+    def model(self) -> Forward:
+        """The model of the circuit, or of loss alone where none is known.
+
+        :raises MitigationError: when some outcome is never seen.
+        """
+        model = self._forward()
+        gain = model.gain
+        worst = int(gain.argmin())
+        if gain[worst] <= LEAST_GAIN * max(float(gain.max()), 1e-300):
+            modes = np.flatnonzero(model.space.patterns[model.space.full[worst]]).tolist()
+            raise MitigationError(
+                f"by the record the device never shows {self.counts.photons} interfering photons in modes {modes}. "
+                "Check its efficiencies, transmissions and indistinguishability, or use step post-select."
+            )
+        return model
+
+    def _forward(self) -> Forward:
         if self.program is not None:
             columns = self.program.mesh.columns(self.program.phases, self.program.input_modes)
             here = self.noise.at(self.program.input_modes, modes=self.program.modes)
@@ -74,7 +94,7 @@ class _Case:
         here = self.noise.at(inputs, modes=self.counts.modes)
         return without_circuit(here, self.counts.detector, modes=self.counts.modes, photons=self.counts.photons)
 
-    @property
+    @cached_property
     def numbers(self) -> FloatArray:
         """Of every pattern of at most N clicks."""
         return space(self.counts.modes, self.counts.photons, self.counts.detector).numbers(self.counts)
@@ -84,6 +104,23 @@ class _Case:
         """Shots of fewer than N clicks."""
         clicks = self.counts.outcomes.sum(axis=1, dtype=np.int64)
         return int(self.counts.numbers[(clicks >= 1) & (clicks < self.counts.photons)].sum())
+
+    @property
+    def filtered(self) -> str:
+        """What the device seems to have filtered away of the classes of fewer than N clicks, ``""`` for nothing."""
+        photons = self.counts.photons
+        if photons == 1:
+            return ""
+        if not self.lower:
+            return missing_classes(photons)
+        clicks = self.model.space.patterns.sum(axis=1)
+        seen, rates = np.bincount(clicks, self.numbers), np.bincount(clicks, self.model.model)
+        expected = rates * (seen.sum() / rates[seen > 0.0].sum())
+        for k in range(1, photons):
+            if seen[k] == 0.0 and expected[k] > SURELY_SEEN:
+                which = f"{k} {'click' if k == 1 else 'clicks'} where {expected[k]:.0f} are expected"
+                return missing_classes(photons, which)
+        return ""
 
     def result(self, p: FloatArray, report: Sequence[StepReport], **values: object) -> Distribution:
         """The baseline with another estimate."""
@@ -113,6 +150,7 @@ def mitigate(
     :raises CalibrationMismatch: when the record is of another device, of fewer modes, other inputs or detectors.
     :raises MitigationError: when the counts have no event, or not what a step needs.
     :raises ConfigError: when steps are unknown or do not go together.
+    :raises ProgramError: when a step has no model of the noise, such as detectors that count behind overlaps by pair.
 
     >>> from qpu_sdk.calibration.record import Identity, known_record
     >>> from qpu_sdk.devices.local import LocalDevice, LocalModel
@@ -204,23 +242,27 @@ def _check_match(counts: Counts, record: CalibrationRecord, program: Program | N
 
 def _choose(case: _Case) -> tuple[tuple[str, ...], list[StepReport]]:
     """The best steps that the counts can bear, and why the others were left out."""
-    counts, lower, events = case.counts, case.lower, case.baseline.samples
+    counts, events = case.counts, case.baseline.samples
     try:
         space(counts.modes, counts.photons, counts.detector)
     except MitigationError as error:
         return ("response",), [StepReport("unfold", False, str(error))]
-    filtered = StepReport("unfold", False, f"no shot of fewer than {counts.photons} clicks, so they were filtered")
     if case.program is not None:
-        if lower or counts.photons == 1:
-            return ("unfold", "fuse"), []
-        return ("subtract",), [filtered]
+        if counts.detector == "pnr" and np.ndim(case.noise.indistinguishability):
+            why = "detectors that count have no model of overlaps that differ by pair"
+            return ("response",), [StepReport("unfold", False, why)]
+        why = case.filtered.partition(";")[0]
+        return (("subtract",), [StepReport("unfold", False, why)]) if why else (("unfold", "fuse"), [])
     unknown = StepReport("subtract", False, "the circuit was not given")
+    why = "one photon has no class of fewer clicks" if counts.photons == 1 else case.filtered.partition(";")[0]
+    if why:
+        return ("response",), [unknown, StepReport("unfold", False, why)]
     outcomes = len(case.baseline.probabilities)
-    if counts.modes > counts.photons**2 and events < SPARSE * outcomes and lower:
+    if counts.modes > counts.photons**2 and events < SPARSE * outcomes:
         return ("fuse",), [unknown]
-    if events < FEW_EVENTS and lower:
+    if events < FEW_EVENTS:
         return ("unfold",), [unknown]
-    why = "the circuit was not given, and with so many events loss alone is not enough" if lower else filtered.why
+    why = "the circuit was not given, and with so many events loss alone is not enough"
     return ("response",), [unknown, StepReport("unfold", False, why)]
 
 
@@ -237,8 +279,7 @@ def _response(case: _Case, left_out: list[StepReport]) -> Distribution:
 
 def _subtract(case: _Case, left_out: list[StepReport]) -> Distribution:
     _need_program(case, "subtract")
-    model = case.forward()
-    found = subtract(case.counts.collision_free().astype(np.float64), model)
+    found = subtract(case.counts.collision_free().astype(np.float64), case.model)
     why = f"{100 * found.background_share:.1f} % of the N-click class is background; {100 * found.gate:.0f} % of it"
     return case.result(
         found.probabilities,
@@ -253,31 +294,31 @@ def _subtract(case: _Case, left_out: list[StepReport]) -> Distribution:
 
 
 def _unfold(case: _Case, left_out: list[StepReport]) -> Distribution:
-    model, numbers = case.forward(), case.numbers
-    if not case.lower and case.counts.photons > 1:
-        raise MitigationError(missing_classes(case.counts.photons))
+    model, numbers = case.model, case.numbers
+    if case.filtered:
+        raise MitigationError(case.filtered)
     found = unfold(numbers, model, seed=child_seed(case.seed, "held out"))
     p = _conditional(found.fock, model)
     rng = np.random.default_rng(child_seed(case.seed, "replicas"))
     again = rng.poisson(numbers, (REPLICAS, len(numbers))).astype(np.float64)
-    values = np.tile(p, (REPLICAS, 1))
+    pi = begin(found.start, again, model)
     if found.iterations:
-        start = np.full((REPLICAS, len(found.fock)), 1.0 / len(found.fock))
-        ((_, pi),) = iterate(again, model.response, model.background, start, grid=(found.iterations,))
-        values = _conditional(pi, model)
+        ((_, pi),) = iterate(again, model.response, model.background, pi, grid=(found.iterations,))
     circuit = "" if case.program is not None else "; loss alone, because the circuit was not given"
     why = f"{found.iterations} steps from a {found.start} start, chosen by held-out counts{circuit}"
     return case.result(
         p,
         [*left_out, StepReport("unfold", True, why)],
-        uncertainty=Replicas(values),
+        uncertainty=Replicas(_conditional(pi, model)),
         diagnostics=_diagnostics(numbers, model, found.fock, found.iterations),
     )
 
 
 def _unfold_fuse(case: _Case, left_out: list[StepReport]) -> Distribution:
     program = _need_program(case, "unfold, fuse")
-    model, numbers = case.forward(), case.numbers
+    model, numbers = case.model, case.numbers
+    if case.filtered:
+        raise MitigationError(case.filtered)
     below = unfold_below(numbers, model) if case.counts.photons > 1 else _nothing_below(numbers, model)
     here = model.space
     background = model.background[here.full] + model.mistaken(below.fock)
@@ -317,11 +358,12 @@ def _fuse(case: _Case, left_out: list[StepReport]) -> Distribution:
 def _recycle(case: _Case, left_out: list[StepReport]) -> Distribution:
     p = recycle(case.counts)
     rng = np.random.default_rng(child_seed(case.seed, "replicas"))
-    again = [replace(case.counts, numbers=rng.poisson(case.counts.numbers)) for _ in range(REPLICAS)]
+    again = []
+    for _ in range(REPLICAS):
+        with suppress(MitigationError):  # a class of few shots may be gone
+            again.append(recycle(replace(case.counts, numbers=rng.poisson(case.counts.numbers))))
     why = "as Perceval does it; its bias does not go away with more shots, and the errors do not know of it"
-    return case.result(
-        p, [*left_out, StepReport("recycle", True, why)], uncertainty=Replicas(np.stack([recycle(c) for c in again]))
-    )
+    return case.result(p, [*left_out, StepReport("recycle", True, why)], uncertainty=Replicas(np.stack(again)))
 
 
 _RUN: Mapping[tuple[str, ...], Callable[[_Case, list[StepReport]], Distribution]] = {
@@ -383,10 +425,14 @@ def _diagnostics(numbers: FloatArray, model: Forward, fock: FloatArray, iteratio
 
 
 def _fused(case: _Case, below: Unfolded, posterior: Shrunk, common: Systematics) -> list[StepReport]:
-    steps = f"{below.iterations} steps on the {case.lower:,} shots of fewer than {case.counts.photons} clicks"
+    if case.counts.photons == 1:
+        first = StepReport("unfold", False, "one photon has no class of fewer clicks; the prior is flat")
+    else:
+        steps = f"{below.iterations} steps on the {case.lower:,} shots of fewer than {case.counts.photons} clicks"
+        first = StepReport("unfold", True, f"{steps}, chosen by the likelihood of the events")
     source = "measured by these counts" if common.measured else "of the record"
     return [
-        StepReport("unfold", True, f"{steps}, chosen by the likelihood of the events"),
+        first,
         StepReport(
             "fuse",
             True,

@@ -31,8 +31,10 @@ DELTA = 0.1
 LOWEST_GUESS = 0.01
 #: Counts that each of them starts with, and steps of the weights' EM.
 COUNTS_KNOWING, COUNTS_UNKNOWING, STEPS = 0.3, 0.03, 80
-#: Cells of the grid, finer towards zero with the fourth power.
-CELLS = 100
+#: Cells of the grid: of all u, finer towards zero with the fourth power, and more where guess and counts are sharp, as
+#: far from these as so many standard deviations.
+CELLS, CELLS_GUESS, CELLS_COUNTS = 60, 32, 32
+FAR_GUESS, FAR_COUNTS = 8.0, 6.0
 
 
 @final
@@ -70,18 +72,18 @@ def shrink(
     g, b = windows * gain, windows * background
     m = (1.0 - LOWEST_GUESS) * guess / guess.mean() + LOWEST_GUESS
     tau = max(float((numbers - b).sum()), 1.0) / float((g * m).sum())
-    top = np.maximum(10.0 * np.maximum(m, 1.0), (numbers + 6.0 * np.sqrt(numbers + 1.0) + 8.0) / (g * tau))
-    edges = np.linspace(0.0, 1.0, CELLS + 1) ** 4 * top[:, None]
+    edges = _edges(m, numbers, b, g * tau)
     u = 0.5 * (edges[:, 1:] + edges[:, :-1])
     mu = g[:, None] * tau * u + np.maximum(b, 1e-12)[:, None]
     log_likelihood = numbers[:, None] * np.log(mu) - mu
     offset = log_likelihood.max(axis=1, keepdims=True)
     likelihood = np.exp(log_likelihood - offset)
-    shape, mean = _components(m)
-    prior = _gamma_masses(edges, u, shape, mean)  # (C, K, G)
+    prior = np.stack([_gamma_masses(edges, u, shape, mean) for shape, mean in zip(*_components(m), strict=True)])
     evidence = np.maximum((prior * likelihood).sum(axis=2), 1e-300)
     weights = _weights(evidence)
     masses = np.tensordot(weights, prior, axes=1) * likelihood
+    hopeless = masses.sum(axis=1) < 1e-290  # no component comes near these counts, so they speak for themselves
+    masses[hopeless] = (likelihood * np.diff(edges, axis=1))[hopeless]
     total = masses.sum(axis=1, keepdims=True)
     masses /= total
     return Shrunk(
@@ -102,13 +104,36 @@ def _components(m: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.concatenate([knowing, unknowing]), means
 
 
+def _edges(m: FloatArray, numbers: FloatArray, b: FloatArray, scale: FloatArray) -> FloatArray:
+    """Edges of the cells of every outcome, ``(K, G + 1)``; ``scale``: counts that u = 1 stands for, ``(K,)``."""
+    sharpest = m / np.sqrt(CONCENTRATIONS[-1] * m**2 / (m + DELTA))
+    seen, error = np.maximum(numbers - b, 0.0) / scale, np.sqrt(numbers + 1.0) / scale
+    top = np.maximum(10.0 * np.maximum(m, 1.0), (numbers + 6.0 * np.sqrt(numbers + 1.0) + 8.0) / scale)
+    parts = [np.linspace(0.0, 1.0, CELLS + 1) ** 4 * top[:, None]]
+    for middle, half, cells in (
+        (m, FAR_GUESS * sharpest, CELLS_GUESS),
+        (seen, FAR_COUNTS * error, CELLS_COUNTS),
+    ):
+        low, high = np.maximum(middle - half, 0.0)[:, None], np.minimum(middle + half, top)[:, None]
+        parts.append(low + (high - low) * np.linspace(0.0, 1.0, cells + 1)[1:-1])
+    return np.sort(np.concatenate(parts, axis=1), axis=1)
+
+
 def _gamma_masses(edges: FloatArray, u: FloatArray, shape: FloatArray, mean: FloatArray) -> FloatArray:
-    """Masses of Gamma(shape, mean) in cells: the power of u exactly, the exponential at the middle, ``(C, K, G)``."""
-    logs = shape[:, :, None] * np.log(np.maximum(edges, 1e-300))
-    power = logs[:, :, 1:] + np.log(-np.expm1(np.minimum(logs[:, :, :-1] - logs[:, :, 1:], -1e-12)))
-    log_mass = power - (shape / mean)[:, :, None] * u
-    masses = np.exp(log_mass - log_mass.max(axis=2, keepdims=True))
-    return np.asarray(masses / masses.sum(axis=2, keepdims=True))
+    """Masses of Gamma(shape, mean) in cells, ``(K, G)``.
+
+    Within a cell the exponential is a power too, that of its slope at the middle: right near zero, and at the peak.
+    """
+    rate = (shape / mean)[:, None]
+    power = shape[:, None] - rate * u
+    logs = np.log(np.maximum(edges, 1e-300))
+    logs[:, 0] = -1e15  # zero
+    size = np.maximum(np.abs(power), 1e-9)
+    width = np.maximum(logs[:, 1:] - logs[:, :-1], 1e-12)
+    integral = np.maximum(power * logs[:, 1:], power * logs[:, :-1]) + np.log(-np.expm1(-size * width)) - np.log(size)
+    log_mass = rate * u * (np.log(u) - 1.0) + integral
+    masses = np.exp(log_mass - log_mass.max(axis=1, keepdims=True))
+    return np.asarray(masses / masses.sum(axis=1, keepdims=True))
 
 
 def _weights(evidence: FloatArray) -> FloatArray:

@@ -155,7 +155,8 @@ def _noises(record: CalibrationRecord, program: Program, noise: ClickNoise, rng:
         elif match["kind"] == "dark_counts" and modes[0] < program.modes:
             dark[:, modes[0]] += change
     one, two = emission(noise.brightness, np.clip(g2, 0.0, 0.5))
-    overlap, t, eta, dark = (np.clip(a, 0.0, 1.0) for a in (overlap, t, eta, dark))
+    overlap, t, dark = (np.clip(a, 0.0, 1.0) for a in (overlap, t, dark))
+    eta = np.clip(eta, 0.0, 1.0 / np.maximum(t.max(axis=1, keepdims=True), 1e-300))  # only the product is below 1
     by_pair = overlap.ndim == 3
     common = np.ones(size) if by_pair else np.sqrt(overlap)
     return ClickArrays(one, two, common, overlap if by_pair else None, t, eta, dark)

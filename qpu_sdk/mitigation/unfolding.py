@@ -12,7 +12,7 @@ Andrews (Appl. Opt. 36, 1766): k such steps go as far as about k^2 / 8 plain one
 Two ways to stop:
 
 * :func:`unfold_below` unfolds the classes of fewer than N clicks and stops where the prediction of the N-click class is
-  most likely. Nothing is held back from the other classes, nothing is random. Its result is a prior for that class.
+  most likely, of which it knows only how many shots it has. Nothing is held back from the other classes, nothing is random. Its result is a prior for that class.
 * :func:`unfold` unfolds all classes; 30 % of the counts are held out, twice, and of several starts and numbers of steps
   the pair is taken that makes the held-out counts most likely.
 """
@@ -34,6 +34,7 @@ GRID = (5, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 72, 86, 103, 124, 149, 180
 #: So many worse results in a row end the search.
 PATIENCE = 4
 HELD_OUT = 0.3
+STARTS = ("uniform", "data")
 SPLITS = 2
 #: Above so many counts of one pattern single precision would show in the result.
 SINGLE_PRECISION = 1e8
@@ -78,7 +79,7 @@ def iterate(
     single = numbers.max(initial=0.0) < SINGLE_PRECISION
     kind: Any = np.float32 if single else np.float64
     n, r, b, pi = (np.ascontiguousarray(a, dtype=kind) for a in (numbers, response, background, start))
-    transposed, total = np.ascontiguousarray(r.T), n.sum(axis=1, keepdims=True)
+    transposed, total = np.ascontiguousarray(r.T), np.maximum(n.sum(axis=1, keepdims=True), kind(1e-30))
     seen = r.sum(axis=0)
     inverse = np.where(seen > 0.0, 1.0 / np.where(seen > 0.0, seen, 1.0), 0.0).astype(kind)
     unseen, floor = np.flatnonzero(seen <= 0.0), kind(SMALLEST)
@@ -90,6 +91,8 @@ def iterate(
             mu = np.maximum(y @ transposed + b, kind(1e-30))
             step = y * (((n / mu) @ r) * inverse) * (mu.sum(axis=1, keepdims=True) / total)
             step[:, unseen] = pi[:, unseen]  # no pattern tells about these
+            norm = step.sum(axis=1, keepdims=True)
+            step = np.where(norm > 0.0, step, pi)  # no counts, or none that the model can have: it stays
             before, pi = pi, np.maximum(step / step.sum(axis=1, keepdims=True), floor)
         done = wanted
         yield done, pi.astype(np.float64)
@@ -97,6 +100,9 @@ def iterate(
 
 def unfold_below(numbers: FloatArray, model: Forward) -> Unfolded:
     """Unfold the classes of fewer than N clicks, stopped by the N-click class.
+
+    How many shots the N-click class has counts as one more pattern: without it nothing tells bunched photons from lost
+    ones. How they are spread over its patterns is not looked at, and decides when to stop.
 
     :param numbers: of every pattern, ``(K,)``.
     :raises MitigationError: when no class below N has counts.
@@ -106,15 +112,18 @@ def unfold_below(numbers: FloatArray, model: Forward) -> Unfolded:
     if numbers[below].sum() == 0.0:
         raise MitigationError(missing_classes(here.photons))
     start = np.full((1, len(here.states)), 1.0 / len(here.states))
-    response, background = model.response[below], model.background[below]
+    response, background, seen = (
+        np.concatenate([a[below], a[full].sum(axis=0, keepdims=True)])
+        for a in (model.response, model.background, numbers)
+    )
     best, score, worse = Unfolded(start[0], 0.0, 0, "uniform"), -np.inf, 0
-    for steps, pi in _with_start(numbers[None, below], response, background, start):
+    for steps, pi in _with_start(seen[None], response, background, start):
         found = _likelihood(numbers[full], model.response[full] @ pi[0] + model.background[full])
         if found > score:
             best, score, worse = Unfolded(pi[0], 0.0, steps, "uniform"), found, 0
         elif (worse := worse + 1) == PATIENCE:
             break
-    windows = float(numbers[below].sum() / (response @ best.fock + background).sum())
+    windows = float(seen.sum() / (response @ best.fock + background).sum())
     return Unfolded(best.fock, windows, best.iterations, best.start)
 
 
@@ -132,9 +141,9 @@ def unfold(numbers: FloatArray, model: Forward, *, seed: int) -> Unfolded:
     kept = np.stack([rng.binomial(whole, 1.0 - HELD_OUT) for _ in range(SPLITS)]).astype(np.float64)
     every, held = np.concatenate([kept, numbers[None]]), numbers - kept
     best, score = Unfolded(np.full(model.response.shape[1], 1.0 / model.response.shape[1]), 0.0, 0, "uniform"), -np.inf
-    for name, start in (("uniform", _uniform(every, model)), ("data", _data(every, model))):
+    for name in STARTS:
         worse, peak = 0, -np.inf
-        for steps, pi in _with_start(every, model.response, model.background, start):
+        for steps, pi in _with_start(every, model.response, model.background, begin(name, every, model)):
             found = _likelihood(held, pi[:-1] @ model.response.T + model.background)
             if found > score:
                 best, score = Unfolded(pi[-1], 0.0, steps, name), found
@@ -146,10 +155,11 @@ def unfold(numbers: FloatArray, model: Forward, *, seed: int) -> Unfolded:
     return Unfolded(best.fock, windows, best.iterations, best.start)
 
 
-def missing_classes(photons: int) -> str:
-    """What to say when only events of N clicks are there."""
+def missing_classes(photons: int, which: str = "") -> str:
+    """What to say when only events of N clicks are there, or those of ``which`` are not."""
     return (
-        f"the counts hold no event of fewer than {photons} clicks, so they were filtered; unfolding needs them. "
+        f"the counts hold no event of {which or f'fewer than {photons} clicks'}, so they were filtered; unfolding "
+        "needs them. "
         "Ask the device for a filter of 1 click and no mitigation, or use steps subtract or post-select."
     )
 
@@ -167,14 +177,16 @@ def _likelihood(numbers: FloatArray, mu: FloatArray) -> float:
     return float((numbers * np.log(np.maximum(p, 1e-12))).sum())
 
 
-def _uniform(numbers: FloatArray, model: Forward) -> FloatArray:
-    states = len(model.space.states)
-    return np.full((len(numbers), states), 1.0 / states)
+def begin(name: str, numbers: FloatArray, model: Forward) -> FloatArray:
+    """Where steps begin, ``(B, K) -> (B, S)``.
 
-
-def _data(numbers: FloatArray, model: Forward) -> FloatArray:
-    """Collision-free outcomes as seen, smoothed; bunched ones flat; masses in proportion to their numbers."""
-    out, here = _uniform(numbers, model), model.space
+    :param name: ``"uniform"``, or ``"data"``: collision-free outcomes as seen, smoothed; bunched ones flat; masses in
+        proportion to their numbers.
+    """
+    here = model.space
+    out = np.full((len(numbers), len(here.states)), 1.0 / len(here.states))
+    if name == "uniform":
+        return out
     seen = numbers[:, here.full] + 1.0
     out[:, here.free] = seen / seen.sum(axis=1, keepdims=True) * (len(here.free) / len(here.states))
     return out

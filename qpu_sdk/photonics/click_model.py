@@ -317,7 +317,7 @@ def within(columns: ComplexArray, arrays: ClickArrays, sets: ModeSets) -> FloatA
         if arrays.pairs is not None:
             h = h * _rows(arrays.pairs, part)[:, None]
         out[part, some] = _permanent(h, arrays, part)
-    silent = np.log1p(-np.minimum(arrays.dark, 1.0 - 1e-300)) @ outside.T  # sum of log (1 - d_i) outside T
+    silent = np.log1p(-np.minimum(arrays.dark, 1.0 - 2.0**-53)) @ outside.T  # sum of log (1 - d_i) outside T
     return out * np.exp(silent)
 
 

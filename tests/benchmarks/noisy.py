@@ -125,7 +125,7 @@ def main() -> None:
     for machine in MACHINES:
         calibrate(machine)
     mnist = str(Path(arguments.mnist).resolve())
-    jobs = [(machine, mitigated, seed) for seed in SEEDS for mitigated in (True, False) for machine in MACHINES]
+    jobs = [(machine, mitigated, seed) for mitigated in (True, False) for seed in SEEDS for machine in MACHINES]
     results: list[dict[str, Any]] = []
     with ProcessPoolExecutor(max_workers=2) as pool:
         for future in as_completed([pool.submit(job, *one, mnist) for one in jobs]):

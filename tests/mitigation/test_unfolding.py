@@ -10,11 +10,12 @@ from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.mitigation.unfolding import GRID, STARTS, begin, iterate, unfold, unfold_below
 from qpu_sdk.photonics.click_model import ClickNoise
 from qpu_sdk.photonics.counts import Detector
+from qpu_sdk.photonics.fock import IntArray
 from qpu_sdk.photonics.permanents import ComplexArray, FloatArray
 from tests.oracles.unitaries import haar
 
 #: Long enough to converge, for exact data only.
-LONG = (20_000,)
+LONG = (2_000,)
 DETECTORS: tuple[Detector, Detector] = ("threshold", "pnr")
 SIZES = ((4, 2), (5, 3))
 
@@ -97,14 +98,14 @@ def test_so_many_steps_are_more_likely_than_as_many_plain_ones(detector: Detecto
 @pytest.mark.parametrize("detector", DETECTORS)
 @pytest.mark.parametrize(("modes", "photons"), SIZES)
 def test_exact_noisy_probabilities_give_the_ideal_ones(modes: int, photons: int, detector: Detector) -> None:
-    """EM is slow at the end: raw it is off by a few per cent, after 20 000 accelerated steps by less than 0.1 %."""
+    """Raw they are off by 3 to 10 %; after 2000 accelerated steps by a millionth, where the likelihood has no slope."""
     for seed in range(3):
         model = model_of(modes, photons, detector=detector, seed=seed)
         ideal = conditional(model.ideal, model)
         seen = model.model[model.space.full]
         assert tvd(seen / seen.sum(), ideal) > 0.01
         found = run(1e12 * model.model, model, *LONG)
-        assert tvd(conditional(found, model), ideal) < 1e-3
+        assert tvd(conditional(found, model), ideal) < 1e-5
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
@@ -118,7 +119,7 @@ def test_a_wrong_overlap_costs_in_proportion(detector: Detector) -> None:
         found = run(1e12 * truth.model, believed, *LONG)
         errors.append(conditional(found, believed) - ideal)
     far_below, below, none, above, far_above = errors
-    assert np.abs(none).max() < 1e-4
+    assert np.abs(none).max() < 1e-6
     size = np.abs(above).max()
     assert size > 2e-4
     np.testing.assert_allclose(above, -below, atol=0.15 * size)
@@ -199,10 +200,17 @@ def test_modes_may_be_renamed(detector: Detector, monkeypatch: pytest.MonkeyPatc
     below = unfold_below(counts, here), unfold_below(counts[patterns], there)
     assert below[0].iterations == below[1].iterations
     np.testing.assert_allclose(below[1].fock, below[0].fock[states], rtol=1e-6, atol=1e-12)
-    # Held-out counts are drawn pattern by pattern, so only exact ones have the same stop in any order.
-    monkeypatch.setattr("qpu_sdk.mitigation.unfolding.HELD_OUT", 0.0)
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: _Evenly())  # draws depend on the order of patterns
     every = [unfold(counts, here, seed=1), unfold(counts[patterns], there, seed=1)]
+    assert every[0].iterations == every[1].iterations > 0
     np.testing.assert_allclose(every[1].fock, every[0].fock[states], rtol=1e-6, atol=1e-12)
+
+
+class _Evenly:
+    """Holds out the same share of every pattern."""
+
+    def binomial(self, n: IntArray, p: float) -> IntArray:
+        return np.asarray(np.rint(n * p), dtype=np.int64)
 
 
 def _renamed(row: list[int], order: list[int]) -> list[int]:
