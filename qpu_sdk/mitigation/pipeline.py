@@ -243,14 +243,14 @@ def _check_match(counts: Counts, record: CalibrationRecord, program: Program | N
 def _choose(case: _Case) -> tuple[tuple[str, ...], list[StepReport]]:
     """The best steps that the counts can bear, and why the others were left out."""
     counts, events = case.counts, case.baseline.samples
+    if case.program is not None and counts.detector == "pnr" and np.ndim(case.noise.indistinguishability):
+        why = "detectors that count have no model of overlaps that differ by pair"
+        return ("response",), [StepReport("unfold", False, why)]
     try:
-        space(counts.modes, counts.photons, counts.detector)
+        _ = case.model
     except MitigationError as error:
         return ("response",), [StepReport("unfold", False, str(error))]
     if case.program is not None:
-        if counts.detector == "pnr" and np.ndim(case.noise.indistinguishability):
-            why = "detectors that count have no model of overlaps that differ by pair"
-            return ("response",), [StepReport("unfold", False, why)]
         why = case.filtered.partition(";")[0]
         return (("subtract",), [StepReport("unfold", False, why)]) if why else (("unfold", "fuse"), [])
     unknown = StepReport("subtract", False, "the circuit was not given")

@@ -31,10 +31,12 @@ DELTA = 0.1
 LOWEST_GUESS = 0.01
 #: Counts that each of them starts with, and steps of the weights' EM.
 COUNTS_KNOWING, COUNTS_UNKNOWING, STEPS = 0.3, 0.03, 80
-#: Cells of the grid: of all u, finer towards zero with the fourth power, and more where guess and counts are sharp, as
-#: far from these as so many standard deviations.
-CELLS, CELLS_GUESS, CELLS_COUNTS = 60, 32, 32
+#: Cells of the grid: of u that the prior may have, finer towards zero with the fourth power, of those above, and more
+#: where guess and counts are sharp, as far from these as so many standard deviations.
+CELLS, CELLS_ABOVE, CELLS_GUESS, CELLS_COUNTS = 44, 8, 24, 32
 FAR_GUESS, FAR_COUNTS = 8.0, 6.0
+#: Means up to which the prior has u.
+MOST = 10.0
 
 
 @final
@@ -78,7 +80,7 @@ def shrink(
     log_likelihood = numbers[:, None] * np.log(mu) - mu
     offset = log_likelihood.max(axis=1, keepdims=True)
     likelihood = np.exp(log_likelihood - offset)
-    prior = np.stack([_gamma_masses(edges, u, shape, mean) for shape, mean in zip(*_components(m), strict=True)])
+    prior = _gamma_masses(edges, *_components(m))  # (C, K, G)
     evidence = np.maximum((prior * likelihood).sum(axis=2), 1e-300)
     weights = _weights(evidence)
     masses = np.tensordot(weights, prior, axes=1) * likelihood
@@ -108,32 +110,37 @@ def _edges(m: FloatArray, numbers: FloatArray, b: FloatArray, scale: FloatArray)
     """Edges of the cells of every outcome, ``(K, G + 1)``; ``scale``: counts that u = 1 stands for, ``(K,)``."""
     sharpest = m / np.sqrt(CONCENTRATIONS[-1] * m**2 / (m + DELTA))
     seen, error = np.maximum(numbers - b, 0.0) / scale, np.sqrt(numbers + 1.0) / scale
-    top = np.maximum(10.0 * np.maximum(m, 1.0), (numbers + 6.0 * np.sqrt(numbers + 1.0) + 8.0) / scale)
-    parts = [np.linspace(0.0, 1.0, CELLS + 1) ** 4 * top[:, None]]
+    usual = MOST * np.maximum(m, 1.0)
+    top = np.maximum(usual, (numbers + 6.0 * np.sqrt(numbers + 1.0) + 8.0) / np.maximum(scale, SHAPES[0]))
+    above = (top / usual)[:, None] ** np.linspace(0.0, 1.0, CELLS_ABOVE + 1)[1:]
+    parts = [np.linspace(0.0, 1.0, CELLS + 1) ** 4 * usual[:, None], usual[:, None] * above]
     for middle, half, cells in (
         (m, FAR_GUESS * sharpest, CELLS_GUESS),
         (seen, FAR_COUNTS * error, CELLS_COUNTS),
     ):
-        low, high = np.maximum(middle - half, 0.0)[:, None], np.minimum(middle + half, top)[:, None]
+        low, high = (np.clip(middle + side, 0.0, top)[:, None] for side in (-half, half))
         parts.append(low + (high - low) * np.linspace(0.0, 1.0, cells + 1)[1:-1])
     return np.sort(np.concatenate(parts, axis=1), axis=1)
 
 
-def _gamma_masses(edges: FloatArray, u: FloatArray, shape: FloatArray, mean: FloatArray) -> FloatArray:
-    """Masses of Gamma(shape, mean) in cells, ``(K, G)``.
+def _gamma_masses(edges: FloatArray, shapes: FloatArray, means: FloatArray) -> FloatArray:
+    """Masses of Gamma(shape, mean) in cells, ``(C, K)`` each to ``(C, K, G)``.
 
-    Within a cell the exponential is a power too, that of its slope at the middle: right near zero, and at the peak.
+    Within a cell the density is the power of u that fits it at both ends: right near zero and at the peak, and never
+    more than the density, whose logarithm is concave in log u.
     """
-    rate = (shape / mean)[:, None]
-    power = shape[:, None] - rate * u
     logs = np.log(np.maximum(edges, 1e-300))
-    logs[:, 0] = -1e15  # zero
-    size = np.maximum(np.abs(power), 1e-9)
     width = np.maximum(logs[:, 1:] - logs[:, :-1], 1e-12)
-    integral = np.maximum(power * logs[:, 1:], power * logs[:, :-1]) + np.log(-np.expm1(-size * width)) - np.log(size)
-    log_mass = rate * u * (np.log(u) - 1.0) + integral
-    masses = np.exp(log_mass - log_mass.max(axis=1, keepdims=True))
-    return np.asarray(masses / masses.sum(axis=1, keepdims=True))
+    out = np.empty((*shapes.shape, width.shape[1]))
+    for masses, shape, mean in zip(out, shapes, means, strict=True):
+        heights = shape[:, None] * logs - (shape / mean)[:, None] * edges  # of u times the density
+        power = (heights[:, 1:] - heights[:, :-1]) / width
+        size = np.maximum(np.abs(power), 1e-9)
+        log_mass = np.maximum(heights[:, 1:], heights[:, :-1]) + np.log(-np.expm1(-size * width) / size)
+        log_mass[:, 0] = heights[:, 1] - np.log(shape)  # from zero on
+        np.exp(log_mass - log_mass.max(axis=1, keepdims=True), out=masses)
+        masses /= masses.sum(axis=1, keepdims=True)
+    return out
 
 
 def _weights(evidence: FloatArray) -> FloatArray:

@@ -86,14 +86,26 @@ def iterate(
     before, done = pi, 0
     for wanted in grid:
         for k in range(done + 1, wanted + 1):
-            y = pi * (pi / before) ** kind((k - 1) / (k + 2)) if k > 1 else pi
-            y = np.maximum(y, floor)
-            mu = np.maximum(y @ transposed + b, kind(1e-30))
-            step = y * (((n / mu) @ r) * inverse) * (mu.sum(axis=1, keepdims=True) / total)
-            step[:, unseen] = pi[:, unseen]  # no pattern tells about these
+            y = pi / before
+            np.power(y, kind((k - 1) / (k + 2)), out=y)
+            y *= pi
+            np.maximum(y, floor, out=y)
+            mu = y @ transposed
+            mu += b
+            np.maximum(mu, kind(1e-30), out=mu)
+            scale = mu.sum(axis=1, keepdims=True) / total
+            step = np.divide(n, mu, out=mu) @ r
+            step *= inverse
+            step *= y
+            step *= scale
+            if len(unseen):
+                step[:, unseen] = pi[:, unseen]  # no pattern tells about these
             norm = step.sum(axis=1, keepdims=True)
-            step = np.where(norm > 0.0, step, pi)  # no counts, or none that the model can have: it stays
-            before, pi = pi, np.maximum(step / step.sum(axis=1, keepdims=True), floor)
+            if not norm.all():
+                step = np.where(norm > 0.0, step, pi)  # no counts, or none that the model can have: it stays
+                norm = np.where(norm > 0.0, norm, kind(1.0))
+            step /= norm
+            before, pi = pi, np.maximum(step, floor, out=step)
         done = wanted
         yield done, pi.astype(np.float64)
 

@@ -1,0 +1,204 @@
+"""Errors that outcomes share, against simulations with a known phase error and against brute force."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from qpu_sdk.calibration.record import CalibrationRecord, Identity, Measured, known_record
+from qpu_sdk.devices.local import LocalDevice, LocalModel
+from qpu_sdk.mitigation import systematics as module
+from qpu_sdk.mitigation.forward import Forward, forward
+from qpu_sdk.mitigation.systematics import Systematics, systematics
+from qpu_sdk.photonics.click_model import DeviceNoise
+from qpu_sdk.photonics.counts import Detector
+from qpu_sdk.photonics.meshes import BrickwallMesh
+from qpu_sdk.photonics.noise import NoiseParameters
+from qpu_sdk.photonics.permanents import FloatArray
+from qpu_sdk.photonics.program import Program
+
+MODES, INPUTS = 9, (0, 2, 5, 8)
+PHASE_ERROR = 0.01
+
+
+def program_of(seed: int, *, modes: int = MODES, inputs: tuple[int, ...] = INPUTS) -> Program:
+    mesh = BrickwallMesh(modes)
+    return Program(mesh, np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared), inputs)
+
+
+def record_of(
+    noise: NoiseParameters | DeviceNoise, program: Program, detector: Detector = "threshold"
+) -> CalibrationRecord:
+    """Without a phase error, as calibrations write them."""
+    if isinstance(noise, NoiseParameters):
+        noise = DeviceNoise.of(noise, modes=program.modes, detector=detector)
+    record = known_record(noise, Identity("twin", "twin", program.modes, program.input_modes, detector))
+    return record.model_copy(update={"phase_error": None})
+
+
+def model_of(program: Program, record: CalibrationRecord) -> Forward:
+    columns = program.mesh.columns(program.phases, program.input_modes)
+    return forward(columns, record.noise().at(program.input_modes, modes=program.modes), record.detector)
+
+
+def ideal(model: Forward) -> FloatArray:
+    p = model.ideal[model.space.free]
+    return np.asarray(p / p.sum())
+
+
+def of(numbers: FloatArray, program: Program, record: CalibrationRecord, *, seed: int = 0) -> Systematics:
+    model = model_of(program, record)
+    return systematics(numbers, program, record, model, ideal(model), seed=seed)
+
+
+@lru_cache
+def phase_errors(phase_error: float, detector: Detector = "threshold", programs: int = 10) -> tuple[float, ...]:
+    """As measured by a million shots of each of some programs."""
+    noise = NoiseParameters(indistinguishability=0.92, g2=0.02, transmittance=0.3, phase_error=phase_error)
+    device = LocalDevice(seed=3, model=LocalModel(noise=noise, detector=detector), name="twin")
+    found = []
+    for seed in range(programs):
+        program = program_of(seed)
+        record = record_of(noise, program, detector)
+        [counts] = device.submit([program], shots=1_000_000).result()
+        numbers = model_of(program, record).space.numbers(counts)
+        common = of(numbers, program, record)
+        assert common.measured
+        found.append(common.phase_error)
+    return tuple(found)
+
+
+def test_the_phase_error_is_measured() -> None:
+    """One program has one draw of 96 phases, few of which matter, and tells it to about a quarter."""
+    assert np.mean(phase_errors(PHASE_ERROR)) == pytest.approx(PHASE_ERROR, rel=0.15)
+    assert np.std(phase_errors(PHASE_ERROR)) < 0.5 * PHASE_ERROR
+
+
+def test_the_phase_error_is_measured_by_detectors_that_count() -> None:
+    assert np.mean(phase_errors(PHASE_ERROR, "pnr", 6)) == pytest.approx(PHASE_ERROR, rel=0.3)
+
+
+def test_without_an_error_none_is_measured() -> None:
+    """Shot noise leaves a tenth of what an error of 0.01 would."""
+    found = phase_errors(0.0)
+    assert np.mean(np.square(found)) < 0.1 * PHASE_ERROR**2
+    assert min(found) == 0.0
+
+
+def test_the_records_own_phase_error_goes_first() -> None:
+    program = program_of(1)
+    record = record_of(NoiseParameters(transmittance=0.3), program)
+    known = record.model_copy(update={"phase_error": Measured(value=0.03, standard_error=0.001, unit="rad")})
+    numbers = 1e6 * model_of(program, record).model
+    common = of(numbers, program, known)
+    assert (common.phase_error, common.measured) == (0.03, False)
+    twice = known.model_copy(update={"phase_error": Measured(value=0.06, standard_error=0.001, unit="rad")})
+    np.testing.assert_allclose(of(numbers, program, twice).rows, 2.0 * common.rows, atol=1e-15)
+
+
+def test_exact_counts_of_a_known_device_have_no_common_error() -> None:
+    program = program_of(2)
+    record = record_of(NoiseParameters(indistinguishability=0.9, g2=0.02, transmittance=0.3), program)
+    common = of(1e6 * model_of(program, record).model, program, record)
+    assert common.phase_error == 0.0
+    np.testing.assert_allclose(common.rows, 0.0, atol=1e-12)
+
+
+def uncertain(record: CalibrationRecord, name: str, deviation: float) -> CalibrationRecord:
+    """The same with one number known to ``deviation`` only."""
+    data = record.model_dump()
+    kind, _, mode = name.rstrip("]").partition("[")
+    here = data[kind]
+    if mode:
+        here = here[int(mode)]
+    here["standard_error"] = deviation
+    return CalibrationRecord.model_validate(data | {"parameters": (name,), "covariance": ((deviation**2,),)})
+
+
+def moved(record: CalibrationRecord, name: str, change: float) -> CalibrationRecord:
+    data = record.model_dump()
+    kind, _, mode = name.rstrip("]").partition("[")
+    here = data[kind]
+    if mode:
+        here = here[int(mode)]
+    here["value"] += change
+    return CalibrationRecord.model_validate(data)
+
+
+PARAMETERS = [
+    ("indistinguishability", 0.01),
+    ("g2", 0.004),
+    ("input_transmissions[2]", 0.01),
+    ("output_efficiencies[1]", 0.02),
+    ("output_efficiencies[5]", 0.02),
+    ("dark_counts[3]", 2e-4),
+]
+
+
+@pytest.mark.parametrize(("name", "deviation"), PARAMETERS)
+def test_calibration_errors_are_those_of_estimates_with_another_record(
+    name: str, deviation: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exact counts of the record's device are corrected with a record that is off by a standard deviation."""
+    monkeypatch.setattr(module, "CALIBRATION_DRAWS", 2_000)
+    program = program_of(5, modes=6, inputs=(0, 2, 5))
+    efficiencies = np.array([0.9, 0.7, 0.8, 0.95, 0.85, 1.0])
+    noise = DeviceNoise(1.0, 0.9, 0.03, np.full(6, 0.3), efficiencies, np.full(6, 1e-3))
+    record = record_of(noise, program)
+    truth = model_of(program, record)
+    numbers = 1e6 * truth.model
+    common = systematics(numbers, program, uncertain(record, name, deviation), truth, ideal(truth), seed=1)
+    rows = np.sqrt((common.rows**2).sum(axis=0))
+    off = []
+    for sign in (1.0, -1.0):
+        other = model_of(program, moved(record, name, sign * deviation))
+        full, free = other.space.full, other.space.free
+        scale = numbers.sum() / other.model.sum()
+        x = numbers[full] / scale - (other.model[full] - other.gain * other.ideal[free])
+        off.append(x / other.gain / (x / other.gain).sum() - ideal(truth))
+    change = 0.5 * np.abs(off[0] - off[1])
+    assert change.max() > 1e-4
+    np.testing.assert_allclose(rows, change, rtol=0.12, atol=0.05 * change.max())
+
+
+def test_rows_change_no_sum() -> None:
+    program = program_of(6)
+    record = uncertain(
+        record_of(NoiseParameters(indistinguishability=0.92, g2=0.02, transmittance=0.3), program), "g2", 0.003
+    )
+    rng = np.random.default_rng(0)
+    numbers = rng.poisson(1e6 * model_of(program_of(7), record).model).astype(float)  # of another program: much error
+    common = of(numbers, program, record)
+    assert common.rows.shape == (module.CALIBRATION_DRAWS + module.PHASE_DRAWS, 126)
+    assert np.abs(common.rows).max() > 1e-4
+    np.testing.assert_allclose(common.rows.sum(axis=1), 0.0, atol=1e-12)
+
+
+def test_draws_are_those_of_the_seed() -> None:
+    program = program_of(8)
+    record = uncertain(record_of(NoiseParameters(transmittance=0.3, g2=0.02), program), "g2", 0.003)
+    numbers = 1e6 * model_of(program, record).model
+    first, again, other = (of(numbers, program, record, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.rows, again.rows)
+    assert not np.array_equal(first.rows, other.rows)
+
+
+def test_an_uncertain_calibration_is_no_phase_error() -> None:
+    """Counts of a device a standard deviation away from its record: what the record allows is taken off."""
+    program = program_of(9)
+    noise = NoiseParameters(indistinguishability=0.92, g2=0.02, transmittance=0.3)
+    record = record_of(noise, program)
+    numbers = 1e9 * model_of(program, moved(record, "indistinguishability", 0.01)).model
+    sure = of(numbers, program, record).phase_error
+    assert sure > 0.002
+    assert of(numbers, program, uncertain(record, "indistinguishability", 0.01)).phase_error < 0.6 * sure
+
+
+def test_one_photon_has_no_class_to_measure_with() -> None:
+    program = program_of(10, modes=4, inputs=(1,))
+    record = record_of(NoiseParameters(transmittance=0.3, g2=0.02), program)
+    common = of(1e5 * model_of(program, record).model, program, record)
+    assert common.phase_error == 0.0
+    assert np.isfinite(common.rows).all()
