@@ -29,7 +29,6 @@ from .devices.registry import open_device
 from .errors import ConfigError, MitigationError
 from .files import child_seed
 from .mitigation.pipeline import mitigate
-from .mitigation.selection import post_select
 from .photonics.counts import Counts, merge
 from .photonics.meshes import BrickwallMesh, RectangularMesh
 from .photonics.permanents import FloatArray, collision_free_tree, probabilities

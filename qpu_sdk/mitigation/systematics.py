@@ -4,9 +4,9 @@ Both are drawn, not derived. For the calibration, parameters come from the recor
 truth and theta is believed, the estimate is wrong by ``(P'_s - P_s) / g_s``, to first order, up to normalisation, with
 P and P' the model's N-click classes.
 
-A device adds an unknown error to every phase, uniform within +-e (Perceval's ``phase_error``). e is the record's, or, if
-it has none, it is what makes the classes of fewer than N clicks as far from the model as they are: with delta_T(d) the
-change of pattern T by errors within +-e0, d one of D draws, ::
+A device adds an unknown error to every phase, uniform within +-e (Perceval's ``phase_error``). e is the record's, or,
+if it has none, it is what makes the classes of fewer than N clicks as far from the model as they are: with delta_T(d)
+the change of pattern T by errors within +-e0, d one of D draws, ::
 
     (e / e0)^2 = sum_T [(N_T - A P_T)^2 - A P_T - var_calibration] / (A P_T)  /  sum_T mean_d (A delta_T(d))^2 / (A P_T)
 

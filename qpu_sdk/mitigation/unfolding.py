@@ -12,7 +12,8 @@ Andrews (Appl. Opt. 36, 1766): k such steps go as far as about k^2 / 8 plain one
 Two ways to stop:
 
 * :func:`unfold_below` unfolds the classes of fewer than N clicks and stops where the prediction of the N-click class is
-  most likely, of which it knows only how many shots it has. Nothing is held back from the other classes, nothing is random. Its result is a prior for that class.
+  most likely, of which it knows only how many shots it has. Nothing is held back from the other classes, nothing is
+  random. Its result is a prior for that class.
 * :func:`unfold` unfolds all classes; 30 % of the counts are held out, twice, and of several starts and numbers of steps
   the pair is taken that makes the held-out counts most likely.
 """

@@ -147,9 +147,9 @@ def comparison_page(comparison: Comparison) -> str:
     """The tables and the figure, self-contained."""
     body = [f"<h1>Mitigations on {html.escape(comparison.device)}</h1>"]
     body.append(
-        f"<p>Record {html.escape(comparison.record_id)}: {_cost(comparison)}, not counted below. Every estimate got the "
-        "same number of shots; where it took several settings they were divided over these. Ours and raw are shown at "
-        "one setting and at as many as Perceval's presets took.</p>"
+        f"<p>Record {html.escape(comparison.record_id)}: {_cost(comparison)}, not counted below. Every estimate got "
+        "the same number of shots; where it took several settings they were divided over these. Ours and raw are shown "
+        "at one setting and at as many as Perceval's presets took.</p>"
     )
     for kind, shots, trials in groups(comparison):
         body.append(f"<h2>{html.escape(_title(kind, shots, trials))}</h2>")

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.forward import common_probabilities, forward, space, without_circuit
-from qpu_sdk.photonics.click_model import ClickNoise, accurate_click_distribution, emission, fock_distribution, mode_sets
+from qpu_sdk.photonics.click_model import (
+    ClickNoise,
+    accurate_click_distribution,
+    emission,
+    fock_distribution,
+    mode_sets,
+)
 from qpu_sdk.photonics.counts import Counts
 from tests.oracles.unitaries import haar
 
@@ -30,10 +36,7 @@ def noise_of(photons: int, modes: int, *, seed: int, g2: float = 0.05, dark: flo
 
 
 def brute_force_common_branch(columns: np.ndarray, noise: ClickNoise) -> np.ndarray:
-    """P(clicks = T, all photons common and none lost before the mesh but for the largest transmission), by permutations.
-
-    With equal input transmissions this is the C = S term of the click model's permanent.
-    """
+    """P(clicks = T and all photons common), by permutations: the C = S term of the click model's permanent."""
     modes, photons = columns.shape
     sets = mode_sets(modes, photons)
     one, two = (float(p) for p in emission(noise.brightness, noise.g2))
