@@ -240,7 +240,7 @@ def _trial(
 
 
 def total_variation(p: FloatArray, q: FloatArray) -> float:
-    """sum |p - q| / 2.
+    """``sum |p - q| / 2``.
 
     >>> total_variation(np.array([0.5, 0.5]), np.array([1.0, 0.0]))
     0.5
