@@ -28,6 +28,7 @@ from .devices.journalled import JournalledDevice, Terms
 from .devices.registry import open_device
 from .errors import ConfigError, MitigationError
 from .files import child_seed
+from .mitigation.distribution import total_variation
 from .mitigation.pipeline import mitigate
 from .photonics.counts import Counts, merge
 from .photonics.meshes import BrickwallMesh, RectangularMesh
@@ -237,15 +238,6 @@ def _trial(
         covered=covered,
         why=why,
     )
-
-
-def total_variation(p: FloatArray, q: FloatArray) -> float:
-    """``sum |p - q| / 2``.
-
-    >>> total_variation(np.array([0.5, 0.5]), np.array([1.0, 0.0]))
-    0.5
-    """
-    return 0.5 * float(np.abs(p - q).sum())
 
 
 def sampling_floor(p: FloatArray, events: int) -> float:

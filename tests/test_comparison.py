@@ -19,10 +19,10 @@ from qpu_sdk.comparison import (
     known_programs,
     rows,
     sampling_floor,
-    total_variation,
 )
 from qpu_sdk.devices.local import LocalDevice, LocalModel
 from qpu_sdk.errors import ConfigError
+from qpu_sdk.mitigation.distribution import total_variation
 from qpu_sdk.photonics.click_model import DeviceNoise
 from qpu_sdk.photonics.noise import parse_noise
 from qpu_sdk.report.comparison import comparison_markdown, comparison_page, comparison_rows, harm

@@ -176,6 +176,15 @@ class Posterior(Uncertainty):
         return np.asarray(left + share * (right - left))
 
 
+def total_variation(p: FloatArray, q: FloatArray) -> float:
+    """``sum |p - q| / 2``.
+
+    >>> total_variation(np.array([0.5, 0.5]), np.array([1.0, 0.0]))
+    0.5
+    """
+    return 0.5 * float(np.abs(p - q).sum())
+
+
 def _quantile(level: float) -> float:
     """z such that a normal variable is within +-z with probability ``level``."""
     if not 0.0 < level < 1.0:

@@ -54,8 +54,8 @@ from ..photonics.permanents import ComplexArray, FloatArray, fock_tree, probabil
 
 #: Largest dark count probability, below 1.
 CERTAIN = 1.0 - 2.0**-53
-#: Most entries of R: 400 MB.
-MAX_RESPONSE = 50_000_000
+#: Most entries of R: 160 MB, of which a few copies are made.
+MAX_RESPONSE = 20_000_000
 
 
 @final
@@ -267,7 +267,7 @@ def _of_losses(here: Space, eta: FloatArray) -> FloatArray:
     return _losses(here.modes, here.photons, here.detector, eta.tobytes())
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _losses(modes: int, photons: int, detector: Detector, eta_bytes: bytes) -> FloatArray:
     here, eta = space(modes, photons, detector), np.frombuffer(eta_bytes)
     if detector == "threshold":

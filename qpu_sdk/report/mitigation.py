@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..mitigation.distribution import Diagnostics, Distribution
+from ..mitigation.distribution import Diagnostics, Distribution, total_variation
 from ..mitigation.selection import post_select
 from ..photonics.fock import IntArray, collision_free_outcomes
 from ..photonics.permanents import FloatArray
@@ -30,7 +30,7 @@ def shift(found: Distribution) -> float | None:
     """Total variation distance from post-selection of the same counts, None where these are not kept."""
     if found.raw is None:
         return None
-    return 0.5 * float(np.abs(found.probabilities - post_select(found.raw).probabilities).sum())
+    return total_variation(found.probabilities, post_select(found.raw).probabilities)
 
 
 def distribution_rows(found: Distribution) -> list[tuple[str, str]]:

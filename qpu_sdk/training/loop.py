@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ..errors import ConfigError
 from ..files import child_seed
 from ..generator.mps import Generator
-from ..mitigation.distribution import Distribution
+from ..mitigation.distribution import Distribution, total_variation
 from ..mitigation.selection import post_select
 from .checkpoint import Checkpoint
 from .config import RunConfig
@@ -263,9 +263,6 @@ def _figures(measured: Sequence[Distribution], before: Sequence[Distribution]) -
 
     Numbers that are not finite, as effective samples of a certain outcome, are None.
     """
-    shifts = [
-        0.5 * float(np.abs(d.probabilities - b.probabilities).sum()) for d, b in zip(measured, before, strict=True)
-    ]
     return {
         "samples": [d.samples for d in measured],
         "p_error": joint_error(measured),
@@ -274,7 +271,7 @@ def _figures(measured: Sequence[Distribution], before: Sequence[Distribution]) -
         ],
         "overhead": [round(d.overhead, 4) for d in measured],
         "steps": [steps_used(d) for d in measured],
-        "shift": shifts,
+        "shift": [total_variation(d.probabilities, b.probabilities) for d, b in zip(measured, before, strict=True)],
     }
 
 

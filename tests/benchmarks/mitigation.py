@@ -30,9 +30,9 @@ from qpu_sdk.comparison import (
     compare_on,
     known_programs,
     rows,
-    total_variation,
 )
 from qpu_sdk.devices.registry import open_device
+from qpu_sdk.mitigation.distribution import total_variation
 from qpu_sdk.mitigation.pipeline import mitigate
 from qpu_sdk.report.comparison import cells, comparison_page, harm
 from tests.benchmarks.pages import ROOT, replace_between

@@ -96,7 +96,7 @@ def check(found: Distribution) -> None:
     assert p.sum() == pytest.approx(1.0, abs=1e-9)
     assert covariance.shape == (size, size)
     assert np.isfinite(covariance).all()
-    scale = max(float(np.trace(covariance)), 1e-30)
+    scale = max(float(np.trace(covariance)), 1e-20)
     np.testing.assert_allclose(covariance, covariance.T, atol=1e-9 * scale)
     np.testing.assert_allclose(covariance.sum(axis=1), 0.0, atol=1e-7 * scale)
     assert np.linalg.eigvalsh(covariance)[0] > -1e-9 * scale
@@ -190,8 +190,8 @@ def unitary_program(unitary: ComplexArray, inputs: tuple[int, ...]) -> Program:
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [3, 0, 4, 1, 2]])
 @pytest.mark.parametrize("steps", [("auto",), ("unfold", "fuse"), ("unfold",), ("subtract",)])
 def test_permutations_give_one_outcome(steps: Sequence[str], order: list[int], detector: Detector) -> None:
-    """Second photons light other modes: raw counts have some per cent elsewhere, recycling nearly everything."""
-    noise = noise_of(5, detector=detector, g2=0.05)
+    """Dark counts light other modes: raw counts have some per cent elsewhere."""
+    noise = noise_of(5, detector=detector, dark_counts=np.full(5, 3e-3))
     program = unitary_program(np.eye(5)[order], (0, 1, 3))
     truth = ideal(program)
     assert truth.max() == pytest.approx(1.0)
@@ -248,7 +248,7 @@ def test_uneven_devices_with_pairs_and_dark_counts() -> None:
     )
     for seed in range(4):
         program = program_of(6, 3, seed=seed)
-        counts, record = measure(program, noise, 1_000_000), record_of(noise, program.input_modes)
+        counts, record = measure(program, noise, 10_000_000), record_of(noise, program.input_modes)
         assert len(record.measured()) > 10
         found = mitigate(counts, record, program=program, seed=0)
         check(found)
@@ -322,7 +322,7 @@ def test_more_shots_are_more_certain_and_nearer() -> None:
         errors.append(float(np.median(found.standard_errors)))
         distances.append(tvd(found, ideal(program)))
     assert errors[0] > 5.0 * errors[1] > 10.0 * errors[2]
-    assert distances[0] > distances[1] > 2.0 * distances[2]
+    assert distances[0] > 2.0 * distances[1] > 4.0 * distances[2]
     assert distances[2] < 1e-3
 
 
