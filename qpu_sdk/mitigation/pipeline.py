@@ -43,7 +43,7 @@ from .recycling import recycle
 from .selection import post_select
 from .shrinkage import Shrunk, shrink
 from .systematics import Systematics, systematics
-from .unfolding import Unfolded, begin, iterate, missing_classes, unfold, unfold_below
+from .unfolding import Unfolded, begin, iterate, missing_classes, unfold, unfold_below, unfold_on
 
 STEPS = ("response", "unfold", "subtract", "fuse", "recycle", "post-select")
 #: Without the circuit, loss is unfolded below so many events: with more, what it leaves out would show.
@@ -52,6 +52,8 @@ FEW_EVENTS = 500
 SPARSE = 5
 #: A class of clicks that expects so many shots and has none was filtered away.
 SURELY_SEEN = 20
+#: Above so many events an outcome, what bunched photons add to them is unfolded from all classes.
+MANY_EVENTS = 100
 #: Resampled counts of steps whose errors have no formula.
 REPLICAS = 100
 
@@ -320,16 +322,17 @@ def _unfold_fuse(case: _Case, left_out: list[StepReport]) -> Distribution:
     if case.filtered:
         raise MitigationError(case.filtered)
     below = unfold_below(numbers, model) if case.counts.photons > 1 else _nothing_below(numbers, model)
+    many = case.baseline.samples > MANY_EVENTS * len(case.baseline.probabilities)
+    every = unfold_on(numbers, model, below.fock) if many else below
     here = model.space
-    background = model.background[here.full] + model.mistaken(below.fock)
-    posterior = shrink(numbers[here.full], model.gain, background, below.fock[here.free], windows=below.windows)
+    background = model.background[here.full] + model.mistaken(every.fock)
+    posterior = shrink(numbers[here.full], model.gain, background, below.fock[here.free], windows=every.windows)
     p = posterior.mean / posterior.mean.sum()
     common = systematics(numbers, program, case.record, model, p, seed=child_seed(case.seed, "systematics"))
-    fock = below.fock.copy()
+    fock = every.fock.copy()
     fock[here.free] = posterior.mean
-    fock /= fock.sum()
-    plain = _unbiased(numbers[here.full], model, background, below.windows)
-    diagnostics = _diagnostics(numbers, model, fock, below.iterations)
+    plain = _unbiased(numbers[here.full], model, background, every.windows)
+    diagnostics = _diagnostics(numbers, model, fock / fock.sum(), below.iterations)
     return case.result(
         p,
         [*left_out, *_fused(case, below, posterior, common)],

@@ -15,8 +15,8 @@ Recycling assumes that the deviation from uniform shrinks by the same factor w w
 
 Source: Mills and Mezher, "Mitigating photon loss in linear optical quantum circuits" (arXiv:2405.02278), in the form
 that Perceval 1.3.1 has (``perceval.runtime.error_mitigation.photon_recycling``), whose iterative fits give the same to
-the tolerance of its optimiser. Perceval also keeps a_s within -5..5, which changes nothing: every ``|d_k|`` is at most 1
-and ``|d_1|`` at most y_1 / u, hence ``|a_s| < 2.4``.
+the tolerance of its optimiser. Perceval also keeps a_s within -5..5, which changes nothing: every ``|d_k|`` is at
+most 1 and ``|d_1|`` at most y_1 / u, hence ``|a_s| < 2.4``.
 
 The N-click shots enter only through u. The estimate does not converge to the truth as shots are added, and it fails on
 circuits whose output is not spread as that of a random one: the identity becomes nearly uniform. It is here as a peer

@@ -140,6 +140,20 @@ def unfold_below(numbers: FloatArray, model: Forward) -> Unfolded:
     return Unfolded(best.fock, windows, best.iterations, best.start)
 
 
+def unfold_on(numbers: FloatArray, model: Forward, fock: FloatArray) -> Unfolded:
+    """Unfold all classes to the end, from a distribution that is already near.
+
+    It over-fits collision-free outcomes. What bunched photons, with second photons and dark counts, add to the N-click
+    class is a sum over many outcomes, which it gets right: classes of fewer clicks alone cannot tell them from lost
+    photons, and stopping early would leave them where they began.
+
+    :param fock: pi, ``(S,)``.
+    """
+    start = np.maximum(fock, SMALLEST)[None]
+    ((steps, [pi]),) = iterate(numbers[None], model.response, model.background, start / start.sum(), grid=GRID[-1:])
+    return Unfolded(pi, float(numbers.sum() / (model.response @ pi + model.background).sum()), steps, "data")
+
+
 def unfold(numbers: FloatArray, model: Forward, *, seed: int) -> Unfolded:
     """Unfold all classes, stopped by counts that were held out.
 
