@@ -14,8 +14,8 @@ from ..errors import MitigationError
 from ..photonics.counts import Counts
 from ..photonics.permanents import FloatArray
 
-#: Variances up to this are rounding errors of none.
-ROUNDING = 1e-15
+#: Probabilities up to this are rounding errors, and variances up to its square.
+ROUNDING = 1e-14
 
 
 class Uncertainty(abc.ABC):
@@ -286,7 +286,7 @@ class Distribution:
         """
         variance = float(self._sure.variances().sum())
         spread = 1.0 - float((self.probabilities**2).sum())
-        return spread / variance if variance > ROUNDING and spread > ROUNDING else math.inf
+        return spread / variance if variance > ROUNDING**2 and spread > ROUNDING else math.inf
 
     @property
     def overhead(self) -> float:

@@ -186,7 +186,7 @@ def test_a_few_shots_give_numbers_or_one_line(steps: Sequence[str], shots: int) 
 
 def unitary_program(unitary: ComplexArray, inputs: tuple[int, ...]) -> Program:
     mesh = RectangularMesh(len(unitary))
-    return Program(mesh, mesh.phases_of(unitary.astype(np.complex128)), inputs)
+    return Program(mesh, mesh.phases_of(unitary), inputs)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
@@ -195,7 +195,7 @@ def unitary_program(unitary: ComplexArray, inputs: tuple[int, ...]) -> Program:
 def test_permutations_give_one_outcome(steps: Sequence[str], order: list[int], detector: Detector) -> None:
     """Dark counts light other modes: raw counts have some per cent elsewhere."""
     noise = noise_of(5, detector=detector, dark_counts=np.full(5, 3e-3))
-    program = unitary_program(np.eye(5)[order], (0, 1, 3))
+    program = unitary_program(np.eye(5, dtype=np.complex128)[order], (0, 1, 3))
     truth = ideal(program)
     assert truth.max() == pytest.approx(1.0)
     counts, record = measure(program, noise, 300_000), record_of(noise, program.input_modes)
