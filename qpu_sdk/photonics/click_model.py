@@ -530,7 +530,7 @@ def fock_distribution(
     numbers are added: rare outcomes are as accurate as frequent ones.
 
     :param columns: occupied columns of the unitary, ``(M, N)``, orthonormal.
-    :param most_photons: leave out windows with more photons at the detectors, or more counts; ``None`` for all of them.
+    :param most_photons: leave out windows with more common photons, or more counts; ``None`` for all of them.
     :returns: counts of each mode ``(K, M)``, and probabilities ``(K,)``; what these lack to 1 was left out.
     :raises ProgramError: when there are too many outcomes, and for overlaps that differ by pair.
 
@@ -548,10 +548,7 @@ def fock_distribution(
     states = fock_states(modes, most_photons)
     best = float(eta.max())  # loss that all modes share acts as well at the inputs
     emissions = [_Emission.of(noise, best * float(t)) for t in noise.input_transmissions]
-    p = _InputAverage(columns, emissions, states).over(0, ())
-    for mode in range(modes) if best > 0.0 else ():
-        if eta[mode] < best:
-            p = _thin(p, states, mode, eta[mode] / best)
+    p = _InputAverage(columns, emissions, states, eta / best if best > 0.0 else np.ones(modes)).over(0, ())
     for noisy in np.flatnonzero(dark):
         more, fewer = states.steps[noisy]
         alone = dark[noisy] * p[fewer]
@@ -589,11 +586,16 @@ class _Emission:
 @final
 @dataclass(frozen=True, eq=False)
 class _InputAverage:
-    """The average over what every input sends, depth first: 2N distributions are held, not 2^N."""
+    """The average over what every input sends, depth first: 2N distributions are held, not 2^N.
+
+    ``efficiencies``, relative to the best: photons are lost before others are added, so that what is left out had more
+    counts, and not only more photons.
+    """
 
     columns: ComplexArray
     emissions: list[_Emission]
     states: FockStates
+    efficiencies: FloatArray
 
     def over(self, first: int, common: tuple[int, ...]) -> FloatArray:
         """Inputs before ``first`` send a common photon, if in ``common``, or nothing; those from it on are averaged."""
@@ -618,23 +620,32 @@ class _InputAverage:
             part = slice(self.states.starts[photons], self.states.starts[photons + 1])
             tree = fock_tree(len(self.columns), photons)
             out[part] = probabilities(self.columns[:, list(common)], tree)
+            seen = out[: part.stop]
+            for mode in np.flatnonzero(self.efficiencies < 1.0):
+                seen = _thin(seen, self.states, int(mode), float(self.efficiencies[mode]))
+            out[: part.stop] = seen
         return out
 
     def _one_more(self, p: FloatArray, which: int) -> FloatArray:
         """A photon from one input that interferes with nothing."""
-        out = np.zeros_like(p)
-        for arrival, (more, fewer) in zip(np.abs(self.columns[:, which]) ** 2, self.states.steps, strict=True):
+        arrives = np.abs(self.columns[:, which]) ** 2
+        out = float(arrives @ (1.0 - self.efficiencies)) * p
+        for arrival, (more, fewer) in zip(arrives * self.efficiencies, self.states.steps, strict=True):
             out[more] += arrival * p[fewer]
         return out
 
 
 def _thin(p: FloatArray, states: FockStates, mode: int, efficiency: float) -> FloatArray:
-    """Each photon in ``mode`` is counted with ``efficiency``: t counts of k photons have a binomial probability."""
-    size, most = len(p), len(states.starts) - 2
-    more, fewer = states.steps[mode]
+    """Each photon in ``mode`` is counted with ``efficiency``: t counts of k photons have a binomial probability.
+
+    :param p: of the first outcomes, up to some number of photons.
+    """
+    size = len(p)
+    more, fewer = (side[states.steps[mode][0] < size] for side in states.steps[mode])
     with_one_more = np.full(size + 1, size)
     with_one_more[fewer] = more
-    padded, seen = np.append(p, 0.0), states.counts[:, mode].astype(np.int64)
+    padded, seen = np.append(p, 0.0), states.counts[:size, mode].astype(np.int64)
+    most = int(seen.max(initial=0))
     binomial = np.array([[math.comb(t + lost, t) for t in range(most + 1)] for lost in range(most + 1)], dtype=float)
     out, source = np.zeros(size), np.arange(size)
     for lost in range(most + 1):

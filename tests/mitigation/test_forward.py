@@ -159,3 +159,15 @@ def test_numbers_stand_where_their_patterns_stand(photons: int, detector: str, s
 def test_what_is_too_large_says_so() -> None:
     with pytest.raises(MitigationError, match="unfolding 8 photons in 20 modes"):
         space(20, 8, "threshold")
+
+
+def test_second_photons_lost_at_a_poor_detector_are_background() -> None:
+    """More photons at the detectors than counts: nothing of them may be left out."""
+    noise = ClickNoise(1.0, 0.85, 0.3, np.full(3, 0.4), np.array([0.5, 0.6, 0.7, 0.8, 1.0]), np.full(5, 1e-4))
+    columns = haar(5, seed=8)[:, :3]
+    model = forward(columns, noise, "pnr")
+    outcomes, p = fock_distribution(columns, noise)  # with up to six photons and five dark counts
+    counts = outcomes.sum(axis=1)
+    exact = p[(counts >= 1) & (counts <= 3)]
+    assert np.abs(model.model / exact - 1.0).max() < 1e-12
+    assert (model.model - model.response @ model.ideal).min() > 0.0
