@@ -390,15 +390,17 @@ def compare(
 
         from .comparison import Request, compare_on
         from .files import write_atomic
+        from .mitigations import parse_steps
         from .report.comparison import comparison_page, comparison_rows
 
+        chosen = [parse_steps(one) for one in steps or ()]
         request = Request(
-            kinds=tuple(programs.split(",")),  # type: ignore[arg-type]
+            kinds=_names(programs),  # type: ignore[arg-type]
             each=each,
             shots=tuple(shots or (1_000_000,)),
             seed=seed,
-            presets=None if presets is None else tuple(filter(None, presets.split(","))),
-            steps=tuple(tuple(one.split(",")) for one in steps or ()),
+            presets=None if presets is None else _names(presets),
+            steps=tuple(one for one in chosen if isinstance(one, tuple)),  # auto is there anyway
         )
         folder = page.parent if page is not None else Path("runs")
         try:
@@ -410,9 +412,17 @@ def compare(
                 found = compare_on(device, record, request, folder=folder, credits=credits, progress=show)
         except KeyboardInterrupt:
             _fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
-        if page is not None:
-            write_atomic(page, comparison_page(found))
         _print_or_json(comparison_rows(found), asdict(found), json_)
+        if page is not None:
+            try:
+                write_atomic(page, comparison_page(found))
+            except OSError as error:
+                _fail(f"cannot write {page} ({error.strerror or error}). Choose another place.", BAD_INPUT)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
 
 def _modes(text: str) -> tuple[int, ...]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, final
 
@@ -20,16 +22,17 @@ import numpy as np
 
 from .calibration.plan import haar
 from .calibration.record import CalibrationRecord
-from .calibration.store import load_record
+from .calibration.store import check_age, load_record
 from .devices.base import Device
 from .devices.budget import Budget, rates_of
 from .devices.journal import Journal
 from .devices.journalled import JournalledDevice, Terms
 from .devices.registry import open_device
-from .errors import ConfigError, MitigationError
+from .devices.replay import ReplayDevice
+from .errors import ConfigError, DataError, MitigationError
 from .files import child_seed
 from .mitigation.distribution import total_variation
-from .mitigation.pipeline import mitigate
+from .mitigation.pipeline import check_match, checked_steps, mitigate
 from .photonics.counts import Counts, merge
 from .photonics.meshes import BrickwallMesh, RectangularMesh
 from .photonics.permanents import FloatArray, collision_free_tree, probabilities
@@ -302,14 +305,22 @@ def compare_on(
 
     :param credits: most that may be spent, ``None`` for no limit.
     :param progress: told how many programs are done.
+    :raises ConfigError: when the request names what there is not; like the next two, before anything is sent.
+    :raises CalibrationError: when the record is not of the device, or too old.
+    :raises DataError: when the folder cannot be made.
     :raises BudgetExceeded: before anything is sent that would cost more.
     """
+    _check_request(request)
     record, device = load_record(record_path), open_device(name, seed=request.seed)
+    _check_record(device, record)
     programs = known_programs(
         request.kinds, modes=record.modes, input_modes=record.input_modes, each=request.each, seed=request.seed
     )
     pending = folder / f".comparison-{_digest(name, record, request)}.sqlite"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make {folder} ({error.strerror or error}). Choose another place.") from error
     rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
     trials: list[Trial] = []
     finished = itertools.count(1)
@@ -330,6 +341,40 @@ def compare_on(
         leftover.unlink()
     shots_of_record = sum(job.shots for job in record.jobs)
     return Comparison(name, record.id, len(record.jobs), shots_of_record, request, tuple(trials))
+
+
+def _check_request(request: Request) -> None:
+    """Raise :class:`ConfigError` before anything is measured that would be thrown away."""
+    from .mitigation.perceval_presets import PRESETS
+
+    for steps in request.steps:
+        checked_steps(steps)
+    for preset in request.presets or ():
+        if preset not in PRESETS:
+            raise ConfigError(f"preset {preset!r} is unknown. Use of {', '.join(PRESETS)}.")
+    if request.each < 1 or min(request.shots, default=0) < 1:
+        raise ConfigError(
+            f"{request.each} programs of a kind with {list(request.shots)} shots leave nothing to compare. "
+            "Use 1 or more."
+        )
+    for what, values in (("kinds", request.kinds), ("shots", request.shots), ("steps", request.steps)):
+        if len(set(values)) < len(values):
+            raise ConfigError(f"{what} {list(values)} name something twice. Name each once.")
+
+
+def _check_record(device: Device, record: CalibrationRecord) -> None:
+    if isinstance(device, ReplayDevice):
+        return  # its counts say what they are of
+    spec = device.spec
+    nothing = Counts(
+        photons=len(record.input_modes),
+        outcomes=np.zeros((0, record.modes), dtype=np.uint8),
+        numbers=np.zeros(0, dtype=np.int64),
+        detector=spec.detector,
+        device=spec.name,
+    )
+    check_match(nothing, record, None)
+    check_age(record, math.inf if spec.simulated else None, datetime.now(UTC))  # simulators stay as they are
 
 
 def _digest(name: str, record: CalibrationRecord, request: Request) -> str:

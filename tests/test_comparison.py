@@ -147,3 +147,49 @@ def test_the_command(tmp_path: Path) -> None:
     assert {t["method"] for t in found["trials"]} == {"raw", "ours", "ours: subtract", "none"}
     assert "<svg" in page.read_text()
     assert list(tmp_path.glob(".comparison*")) == []  # the journal goes when there is a result
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--presets", "none,hihg"], "preset 'hihg' is unknown"),
+        (["--each", "0"], "nothing to compare"),
+        (["--shots", "0"], "nothing to compare"),
+        (["--programs", "haar,haar"], "name something twice"),
+        (["--programs", "haar,har"], "programs 'har' are unknown"),
+        (["--steps", "unfold, fus"], "step 'fus' is unknown"),
+        (["--page", "/proc/nowhere/page.html"], "cannot make /proc/nowhere"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_before_anything_is_measured(
+    more: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LocalDevice, "submit", None)
+    path = tmp_path / "record.json"
+    path.write_text(record().to_json())
+    result = Commands().run("compare", NAME, "--record", path, *more)
+    assert (result.exit_code, len(result.stderr.strip().splitlines())) == (2, 1)
+    assert message in result.stderr
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_record_of_another_device_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LocalDevice, "submit", None)
+    path = tmp_path / "record.json"
+    path.write_text(record().to_json())
+    result = Commands().run("compare", "local:slos?noise=belenos", "--record", path)
+    assert result.exit_code == 2
+    assert "the record is of" in result.stderr
+
+
+def test_a_page_that_cannot_be_written_leaves_the_figures(tmp_path: Path) -> None:
+    path, page = tmp_path / "record.json", tmp_path / "page.html"
+    path.write_text(record().to_json())
+    page.mkdir()
+    arguments = ["compare", NAME, "--record", path, "--each", "1", "--programs", " haar", "--shots", "2000"]
+    result = Commands().run(*arguments, "--presets", "", "--steps", "post-selection", "--page", page)
+    assert result.exit_code == 2
+    assert "cannot write" in result.stderr
+    assert "ours: post-select" in result.stdout

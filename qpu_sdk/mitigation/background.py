@@ -32,6 +32,7 @@ import numpy as np
 from ..errors import MitigationError
 from ..photonics.permanents import FloatArray
 from .detector import Reweighted
+from .distribution import Uncertainty
 from .forward import Forward
 from .simplex import project
 
@@ -43,21 +44,57 @@ LEAST_GAIN, LEAST_SIGNAL = 1e-12, 1e-6
 
 @final
 @dataclass(frozen=True, eq=False)
+class Remainder(Uncertainty):
+    """Of ``(q - lost) / left``, with q relative frequencies; so is its interval, within 0..1.
+
+    Outcomes without an event have one as long as that of :class:`Reweighted`, and not none. The bias of what was left
+    in is not in it.
+
+    :param seen: of q.
+    :param lost: lambda (1 - c) b, ``(K,)``.
+    :param left: 1 - lambda (1 - c).
+    """
+
+    seen: Reweighted
+    lost: FloatArray = field(repr=False)
+    left: float
+
+    def covariance(self) -> FloatArray:
+        """That of q over left^2."""
+        return self.seen.covariance() / self.left**2
+
+    def variances(self) -> FloatArray:
+        """Its diagonal."""
+        return self.seen.variances() / self.left**2
+
+    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """Both ends of q's interval in the place of q."""
+        low, high = ((end - self.lost) / self.left for end in self.seen.interval(level))
+        return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Subtracted:
     """What is left of the N-click class.
 
     :param probabilities: ``(C(M, N),)``, sum 1.
     :param unprojected: pi_lambda, before negative entries were taken away; sums to 1, ``(C(M, N),)``.
-    :param covariance: of ``unprojected`` at this lambda, ``(C(M, N), C(M, N))``.
+    :param uncertainty: of ``unprojected`` at this lambda.
     :param gate: lambda.
     :param signal_share: of the N-click class as counted, ``sum g pi_model / sum P_model``; with even gains it is c.
     """
 
     probabilities: FloatArray = field(repr=False)
     unprojected: FloatArray = field(repr=False)
-    covariance: FloatArray = field(repr=False)
+    uncertainty: Remainder = field(repr=False)
     gate: float
     signal_share: float
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Of ``unprojected``, ``(C(M, N), C(M, N))``."""
+        return self.uncertainty.covariance()
 
     @property
     def background_share(self) -> float:
@@ -101,7 +138,7 @@ def subtract(numbers: FloatArray, model: Forward, *, gate: float | None = None) 
     return Subtracted(
         probabilities=project(plain),
         unprojected=plain,
-        covariance=_relative(numbers, weights).covariance() / left**2,
+        uncertainty=Remainder(_relative(numbers, weights), chosen * (1.0 - c) * b, left),
         gate=float(chosen),
         signal_share=float((gain * pi).sum()) / float((gain * pi + background).sum()),
     )

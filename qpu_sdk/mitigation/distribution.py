@@ -67,32 +67,6 @@ class Multinomial(Uncertainty):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Gaussian(Uncertainty):
-    """Errors of a linear estimate; the interval is about the estimate before it was projected.
-
-    :param centre: ``(K,)``.
-    :param matrix: covariance, ``(K, K)``.
-    """
-
-    centre: FloatArray = field(repr=False)
-    matrix: FloatArray = field(repr=False)
-
-    def covariance(self) -> FloatArray:
-        """As given."""
-        return self.matrix
-
-    def variances(self) -> FloatArray:
-        """Its diagonal."""
-        return np.diag(self.matrix).copy()
-
-    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
-        """centre -+ z sigma, within 0..1."""
-        half = _quantile(level) * np.sqrt(self.variances())
-        return np.clip(self.centre - half, 0.0, 1.0), np.clip(self.centre + half, 0.0, 1.0)
-
-
-@final
-@dataclass(frozen=True, eq=False)
 class Replicas(Uncertainty):
     """The spread of the estimate over resampled counts.
 

@@ -36,7 +36,7 @@ from ..photonics.permanents import FloatArray
 from ..photonics.program import Program
 from .background import LEAST_GAIN, subtract
 from .detector import correct_response, select
-from .distribution import Diagnostics, Distribution, Gaussian, Posterior, Replicas, StepReport
+from .distribution import Diagnostics, Distribution, Posterior, Replicas, StepReport
 from .forward import Forward, forward, space, without_circuit
 from .fusion import fuse
 from .recycling import recycle
@@ -169,7 +169,7 @@ def mitigate(
     (['unfold', 'fuse'], 10)
     """
     chosen = checked_steps(steps)
-    _check_match(counts, record, program)
+    check_match(counts, record, program)
     case = _Case(counts, record, record.noise(), program, post_select(counts), seed)
     if chosen:
         return _RUN[chosen](case, [])
@@ -202,8 +202,12 @@ def checked_steps(steps: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _check_match(counts: Counts, record: CalibrationRecord, program: Program | None) -> None:
-    """Raise :class:`CalibrationMismatch` or :class:`MitigationError` when the three are not of one setting."""
+def check_match(counts: Counts, record: CalibrationRecord, program: Program | None) -> None:
+    """Check that counts, record and program are of one setting.
+
+    :raises CalibrationMismatch: when the record is of another device, of fewer modes, other inputs or detectors.
+    :raises MitigationError: when the program is not that of the counts.
+    """
     if counts.device and counts.device != record.device and not counts.device.startswith("local:twin"):
         raise CalibrationMismatch(
             f"the counts are of {counts.device}, the record is of {record.device}. Use a record of {counts.device}."
@@ -287,7 +291,7 @@ def _subtract(case: _Case, left_out: list[StepReport]) -> Distribution:
         found.probabilities,
         [*left_out, StepReport("subtract", True, f"{why} was subtracted, as much as the events bear")],
         unprojected=found.unprojected,
-        uncertainty=Gaussian(found.unprojected, found.covariance),
+        uncertainty=found.uncertainty,
         diagnostics=Diagnostics(
             background_fraction=found.background_share,
             negative_mass=float(np.maximum(-found.unprojected, 0.0).sum()),

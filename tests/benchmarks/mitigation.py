@@ -155,9 +155,9 @@ def kind_table(results: dict[str, Any]) -> str:
 def harm_list(results: dict[str, Any]) -> str:
     """Where ours is worse than raw."""
     lines = []
-    for (transmittance, _), data in zip(POINTS, results["comparisons"], strict=True):
+    for (transmittance, shots), data in zip(POINTS, results["comparisons"], strict=True):
         found = data["harm"]
-        lines.append(f"Transmittance {transmittance}, {len(found)} of {data['estimates']} estimates:")
+        lines.append(f"Transmittance {transmittance}, {shots:,} shots, {len(found)} of {data['estimates']} estimates:")
         lines += [f"- {line}" for line in found[:6]] + ([f"- and {len(found) - 6} smaller"] if len(found) > 6 else [])
         lines.append("")
     return "\n".join(lines).rstrip()

@@ -341,3 +341,19 @@ def test_what_cannot_be_subtracted_is_refused() -> None:
         with pytest.raises(MitigationError, match=message) as caught:
             subtract(wrong, of, gate=gate)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("events", [30, 1000])
+def test_intervals_hold_outcomes_that_were_not_seen(events: int) -> None:
+    """An outcome without an event has an error bar too."""
+    model = forward(haar(6, seed=5)[:, :3], rough(6, 3))
+    truth, full = ideal(model), seen(model)
+    rng = np.random.default_rng(events)
+    inside = []
+    for _ in range(60):
+        found = subtract(rng.poisson(events * full / full.sum()).astype(np.float64), model)
+        low, high = found.uncertainty.interval(0.95)
+        assert (high > low).all()
+        assert found.uncertainty.variances() == pytest.approx(np.diag(found.covariance), abs=1e-15)
+        inside.append((low <= truth) & (truth <= high))
+    assert np.mean(inside) > 0.88
