@@ -123,7 +123,7 @@ def space(modes: int, photons: int, detector: Detector) -> Space:
     if modes > 62 or patterns * outcomes > MAX_RESPONSE:
         raise MitigationError(
             f"unfolding {photons} photons in {modes} modes takes {patterns} patterns times {outcomes} outcomes; "
-            f"{MAX_RESPONSE} entries are held. Use steps that need no unfolding, or smaller programs."
+            f"{MAX_RESPONSE} entries are held. Use step response, fuse or post-select, or smaller programs."
         )
     free = collision_free_index(modes, photons)
     states = occupations(fock_outcomes(modes, photons), modes)

@@ -113,11 +113,16 @@ class _Case:
         photons = self.counts.photons
         if photons == 1:
             return ""
-        if not self.lower:
-            return missing_classes(photons)
         clicks = self.model.space.patterns.sum(axis=1)
         seen, rates = np.bincount(clicks, self.numbers), np.bincount(clicks, self.model.model)
         expected = rates * (seen.sum() / rates[seen > 0.0].sum())
+        if not self.lower and expected[:photons].sum() <= SURELY_SEEN:
+            return (
+                f"the counts hold no event of fewer than {photons} clicks, and by the record hardly any are expected; "
+                "unfolding needs them. Use steps subtract or post-select."
+            )
+        if not self.lower:
+            return missing_classes(photons)
         for k in range(1, photons):
             if seen[k] == 0.0 and expected[k] > SURELY_SEEN:
                 which = f"{k} {'click' if k == 1 else 'clicks'} where {expected[k]:.0f} are expected"
@@ -438,12 +443,14 @@ def _fused(case: _Case, below: Unfolded, posterior: Shrunk, common: Systematics)
         steps = f"{below.iterations} steps on the {case.lower:,} shots of fewer than {case.counts.photons} clicks"
         first = StepReport("unfold", True, f"{steps}, chosen by the likelihood of the events")
     source = "measured by these counts" if common.measured else "of the record"
+    published = case.record.origin == "vendor"
+    known = "do not include the record's, which has none, but" if published else "include the record's and"
     return [
         first,
         StepReport(
             "fuse",
             True,
             f"the {case.baseline.samples:,} events with that as prior, trusted at {100 * posterior.trust:.0f} %; "
-            f"error bars include the record's and a phase error of {common.phase_error:.2g} rad {source}",
+            f"error bars {known} a phase error of {common.phase_error:.2g} rad {source}",
         ),
     ]

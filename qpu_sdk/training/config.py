@@ -176,8 +176,9 @@ class MitigationConfig(Section):
 
 
 def _pipeline_steps(steps: str | Sequence[str]) -> str | tuple[str, ...]:
-    renamed = {"post-selection": "post-select"}
-    return renamed.get(steps, steps) if isinstance(steps, str) else tuple(renamed.get(name, name) for name in steps)
+    names = (steps,) if isinstance(steps, str) else steps
+    renamed = tuple({"post-selection": "post-select"}.get(name, name) for name in names)
+    return renamed[0] if len(renamed) == 1 else renamed
 
 
 class BudgetConfig(Section):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qpu_sdk.calibration.record import CalibrationRecord, Identity, known_record
+from qpu_sdk.calibration.record import CalibrationRecord, Identity, known_record, vendor_record
 from qpu_sdk.devices.local import LocalDevice, LocalModel, exact_probabilities
 from qpu_sdk.errors import CalibrationMismatch, ConfigError, MitigationError, QPUError
 from qpu_sdk.mitigation.distribution import Distribution
@@ -494,3 +494,24 @@ def test_selection_may_be_named_last() -> None:
         named = mitigate(counts, record, program=program, steps=(*steps, "post-select"), seed=0)
         found = mitigate(counts, record, program=program, steps=steps, seed=0)
         np.testing.assert_array_equal(named.probabilities, found.probabilities)
+
+
+def test_a_device_that_loses_nothing_is_not_said_to_filter() -> None:
+    noise = DeviceNoise.of(NoiseParameters(), modes=4, detector="pnr")
+    program = Program(BrickwallMesh(4), np.arange(18.0), (0, 2))
+    device = LocalDevice(seed=1, model=LocalModel(detector="pnr"), name="lossless")
+    [counts] = device.submit([program], shots=5000).result()
+    record = known_record(noise, Identity("lossless", "slos", 4, (0, 2), "pnr"))
+    why = next(step.why for step in mitigate(counts, record, program=program, seed=0).history if step.name == "unfold")
+    assert "hardly any are expected" in why
+    assert "filtered" not in why
+
+
+def test_published_figures_have_no_errors_to_include() -> None:
+    figures = {"Transmittance (%)": 30.0, "HOM (%)": 90.0, "g2 (%)": 2.0}
+    record = vendor_record(figures, Identity("vendor", "x", 4, (0, 2), "threshold"), utc="2026-03-01T12:00:00Z")
+    program = Program(BrickwallMesh(4), np.arange(18.0), (0, 2))
+    device = LocalDevice(seed=1, model=LocalModel(noise=record.noise()), name="vendor")
+    [counts] = device.submit([program], shots=5000).result()
+    fused = mitigate(counts, record, program=program, seed=0).history[-1]
+    assert "do not include the record's" in fused.why

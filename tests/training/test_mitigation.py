@@ -440,3 +440,11 @@ def test_a_bank_without_a_configuration_post_selects() -> None:
     with Journal(None):
         [measured] = bank.measure(bank.initial_phases(seed=1)[None], shots=2000, tag="t")
     assert [[s.name for s in d.history] for d in measured] == [["post-select"], ["post-select"]]
+
+
+@pytest.mark.parametrize("name", ["auto", "post-selection"])
+def test_a_list_of_one_is_that_one(name: str) -> None:
+    """No record is asked for that the same word alone does not need."""
+    alone, listed = (MitigationConfig.model_validate({"steps": steps}) for steps in (name, [name]))
+    assert listed.pipeline_steps == alone.pipeline_steps
+    assert isinstance(listed.pipeline_steps, str)
