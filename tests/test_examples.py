@@ -53,7 +53,7 @@ def test_runs_fit_four_hundred_settings(name: str) -> None:
     assert planned_settings(load_config(EXAMPLES / name))[0] <= 400
 
 
-@pytest.mark.parametrize("script", ["sample_a_circuit.py", "own_network.py"])
+@pytest.mark.parametrize("script", ["sample_a_circuit.py", "mitigate_a_circuit.py", "own_network.py"])
 def test_scripts_run(script: str) -> None:
     result = subprocess.run(
         [sys.executable, "-W", "error", script], cwd=EXAMPLES, capture_output=True, text=True, timeout=300
