@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
+from ..devices.registry import DeviceAddress
 from ..errors import ConfigError, DataError
 from ..files import write_atomic
 from ..training.config import DataConfig, RunConfig
@@ -88,7 +89,24 @@ def metadata_of(
         "test_accuracy": f"{test_accuracy:.6f}",
         "versions": json.dumps(dict(versions), sort_keys=True),
     }
-    return values if mitigation is None else values | {"mitigation": mitigation.model_dump_json(exclude={"notes"})}
+    if mitigation is None:
+        return values
+    told = mitigation.model_dump(mode="json", exclude={"notes"})
+    for key in ("steps", "record_ids"):
+        told[key] = {_without_places(name): entry for name, entry in told[key].items()}
+    return values | {"mitigation": json.dumps(told)}
+
+
+def _without_places(device: str) -> str:
+    """A device string without paths and addresses, which are nobody's business who gets the model.
+
+    >>> _without_places("local:twin?record=/home/me/r.json"), _without_places("local:slos?noise=ascella")
+    ('local:twin', 'local:slos?noise=ascella')
+    """
+    address = DeviceAddress.parse(device)
+    options = {key: value for key, value in address.options.items() if key not in ("record", "url")}
+    name = "counts" if address.kind == "replay" else address.name
+    return str(DeviceAddress(address.kind, name, options))
 
 
 def save_model(path: str | Path, model: Model) -> None:

@@ -32,6 +32,7 @@ import numpy as np
 from ..errors import MitigationError
 from ..photonics.counts import Counts
 from ..photonics.permanents import FloatArray
+from .distribution import Uncertainty
 from .recycling import MOST_LOST, numbers_of, recycled
 
 #: Gains g that are tried with each recycled distribution, besides 0.
@@ -56,7 +57,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 @final
 @dataclass(frozen=True, eq=False)
-class Fusion:
+class Fusion(Uncertainty):
     """The estimate of the collision-free distribution and what it rests on.
 
     :param probabilities: posterior mean, ``(K,)``, sums to 1.
@@ -75,6 +76,16 @@ class Fusion:
     gain: float
     log_evidence: float
     posterior: FloatArray = field(repr=False)
+
+    def covariance(self) -> FloatArray:
+        """Of the Dirichlet posterior, ``(diag(p) - p p^T) / (sum alpha + 1)``."""
+        p = self.probabilities
+        return np.asarray((np.diag(p) - np.outer(p, p)) / (self.posterior.sum() + 1.0))
+
+    def variances(self) -> FloatArray:
+        """Its diagonal."""
+        p = self.probabilities
+        return np.asarray(p * (1.0 - p) / (self.posterior.sum() + 1.0))
 
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
         """Credible interval of each outcome by itself, with equal probability below and above.

@@ -31,7 +31,7 @@ from ..devices.conformance import chi_square, chi_square_tail
 from ..errors import CalibrationMismatch, ConfigError, MitigationError
 from ..files import child_seed
 from ..photonics.click_model import DeviceNoise
-from ..photonics.counts import Counts
+from ..photonics.counts import Counts, merge
 from ..photonics.permanents import FloatArray
 from ..photonics.program import Program
 from .background import LEAST_GAIN, subtract
@@ -357,23 +357,22 @@ def _unfold_fuse(case: _Case, left_out: list[StepReport]) -> Distribution:
 
 def _fuse(case: _Case, left_out: list[StepReport]) -> Distribution:
     found = fuse(case.counts)
-    rng = np.random.default_rng(child_seed(case.seed, "replicas"))
     why = f"the events with a prior worth {found.concentration:.3g} of them, of shots that lost {found.lost} photons"
     flat = f"the events with a flat prior worth {found.concentration:.3g} of them; lossy shots say nothing more"
     return case.result(
         found.probabilities,
         [*left_out, StepReport("fuse", True, why if found.gain else flat)],
-        uncertainty=Replicas(rng.dirichlet(found.posterior, 10 * REPLICAS)),
+        uncertainty=found,
     )
 
 
 def _recycle(case: _Case, left_out: list[StepReport]) -> Distribution:
     p = recycle(case.counts)
     rng = np.random.default_rng(child_seed(case.seed, "replicas"))
-    again = []
+    sorted_counts, again = merge([case.counts], program=case.counts.program), []  # whatever order they came in
     for _ in range(REPLICAS):
         with suppress(MitigationError):  # a class of few shots may be gone
-            again.append(recycle(replace(case.counts, numbers=rng.poisson(case.counts.numbers))))
+            again.append(recycle(replace(sorted_counts, numbers=rng.poisson(sorted_counts.numbers))))
     why = "as Perceval does it; its bias does not go away with more shots, and the errors do not know of it"
     return case.result(p, [*left_out, StepReport("recycle", True, why)], uncertainty=Replicas(np.stack(again)))
 

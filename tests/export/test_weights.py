@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from qpu_sdk.errors import ConfigError, DataError
 from qpu_sdk.export.inference import evaluate_model
 from qpu_sdk.export.weights import Model, export_model, load_model, metadata_of, save_model
 from qpu_sdk.training.config import load_config
+from qpu_sdk.training.summary import MitigationSummary
 from qpu_sdk.training.targets import Target, paper_cnn
 from tests.digits import write_digits
 
@@ -149,3 +151,13 @@ def test_a_model_is_tested_on_other_images_than_its_own(tmp_path: Path) -> None:
     result = evaluate_model(model(), source=str(data))
     assert result.size == 30
     assert 0 <= result.accuracy <= 1
+
+
+def test_provenance_has_no_paths() -> None:
+    name = "local:twin?record=/home/somebody/secret.json"
+    done = MitigationSummary(
+        steps={name: ["unfold"]}, record_ids={name: "abc"}, p_shift=[0.1], effective_samples=[2.0], notes={name: name}
+    )
+    told = metadata_of(CONFIG, test_accuracy=0.5, versions={}, mitigation=done)["mitigation"]
+    assert "somebody" not in told
+    assert json.loads(told)["record_ids"] == {"local:twin": "abc"}

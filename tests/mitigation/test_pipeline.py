@@ -515,3 +515,16 @@ def test_published_figures_have_no_errors_to_include() -> None:
     [counts] = device.submit([program], shots=5000).result()
     fused = mitigate(counts, record, program=program, seed=0).history[-1]
     assert "do not include the record's" in fused.why
+
+
+@pytest.mark.parametrize("steps", ["auto", "response", "subtract", "unfold", "fuse", "recycle"])
+def test_the_order_of_the_outcomes_changes_nothing(steps: str) -> None:
+    noise = NoiseParameters(indistinguishability=0.9, g2=0.02, transmittance=0.4)
+    program = Program(BrickwallMesh(5), np.arange(30.0), (0, 2, 4))
+    [counts] = LocalDevice(seed=1, model=LocalModel(noise=noise), name="x").submit([program], shots=20_000).result()
+    record = known_record(DeviceNoise.of(noise, modes=5), Identity("x", "x", 5, (0, 2, 4), "threshold"))
+    order = np.random.default_rng(2).permutation(len(counts.numbers))
+    other = replace(counts, outcomes=counts.outcomes[order], numbers=counts.numbers[order])
+    one, two = (mitigate(c, record, program=program, steps=steps, seed=0) for c in (counts, other))
+    assert one.probabilities.tolist() == two.probabilities.tolist()
+    assert np.array_equal(one.interval(), two.interval())
