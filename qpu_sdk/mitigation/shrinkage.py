@@ -148,7 +148,6 @@ def _weights(evidence: FloatArray) -> FloatArray:
     before = np.repeat([COUNTS_KNOWING, COUNTS_UNKNOWING], [len(CONCENTRATIONS), len(SHAPES)])
     weights = before / before.sum()
     for _ in range(STEPS):
-        share = weights[:, None] * evidence
-        weights = (share / share.sum(axis=0)).sum(axis=1) + before
+        weights = weights * (evidence @ (1.0 / (weights @ evidence))) + before
         weights /= weights.sum()
     return np.asarray(weights)

@@ -94,12 +94,12 @@ def iterate(
             mu = y @ transposed
             mu += b
             np.maximum(mu, kind(1e-30), out=mu)
-            scale = mu.sum(axis=1, keepdims=True) / total
+            scale = mu.sum(axis=1, keepdims=True) / total if len(unseen) else None
             step = np.divide(n, mu, out=mu) @ r
             step *= inverse
             step *= y
-            step *= scale
-            if len(unseen):
+            if scale is not None:
+                step *= scale
                 step[:, unseen] = pi[:, unseen]  # no pattern tells about these
             norm = step.sum(axis=1, keepdims=True)
             if not norm.all():
