@@ -84,6 +84,8 @@ def iterate(
     seen = r.sum(axis=0)
     inverse = np.where(seen > 0.0, 1.0 / np.where(seen > 0.0, seen, 1.0), 0.0).astype(kind)
     unseen, floor = np.flatnonzero(seen <= 0.0), kind(SMALLEST)
+    stuck = bool((n.sum(axis=1) == 0.0).any() or (r.sum(axis=1) <= 0.0).any())  # some counts may move nothing
+    b = np.maximum(b, kind(1e-30))
     before, done = pi, 0
     for wanted in grid:
         for k in range(done + 1, wanted + 1):
@@ -93,7 +95,6 @@ def iterate(
             np.maximum(y, floor, out=y)
             mu = y @ transposed
             mu += b
-            np.maximum(mu, kind(1e-30), out=mu)
             scale = mu.sum(axis=1, keepdims=True) / total if len(unseen) else None
             step = np.divide(n, mu, out=mu) @ r
             step *= inverse
@@ -102,7 +103,7 @@ def iterate(
                 step *= scale
                 step[:, unseen] = pi[:, unseen]  # no pattern tells about these
             norm = step.sum(axis=1, keepdims=True)
-            if not norm.all():
+            if stuck and not norm.all():
                 step = np.where(norm > 0.0, step, pi)  # no counts, or none that the model can have: it stays
                 norm = np.where(norm > 0.0, norm, kind(1.0))
             step /= norm
@@ -130,8 +131,9 @@ def unfold_below(numbers: FloatArray, model: Forward) -> Unfolded:
         for a in (model.response, model.background, numbers)
     )
     best, score, worse = Unfolded(start[0], 0.0, 0, "uniform"), -np.inf, 0
+    of_events, events = (model.response[full], model.background[full]), numbers[full]
     for steps, pi in _with_start(seen[None], response, background, start):
-        found = _likelihood(numbers[full], model.response[full] @ pi[0] + model.background[full])
+        found = _likelihood(events, of_events[0] @ pi[0] + of_events[1])
         if found > score:
             best, score, worse = Unfolded(pi[0], 0.0, steps, "uniform"), found, 0
         elif (worse := worse + 1) == PATIENCE:
