@@ -377,11 +377,12 @@ def compare(
     steps: Annotated[
         list[str] | None, typer.Option(help="Steps of ours to try besides auto, such as subtract; repeatable.")
     ] = None,
+    inputs: Annotated[str | None, typer.Option(help="Where photons enter, such as 0,2,5; none: as the record.")] = None,
     seed: Annotated[int, typer.Option(help="Of the programs, and of a simulator.")] = 0,
     page: Annotated[Path | None, typer.Option(help="Also write a page, with a figure.")] = None,
     credits: Annotated[
-        float | None, typer.Option(help="Most credits to spend; a program takes up to 231 settings.")
-    ] = (None),
+        float | None, typer.Option(help="Most credits to spend; four photons take 205 settings a program, all presets.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Measure programs whose distribution is known, and compare mitigations at equal shots and equal settings."""
@@ -401,6 +402,7 @@ def compare(
             seed=seed,
             presets=None if presets is None else _names(presets),
             steps=tuple(one for one in chosen if isinstance(one, tuple)),  # auto is there anyway
+            input_modes=None if inputs is None else _modes(inputs),
         )
         folder = page.parent if page is not None else Path("runs")
         try:

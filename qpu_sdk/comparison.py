@@ -264,6 +264,7 @@ class Request:
     :param shots: of each estimate; one comparison for each number.
     :param presets: of Perceval; None for all.
     :param steps: of ours, besides ``auto``.
+    :param input_modes: where photons enter; None for every input of the record.
     """
 
     kinds: tuple[Kind, ...]
@@ -272,6 +273,7 @@ class Request:
     seed: int
     presets: tuple[str, ...] | None = None
     steps: tuple[tuple[str, ...], ...] = ()
+    input_modes: tuple[int, ...] | None = None
 
 
 @final
@@ -312,9 +314,10 @@ def compare_on(
     """
     _check_request(request)
     record, device = load_record(record_path), open_device(name, seed=request.seed)
-    _check_record(device, record)
+    inputs = record.input_modes if request.input_modes is None else tuple(sorted(request.input_modes))
+    _check_record(device, record, inputs)
     programs = known_programs(
-        request.kinds, modes=record.modes, input_modes=record.input_modes, each=request.each, seed=request.seed
+        request.kinds, modes=record.modes, input_modes=inputs, each=request.each, seed=request.seed
     )
     pending = folder / f".comparison-{_digest(name, record, request)}.sqlite"
     try:
@@ -362,12 +365,16 @@ def _check_request(request: Request) -> None:
             raise ConfigError(f"{what} {list(values)} name something twice. Name each once.")
 
 
-def _check_record(device: Device, record: CalibrationRecord) -> None:
+def _check_record(device: Device, record: CalibrationRecord, inputs: tuple[int, ...]) -> None:
+    if not inputs or len(set(inputs)) < len(inputs) or not set(inputs) <= set(record.input_modes):
+        raise ConfigError(
+            f"inputs {list(inputs)} are not distinct ones of the record, {list(record.input_modes)}. Choose of these."
+        )
     if isinstance(device, ReplayDevice):
         return  # its counts say what they are of
     spec = device.spec
     nothing = Counts(
-        photons=len(record.input_modes),
+        photons=len(inputs),
         outcomes=np.zeros((0, record.modes), dtype=np.uint8),
         numbers=np.zeros(0, dtype=np.int64),
         detector=spec.detector,

@@ -158,6 +158,8 @@ def test_the_command(tmp_path: Path) -> None:
         (["--programs", "haar,haar"], "name something twice"),
         (["--programs", "haar,har"], "programs 'har' are unknown"),
         (["--steps", "unfold, fus"], "step 'fus' is unknown"),
+        (["--inputs", "0,1"], "inputs [0, 1] are not distinct ones of the record, [0, 2]"),
+        (["--inputs", "0,0"], "inputs [0, 0] are not distinct"),
         (["--page", "/proc/nowhere/page.html"], "cannot make /proc/nowhere"),
     ],
 )
@@ -172,6 +174,15 @@ def test_what_cannot_be_compared_is_said_before_anything_is_measured(
     assert (result.exit_code, len(result.stderr.strip().splitlines())) == (2, 1)
     assert message in result.stderr
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_fewer_photons_than_the_record_has_inputs(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(record().to_json())
+    arguments = ["compare", NAME, "--record", path, "--each", "1", "--programs", "haar", "--shots", "2000"]
+    found = Commands().succeed(*arguments, "--presets", "", "--inputs", "2", "--page", tmp_path / "p.html", "--json")
+    assert {t["method"] for t in found["trials"]} == {"raw", "ours"}
+    assert found["trials"][0]["events"] == 2000  # one photon, and every shot has it
 
 
 def test_a_record_of_another_device_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
