@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from qpu_sdk.mitigation.distribution import Diagnostics, Distribution, Gaussian, StepReport
+from qpu_sdk.mitigation.distribution import Diagnostics, Distribution, Multinomial, StepReport
 from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.fock import collision_free_outcomes, occupations
@@ -38,7 +38,7 @@ def mitigated(modes: int = 5, photons: int = 2, why: str = "because") -> Distrib
         probabilities=p,
         samples=raw.samples,
         shots=raw.shots,
-        uncertainty=Gaussian(p, np.diag(p) / 500),
+        uncertainty=Multinomial(p, 500),
         history=(StepReport("unfold", True, why), StepReport("fuse", False, "no circuit")),
         diagnostics=Diagnostics(12.5, 9, 0.19, 3, 0.25, 0.011, 0.004),
         record_id="0123456789abcdef",
