@@ -43,7 +43,7 @@ from .recycling import recycle
 from .selection import post_select
 from .shrinkage import Shrunk, shrink
 from .systematics import Systematics, systematics
-from .unfolding import Unfolded, begin, iterate, missing_classes, unfold, unfold_below, unfold_on
+from .unfolding import Unfolded, begin, iterate, missing_classes, unfold, unfold_below, unfold_on, windows_of
 
 STEPS = ("response", "unfold", "subtract", "fuse", "recycle", "post-select")
 #: Without the circuit, loss is unfolded below so many events: with more, what it leaves out would show.
@@ -101,13 +101,13 @@ class _Case:
         """Of every pattern of at most N clicks."""
         return space(self.counts.modes, self.counts.photons, self.counts.detector).numbers(self.counts)
 
-    @property
+    @cached_property
     def lower(self) -> int:
         """Shots of fewer than N clicks."""
         clicks = self.counts.outcomes.sum(axis=1, dtype=np.int64)
         return int(self.counts.numbers[(clicks >= 1) & (clicks < self.counts.photons)].sum())
 
-    @property
+    @cached_property
     def filtered(self) -> str:
         """What the device seems to have filtered away of the classes of fewer than N clicks, ``""`` for nothing."""
         photons = self.counts.photons
@@ -396,9 +396,8 @@ def _need_program(case: _Case, steps: str) -> Program:
 
 def _nothing_below(numbers: FloatArray, model: Forward) -> Unfolded:
     """One photon has no class below its own."""
-    fock = np.full(len(model.space.states), 1.0 / len(model.space.states))
-    windows = float(numbers.sum() / (model.response @ fock + model.background).sum())
-    return Unfolded(fock, windows, 0, "uniform")
+    [fock] = begin("uniform", numbers[None], model)
+    return Unfolded(fock, windows_of(numbers, model.response, model.background, fock), 0, "uniform")
 
 
 def _conditional(fock: FloatArray, model: Forward) -> FloatArray:

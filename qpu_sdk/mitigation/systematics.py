@@ -74,7 +74,7 @@ def systematics(
     full = space(program.modes, program.photons, "threshold").full
     scale = drawn.sum(axis=1, keepdims=True) / middle.sum()
     calibration = (drawn[:, full] / scale - middle[full]) / _gain(model) / _yield(model)
-    phases = (e / PHASE_STEP) * (_ideal(shifted) - _ideal(columns[None]))
+    phases = (e / PHASE_STEP) * (_ideal(shifted) - model.ideal[model.space.free] / _yield(model))
     rows = [rows - p * rows.sum(axis=1, keepdims=True) for rows in (calibration, phases)]
     return Systematics(np.concatenate([r / np.sqrt(len(r)) for r in rows]), float(e), measured)
 

@@ -130,16 +130,16 @@ def unfold_below(numbers: FloatArray, model: Forward) -> Unfolded:
         np.concatenate([a[below], a[full].sum(axis=0, keepdims=True)])
         for a in (model.response, model.background, numbers)
     )
-    best, score, worse = Unfolded(start[0], 0.0, 0, "uniform"), -np.inf, 0
+    best, score, worse = (start[0], 0), -np.inf, 0
     of_events, events = (model.response[full], model.background[full]), numbers[full]
     for steps, pi in _with_start(seen[None], response, background, start):
         found = _likelihood(events, of_events[0] @ pi[0] + of_events[1])
         if found > score:
-            best, score, worse = Unfolded(pi[0], 0.0, steps, "uniform"), found, 0
+            best, score, worse = (pi[0], steps), found, 0
         elif (worse := worse + 1) == PATIENCE:
             break
-    windows = float(seen.sum() / (response @ best.fock + background).sum())
-    return Unfolded(best.fock, windows, best.iterations, best.start)
+    fock, steps = best
+    return Unfolded(fock, windows_of(seen, response, background, fock), steps, "uniform")
 
 
 def unfold_on(numbers: FloatArray, model: Forward, fock: FloatArray) -> Unfolded:
@@ -153,7 +153,7 @@ def unfold_on(numbers: FloatArray, model: Forward, fock: FloatArray) -> Unfolded
     """
     start = np.maximum(fock, SMALLEST)[None]
     ((steps, [pi]),) = iterate(numbers[None], model.response, model.background, start / start.sum(), grid=GRID[-1:])
-    return Unfolded(pi, float(numbers.sum() / (model.response @ pi + model.background).sum()), steps, "data")
+    return Unfolded(pi, windows_of(numbers, model.response, model.background, pi), steps, "data")
 
 
 def unfold(numbers: FloatArray, model: Forward, *, seed: int) -> Unfolded:
@@ -169,19 +169,24 @@ def unfold(numbers: FloatArray, model: Forward, *, seed: int) -> Unfolded:
     whole = np.rint(numbers).astype(np.int64)
     kept = np.stack([rng.binomial(whole, 1.0 - HELD_OUT) for _ in range(SPLITS)]).astype(np.float64)
     every, held = np.concatenate([kept, numbers[None]]), numbers - kept
-    best, score = Unfolded(np.full(model.response.shape[1], 1.0 / model.response.shape[1]), 0.0, 0, "uniform"), -np.inf
+    best, score = (begin("uniform", numbers[None], model)[0], 0, "uniform"), -np.inf
     for name in STARTS:
         worse, peak = 0, -np.inf
         for steps, pi in _with_start(every, model.response, model.background, begin(name, every, model)):
             found = _likelihood(held, pi[:-1] @ model.response.T + model.background)
             if found > score:
-                best, score = Unfolded(pi[-1], 0.0, steps, name), found
+                best, score = (pi[-1], steps, name), found
             worse = 0 if found > peak else worse + 1
             peak = max(peak, found)
             if worse == PATIENCE:
                 break
-    windows = float(numbers.sum() / (model.response @ best.fock + model.background).sum())
-    return Unfolded(best.fock, windows, best.iterations, best.start)
+    fock, steps, name = best
+    return Unfolded(fock, windows_of(numbers, model.response, model.background, fock), steps, name)
+
+
+def windows_of(numbers: FloatArray, response: FloatArray, background: FloatArray, fock: FloatArray) -> float:
+    """A = sum N / sum mu, the number of pulses that counts stand for."""
+    return float(numbers.sum() / (response @ fock + background).sum())
 
 
 def missing_classes(photons: int, which: str = "") -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..calibration.drift import Change, Comparison
 from ..calibration.record import CalibrationRecord, ChiSquare, Measured
+from .figures import svg
 from .page import STYLE
 
 if TYPE_CHECKING:
@@ -106,11 +106,7 @@ def _test(test: ChiSquare) -> str:
 
 def record_figure(record: CalibrationRecord) -> str:
     """Every parameter with its error bar and the chi-square of every job, as SVG."""
-    out = io.StringIO()
-    title = f"Calibration of {_plain(record.device, 80)}, {record.utc_end}"
-    draw(record).savefig(out, format="svg", metadata={"Date": None, "Title": title})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    return svg(draw(record), title=f"Calibration of {_plain(record.device, 80)}, {record.utc_end}")
 
 
 def draw(record: CalibrationRecord) -> Figure:

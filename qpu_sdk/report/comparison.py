@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Iterator, Sequence
 
 from ..comparison import Comparison, Row, Trial, rows
+from .figures import svg
 from .page import STYLE
 
 HEAD = (
@@ -137,10 +137,7 @@ def comparison_figure(comparison: Comparison) -> str:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="x", alpha=0.25, linewidth=0.5)
     axes[-1].set_xlabel("total variation distance to the ideal distribution (dotted: sampling floor; bars: 95 %)")
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    return svg(figure)
 
 
 def comparison_page(comparison: Comparison) -> str:

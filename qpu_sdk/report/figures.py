@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: What the kinds of unit are called in a legend, and how they are drawn.
 STYLES: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -43,8 +46,16 @@ def training_curve(rows: Sequence[Mapping[str, Any]]) -> str:
     for axes in (losses, accuracies):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.5)
+    return svg(figure)
+
+
+def svg(figure: Figure, *, title: str | None = None) -> str:
+    """A figure as an ``<svg>`` element, the same for the same figure.
+
+    :param title: for those who cannot see it.
+    """
     out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
+    figure.savefig(out, format="svg", metadata={"Date": None} | ({} if title is None else {"Title": title}))
     text = out.getvalue()
     return text[text.index("<svg") :]
 

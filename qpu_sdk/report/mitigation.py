@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from ..mitigation.distribution import Diagnostics, Distribution, total_variation
 from ..mitigation.selection import post_select
 from ..photonics.fock import IntArray, collision_free_outcomes
 from ..photonics.permanents import FloatArray
+from .figures import svg
 from .page import STYLE
 from .tables import percent
 
@@ -93,10 +93,7 @@ def _most_probable(p: FloatArray, most: int) -> IntArray:
 
 def distribution_figure(found: Distribution) -> str:
     """Raw and mitigated probabilities with one standard error, and their difference, as SVG."""
-    out = io.StringIO()
-    draw(found).savefig(out, format="svg", metadata={"Date": None, "Title": "Raw and mitigated probabilities"})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    return svg(draw(found), title="Raw and mitigated probabilities")
 
 
 def draw(found: Distribution) -> Figure:

@@ -9,17 +9,15 @@ docs/mitigation.md.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.pages import ROOT, replace_between
 from tests.benchmarks.protocol import RESULTS as PROTOCOL
-from tests.benchmarks.protocol import SEEDS, Arm, mean_and_spread, run
+from tests.benchmarks.protocol import SEEDS, Arm, mean_and_spread, mnist_folder, run
 
 RESULTS = ROOT / "docs" / "results" / "noisy.json"
 PAGE = ROOT / "docs" / "mitigation.md"
@@ -115,16 +113,12 @@ def write(results: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Run everything, two processes of one thread each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("mnist", nargs="?", default="", help="folder in torchvision's MNIST layout")
-    parser.add_argument("--table", action="store_true", help="only rewrite the table from the stored results")
-    arguments = parser.parse_args()
-    if arguments.table:
+    mnist = mnist_folder(__doc__)
+    if mnist is None:
         write(json.loads(RESULTS.read_text()))
         return
     for machine in MACHINES:
         calibrate(machine)
-    mnist = str(Path(arguments.mnist).resolve())
     jobs = [(machine, mitigated, seed) for mitigated in (True, False) for seed in SEEDS for machine in MACHINES]
     results: list[dict[str, Any]] = []
     with ProcessPoolExecutor(max_workers=2) as pool:

@@ -117,16 +117,21 @@ def write(results: list[dict[str, Any]]) -> None:
         replace_between(page, "protocol table", table(results))
 
 
-def main() -> None:
-    """Run everything, two processes of one thread each."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def mnist_folder(about: str | None) -> str | None:
+    """MNIST's folder out of the command line; None for ``--table``, where nothing is to be run."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("mnist", nargs="?", default="", help="folder in torchvision's MNIST layout")
     parser.add_argument("--table", action="store_true", help="only rewrite the table from the stored results")
     arguments = parser.parse_args()
-    if arguments.table:
+    return None if arguments.table else str(Path(arguments.mnist).resolve())
+
+
+def main() -> None:
+    """Run everything, two processes of one thread each."""
+    mnist = mnist_folder(__doc__)
+    if mnist is None:
         write(json.loads(RESULTS.read_text()))
         return
-    mnist = str(Path(arguments.mnist).resolve())
     order = [arm.name for arm in ARMS]
     jobs = [(arm, seed) for seed in (3, 2, 4, 5, 1) for arm in reversed(ARMS) if seed in arm.seeds]
     quick_first = sorted(jobs, key=lambda job: job[1] in CONTROL_SEEDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,24 +107,22 @@ def test_exact_counts_of_a_known_device_have_no_common_error() -> None:
     np.testing.assert_allclose(common.rows, 0.0, atol=1e-12)
 
 
+def number(data: dict[str, Any], name: str) -> Any:
+    """The entry of a record that a parameter's name stands for."""
+    kind, _, mode = name.rstrip("]").partition("[")
+    return data[kind][int(mode)] if mode else data[kind]
+
+
 def uncertain(record: CalibrationRecord, name: str, deviation: float) -> CalibrationRecord:
     """The same with one number known to ``deviation`` only."""
     data = record.model_dump()
-    kind, _, mode = name.rstrip("]").partition("[")
-    here = data[kind]
-    if mode:
-        here = here[int(mode)]
-    here["standard_error"] = deviation
+    number(data, name)["standard_error"] = deviation
     return CalibrationRecord.model_validate(data | {"parameters": (name,), "covariance": ((deviation**2,),)})
 
 
 def moved(record: CalibrationRecord, name: str, change: float) -> CalibrationRecord:
     data = record.model_dump()
-    kind, _, mode = name.rstrip("]").partition("[")
-    here = data[kind]
-    if mode:
-        here = here[int(mode)]
-    here["value"] += change
+    number(data, name)["value"] += change
     return CalibrationRecord.model_validate(data)
 
 
