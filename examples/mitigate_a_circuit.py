@@ -2,16 +2,17 @@
 
 import numpy as np
 
-from qpu_sdk.calibration.record import Identity, known_record
+from qpu_sdk.calibration.known import known_record
+from qpu_sdk.calibration.parts import Identity
+from qpu_sdk.devices.machines import parse_noise
 from qpu_sdk.devices.registry import open_device
-from qpu_sdk.mitigation.distribution import total_variation
-from qpu_sdk.mitigation.pipeline import mitigate
+from qpu_sdk.mitigation.mitigate import mitigate
 from qpu_sdk.mitigation.selection import post_select
-from qpu_sdk.photonics.click_model import DeviceNoise
 from qpu_sdk.photonics.meshes import BrickwallMesh
-from qpu_sdk.photonics.noise import parse_noise
+from qpu_sdk.photonics.noise import DeviceNoise
 from qpu_sdk.photonics.permanents import collision_free_tree, probabilities
 from qpu_sdk.photonics.program import Program
+from qpu_sdk.statistics import total_variation
 
 name = "local:slos?noise=indistinguishability:0.92,g2:0.02,transmittance:0.3"
 noise = DeviceNoise.of(parse_noise("indistinguishability=0.92,g2=0.02,transmittance=0.3"), modes=9)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from qpu_sdk import runs
-from qpu_sdk.training.config import parse_config
+from qpu_sdk.runs import train as runs
+from qpu_sdk.training.config_file import parse_config
 
 
 def tiny_network() -> nn.Module:
@@ -41,6 +41,6 @@ if __name__ == "__main__":
             },
             where="own_network.py",
         )
-        summary = runs.start(config, Path(folder) / "run", observer=runs.Silent())
+        summary = runs.train(config, Path(folder) / "run", observer=runs.Silent())
         print(f"test accuracy {summary.test_accuracy:.3f} on {summary.test_size} images, chance 0.333")
         print(f"{summary.trainable_parameters.total} parameters, {summary.circuit_settings} circuit settings")

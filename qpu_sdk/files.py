@@ -2,9 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
+import re
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An ``object_pairs_hook`` for JSON that refuses what stands twice; raises :class:`ValueError`."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(k for k in keys if keys.count(k) > 1)} stands there twice")
+    return found
+
+
+def first_problem(error: ValueError | RecursionError) -> str:
+    """What is wrong and at which key, in one line of printable characters."""
+    text = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        text = f"{where}: {first['msg']}" if where else first["msg"]
+    text = re.sub(r"[^\x20-\x7e]+", " ", text.removeprefix("Value error, ")).replace(": Value error, ", ": ")
+    return text.strip().rstrip(".")[:240]
+
+
+def pretty_json(value: object, indent: int = 0, before: int = 0) -> str:
+    """JSON in which what fits in a line is one line."""
+    compact = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    if len(compact) + indent + before < 118 or not isinstance(value, dict | list) or not value:
+        return compact
+    pad = " " * (indent + 1)
+    if isinstance(value, list):
+        items = [pad + pretty_json(item, indent + 1) for item in value]
+        return "[\n" + ",\n".join(items) + "\n" + " " * indent + "]"
+    keys = {key: json.dumps(key, ensure_ascii=False) + ": " for key in value}
+    items = [pad + keys[key] + pretty_json(item, indent + 1, len(keys[key])) for key, item in value.items()]
+    return "{\n" + ",\n".join(items) + "\n" + " " * indent + "}"
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> None:
@@ -20,13 +58,3 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def child_seed(seed: int, *labels: str | int) -> int:
-    """A seed for one named use, 0 <= s < 2^63: the first bytes of SHA-256 over seed and labels.
-
-    >>> child_seed(1, "batches", 3) == child_seed(1, "batches", 3) != child_seed(1, "batches", 4)
-    True
-    """
-    digest = hashlib.sha256(repr((seed, labels)).encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1

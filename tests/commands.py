@@ -10,7 +10,7 @@ from typing import Any
 from click.testing import Result
 from typer.testing import CliRunner
 
-from qpu_sdk.cli import app
+from qpu_sdk.cli.app import app
 
 
 @dataclass(frozen=True)

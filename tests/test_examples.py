@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from qpu_sdk.devices.cloud.emulator import Faults
-from qpu_sdk.training.config import RunConfig, load_config
-from qpu_sdk.training.plan import device_figures, plan_run, planned_settings
+from qpu_sdk.emulator.faults import Faults
+from qpu_sdk.runs.plan import device_figures, plan_run
+from qpu_sdk.training.config import RunConfig
+from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.qnn import qnns_of
+from qpu_sdk.training.schedule import planned_settings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

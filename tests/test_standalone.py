@@ -11,9 +11,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from qpu_sdk.cli import app
+from qpu_sdk.cli.app import app
 from qpu_sdk.export.weights import load_model
-from qpu_sdk.training.summary import read_summary
+from qpu_sdk.runs.summary import read_summary
 from tests.digits import train_arguments, write_digits
 
 READER = """

@@ -12,10 +12,11 @@ from typing import final
 
 import numpy as np
 
-from ..devices.conformance import chi_square_tail
+from ..arrays import FloatArray
 from ..errors import CalibrationMismatch
-from ..photonics.permanents import FloatArray
-from .record import CalibrationRecord, ChiSquare, Measured, Unit, correlations
+from ..statistics import chi_square_tail, correlations
+from .parts import ChiSquare, Measured, Unit
+from .record import CalibrationRecord
 
 #: Smallest eigenvalue of a correlation matrix that counts as a degree of freedom.
 SMALLEST_EIGENVALUE = 1e-9
@@ -44,7 +45,7 @@ class Change:
 
 @final
 @dataclass(frozen=True)
-class Comparison:
+class RecordChanges:
     """Two records of one device.
 
     :param before: id of the first record; ``after``: of the second.
@@ -58,12 +59,13 @@ class Comparison:
     joint: ChiSquare | None
 
 
-def compare(a: CalibrationRecord, b: CalibrationRecord) -> Comparison:
+def record_changes(a: CalibrationRecord, b: CalibrationRecord) -> RecordChanges:
     """What changed from ``a`` to ``b``, two independent records of one device.
 
     :raises CalibrationMismatch: when they are of different devices, modes, detectors or gauges.
 
-    >>> from .record import Identity, vendor_record
+    >>> from .record import vendor_record
+    >>> from .parts import Identity
     >>> perfs = {"Transmittance (%)": 5.0, "HOM (%)": 90.0, "g2 (%)": 2.0}
     >>> record = vendor_record(perfs, Identity("d", "p", 2, (0, 1), "threshold"), utc="2026-03-01T12:00:00Z")
     >>> [(c.parameter, c.difference) for c in compare(record, record).changes][:2]
@@ -78,7 +80,7 @@ def compare(a: CalibrationRecord, b: CalibrationRecord) -> Comparison:
     before, after = a.measured(), b.measured()
     names = [name for name in before if name in after]
     changes = tuple(_change(name, before[name], after[name]) for name in names)
-    return Comparison(a.id, b.id, changes, _joint(a, b, changes))
+    return RecordChanges(a.id, b.id, changes, _joint(a, b, changes))
 
 
 def _change(name: str, before: Measured, after: Measured) -> Change:

@@ -22,11 +22,11 @@ from typing import final
 
 import numpy as np
 
+from ..arrays import ComplexArray
 from ..errors import CalibrationError
 from ..photonics.meshes import RectangularMesh
-from ..photonics.permanents import ComplexArray
 from ..photonics.program import Program
-from .record import Role
+from .parts import Role
 
 #: Most shifts in a plan.
 MOST_SHIFTS = 3
@@ -34,7 +34,7 @@ MOST_SHIFTS = 3
 
 @final
 @dataclass(frozen=True, eq=False)
-class Setting:
+class CalibrationSetting:
     """One circuit of a calibration.
 
     :param role: whether it is fitted, predicted, or compared with the first.
@@ -45,7 +45,7 @@ class Setting:
     program: Program
 
 
-def calibration_plan(modes: int, input_modes: tuple[int, ...], *, seed: int) -> tuple[Setting, ...]:
+def calibration_plan(modes: int, input_modes: tuple[int, ...], *, seed: int) -> tuple[CalibrationSetting, ...]:
     """The compact plan for the inputs of a device.
 
     :param input_modes: modes that get a photon, two or more.
@@ -66,16 +66,19 @@ def calibration_plan(modes: int, input_modes: tuple[int, ...], *, seed: int) -> 
     own = [(f"splitters {k}", _splitters(modes, part), part) for k, part in enumerate(_parts(modes, inputs))]
     rng = np.random.default_rng(seed)
     random = [(f"random {k}", haar(modes, rng), inputs) for k in range(2)]
-    fitted = [Setting(name, "fit", Program(mesh, mesh.phases_of(u), part)) for name, u, part in [*shifts, *pairs, *own]]
-    held = [Setting(name, "validation", Program(mesh, mesh.phases_of(u), part)) for name, u, part in random]
+    fitted = [
+        CalibrationSetting(name, "fit", Program(mesh, mesh.phases_of(u), part))
+        for name, u, part in [*shifts, *pairs, *own]
+    ]
+    held = [CalibrationSetting(name, "validation", Program(mesh, mesh.phases_of(u), part)) for name, u, part in random]
     return (*fitted, *held, _repeated(fitted[0]))
 
 
-def _repeated(first: Setting) -> Setting:
+def _repeated(first: CalibrationSetting) -> CalibrationSetting:
     """The same circuit under another fingerprint, so that it is run again: a phase is 2 pi larger."""
     phases = first.program.phases.copy()
     phases[-1] += 2.0 * np.pi
-    return Setting("repeat", "drift", Program(first.program.mesh, phases, first.program.input_modes))
+    return CalibrationSetting("repeat", "drift", Program(first.program.mesh, phases, first.program.input_modes))
 
 
 def _shifts(modes: int, inputs: tuple[int, ...]) -> list[tuple[str, ComplexArray, tuple[int, ...]]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..devices.base import Device
-from ..devices.local import LocalDevice, LocalModel
+from ..devices.local import LocalDevice
 from ..devices.registry import DeviceAddress
+from ..devices.simulation import LocalModel
 from ..errors import ConfigError
 from .record import CalibrationRecord
 from .store import load_record

@@ -11,7 +11,6 @@ from dataclasses import astuple, dataclass, fields
 from typing import final
 
 from ..errors import BudgetExceeded, ConfigError
-from .base import DeviceSpec
 
 
 @final
@@ -62,22 +61,6 @@ class Rates:
         total = settings * shots
         seconds = settings * self.seconds_per_setting
         return Cost(settings, total, round(total * self.credits_per_shot, 9), 1, seconds)
-
-
-#: Quandela's QPUs. The vendor publishes neither figure: 1e-6 credits a shot is what users read from their accounts
-#: (GitHub joygoLive/uqi, checked 2026-04-27), 13-18 s a setting what one measured on Belenos (GitHub HUmutI/HPT-QRC).
-#: Both are third-party and unverified; ``[budget] credits_per_shot`` and ``seconds_per_setting`` replace them.
-QPU_RATES = Rates(credits_per_shot=1e-6, seconds_per_setting=15.0)
-FREE = Rates()
-
-
-def rates_of(spec: DeviceSpec, *, credits_per_shot: float | None, seconds_per_setting: float | None) -> Rates:
-    """Default rates of a device with the user's own instead, where given; simulators cost nothing by default."""
-    default = FREE if spec.simulated else QPU_RATES
-    return Rates(
-        default.credits_per_shot if credits_per_shot is None else credits_per_shot,
-        default.seconds_per_setting if seconds_per_setting is None else seconds_per_setting,
-    )
 
 
 @final

@@ -14,38 +14,30 @@ True
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from threading import Barrier
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import ProgramError
 from ..photonics.counts import Counts
 from ..photonics.meshes import IsometryMesh
-from ..photonics.permanents import FloatArray, collision_free_tree, probabilities
+from ..photonics.permanents import collision_free_tree, probabilities
 from ..photonics.program import Program
+from ..statistics import chi_square, chi_square_tail
 from .base import Device, DeviceSpec, Job, JobStatus
 
 OpenDevice = Callable[[int], Device]
 Check = Callable[[OpenDevice], None]
-
 #: Shots per program, unless the device allows only fewer.
 SHOTS = 10_000
 #: Seconds that one job may take.
 TIMEOUT_S = 3600.0
 #: Probability with which a statistical check rejects a device that is right, on either side.
 P_VALUE = 1e-6
-#: Smallest expected number in a bin of a chi-square sum; rarer outcomes are put together.
-MIN_EXPECTED = 5.0
-
 _THREADS = 4
-
-
-# -- the programs ------------------------------------------------------------------------------------------
 
 
 def scrambling_program(modes: int, photons: int, *, seed: int) -> Program:
@@ -75,45 +67,6 @@ def identity_program(modes: int, photons: int) -> Program:
 def hong_ou_mandel_program() -> Program:
     """Two photons on one Mach-Zehnder mixer at theta = pi/2, a balanced beam splitter."""
     return Program(IsometryMesh(2, 2), np.array([np.pi / 2]), (0, 1))
-
-
-# -- helpers -----------------------------------------------------------------------------------------------
-
-
-def chi_square_tail(statistic: float, degrees: int) -> float:
-    """Probability that chi-square with ``degrees`` degrees of freedom exceeds ``statistic``.
-
-    By Wilson and Hilferty (PNAS 17, 684 (1931)), (X/k)^(1/3) is nearly normal with mean 1 - 2/(9k) and variance
-    2/(9k). Far tails come out a little too large (for k >= 5 by less than a factor 2 at 1e-6 above, 60 below), so
-    a threshold on them rejects a device that is right less often than it says.
-
-    >>> round(chi_square_tail(16.92, 9), 3)
-    0.05
-    """
-    variance = 2.0 / (9.0 * degrees)
-    z = (math.cbrt(statistic / degrees) - (1.0 - variance)) / math.sqrt(variance)
-    return 0.5 * math.erfc(z / math.sqrt(2.0))
-
-
-def put_together(expected: FloatArray) -> npt.NDArray[np.bool_]:
-    """Which bins are one bin: those that expect too few and, so that the sum does not, the smallest of the others."""
-    rare = expected < MIN_EXPECTED
-    if rare.any():
-        rare |= expected <= expected[~rare].min(initial=np.inf)
-    return np.asarray(rare)
-
-
-def chi_square(observed: FloatArray, expected: FloatArray) -> tuple[float, int]:
-    """Pearson's sum and its degrees of freedom; bins that expect fewer than :data:`MIN_EXPECTED` are one bin.
-
-    >>> chi_square(np.array([12.0, 8.0]), np.array([10.0, 10.0]))
-    (0.8, 1)
-    """
-    rare = put_together(expected)
-    if rare.any():
-        observed = np.append(observed[~rare], observed[rare].sum())
-        expected = np.append(expected[~rare], expected[rare].sum())
-    return float(((observed - expected) ** 2 / expected).sum()), len(expected) - 1
 
 
 def _shots(device: Device) -> int:
@@ -151,9 +104,6 @@ def _assert_refused(device: Device, programs: list[Program], shots: int, what: s
     except ProgramError:
         return
     raise AssertionError(f"submit took {what}; it must raise ProgramError before anything is sent")
-
-
-# -- checks for every device -------------------------------------------------------------------------------
 
 
 def check_spec_is_complete(open_device: OpenDevice) -> None:
@@ -307,9 +257,6 @@ def check_seed_decides_the_counts(open_device: OpenDevice) -> None:
     one, same, other = (_content(_run(open_device(seed), program, tag="seeded")) for seed in (1, 1, 2))
     assert one == same, "the same seed and tag gave other counts"
     assert one != other, "another seed gave the same counts"
-
-
-# -- checks for devices without noise other than uniform loss -----------------------------------------------
 
 
 def check_hong_ou_mandel(open_device: OpenDevice) -> None:

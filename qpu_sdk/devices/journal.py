@@ -12,14 +12,13 @@ sqlite3 in WAL mode with ``synchronous=FULL``; the file holds no secret and is r
 
 from __future__ import annotations
 
-import enum
 import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -28,9 +27,11 @@ from typing import Self, final
 from ..errors import CheckpointError
 from ..photonics.counts import Counts
 from .budget import Cost
+from .job_record import Intent, JobRecord, JobState, record_of_row
 
 SCHEMA_VERSION = 1
 _COST = ("settings", "shots", "credits", "jobs", "seconds")
+
 _TABLES = """
 CREATE TABLE jobs (
     name TEXT PRIMARY KEY, device TEXT NOT NULL, tag TEXT NOT NULL, state TEXT NOT NULL, durable INTEGER NOT NULL,
@@ -47,70 +48,6 @@ CREATE TABLE answers (job TEXT PRIMARY KEY REFERENCES jobs(name), body BLOB NOT 
 CREATE TABLE stops (job TEXT PRIMARY KEY REFERENCES jobs(name)) STRICT;
 CREATE INDEX settings_by_program ON settings(program);
 """
-
-
-class JobState(enum.Enum):
-    """What is known about a job; see the module's docstring."""
-
-    INTENT = "intent"
-    SUBMITTED = "submitted"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled-partial"
-    UNCERTAIN = "uncertain"
-    REFUSED = "refused"
-
-    @property
-    def open(self) -> bool:
-        """True while the job may still bring counts."""
-        return self in (JobState.INTENT, JobState.SUBMITTED, JobState.RUNNING, JobState.UNCERTAIN)
-
-
-@final
-@dataclass(frozen=True)
-class JobRecord:
-    """One row of the journal.
-
-    :param name: unique; what the provider was told.
-    :param programs: fingerprints in the order of the job's settings.
-    :param shots_each: shots asked for each of them.
-    :param request: how raw counts were asked for.
-    :param replaces: name of the job whose missing settings this one runs, ``""`` for none.
-    :param cost: reserved while the job is open, spent afterwards.
-    """
-
-    name: str
-    device: str
-    tag: str
-    state: JobState
-    durable: bool
-    job_id: str
-    programs: tuple[str, ...]
-    shots_each: int
-    request: str
-    replaces: str
-    tries: int
-    message: str
-    created: str
-    updated: str
-    cost: Cost
-
-
-@final
-@dataclass(frozen=True)
-class Intent:
-    """What is written before a job's request leaves."""
-
-    name: str
-    device: str
-    tag: str
-    durable: bool
-    programs: tuple[str, ...]
-    shots_each: int
-    request: str
-    cost: Cost
-    replaces: str = ""
 
 
 @final
@@ -313,7 +250,7 @@ class Journal:
                 "updated, " + ", ".join(_COST)
             )
             rows = sql.execute(f"SELECT {columns} FROM jobs ORDER BY rowid").fetchall()
-        return [_record(row, tuple(programs.get(row[0], ()))) for row in rows]
+        return [record_of_row(row, tuple(programs.get(row[0], ()))) for row in rows]
 
     def job(self, key: str) -> JobRecord:
         """The job with this name or id; raises :class:`CheckpointError` when there is none."""
@@ -383,31 +320,6 @@ def _make(path: Path) -> None:
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
-def _record(row: Sequence[object], programs: tuple[str, ...]) -> JobRecord:
-    name, device, tag, state, durable, job_id, shots_each, request, replaces, tries, message, created, updated = row[
-        :13
-    ]
-    settings, shots, credits, jobs, seconds = row[13:]
-    cost = Cost(int(str(settings)), int(str(shots)), float(str(credits)), int(str(jobs)), float(str(seconds)))
-    return JobRecord(
-        name=str(name),
-        device=str(device),
-        tag=str(tag),
-        state=JobState(state),
-        durable=bool(durable),
-        job_id=str(job_id),
-        programs=programs,
-        shots_each=int(str(shots_each)),
-        request=str(request),
-        replaces=str(replaces),
-        tries=int(str(tries)),
-        message=str(message),
-        created=str(created),
-        updated=str(updated),
-        cost=cost,
-    )
 
 
 def _now() -> str:

@@ -8,75 +8,21 @@ time as the provider has room for. Nothing here has a thread: a job moves when i
 from __future__ import annotations
 
 import logging
-import re
 import time
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
-from ..errors import (
-    DeviceUnreachable,
-    JobCancelled,
-    JobFailed,
-    JobStopped,
-    QPUError,
-    QueueFull,
-    SubmissionUncertain,
-)
+from ..errors import DeviceUnreachable, JobCancelled, JobFailed, JobStopped, QPUError, QueueFull, SubmissionUncertain
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from .base import Device, Job, JobStatus, RemoteDevice, wait_for
-from .budget import FREE, UNLIMITED, Budget, Cost, Rates
-from .journal import Intent, JobRecord, JobState, Journal
+from .budget import Cost
+from .job_record import RAW, Intent, JobRecord, JobState, job_name, uncertain
+from .journal import Journal
+from .sending import InFlight, Part, Terms
 
 log = logging.getLogger(__name__)
-
-#: How raw counts are asked for, of every device.
-RAW = "sample_count, filter 1 click, mitigations=[], photon recycling off"
-
-
-@final
-@dataclass(frozen=True)
-class Terms:
-    """Under which a device is used.
-
-    :param label: first part of job names, so that a person recognises them.
-    :param budget: limits of everything in the journal.
-    :param rates: what the device charges.
-    :param reuse: True when a setting that was measured with as many shots is not measured again.
-    """
-
-    label: str = "qpu-sdk"
-    budget: Budget = UNLIMITED
-    rates: Rates = FREE
-    reuse: bool = True
-
-
-@final
-@dataclass
-class _Part:
-    """A job to be: settings that are sent together."""
-
-    members: tuple[int, ...]
-    replaces: str = ""
-    name: str = ""
-    refused_since: float | None = None
-    unreachable: bool = False
-    not_before: float = 0.0
-    wait_s: float = 1.0
-
-
-@final
-@dataclass
-class _InFlight:
-    """A job the provider has: which of our settings it runs at which position; whether a person had stopped it."""
-
-    name: str
-    handle: Job
-    members: dict[int, int]
-    shown: JobStatus | None = None
-    was_stopped: bool = False
 
 
 @final
@@ -127,8 +73,8 @@ class JournalledJob(Job):
         self._shots, self._tag = shots, tag
         self._programs, self._place = _settings(programs, reuse=owner.terms.reuse)
         self._counts: dict[int, Counts] = {}
-        self._flying: list[_InFlight] = []
-        self._waiting: list[_Part] = []
+        self._flying: list[InFlight] = []
+        self._waiting: list[Part] = []
         self._room_known_until = 0.0
         self._error: QPUError | None = None
         self._cancelled = False
@@ -160,7 +106,7 @@ class JournalledJob(Job):
             return
         handle = self._owner.handles.get(record.name)
         stopped = self._journal.stopped(record.name)  # whoever resumes after that wants to go on
-        self._flying.append(_InFlight(record.name, handle or self._handle_of(record), members, was_stopped=stopped))
+        self._flying.append(InFlight(record.name, handle or self._handle_of(record), members, was_stopped=stopped))
 
     def _handle_of(self, record: JobRecord) -> Job:
         """Of a job that an earlier process sent."""
@@ -179,7 +125,7 @@ class JournalledJob(Job):
     def _queue(self, members: Sequence[int], replaces: str = "") -> None:
         size = self._owner.settings_per_job or max(1, len(members))
         for start in range(0, len(members), size):
-            self._waiting.append(_Part(tuple(members[start : start + size]), replaces))
+            self._waiting.append(Part(tuple(members[start : start + size]), replaces))
 
     def _advance(self) -> None:
         for job in list(self._flying):
@@ -217,7 +163,7 @@ class JournalledJob(Job):
             self._lose_patience(self._waiting[0], "there is no room for another job")
         return room
 
-    def _create(self, part: _Part) -> bool:
+    def _create(self, part: Part) -> bool:
         """Commit, send, commit; True when the provider has the job, False when it may be tried again later."""
         programs = [self._programs[i] for i in part.members]
         self._intend(part, programs)
@@ -240,7 +186,7 @@ class JournalledJob(Job):
         self._accepted(part, handle)
         return True
 
-    def _accepted(self, part: _Part, handle: Job) -> None:
+    def _accepted(self, part: Part, handle: Job) -> None:
         try:
             self._journal.accepted(part.name, handle.id)
         except QPUError as error:
@@ -249,10 +195,10 @@ class JournalledJob(Job):
                 f"qpu-sdk jobs attach {handle.id}."
             ) from error
         self._owner.handles[part.name] = handle
-        self._flying.append(_InFlight(part.name, handle, dict(enumerate(part.members))))
+        self._flying.append(InFlight(part.name, handle, dict(enumerate(part.members))))
         self._say("%s: job %s sent (%d settings)", handle.id, len(part.members))
 
-    def _intend(self, part: _Part, programs: Sequence[Program]) -> None:
+    def _intend(self, part: Part, programs: Sequence[Program]) -> None:
         cost = self._terms.rates.cost(settings=len(programs), shots=self._shots)
         if part.name:
             record = self._journal.job(part.name)
@@ -288,14 +234,14 @@ class JournalledJob(Job):
                 return record.name
         return ""
 
-    def _handle(self, part: _Part, programs: Sequence[Program]) -> Job:
+    def _handle(self, part: Part, programs: Sequence[Program]) -> Job:
         device = self._owner.device
         if not isinstance(device, RemoteDevice):
             return device.submit(programs, shots=self._shots, tag=self._tag)
         job_id = device.create(programs, shots=self._shots, name=part.name)
         return device.attach(job_id, programs, shots=self._shots, tag=self._tag)
 
-    def _lose_patience(self, part: _Part, why: str, error: QPUError | None = None) -> None:
+    def _lose_patience(self, part: Part, why: str, error: QPUError | None = None) -> None:
         """Wait longer each time; past the limit of patience, give up with the run resumable."""
         now, unreachable = time.monotonic(), isinstance(error, DeviceUnreachable)
         if (
@@ -309,7 +255,7 @@ class JournalledJob(Job):
         self._say("%s: waiting, %s (%.0f s)", why, waited)
         part.not_before = now + self._pause_for_room(part)
 
-    def _pause_for_room(self, part: _Part | None = None) -> float:
+    def _pause_for_room(self, part: Part | None = None) -> float:
         """Seconds until asking for room again: what a job in flight waits, or a growing interval."""
         if part is None or self._flying:
             return min((job.handle.pause_s for job in self._flying), default=1.0)
@@ -323,7 +269,7 @@ class JournalledJob(Job):
             return 0.0
         return device.deadline_s if isinstance(error, DeviceUnreachable) else device.queue_s
 
-    def _show(self, job: _InFlight, status: JobStatus) -> None:
+    def _show(self, job: InFlight, status: JobStatus) -> None:
         if status is job.shown:
             return
         job.shown = status
@@ -332,7 +278,7 @@ class JournalledJob(Job):
         if status is JobStatus.RUNNING and self.durable:
             self._journal.move(job.name, JobState.RUNNING)
 
-    def _harvest(self, job: _InFlight) -> None:
+    def _harvest(self, job: InFlight) -> None:
         """Commit what a finished job brought; what a cancelled one lacks is queued again."""
         job.handle.keep = lambda text: self._journal.keep(job.name, text)
         try:
@@ -342,7 +288,7 @@ class JournalledJob(Job):
             return
         self._settle(job, counts, stopped=None)
 
-    def _settle(self, job: _InFlight, counts: Sequence[Counts | None], *, stopped: JobStopped | None) -> None:
+    def _settle(self, job: InFlight, counts: Sequence[Counts | None], *, stopped: JobStopped | None) -> None:
         brought = {position: one for position, one in enumerate(counts) if one is not None}
         state = JobState.DONE
         if stopped is not None:
@@ -362,7 +308,7 @@ class JournalledJob(Job):
             return
         raise stopped
 
-    def _report_shortfall(self, job: _InFlight, counts: Sequence[Counts]) -> None:
+    def _report_shortfall(self, job: InFlight, counts: Sequence[Counts]) -> None:
         """Fewer shots than asked are told, never made up."""
         short = [c.shots for c in counts if c.shots < self._shots]
         if short:
@@ -371,7 +317,7 @@ class JournalledJob(Job):
                 self._owner.spec.name, job.handle.id, min(short), max(short), self._shots, len(short),
             )  # fmt: skip
 
-    def _spent(self, job: _InFlight, counts: Sequence[Counts]) -> Cost:
+    def _spent(self, job: InFlight, counts: Sequence[Counts]) -> Cost:
         """What a job took: the provider's figures where it gives any."""
         usage, rates = job.handle.usage(), self._terms.rates
         shots = max(sum(c.shots for c in counts), usage.shots or 0)  # what came was taken, whatever is reported
@@ -450,20 +396,6 @@ def _settings(programs: Sequence[Program], *, reuse: bool) -> tuple[list[Program
             index[program.fingerprint] = len(settings)
             settings.append(program)
     return settings, [index[p.fingerprint] for p in programs]
-
-
-def job_name(label: str, tag: str) -> str:
-    """A name nobody else uses, with what a person needs to recognise it."""
-    readable = re.sub(r"[^A-Za-z0-9._/-]+", "-", f"{label}/{tag}" if tag else label).strip("-/")
-    return f"{readable}-{uuid.uuid4().hex[:12]}"
-
-
-def uncertain(name: str, why: str) -> str:
-    """What a person has to do about a job of which nobody knows whether it exists."""
-    return (
-        f"nobody knows whether job {name} was created ({why}); it is not sent again. Look for that name at the "
-        f"provider: if it is there, qpu-sdk jobs attach ID; if not, qpu-sdk jobs forget {name}."
-    )
 
 
 def submit_alone(device: RemoteDevice, programs: Sequence[Program], *, shots: int, tag: str) -> JournalledJob:

@@ -4,7 +4,7 @@ A device string is ``KIND:NAME?option=value&option=value``. Packages add kinds u
 ``qpu_sdk.devices``: the name is the kind (or ``KIND-NAME`` for one name of a kind), the object a function
 ``(address: DeviceAddress, *, seed: int) -> Device``.
 
-``local:slos?noise=belenos`` is a noisy device; whatever :func:`~qpu_sdk.photonics.noise.parse_noise` reads may follow,
+``local:slos?noise=belenos`` is a noisy device; whatever :func:`~qpu_sdk.devices.machines.parse_noise` reads may follow,
 as ``noise=belenos,g2=0.1``, as ``noise=belenos,g2:0.1`` where a second ``=`` is unwelcome, or percent-encoded as
 ``noise=belenos%2Cg2%3D0.1``. Only ``&``, ``%`` and ``+`` have a meaning in options.
 """
@@ -15,13 +15,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from typing import Protocol, final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..errors import ConfigError, DeviceUnavailable
-from ..photonics.noise import parse_noise
 from .base import Device
-from .local import LocalDevice, LocalModel
-from .replay import ReplayDevice, load_counts
+from .counts_files import load_counts
+from .local import LocalDevice
+from .machines import parse_noise
+from .replay import ReplayDevice
+from .simulation import LocalModel
+
+
+def is_rehearsal(address: DeviceAddress) -> bool:
+    """True for a cloud on this machine."""
+    return urlsplit(address.options.get("url", "")).hostname in ("127.0.0.1", "localhost", "::1")
+
 
 ENTRY_POINT_GROUP = "qpu_sdk.devices"
 

@@ -9,28 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import final
 
-from ..errors import DataError, DeviceUnavailable, ProgramError
+from ..errors import DeviceUnavailable, ProgramError
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from .base import Device, DeviceSpec, Job, JobStatus
-
-
-def load_counts(path: str | Path) -> list[Counts]:
-    """Read a file of one :class:`Counts` a line.
-
-    :raises DataError: when the file cannot be read or a line is not counts; names the line.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read counts from {path} ({error}). Check the path.") from error
-    counts = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            counts.append(Counts.from_json(line))
-        except DataError as error:
-            raise DataError(f"{path}, line {number}: {error}") from error
-    return counts
 
 
 @final

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from ..training.config import DataConfig
-from ..training.data import load_dataset, read_image
+from ..training.data import load_dataset
 from ..training.fit import Evaluation, check_fit, evaluate
+from ..training.sources import read_image
 from .weights import Model
 
 

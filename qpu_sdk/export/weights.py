@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
-from ..devices.registry import DeviceAddress
 from ..errors import ConfigError, DataError
 from ..files import write_atomic
-from ..training.config import DataConfig, RunConfig
-from ..training.summary import MitigationSummary
+from ..training.config import DataConfig
 from ..training.targets import BUILT_IN, Target
 
 if TYPE_CHECKING:
     from torch import Tensor
+
 
 SCHEMA_VERSION = 1
 #: The one metadata entry, a JSON object: several entries would be written in no fixed order.
@@ -72,41 +71,6 @@ class Model:
         if shapes != target.shapes or any(t.dtype != torch.float32 for t in self.tensors.values()):
             raise DataError(f"the model's tensors are not those of {name}. Train or export the model again.")
         return target
-
-
-def metadata_of(
-    config: RunConfig, *, test_accuracy: float, versions: Mapping[str, str], mitigation: MitigationSummary | None = None
-) -> dict[str, str]:
-    """Provenance of a run's model, without times, so that equal runs give equal files."""
-    values = {
-        "format": "qpu_sdk",
-        "schema_version": str(SCHEMA_VERSION),
-        "target": config.target.factory,
-        "config_sha256": config.fingerprint,
-        "seed": str(config.seed),
-        "data": config.data.model_dump_json(exclude_none=True),
-        "data_seed": str(config.data_seed),
-        "test_accuracy": f"{test_accuracy:.6f}",
-        "versions": json.dumps(dict(versions), sort_keys=True),
-    }
-    if mitigation is None:
-        return values
-    told = mitigation.model_dump(mode="json", exclude={"notes"})
-    for key in ("steps", "record_ids"):
-        told[key] = {_without_places(name): entry for name, entry in told[key].items()}
-    return values | {"mitigation": json.dumps(told)}
-
-
-def _without_places(device: str) -> str:
-    """A device string without paths and addresses, which are nobody's business who gets the model.
-
-    >>> _without_places("local:twin?record=/home/me/r.json"), _without_places("local:slos?noise=ascella")
-    ('local:twin', 'local:slos?noise=ascella')
-    """
-    address = DeviceAddress.parse(device)
-    options = {key: value for key, value in address.options.items() if key not in ("record", "url")}
-    name = "counts" if address.kind == "replay" else address.name
-    return str(DeviceAddress(address.kind, name, options))
 
 
 def save_model(path: str | Path, model: Model) -> None:

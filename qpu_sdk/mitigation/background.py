@@ -29,48 +29,16 @@ from typing import final
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..errors import MitigationError
-from ..photonics.permanents import FloatArray
-from .detector import Reweighted
-from .distribution import Uncertainty
 from .forward import Forward
 from .simplex import project
+from .uncertainty import Remainder, Reweighted
 
 #: Values of lambda that are tried.
 GATES: FloatArray = np.linspace(0.0, 1.0, 101)
 #: Least gain relative to the largest that is undone, and least share of signal in the N-click class.
 LEAST_GAIN, LEAST_SIGNAL = 1e-12, 1e-6
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Remainder(Uncertainty):
-    """Of ``(q - lost) / left``, with q relative frequencies; so is its interval, within 0..1.
-
-    Outcomes without an event have one as long as that of :class:`Reweighted`, and not none. The bias of what was left
-    in is not in it.
-
-    :param seen: of q.
-    :param lost: lambda (1 - c) b, ``(K,)``.
-    :param left: 1 - lambda (1 - c).
-    """
-
-    seen: Reweighted
-    lost: FloatArray = field(repr=False)
-    left: float
-
-    def covariance(self) -> FloatArray:
-        """That of q over left^2."""
-        return self.seen.covariance() / self.left**2
-
-    def variances(self) -> FloatArray:
-        """Its diagonal."""
-        return self.seen.variances() / self.left**2
-
-    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
-        """Both ends of q's interval in the place of q."""
-        low, high = ((end - self.lost) / self.left for end in self.seen.interval(level))
-        return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
 
 
 @final

@@ -35,19 +35,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from statistics import NormalDist
 from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import FloatArray
 from ..errors import MitigationError
-from ..photonics.click_model import MAX_SETS, count_fock_states, count_sets, fock_states, mode_sets
 from ..photonics.counts import Counts, Detector
-from ..photonics.fock import IntArray, check_modes_photons, rank_collision_free
-from ..photonics.permanents import FloatArray
-from .distribution import Diagnostics, Distribution, StepReport, Uncertainty
+from ..photonics.fock import check_modes_photons, rank_collision_free
+from ..photonics.patterns import MAX_SETS, Lattice, count_fock_states, count_sets
+from .distribution import Diagnostics, Distribution, StepReport
 from .simplex import project
+from .uncertainty import Reweighted
 
 #: Least efficiency relative to the best detector's, and largest dark count probability, that are inverted.
 LEAST_EFFICIENCY, MOST_DARK = 0.01, 0.01
@@ -81,92 +81,6 @@ class Corrected:
     report: StepReport
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Reweighted(Uncertainty):
-    """Relative frequencies of independent events with weights: ``p = x / sum x``, x with variances v.
-
-    The covariance is ``(diag(v) - p v^T - v p^T + sum(v) p p^T) / (sum x)^2``. The interval is Wilson's, which is
-    sensible for zero events: with c, what one event adds to p, and sigma, the error of p, ::
-
-        (p + z^2 c / 2  -+  z sqrt(sigma^2 + z^2 c^2 / 4)) / (1 + z^2 c)
-
-    :param numbers: x, ``(K,)``.
-    :param spread: v, ``(K,)``.
-    :param weights: what one event adds to x, ``(K,)``.
-    """
-
-    numbers: FloatArray = field(repr=False)
-    spread: FloatArray = field(repr=False)
-    weights: FloatArray = field(repr=False)
-
-    def covariance(self) -> FloatArray:
-        """See the class's docstring, ``(K, K)``."""
-        total = self.numbers.sum()
-        p, v = self.numbers / total, self.spread / total**2
-        mixed = np.outer(p, v)
-        return np.asarray(np.diag(v) - mixed - mixed.T + v.sum() * np.outer(p, p))
-
-    def variances(self) -> FloatArray:
-        """Its diagonal, ``(K,)``."""
-        total = self.numbers.sum()
-        p, v = self.numbers / total, self.spread / total**2
-        return np.asarray(np.maximum(v * (1.0 - 2.0 * p) + v.sum() * p**2, 0.0))
-
-    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
-        """Wilson's score interval with weights, within 0..1.
-
-        :raises MitigationError: unless ``0 < level < 1``.
-        """
-        if not 0.0 < level < 1.0:
-            raise MitigationError(f"the level of an interval is {level}; it must be between 0 and 1, such as 0.95.")
-        z2 = NormalDist().inv_cdf(0.5 + level / 2.0) ** 2
-        total = self.numbers.sum()
-        p, c = np.maximum(self.numbers / total, 0.0), self.weights / total
-        middle = (p + 0.5 * z2 * c) / (1.0 + z2 * c)
-        half = np.sqrt(z2 * (self.variances() + 0.25 * z2 * c**2)) / (1.0 + z2 * c)
-        return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Lattice:
-    """All patterns of up to so many clicks, the empty one first: :class:`ModeSets` or :class:`FockStates`.
-
-    :param counts: clicks per mode, ``(K, M)``.
-    :param steps: for each mode, the patterns with a click in it and the same with one click less there.
-    """
-
-    counts: npt.NDArray[np.uint8] = field(repr=False)
-    steps: tuple[tuple[IntArray, IntArray], ...] = field(repr=False)
-
-    @classmethod
-    def of(cls, modes: int, clicks: int, detector: Detector) -> _Lattice:
-        """The patterns of at most ``clicks`` clicks."""
-        if detector == "threshold":
-            sets = mode_sets(modes, clicks)
-            return cls(sets.members.astype(np.uint8), sets.steps)
-        states = fock_states(modes, clicks)
-        return cls(states.counts, states.steps)
-
-    def neighbours(self, mode: int, *, above: bool) -> IntArray:
-        """The pattern with one click more, or less, in ``mode``; K stands for none, ``(K + 1,)``."""
-        more, fewer = self.steps[mode]
-        out: IntArray = np.full(len(self.counts) + 1, len(self.counts))
-        out[fewer if above else more] = more if above else fewer
-        return out
-
-    def find(self, patterns: npt.NDArray[np.uint8]) -> IntArray:
-        """Where patterns stand, by adding click after click to the empty one, ``(P, M) -> (P,)``."""
-        out: IntArray = np.zeros(len(patterns), dtype=np.int64)
-        for mode in np.flatnonzero(patterns.any(axis=0)):
-            above = self.neighbours(int(mode), above=True)
-            for level in range(int(patterns[:, mode].max())):
-                rows = patterns[:, mode] > level
-                out[rows] = above[out[rows]]
-        return out
-
-
 def correct_response(
     counts: Counts, efficiencies: npt.ArrayLike, dark_counts: npt.ArrayLike, *, windows: int | None = None
 ) -> Corrected:
@@ -192,7 +106,7 @@ def correct_response(
     r, d = _checked(counts, efficiencies, dark_counts)
     empty = _empty_windows(counts, windows)
     most = _most_clicks(counts)
-    lattice = _Lattice.of(counts.modes, most, counts.detector)
+    lattice = Lattice.of(counts.modes, most, counts.detector)
     clicks = counts.outcomes.sum(axis=1, dtype=np.int64)
     kept = (clicks <= most) & (clicks > 0) & (counts.numbers > 0)
     seen = np.zeros(len(lattice.counts))
@@ -326,7 +240,7 @@ def _inverse(r: float, d: float, most: int, detector: Detector) -> FloatArray:
     return np.asarray(out @ dark / (1.0 - d))
 
 
-def _apply(p: FloatArray, matrices: list[FloatArray], lattice: _Lattice) -> FloatArray:
+def _apply(p: FloatArray, matrices: list[FloatArray], lattice: Lattice) -> FloatArray:
     """The Kronecker product of one matrix a mode times p, ``(K,)``."""
     factors = [_triangles(matrix) for matrix in matrices]
     for mode, (_, upper) in enumerate(factors):
@@ -336,7 +250,7 @@ def _apply(p: FloatArray, matrices: list[FloatArray], lattice: _Lattice) -> Floa
     return p
 
 
-def _along(p: FloatArray, triangle: FloatArray, lattice: _Lattice, mode: int, *, above: bool) -> FloatArray:
+def _along(p: FloatArray, triangle: FloatArray, lattice: Lattice, mode: int, *, above: bool) -> FloatArray:
     """A triangular matrix of one mode: every pattern is fed from those above, or below, in that mode, ``(K,)``."""
     size = len(triangle)
     if np.array_equal(triangle, np.eye(size)):

@@ -27,22 +27,11 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import ComplexArray, FloatArray, IntArray
 from ..errors import MitigationError
-from ..photonics.click_model import (
-    ClickNoise,
-    ModeSets,
-    accurate_click_distribution,
-    count_fock_states,
-    count_sets,
-    emission,
-    fock_distribution,
-    fock_states,
-    mode_sets,
-    moebius,
-)
+from ..photonics.click_model import accurate_click_distribution
 from ..photonics.counts import Counts, Detector
 from ..photonics.fock import (
-    IntArray,
     check_modes_photons,
     collision_free_index,
     collision_free_outcomes,
@@ -50,7 +39,10 @@ from ..photonics.fock import (
     occupations,
     rank_collision_free,
 )
-from ..photonics.permanents import ComplexArray, FloatArray, fock_tree, probabilities
+from ..photonics.noise import ClickNoise, emission
+from ..photonics.patterns import count_fock_states, count_sets, fock_states, mode_sets, moebius, moebius_rows, zeta_rows
+from ..photonics.permanents import fock_tree, probabilities
+from ..photonics.photon_counting import fock_distribution
 
 #: Largest dark count probability, below 1.
 CERTAIN = 1.0 - 2.0**-53
@@ -234,8 +226,8 @@ def _with_seconds_and_dark(
     outside = (~sets.members).astype(np.float64)
     q = 1.0 - outside @ arrives  # (K + 1, N)
     factor = np.prod(one + two * q, axis=1) * np.exp(outside @ np.log1p(-np.minimum(dark, CERTAIN)))
-    inside = _zeta_rows(lost.copy(), sets) * factor[:, None]
-    return np.maximum(_moebius_rows(inside, sets), 0.0)
+    inside = zeta_rows(lost.copy(), sets) * factor[:, None]
+    return np.maximum(moebius_rows(inside, sets), 0.0)
 
 
 def _one_second(p: FloatArray, arrives: FloatArray, one: float, two: float, here: Space) -> FloatArray:
@@ -245,20 +237,6 @@ def _one_second(p: FloatArray, arrives: FloatArray, one: float, two: float, here
         for arrival, (more, fewer) in zip(arrives, fock_states(here.modes, here.photons).steps, strict=True):
             out[more] += two * arrival * p[fewer]
     return np.asarray(out)
-
-
-def _zeta_rows(p: FloatArray, sets: ModeSets) -> FloatArray:
-    """From P(clicks = T) to P(clicks within T), over the first axis."""
-    for with_mode, without in reversed(sets.steps):
-        p[with_mode] += p[without]
-    return p
-
-
-def _moebius_rows(q: FloatArray, sets: ModeSets) -> FloatArray:
-    """Back again, over the first axis."""
-    for with_mode, without in sets.steps:
-        q[with_mode] -= q[without]
-    return q
 
 
 def _of_losses(here: Space, eta: FloatArray) -> FloatArray:

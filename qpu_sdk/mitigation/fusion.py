@@ -24,16 +24,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from statistics import NormalDist
 from typing import final
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..errors import MitigationError
 from ..photonics.counts import Counts
-from ..photonics.permanents import FloatArray
-from .distribution import Uncertainty
+from ..statistics import beta_quantile, log_rising
 from .recycling import MOST_LOST, numbers_of, recycled
+from .uncertainty import Uncertainty
 
 #: Gains g that are tried with each recycled distribution, besides 0.
 GAINS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -48,11 +48,6 @@ COARSE, FINEST = 0.2, 1e-5
 FINALISTS = 3
 #: Evidences that differ by less are the same.
 SAME = 1e-9
-#: Coefficients B_2k / (2k (2k - 1)) of Stirling's series.
-STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
-#: Most Newton steps to a quantile, and most terms of a continued fraction.
-MAX_STEPS, MAX_TERMS = 100, 10_000
-EPSILON = float(np.finfo(np.float64).eps)
 
 
 @final
@@ -190,115 +185,3 @@ def _refine(numbers: FloatArray, prior: FloatArray, log_kappa: float, *, finest:
         values = log_evidence(numbers, prior, np.exp(points))
         spacing, value, log_kappa = (high - low) / 16.0, _vertex(values), float(points[_last_largest(values)])
     return value, log_kappa
-
-
-# -- gamma and beta functions ------------------------------------------------------------------------------------
-
-
-def log_gamma(x: FloatArray) -> FloatArray:
-    """log Gamma(x) for ``0 < x < 1e38``, elementwise, to 1e-14.
-
-    Stirling's series at x + 8, and Gamma(x + 8) = x (x + 1) ... (x + 7) Gamma(x) (DLMF 5.11.1, 5.5.1).
-
-    >>> log_gamma(np.array([0.5, 5.0])).round(6).tolist()
-    [0.572365, 3.178054]
-    """
-    y = x + 8.0
-    return np.asarray((y - 0.5) * np.log(y) - y + 0.5 * math.log(2.0 * math.pi) + _tail(y) - np.log(_eight(x)))
-
-
-def log_rising(x: FloatArray, n: FloatArray) -> FloatArray:
-    """log (x)_n = log Gamma(x + n) - log Gamma(x) for x > 0 and n >= 0, elementwise.
-
-    Relative to its own size it has the digits that the difference of two :func:`log_gamma` loses when x is large.
-
-    >>> log_rising(np.array([3.0, 1e8]), np.array([2.0, 1.0])).round(6).tolist()
-    [2.484907, 18.420681]
-    """
-    y = x + 8.0
-    return np.asarray(
-        (y - 0.5) * np.log1p(n / y)
-        + n * (np.log(y + n) - 1.0)
-        + (_tail(y + n) - _tail(y))
-        + np.log(_eight(x) / _eight(x + n))
-    )
-
-
-def _eight(x: FloatArray) -> FloatArray:
-    """x (x + 1) ... (x + 7)."""
-    q = x * (x + 7.0)
-    return np.asarray(q * (q + 6.0) * (q + 10.0) * (q + 12.0))
-
-
-def _tail(y: FloatArray) -> FloatArray:
-    """Stirling's series after its leading terms; the first term left out is 1e-15 at y = 8."""
-    r = 1.0 / (y * y)
-    out = np.full_like(r, STIRLING[-1])
-    for coefficient in STIRLING[-2::-1]:
-        out *= r
-        out += coefficient
-    return np.asarray(out / y)
-
-
-def beta_quantile(q: float, a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """x and 1 - x with I_x(a, b) = q, the regularised incomplete beta function, elementwise.
-
-    With x = 1 / (1 + e^-t), log I_x is concave in t, since its density x^a (1 - x)^b / B(a, b) is log-concave: Newton's
-    steps on log I_x = log q converge from anywhere.
-
-    :param a: positive, ``(K,)``; likewise b.
-
-    >>> x, rest = beta_quantile(0.5, np.array([1.0, 2.0]), np.array([1.0, 1.0]))
-    >>> x.round(6).tolist(), rest.round(6).tolist()
-    ([0.5, 0.707107], [0.5, 0.292893])
-    """
-    log_b = log_gamma(np.minimum(a, b)) - log_rising(np.maximum(a, b), np.minimum(a, b))
-    log_q = math.log(q)
-    left = (log_q + np.log(a) + log_b) / a  # I_x is close to x^a / (a B) far to the left
-    near = np.log(a / b) + NormalDist().inv_cdf(q) * np.sqrt(1.0 / a + 1.0 / b)
-    t = np.where(a > 1.0, near, left)
-    enough = 1e-11 + 1e-14 * (a + b)  # log I_x has this rounding error
-    for _ in range(MAX_STEPS):
-        log_i, slope = _log_incomplete_beta(t, a, b, log_b)
-        t = t + (log_q - log_i) / slope
-        if (np.abs(log_q - log_i) <= enough).all():
-            break
-    return np.exp(-np.logaddexp(0.0, -t)), np.exp(-np.logaddexp(0.0, t))
-
-
-def _log_incomplete_beta(
-    t: FloatArray, a: FloatArray, b: FloatArray, log_b: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """log I_x(a, b) and its derivative by t = log x / (1 - x)."""
-    log_x, log_rest = -np.logaddexp(0.0, -t), -np.logaddexp(0.0, t)
-    log_density = a * log_x + b * log_rest - log_b
-    x, rest = np.exp(log_x), np.exp(log_rest)
-    right = x > (a + 1.0) / (a + b + 2.0)  # there the fraction of 1 - I_x(a, b) = I_{1-x}(b, a) converges faster
-    fraction = _fraction(
-        np.where(right, rest, x), np.where(right, x, rest), np.where(right, b, a), np.where(right, a, b)
-    )
-    above = np.exp(np.where(right, log_density, -np.inf)) / fraction
-    log_i = np.where(right, np.log1p(-np.minimum(above, 1.0 - EPSILON)), log_density - np.log(fraction))
-    return log_i, np.where(right, np.exp(np.minimum(log_density - log_i, 700.0)), fraction)
-
-
-def _fraction(x: FloatArray, rest: FloatArray, a: FloatArray, b: FloatArray) -> FloatArray:
-    """The continued fraction F in I_x(a, b) = x^a (1 - x)^b / (B(a, b) F), with rest = 1 - x.
-
-    F = u_0 + v_1 / (u_1 + v_2 / (u_2 + ...)) of Didonato and Morris, ACM TOMS 18, 360 (1992), by Lentz's method. It
-    takes about sqrt(max(a, b)) terms at x < (a + 1) / (a + b + 2).
-    """
-    excess = a * rest - b * x + 1.0
-    out = a * excess / (a + 1.0)
-    c, d = out, np.zeros_like(x)
-    for m in range(1, MAX_TERMS):
-        odd = a + (2 * m - 1)
-        v = (a + (m - 1)) * (a + b + (m - 1)) * (m * (b - m)) * (x / odd) ** 2
-        u = m + m * (b - m) * x / odd + (a + m) * (excess + m * (1.0 + rest)) / (odd + 2.0)
-        d = 1.0 / (u + v * d)
-        c = u + v / c
-        change = c * d
-        out = out * change
-        if (np.abs(change - 1.0) <= 4.0 * EPSILON).all():
-            break
-    return np.asarray(out)

@@ -40,18 +40,16 @@ from perceval.runtime.error_mitigation import AMitigation, Imperfections
 from perceval.serialization import Serialization
 from perceval.utils import ConversionHelper
 
+from ..arrays import FloatArray, IntArray
 from ..calibration.record import CalibrationRecord
-from ..errors import CalibrationMismatch, ConfigError, MitigationError, ProgramError
+from ..errors import CalibrationMismatch, ConfigError, MitigationError
 from ..photonics.counts import Counts
-from ..photonics.fock import IntArray, collision_free_outcomes, occupations
-from ..photonics.meshes import RectangularMesh
+from ..photonics.fock import collision_free_outcomes, occupations
 from ..photonics.noise import efficiencies_from_perceval
-from ..photonics.permanents import FloatArray
-from ..photonics.program import Program
+from ..photonics.program import Program, program_of
 from .distribution import Distribution
 
 OutcomeArray = npt.NDArray[np.uint8]
-
 #: Where the results hold our :class:`~qpu_sdk.mitigation.distribution.Distribution`.
 KEY = "distribution"
 #: Shots of a computation that names no limit.
@@ -92,7 +90,7 @@ class RecordMitigation(AMitigation, tag=_tag("RecordMitigation")):  # type: igno
     @property
     @abc.abstractmethod
     def steps(self) -> str | tuple[str, ...]:
-        """What :func:`qpu_sdk.mitigation.pipeline.mitigate` is asked for."""
+        """What :func:`qpu_sdk.mitigation.mitigate.mitigate` is asked for."""
 
     def is_known_from(self, known_classes: list[str]) -> bool:
         """False: no server knows it, so it is applied on this side."""
@@ -119,7 +117,7 @@ class RecordMitigation(AMitigation, tag=_tag("RecordMitigation")):  # type: igno
     def _parse_results(
         self, computation: Computation, results: list[dict[str, Any]], imperfections: Imperfections
     ) -> dict[str, Any]:
-        from .pipeline import mitigate
+        from .mitigate import mitigate
 
         program = program_of(computation.experiment)
         self._check(program, imperfections)
@@ -171,7 +169,8 @@ class CalibratedMitigation(RecordMitigation):
 
     :param steps: ``"auto"``, or names of :data:`STEPS`, in their order.
 
-    >>> from qpu_sdk.calibration.record import Identity, vendor_record
+    >>> from qpu_sdk.calibration.record import vendor_record
+    >>> from qpu_sdk.calibration.parts import Identity
     >>> figures = {"Transmittance (%)": 5.0, "HOM (%)": 90.0, "g2 (%)": 2.0}
     >>> identity = Identity("local:twin", "local", 3, (0, 2), "threshold")
     >>> record = vendor_record(figures, identity, utc="2026-03-01T12:00:00Z")
@@ -265,30 +264,6 @@ def _make_storable() -> None:
 
 
 _make_storable()
-
-
-def program_of(experiment: pcvl.Experiment) -> Program:
-    """The program of an experiment: its unitary on a rectangular mesh, heralded photons included.
-
-    :raises MitigationError: when more than a photon enters a mode, or something is no interferometer.
-
-    >>> experiment = pcvl.Experiment(3).add(0, pcvl.BS())
-    >>> experiment.with_input(pcvl.BasicState([1, 0, 1]))
-    >>> program = program_of(experiment)
-    >>> program.input_modes, abs(program.mesh.unitary(program.phases)[0]).round(3).tolist()
-    ((0, 2), [0.707, 0.707, 0.0])
-    """
-    state = experiment.input_state
-    if not isinstance(state, pcvl.FockState) or not state.n or max(state) > 1:
-        raise MitigationError(f"the input state is {state}. Send one photon each into some modes.")
-    if not experiment.is_unitary or experiment.circuit_size < 2:
-        raise MitigationError("the experiment is no interferometer of 2 modes or more. Use unitary components only.")
-    mesh = RectangularMesh(experiment.circuit_size)
-    try:
-        unitary = np.array(experiment.unitary_circuit().compute_unitary(), dtype=np.complex128)
-        return Program(mesh, mesh.phases_of(unitary), tuple(np.flatnonzero(list(state)).tolist()))
-    except (RuntimeError, ValueError, TypeError, AssertionError, ProgramError) as error:
-        raise MitigationError(f"the experiment has no unitary ({error}). Give every parameter a value.") from error
 
 
 def _limits(parameters: Mapping[str, Any]) -> dict[str, int]:

@@ -30,10 +30,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..arrays import FloatArray, IntArray
 from ..errors import MitigationError
 from ..photonics.counts import Counts
-from ..photonics.fock import IntArray, check_modes_photons, collision_free_outcomes, rank_collision_free
-from ..photonics.permanents import FloatArray
+from ..photonics.fock import check_modes_photons, collision_free_outcomes, rank_collision_free
 
 #: Most photons lost in a shot that is used.
 MOST_LOST = 2

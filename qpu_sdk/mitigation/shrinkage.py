@@ -20,7 +20,7 @@ from typing import final
 
 import numpy as np
 
-from ..photonics.permanents import FloatArray
+from ..arrays import FloatArray
 
 #: Concentrations of the components that know the guess, and shapes of those that do not.
 CONCENTRATIONS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import FloatArray
 from ..errors import MitigationError
-from ..photonics.permanents import FloatArray
 
 
 def project(v: npt.ArrayLike) -> FloatArray:

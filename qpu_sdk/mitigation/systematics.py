@@ -20,15 +20,15 @@ from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import BoolArray, ComplexArray, FloatArray
 from ..calibration.record import CalibrationRecord
-from ..photonics.click_model import ClickArrays, ClickNoise, emission, mode_sets, moebius, within
-from ..photonics.permanents import ComplexArray, FloatArray, collision_free_tree, probabilities
+from ..photonics.click_model import ClickArrays, within
+from ..photonics.noise import ClickNoise, emission
+from ..photonics.patterns import mode_sets, moebius
+from ..photonics.permanents import collision_free_tree, probabilities
 from ..photonics.program import Program
 from .forward import Forward, space
-
-BoolArray = npt.NDArray[np.bool_]
 
 #: Draws of the calibration and of the phases, and e0, radians.
 CALIBRATION_DRAWS, PHASE_DRAWS, PHASE_STEP = 16, 24, 0.01

@@ -26,8 +26,8 @@ from typing import Any, final
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..errors import MitigationError
-from ..photonics.permanents import FloatArray
 from .forward import Forward
 
 #: Numbers of steps that are tried: each about a fifth more than the one before.

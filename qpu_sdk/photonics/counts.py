@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, final
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import IntArray
 from ..errors import DataError
-from .fock import IntArray, collision_free_outcomes, rank_collision_free
+from .fock import collision_free_outcomes, rank_collision_free
 
 if TYPE_CHECKING:
     import perceval

@@ -17,9 +17,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import IntArray
 from ..errors import ProgramError
-
-IntArray = npt.NDArray[np.int64]
 
 
 def _frozen(a: IntArray) -> IntArray:

@@ -1,4 +1,4 @@
-"""Programmable interferometers: phases -> unitary (numpy and torch) and -> perceval.Circuit.
+"""Programmable interferometers: phases -> unitary and -> perceval.Circuit.
 
 The meshes themselves are in :mod:`qpu_sdk.photonics.meshes`.
 
@@ -19,20 +19,18 @@ from __future__ import annotations
 import abc
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import ComplexArray, FloatArray, IntArray
 from ..errors import ProgramError
-from .fock import IntArray
-from .permanents import ComplexArray, FloatArray, amplitudes_vjp, collision_free_tree, probabilities, torch_amplitudes
-from .permanents import amplitudes as exact_amplitudes
 
 if TYPE_CHECKING:
     import perceval
-    import torch
+
 
 ABSENT = -1
 
@@ -242,11 +240,6 @@ class Mesh(abc.ABC):
         """The whole unitary, ``(..., declared) -> (..., M, M)``."""
         return self.columns(phases, tuple(range(self.modes)))
 
-    def torch_columns(self, phases: torch.Tensor, input_modes: tuple[int, ...]) -> torch.Tensor:
-        """:meth:`columns` as a differentiable torch operation (float64 in, complex128 out, on the CPU)."""
-        result: torch.Tensor = _column_function().apply(phases, self, input_modes)
-        return result
-
     def checked(self, phases: npt.ArrayLike) -> FloatArray:
         """Phases as float64; raises :class:`ProgramError` on another length or a value that is not finite."""
         array = np.asarray(phases, dtype=np.float64)
@@ -284,67 +277,3 @@ class Mesh(abc.ABC):
                 if slot != ABSENT:
                     circuit.add(mode, pcvl.PS(phase(slot)))
         return circuit
-
-
-@lru_cache(maxsize=1)
-def _column_function() -> Any:
-    import torch
-
-    class Columns(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> torch.Tensor:
-            ctx.save_for_backward(phases)
-            ctx.mesh, ctx.input_modes = mesh, input_modes
-            return torch.from_numpy(mesh.columns(phases.detach().numpy(), input_modes))
-
-        @staticmethod
-        def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-            gradient = gradients[0].resolve_conj().numpy()
-            [phases] = ctx.saved_tensors  # raises when they were changed in place meanwhile
-            pulled = ctx.mesh.columns_vjp(phases.detach().numpy(), ctx.input_modes, gradient)
-            return torch.from_numpy(pulled), None, None
-
-    return Columns
-
-
-def torch_probabilities(phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> torch.Tensor:
-    """Exact collision-free probabilities, differentiable in the phases.
-
-    :param phases: radians, float64, ``(..., declared)``.
-    :returns: ``(..., C(M, N))``; they sum to the collision-free mass, which is below 1.
-
-    >>> import torch
-    >>> from qpu_sdk.photonics.meshes import IsometryMesh
-    >>> mesh = IsometryMesh(3, 2)
-    >>> p = torch_probabilities(torch.zeros(mesh.declared, dtype=torch.float64), mesh, (0, 1))
-    >>> p.round(decimals=6).tolist()
-    [0.0, 0.0, 1.0]
-    """
-    tree = collision_free_tree(mesh.modes, len(input_modes))
-    amplitude = torch_amplitudes(mesh.torch_columns(phases, input_modes), tree)
-    return amplitude.real**2 + amplitude.imag**2
-
-
-def phase_jacobian(mesh: Mesh, phases: FloatArray, input_modes: tuple[int, ...]) -> FloatArray:
-    """d p / d phases of the *conditional* collision-free distribution, ``(K, declared)``."""
-    tree = collision_free_tree(mesh.modes, len(input_modes))
-    columns = mesh.columns(phases, input_modes)
-    amplitude = exact_amplitudes(columns, tree)
-    p = probabilities(columns, tree)
-    cotangents = np.diag(2.0 * amplitude)
-    repeated = np.broadcast_to(columns, (len(p), *columns.shape))
-    grad_columns = amplitudes_vjp(np.ascontiguousarray(repeated), tree, cotangents)
-    jacobian = mesh.columns_vjp(np.tile(phases, (len(p), 1)), input_modes, grad_columns)
-    total = p.sum()
-    return np.asarray(jacobian / total - np.outer(p, jacobian.sum(axis=0)) / total**2)
-
-
-def identifiable_phases(mesh: Mesh, input_modes: tuple[int, ...], *, seed: int) -> int:
-    """Rank of :func:`phase_jacobian` at random phases: the phases that the measured distribution can tell apart.
-
-    >>> from qpu_sdk.photonics.meshes import IsometryMesh
-    >>> identifiable_phases(IsometryMesh(6, 2), (0, 1), seed=1), IsometryMesh(6, 2).declared
-    (13, 13)
-    """
-    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
-    return int(np.linalg.matrix_rank(phase_jacobian(mesh, phases, input_modes), rtol=1e-9))

@@ -16,18 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, final
+from typing import final
 
 import numpy as np
-import numpy.typing as npt
 
-from .fock import IntArray, bunching_factor, collision_free_outcomes, fock_outcomes
-
-if TYPE_CHECKING:
-    import torch
-
-ComplexArray = npt.NDArray[np.complex128]
-FloatArray = npt.NDArray[np.float64]
+from ..arrays import ComplexArray, FloatArray, IntArray
+from .fock import bunching_factor, collision_free_outcomes, fock_outcomes
 
 #: Complex numbers that one chunk may hold (16 bytes each): 64 MB.
 CHUNK_ENTRIES = 4_000_000
@@ -222,29 +216,3 @@ def permanents(matrices: ComplexArray) -> ComplexArray:
     for d in _chunks(len(signs), CHUNK_ENTRIES // max(1, flat.size)):
         out += (flat @ signs[d].T).prod(axis=1) @ signs[d].prod(axis=1)
     return np.asarray((out * 2.0 ** (1 - size)).reshape(matrices.shape[:-2]))
-
-
-def torch_amplitudes(columns: torch.Tensor, tree: PrefixTree) -> torch.Tensor:
-    """:func:`amplitudes` as a differentiable torch operation (complex128, on the CPU), ``(..., M, N) -> (..., K)``."""
-    result: torch.Tensor = _amplitude_function().apply(columns, tree)
-    return result
-
-
-@lru_cache(maxsize=1)
-def _amplitude_function() -> Any:
-    import torch
-
-    class Amplitudes(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, columns: torch.Tensor, tree: PrefixTree) -> torch.Tensor:
-            ctx.save_for_backward(columns)
-            ctx.tree = tree
-            return torch.from_numpy(amplitudes(columns.detach().resolve_conj().numpy(), tree))
-
-        @staticmethod
-        def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-            [columns] = ctx.saved_tensors
-            gradient = gradients[0].resolve_conj().numpy()
-            return torch.from_numpy(amplitudes_vjp(columns.detach().resolve_conj().numpy(), ctx.tree, gradient)), None
-
-    return Amplitudes

@@ -9,14 +9,39 @@ from functools import cached_property
 from typing import TYPE_CHECKING, final
 
 import numpy as np
+import perceval as pcvl
 
-from ..errors import DataError, ProgramError
+from ..arrays import FloatArray
+from ..errors import DataError, MitigationError, ProgramError
 from .interferometer import Mesh
-from .meshes import IsometryMesh, open_mesh
-from .permanents import FloatArray
+from .meshes import IsometryMesh, RectangularMesh, open_mesh
 
 if TYPE_CHECKING:
     import perceval
+
+
+def program_of(experiment: pcvl.Experiment) -> Program:
+    """The program of an experiment: its unitary on a rectangular mesh, heralded photons included.
+
+    :raises MitigationError: when more than a photon enters a mode, or something is no interferometer.
+
+    >>> experiment = pcvl.Experiment(3).add(0, pcvl.BS())
+    >>> experiment.with_input(pcvl.BasicState([1, 0, 1]))
+    >>> program = program_of(experiment)
+    >>> program.input_modes, abs(program.mesh.unitary(program.phases)[0]).round(3).tolist()
+    ((0, 2), [0.707, 0.707, 0.0])
+    """
+    state = experiment.input_state
+    if not isinstance(state, pcvl.FockState) or not state.n or max(state) > 1:
+        raise MitigationError(f"the input state is {state}. Send one photon each into some modes.")
+    if not experiment.is_unitary or experiment.circuit_size < 2:
+        raise MitigationError("the experiment is no interferometer of 2 modes or more. Use unitary components only.")
+    mesh = RectangularMesh(experiment.circuit_size)
+    try:
+        unitary = np.array(experiment.unitary_circuit().compute_unitary(), dtype=np.complex128)
+        return Program(mesh, mesh.phases_of(unitary), tuple(np.flatnonzero(list(state)).tolist()))
+    except (RuntimeError, ValueError, TypeError, AssertionError, ProgramError) as error:
+        raise MitigationError(f"the experiment has no unitary ({error}). Give every parameter a value.") from error
 
 
 @final

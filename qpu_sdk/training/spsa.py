@@ -15,8 +15,8 @@ from typing import Literal, final
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..errors import ConfigError
-from ..photonics.permanents import FloatArray
 
 
 @final

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from qpu_sdk.arrays import FloatArray
 from qpu_sdk.calibration.plan import calibration_plan, haar
-from qpu_sdk.devices.local_noise import perceval_distribution
-from qpu_sdk.photonics.click_model import DeviceNoise, accurate_click_distribution, click_distribution
+from qpu_sdk.devices.noisy_chip import perceval_distribution
+from qpu_sdk.photonics.click_model import accurate_click_distribution, click_distribution
 from qpu_sdk.photonics.meshes import RectangularMesh
-from qpu_sdk.photonics.noise import NoiseParameters
-from qpu_sdk.photonics.permanents import FloatArray
+from qpu_sdk.photonics.noise import DeviceNoise, NoiseParameters
 from qpu_sdk.photonics.program import Program
 from tests.benchmarks.pages import ROOT, replace_between
 from tests.calibration.simulate import random_parameters, simulate, uniform_parameters

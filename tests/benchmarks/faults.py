@@ -19,7 +19,7 @@ Rewritten by `{COMMAND}`.
 
 # Faults of the cloud, and what two clients make of them
 
-Each row breaks the loopback cloud (`qpu_sdk.devices.cloud.emulator`) in one way and lets a client measure {SHOTS} shots
+Each row breaks the loopback cloud (`qpu_sdk.emulator`) in one way and lets a client measure {SHOTS} shots
 of one program, or of several where the row says so: Perceval {{version}}'s `RemoteComputer` with `Execution` (or
 `ExecutionGroup`, where files count), and `JournalledDevice` over `quandela:sim:ideal`. No request leaves this machine.
 

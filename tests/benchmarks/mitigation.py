@@ -17,24 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from qpu_sdk.calibration.measure import Request as CalibrationRequest
+from qpu_sdk.calibration.calibrate import CalibrationRequest, measure_device
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.calibration.store import CalibrationStore
-from qpu_sdk.calibrations import measure_device
-from qpu_sdk.comparison import (
-    KINDS,
-    LEVEL,
-    Kind,
-    Request,
-    Row,
-    compare_on,
-    known_programs,
-    rows,
-)
+from qpu_sdk.comparison.compare import LEVEL, ComparisonRequest, compare_on
+from qpu_sdk.comparison.page import cells, comparison_page, harm
+from qpu_sdk.comparison.programs import KINDS, Kind, known_programs
+from qpu_sdk.comparison.table import Row, rows
 from qpu_sdk.devices.registry import open_device
-from qpu_sdk.mitigation.distribution import total_variation
-from qpu_sdk.mitigation.pipeline import mitigate
-from qpu_sdk.report.comparison import cells, comparison_page, harm
+from qpu_sdk.mitigation.mitigate import mitigate
+from qpu_sdk.statistics import total_variation
 from tests.benchmarks.pages import ROOT, replace_between
 
 RESULTS = ROOT / "docs" / "results" / "mitigation.json"
@@ -71,7 +63,7 @@ def compare_at(point: tuple[float, int]) -> dict[str, Any]:
     path.write_text(record.to_json())
     found = []
     for kinds, each in EACH:
-        request = Request(kinds, each, (shots,), SEED, steps=(("unfold",), ("subtract",), ("fuse",)))
+        request = ComparisonRequest(kinds, each, (shots,), SEED, steps=(("unfold",), ("subtract",), ("fuse",)))
         found.append(compare_on(device_of(transmittance), path, request, folder=FOLDER))
         (FOLDER / f"T{transmittance}-{shots}-{kinds[0]}.html").write_text(comparison_page(found[-1]))
     trials = [trial for comparison in found for trial in comparison.trials]

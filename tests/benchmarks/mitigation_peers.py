@@ -17,18 +17,21 @@ import numpy as np
 import perceval as pcvl
 from perceval.runtime.error_mitigation.photon_recycling import photon_recycling
 
-from qpu_sdk.calibration.record import CalibrationRecord, Identity, known_record
-from qpu_sdk.devices.local import LocalDevice, LocalModel
+from qpu_sdk.arrays import ComplexArray, FloatArray
+from qpu_sdk.calibration.known import known_record
+from qpu_sdk.calibration.parts import Identity
+from qpu_sdk.calibration.record import CalibrationRecord
+from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.mitigation.recycling import recycle
 from qpu_sdk.mitigation.shrinkage import shrink
 from qpu_sdk.mitigation.unfolding import unfold_below
-from qpu_sdk.photonics.click_model import ClickNoise, DeviceNoise, accurate_click_distribution
+from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.fock import collision_free_outcomes, occupations
 from qpu_sdk.photonics.meshes import BrickwallMesh
-from qpu_sdk.photonics.noise import NoiseParameters
-from qpu_sdk.photonics.permanents import ComplexArray, FloatArray
+from qpu_sdk.photonics.noise import ClickNoise, DeviceNoise, NoiseParameters
 from qpu_sdk.photonics.program import Program
 from tests.oracles.unitaries import haar
 

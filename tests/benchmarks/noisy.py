@@ -60,12 +60,11 @@ MACHINES = (Machine("ascella", 100_000_000), Machine("belenos", 10_000_000))
 
 def calibrate(machine: Machine) -> None:
     """Measure the machine, once."""
-    from qpu_sdk.calibration.measure import Request
+    from qpu_sdk.calibration.calibrate import CalibrationRequest, measure_device
     from qpu_sdk.calibration.store import CalibrationStore
-    from qpu_sdk.calibrations import measure_device
 
     if not CalibrationStore(RECORDS).all(machine.device).records:
-        measure_device(machine.device, RECORDS, Request(9, INPUTS, CALIBRATION_SHOTS, seed=1))
+        measure_device(machine.device, RECORDS, CalibrationRequest(9, INPUTS, CALIBRATION_SHOTS, seed=1))
 
 
 def job(machine: Machine, mitigated: bool, seed: int, mnist: str) -> dict[str, Any]:

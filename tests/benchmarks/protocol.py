@@ -51,9 +51,9 @@ ARMS = (
 
 def run(arm: Arm, seed: int, mnist: str) -> dict[str, Any]:
     """One run, with its controls where the arm has them; gives its summary."""
-    from qpu_sdk import runs
-    from qpu_sdk.training.config import load_config
-    from qpu_sdk.training.summary import read_summary
+    from qpu_sdk.runs import train as runs
+    from qpu_sdk.runs.summary import read_summary
+    from qpu_sdk.training.config_file import load_config
 
     folder = ROOT / "runs" / "protocol" / f"{arm.slug}-seed{seed}"
     overrides = [f"seed={seed}", "training.threads=1", *arm.overrides]
@@ -66,7 +66,7 @@ def run(arm: Arm, seed: int, mnist: str) -> dict[str, Any]:
             runs.resume(folder, observer=observer)
         else:
             config = load_config(ROOT / "examples" / arm.config, overrides=overrides)
-            runs.start(config, folder, observer=observer)
+            runs.train(config, folder, observer=observer)
     summary = read_summary(folder).model_dump(mode="json")
     summary["data"] = "MNIST training files" if arm.protocol else summary["data"]
     return {"arm": arm.name, **summary}

@@ -26,10 +26,11 @@ SECONDS_PER_SETTING = 15.0
 
 def run(seed: int) -> dict[str, Any]:
     """One run with its controls; gives its summary."""
-    from qpu_sdk import runs
-    from qpu_sdk.devices.cloud.emulator import CloudSettings, EmulatedCloud
-    from qpu_sdk.training.config import load_config
-    from qpu_sdk.training.summary import read_summary
+    from qpu_sdk.emulator.server import EmulatedCloud
+    from qpu_sdk.emulator.settings import CloudSettings
+    from qpu_sdk.runs import train as runs
+    from qpu_sdk.runs.summary import read_summary
+    from qpu_sdk.training.config_file import load_config
 
     folder = ROOT / "runs" / "rehearsal" / f"seed{seed}"
     settings = CloudSettings(seed=seed, platforms=("qpu:belenos",), job_limit_s=300.0, time_scale=1000.0, credits=200.0)
@@ -38,7 +39,7 @@ def run(seed: int) -> dict[str, Any]:
             device = f"quandela:qpu:belenos?url={cloud.url}&poll_s=0.02&max_poll_s=0.2"
             overrides = [f"device={device}", f"seed={seed}", "controls=true"]
             config = load_config(ROOT / "examples" / "belenos.toml", overrides=overrides)
-            runs.start(config, folder, observer=runs.Silent())
+            runs.train(config, folder, observer=runs.Silent())
             _check(cloud.jobs, cloud.requests, folder)
     summary = read_summary(folder).model_dump(mode="json")
     return summary | {"devices": ["emulated qpu:belenos"]}

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.generator.mps import MPSGenerator
-from qpu_sdk.mitigation.pipeline import mitigate
-from qpu_sdk.photonics.interferometer import torch_probabilities
+from qpu_sdk.mitigation.mitigate import mitigate
+from qpu_sdk.photonics.autograd import torch_probabilities
 from qpu_sdk.photonics.meshes import BrickwallMesh
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.training.config import TrainingConfig

@@ -12,15 +12,18 @@ from typing import final
 
 import numpy as np
 
-from qpu_sdk.calibration.fit import Fit, Observation, Parameters, fit, observe
-from qpu_sdk.calibration.measure import Request, Whose, most_clicks, record_of
-from qpu_sdk.calibration.plan import Setting
-from qpu_sdk.calibration.record import CalibrationRecord, Identity
-from qpu_sdk.devices.local_noise import perceval_distribution
-from qpu_sdk.photonics.click_model import ClickNoise, click_distribution
+from qpu_sdk.arrays import FloatArray
+from qpu_sdk.calibration.calibrate import CalibrationRequest, Whose, most_clicks, record_of
+from qpu_sdk.calibration.fit import fit
+from qpu_sdk.calibration.likelihood import Observation, observe
+from qpu_sdk.calibration.parameters import Fit, Parameters
+from qpu_sdk.calibration.parts import Identity
+from qpu_sdk.calibration.plan import CalibrationSetting
+from qpu_sdk.calibration.record import CalibrationRecord
+from qpu_sdk.devices.noisy_chip import perceval_distribution
+from qpu_sdk.photonics.click_model import click_distribution
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.noise import NoiseParameters
-from qpu_sdk.photonics.permanents import FloatArray
+from qpu_sdk.photonics.noise import ClickNoise, NoiseParameters
 
 Mixture = list[tuple[float, ClickNoise]]
 #: Number of a setting and its inputs to what the device is meanwhile.
@@ -35,7 +38,7 @@ class Run:
     :param windows: pulses of each setting, what a device does not tell.
     """
 
-    plan: tuple[Setting, ...]
+    plan: tuple[CalibrationSetting, ...]
     counts: tuple[Counts, ...]
     windows: int
 
@@ -54,7 +57,7 @@ class Run:
         """What a calibration would write down."""
         modes, inputs = self.plan[0].program.modes, self.plan[0].program.input_modes
         identity = Identity("simulated", "simulated", modes, inputs, "threshold")
-        request = Request(modes, inputs, max(c.shots for c in self.counts), 0, pairs)
+        request = CalibrationRequest(modes, inputs, max(c.shots for c in self.counts), 0, pairs)
         times = ("2026-03-01T12:00:00+00:00", "2026-03-01T12:10:00+00:00")
         return record_of(self.plan, self.counts, request, Whose(identity, "simulated", {}), times=times)
 
@@ -64,7 +67,7 @@ class Run:
         return most_clicks(self.plan[0].program.modes, len(self.plan[0].program.input_modes))
 
 
-def simulate(plan: Sequence[Setting], world: World | Parameters, *, pulses: int, seed: int) -> Run:
+def simulate(plan: Sequence[CalibrationSetting], world: World | Parameters, *, pulses: int, seed: int) -> Run:
     """Run a plan, ``pulses`` windows a setting; empty windows are not recorded."""
     rng = np.random.default_rng(seed)
     here = steady(world) if isinstance(world, Parameters) else world
@@ -80,7 +83,7 @@ def simulate(plan: Sequence[Setting], world: World | Parameters, *, pulses: int,
     return Run(tuple(plan), tuple(counts), pulses)
 
 
-def simulate_perceval(plan: Sequence[Setting], noise: NoiseParameters, *, pulses: int, seed: int) -> Run:
+def simulate_perceval(plan: Sequence[CalibrationSetting], noise: NoiseParameters, *, pulses: int, seed: int) -> Run:
     """The same by Perceval's simulator, which knows second photons that equal the first."""
     rng = np.random.default_rng(seed)
     pairs = [(s, *perceval_distribution(s.program, noise, "threshold")) for s in plan]
@@ -88,7 +91,11 @@ def simulate_perceval(plan: Sequence[Setting], noise: NoiseParameters, *, pulses
 
 
 def _sampled(
-    setting: Setting, patterns: np.typing.NDArray[np.bool_], p: FloatArray, pulses: int, rng: np.random.Generator
+    setting: CalibrationSetting,
+    patterns: np.typing.NDArray[np.bool_],
+    p: FloatArray,
+    pulses: int,
+    rng: np.random.Generator,
 ) -> Counts:
     numbers = rng.multinomial(pulses, p / p.sum())
     keep = patterns.any(axis=1) & (numbers > 0)

@@ -8,7 +8,7 @@ import pytest
 
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.calibration.store import CalibrationStore, load_record
-from qpu_sdk.photonics.noise import NOISE_PRESETS
+from qpu_sdk.devices.machines import NOISE_PRESETS
 
 FOLDER = Path(__file__).parents[2] / "calibration"
 FILES = sorted(FOLDER.glob("*/*.json"))

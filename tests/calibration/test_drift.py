@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qpu_sdk.calibration.drift import Change, Comparison, compare
+from qpu_sdk.arrays import FloatArray
+from qpu_sdk.calibration.drift import Change, RecordChanges, record_changes
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.errors import CalibrationMismatch
-from qpu_sdk.photonics.permanents import FloatArray
 from tests.calibration.test_record import content, example, number
 
 TRUTH = content()
@@ -47,13 +47,13 @@ def sampled(rng: np.random.Generator, scale: float) -> CalibrationRecord:
 
 
 @lru_cache(maxsize=1)
-def same_device() -> tuple[Comparison, ...]:
+def same_device() -> tuple[RecordChanges, ...]:
     """200 pairs of measurements of one truth, the second with half the errors."""
     rng = np.random.default_rng(20260301)
-    return tuple(compare(sampled(rng, 1.0), sampled(rng, 0.5)) for _ in range(200))
+    return tuple(record_changes(sampled(rng, 1.0), sampled(rng, 0.5)) for _ in range(200))
 
 
-def change(comparison: Comparison, name: str) -> Change:
+def change(comparison: RecordChanges, name: str) -> Change:
     return next(c for c in comparison.changes if c.parameter == name)
 
 
@@ -86,7 +86,7 @@ def test_each_record_brings_its_own_correlations() -> None:
     alone = np.diag(np.diag(covariance))
     a = sampled(np.random.default_rng(8), 1.0)
     b = example(covariance=alone.tolist(), phase_error=None)
-    for found in (compare(a, b), compare(b, a)):
+    for found in (record_changes(a, b), record_changes(b, a)):
         assert found.joint is not None
         difference = np.array([change(found, name).difference for name in NAMES])
         assert found.joint.chi2 == pytest.approx(difference @ np.linalg.solve(covariance + alone, difference), rel=1e-6)
@@ -95,7 +95,7 @@ def test_each_record_brings_its_own_correlations() -> None:
 def test_a_change_is_seen_where_it_is() -> None:
     values = true_values()
     values[NAMES.index("g2")] += 0.02
-    found = compare(with_values(true_values()), with_values(values))
+    found = record_changes(with_values(true_values()), with_values(values))
     g2 = change(found, "g2")
     assert g2.difference == pytest.approx(0.02)
     assert g2.standard_error == pytest.approx(0.002 * math.sqrt(2))
@@ -110,7 +110,7 @@ def test_a_change_is_seen_where_it_is() -> None:
 def test_the_other_way_round_is_the_other_sign() -> None:
     rng = np.random.default_rng(5)
     a, b = sampled(rng, 1.0), sampled(rng, 2.0)
-    there, back = compare(a, b), compare(b, a)
+    there, back = record_changes(a, b), record_changes(b, a)
     assert (there.before, there.after) == (back.after, back.before) == (a.id, b.id)
     assert [c.difference for c in there.changes] == [-c.difference for c in back.changes]
     assert [c.p_value for c in there.changes] == [c.p_value for c in back.changes]
@@ -120,13 +120,13 @@ def test_the_other_way_round_is_the_other_sign() -> None:
 
 
 def test_what_is_fixed_or_without_error_is_not_tested() -> None:
-    found = compare(example(), example())
+    found = record_changes(example(), example())
     fixed = change(found, "output_efficiencies[0]")
     assert (fixed.standard_error, fixed.z, fixed.p_value) == (0.0, None, None)
     assert found.joint is not None
     assert found.joint.dof == len(NAMES) + 1  # the phase error is outside the covariance and independent of it
     vendor = example(origin="vendor", g2=number(0.03, None), parameters=[], covariance=[])
-    published = change(compare(example(), vendor), "g2")
+    published = change(record_changes(example(), vendor), "g2")
     assert (published.standard_error, published.z, published.p_value) == (None, None, None)
     assert published.difference == pytest.approx(0.01)
 
@@ -138,14 +138,14 @@ def test_nothing_to_test_is_said() -> None:
     dark = [number(v["value"], None, "1/window") for v in TRUTH["dark_counts"]]
     rest: dict[str, Any] = {"input_transmissions": into, "output_efficiencies": out, "dark_counts": dark}
     vendor = example(**none, **rest, origin="vendor", phase_error=None, parameters=[], covariance=[])
-    assert compare(vendor, example()).joint is None
+    assert record_changes(vendor, example()).joint is None
 
 
 def test_a_singular_covariance_loses_a_degree_of_freedom() -> None:
     """Two parameters that move together are one."""
     covariance = [[4e-6, 8e-6], [8e-6, 1.6e-5]]
     record = example(parameters=["g2", "indistinguishability"], covariance=covariance)
-    found = compare(record, record)
+    found = record_changes(record, record)
     assert found.joint is not None
     tested = sum(c.z is not None for c in found.changes)
     assert found.joint.dof == tested - 1
@@ -157,7 +157,7 @@ def test_a_singular_covariance_loses_a_degree_of_freedom() -> None:
 )
 def test_records_that_cannot_be_compared_are_refused(key: str, changes: dict[str, Any]) -> None:
     with pytest.raises(CalibrationMismatch, match=f"differ in {key}") as caught:
-        compare(example(), example(**changes))
+        record_changes(example(), example(**changes))
     assert "\n" not in str(caught.value)
 
 
@@ -168,4 +168,4 @@ def test_other_modes_are_refused() -> None:
         "dark_counts": [*TRUTH["dark_counts"], number(0.0, 0.0, "1/window")],
     }
     with pytest.raises(CalibrationMismatch, match="differ in modes: 3 and 4"):
-        compare(example(), example(**more))
+        record_changes(example(), example(**more))

@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from qpu_sdk.arrays import FloatArray
 from qpu_sdk.calibration import fit as fitting
-from qpu_sdk.calibration.fit import FEWEST_COINCIDENCES, Observation, Parameters, expected, observe
+from qpu_sdk.calibration.fit import FEWEST_COINCIDENCES
+from qpu_sdk.calibration.likelihood import Observation, expected, observe
+from qpu_sdk.calibration.parameters import Parameters
 from qpu_sdk.calibration.plan import calibration_plan
 from qpu_sdk.calibration.record import CalibrationRecord
-from qpu_sdk.devices.local import LocalDevice, LocalModel
+from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import CalibrationError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.noise import NoiseParameters
-from qpu_sdk.photonics.permanents import FloatArray
 from tests.calibration.simulate import (
     Run,
     World,

@@ -8,27 +8,27 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from qpu_sdk.calibration.plan import MOST_SHIFTS, Setting, calibration_plan
+from qpu_sdk.arrays import ComplexArray, FloatArray
+from qpu_sdk.calibration.plan import MOST_SHIFTS, CalibrationSetting, calibration_plan
 from qpu_sdk.errors import CalibrationError
-from qpu_sdk.photonics.permanents import ComplexArray, FloatArray
 
 MOST_SETTINGS = 12
 SIZES = [(2, (0, 1)), (3, (0, 2)), (4, (1, 2, 3)), (5, (0, 1, 2, 3, 4)), (6, (0, 2, 5)), (9, (0, 2, 5, 8))]
 SIZES += [(12, tuple(range(0, 12, 2))), (24, (0, 23)), (24, tuple(range(12)))]
 
 
-def unitary(setting: Setting) -> ComplexArray:
+def unitary(setting: CalibrationSetting) -> ComplexArray:
     program = setting.program
     return np.asarray(program.mesh.columns(program.phases, tuple(range(program.modes))))
 
 
-def arrivals(setting: Setting) -> FloatArray:
+def arrivals(setting: CalibrationSetting) -> FloatArray:
     """Probability that the photon of an input leaves from a mode, ``(M, N)``."""
     program = setting.program
     return np.asarray(np.abs(program.mesh.columns(program.phases, program.input_modes)) ** 2)
 
 
-def named(plan: tuple[Setting, ...], name: str) -> list[Setting]:
+def named(plan: tuple[CalibrationSetting, ...], name: str) -> list[CalibrationSetting]:
     return [setting for setting in plan if setting.name.startswith(name)]
 
 

@@ -15,14 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from qpu_sdk.calibration.record import (
-    CalibrationRecord,
-    Identity,
-    json_schema,
-    parameter_name,
-    utc_text,
-    vendor_record,
-)
+from qpu_sdk.calibration.known import vendor_record
+from qpu_sdk.calibration.parts import Identity, parameter_name
+from qpu_sdk.calibration.record import CalibrationRecord, json_schema, utc_text
 from qpu_sdk.errors import CalibrationError
 from qpu_sdk.photonics.click_model import click_distribution
 

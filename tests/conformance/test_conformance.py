@@ -15,22 +15,16 @@ import pytest
 from scipy.stats import chi2
 
 from qpu_sdk.devices.base import Device, DeviceSpec, Job, JobStatus
-from qpu_sdk.devices.conformance import (
-    CHECKS,
-    IDEAL_CHECKS,
-    Check,
-    chi_square,
-    chi_square_tail,
-    identity_program,
-    run_all,
-    scrambling_program,
-)
-from qpu_sdk.devices.local import LocalDevice, LocalModel
+from qpu_sdk.devices.conformance import CHECKS, IDEAL_CHECKS, Check, identity_program, run_all, scrambling_program
+from qpu_sdk.devices.counts_files import load_counts
+from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.registry import open_device
-from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice, load_counts
+from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice
+from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ProgramError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.program import Program
+from qpu_sdk.statistics import chi_square, chi_square_tail
 
 ADDRESSES = [
     "local:slos",

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qpu_sdk.devices.base import DeviceSpec
-from qpu_sdk.devices.budget import FREE, QPU_RATES, UNLIMITED, Budget, Cost, Rates, rates_of
+from qpu_sdk.devices.budget import UNLIMITED, Budget, Cost, Rates
+from qpu_sdk.devices.machines import FREE, QPU_RATES, rates_of
 from qpu_sdk.errors import BudgetExceeded, ConfigError
-from qpu_sdk.training.config import load_config
+from qpu_sdk.training.config_file import load_config
 
 NAMES = [field.name for field in fields(Budget)]
 WHOLE = st.integers(0, 10**12)

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from qpu_sdk.devices.budget import Cost
-from qpu_sdk.devices.journal import SCHEMA_VERSION, Intent, JobState, Journal
+from qpu_sdk.devices.job_record import Intent, JobState
+from qpu_sdk.devices.journal import SCHEMA_VERSION, Journal
 from qpu_sdk.errors import CheckpointError
 from qpu_sdk.photonics.counts import Counts
 

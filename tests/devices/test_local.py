@@ -17,7 +17,8 @@ from scipy.stats import chi2
 
 from qpu_sdk.devices import local
 from qpu_sdk.devices.base import JobStatus
-from qpu_sdk.devices.local import LocalDevice, LocalModel, exact_probabilities, shot_distribution
+from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.devices.simulation import LocalModel, exact_probabilities, shot_distribution
 from qpu_sdk.errors import ConfigError, JobCancelled, JobFailed, JobTimeout, ProgramError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.interferometer import Mesh

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from qpu_sdk.devices import registry
 from qpu_sdk.devices.base import Device
-from qpu_sdk.devices.local import LocalDevice, LocalModel
+from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.registry import DeviceAddress, describe_devices, device_factories, open_device
 from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice
+from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ConfigError, DataError, DeviceUnavailable
 from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from qpu_sdk.devices.base import JobStatus
-from qpu_sdk.devices.local import LocalDevice, LocalModel
-from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice, load_counts
+from qpu_sdk.devices.counts_files import load_counts
+from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice
+from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import DataError, DeviceUnavailable, ProgramError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import IsometryMesh

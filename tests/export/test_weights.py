@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from qpu_sdk.errors import ConfigError, DataError
 from qpu_sdk.export.inference import evaluate_model
-from qpu_sdk.export.weights import Model, export_model, load_model, metadata_of, save_model
-from qpu_sdk.training.config import load_config
-from qpu_sdk.training.summary import MitigationSummary
+from qpu_sdk.export.weights import Model, export_model, load_model, save_model
+from qpu_sdk.runs.finish import metadata_of
+from qpu_sdk.runs.summary import MitigationSummary
+from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.targets import Target, paper_cnn
 from tests.digits import write_digits
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from qpu_sdk.arrays import FloatArray
 from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.background import Subtracted, subtract
 from qpu_sdk.mitigation.forward import Forward, forward
-from qpu_sdk.photonics.click_model import ClickNoise, accurate_click_distribution
+from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.meshes import RectangularMesh
-from qpu_sdk.photonics.permanents import FloatArray
+from qpu_sdk.photonics.noise import ClickNoise
 from tests.oracles.unitaries import haar
 
 

@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from qpu_sdk.arrays import ComplexArray, FloatArray
 from qpu_sdk.errors import MitigationError, ProgramError
 from qpu_sdk.mitigation import detector as module
-from qpu_sdk.mitigation.detector import Corrected, Reweighted, correct_response, select
-from qpu_sdk.mitigation.distribution import Distribution, Multinomial
+from qpu_sdk.mitigation.detector import Corrected, correct_response, select
+from qpu_sdk.mitigation.distribution import Distribution
 from qpu_sdk.mitigation.selection import post_select
-from qpu_sdk.photonics.click_model import ClickNoise, accurate_click_distribution, fock_distribution
+from qpu_sdk.mitigation.uncertainty import Multinomial, Reweighted
+from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts, Detector
-from qpu_sdk.photonics.permanents import ComplexArray, FloatArray
+from qpu_sdk.photonics.noise import ClickNoise
+from qpu_sdk.photonics.photon_counting import fock_distribution
 from tests.oracles.unitaries import haar
 
 #: Windows of an "exact" count: a probability is rounded by 1e-18.

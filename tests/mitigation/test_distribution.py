@@ -10,18 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qpu_sdk.arrays import FloatArray
 from qpu_sdk.errors import MitigationError
-from qpu_sdk.mitigation.distribution import (
-    Diagnostics,
-    Distribution,
-    Multinomial,
-    Posterior,
-    Replicas,
-    StepReport,
-    Uncertainty,
-)
+from qpu_sdk.mitigation.distribution import Diagnostics, Distribution, StepReport
 from qpu_sdk.mitigation.selection import post_select
-from qpu_sdk.photonics.permanents import FloatArray
+from qpu_sdk.mitigation.uncertainty import Multinomial, Posterior, Replicas, Uncertainty
 from tests.photonics.test_counts import Table, counts_of, tables
 
 DRAWS = 200_000

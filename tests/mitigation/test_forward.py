@@ -11,14 +11,11 @@ from hypothesis import strategies as st
 
 from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.forward import common_probabilities, forward, space, without_circuit
-from qpu_sdk.photonics.click_model import (
-    ClickNoise,
-    accurate_click_distribution,
-    emission,
-    fock_distribution,
-    mode_sets,
-)
+from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts
+from qpu_sdk.photonics.noise import ClickNoise, emission
+from qpu_sdk.photonics.patterns import mode_sets
+from qpu_sdk.photonics.photon_counting import fock_distribution
 from tests.oracles.unitaries import haar
 
 

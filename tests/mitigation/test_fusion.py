@@ -16,21 +16,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import gammaln
 from scipy.stats import beta, binom
 
+from qpu_sdk.arrays import FloatArray
 from qpu_sdk.errors import MitigationError, ProgramError
-from qpu_sdk.mitigation.fusion import (
-    GAINS,
-    LOG_KAPPA,
-    Fusion,
-    beta_quantile,
-    fuse,
-    log_evidence,
-    log_gamma,
-    log_rising,
-    priors,
-)
+from qpu_sdk.mitigation.fusion import GAINS, LOG_KAPPA, Fusion, fuse, log_evidence, priors
 from qpu_sdk.mitigation.recycling import recycle, recycled
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.permanents import FloatArray
+from qpu_sdk.statistics import beta_quantile, log_gamma, log_rising
 from tests.mitigation.test_recycling import (
     any_counts,
     frequencies,

@@ -17,17 +17,19 @@ from perceval.runtime.computation import Computation
 from perceval.runtime.error_mitigation import AMitigation, CompilationAveraging, Imperfections
 from perceval.serialization import deserialize, serialize
 
-from qpu_sdk.calibration.record import CalibrationRecord, Identity, vendor_record
-from qpu_sdk.devices.local import exact_probabilities
+from qpu_sdk.arrays import FloatArray
+from qpu_sdk.calibration.known import vendor_record
+from qpu_sdk.calibration.parts import Identity
+from qpu_sdk.calibration.record import CalibrationRecord
+from qpu_sdk.devices.simulation import exact_probabilities
 from qpu_sdk.errors import CalibrationMismatch, MitigationError
 from qpu_sdk.mitigation import plug_in
 from qpu_sdk.mitigation.distribution import Distribution
-from qpu_sdk.mitigation.plug_in import EXACT_SHOTS, KEY, STEPS, CalibratedMitigation, apportion, program_of
+from qpu_sdk.mitigation.plug_in import EXACT_SHOTS, KEY, STEPS, CalibratedMitigation, apportion
 from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.photonics.counts import Counts, Detector
 from qpu_sdk.photonics.fock import collision_free_outcomes, occupations
-from qpu_sdk.photonics.permanents import FloatArray
-from qpu_sdk.photonics.program import Program
+from qpu_sdk.photonics.program import Program, program_of
 from tests.oracles.unitaries import haar
 
 UNITARY = haar(4, seed=5)
@@ -51,7 +53,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         seen.append(Call(counts=counts, record=known, program=program, steps=steps, seed=seed))
         return post_select(counts)
 
-    monkeypatch.setitem(sys.modules, "qpu_sdk.mitigation.pipeline", SimpleNamespace(mitigate=mitigate))
+    monkeypatch.setitem(sys.modules, "qpu_sdk.mitigation.mitigate", SimpleNamespace(mitigate=mitigate))
     return seen
 
 
@@ -266,7 +268,8 @@ def test_no_event_is_refused(calls: list[Call]) -> None:
 
 def test_on_a_remote_computer_it_runs_on_this_side(calls: list[Call]) -> None:
     pytest.importorskip("uvicorn")
-    from qpu_sdk.devices.cloud.emulator import CloudSettings, EmulatedCloud
+    from qpu_sdk.emulator.server import EmulatedCloud
+    from qpu_sdk.emulator.settings import CloudSettings
     from qpu_sdk.photonics.noise import NoiseParameters
 
     settings = CloudSettings(

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
+from qpu_sdk.arrays import ComplexArray, FloatArray, IntArray
 from qpu_sdk.errors import MitigationError, ProgramError
 from qpu_sdk.mitigation.recycling import decay, numbers_of, one_fewer, recycle, recycled
-from qpu_sdk.photonics.click_model import ClickNoise
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.fock import IntArray, collision_free_outcomes, rank_collision_free
-from qpu_sdk.photonics.noise import NoiseParameters
-from qpu_sdk.photonics.permanents import ComplexArray, FloatArray, collision_free_tree, probabilities
+from qpu_sdk.photonics.fock import collision_free_outcomes, rank_collision_free
+from qpu_sdk.photonics.noise import ClickNoise, NoiseParameters
+from qpu_sdk.photonics.permanents import collision_free_tree, probabilities
 from tests.benchmarks.mitigation_peers import lossy_counts, perceval_answer, perceval_recycling
 from tests.oracles.unitaries import fourier, haar
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats  # type: ignore[import-untyped]
 
-from qpu_sdk.mitigation.distribution import Posterior
+from qpu_sdk.arrays import FloatArray
 from qpu_sdk.mitigation.shrinkage import CONCENTRATIONS, DELTA, LOWEST_GUESS, SHAPES, Shrunk, shrink
-from qpu_sdk.photonics.permanents import FloatArray
+from qpu_sdk.mitigation.uncertainty import Posterior
 
 
 def uneven(rng: np.random.Generator, size: int) -> FloatArray:

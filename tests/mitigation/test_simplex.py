@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import brentq, minimize
 
+from qpu_sdk.arrays import FloatArray
 from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.simplex import project
-from qpu_sdk.photonics.permanents import FloatArray
 
 VALUES = st.floats(-10.0, 10.0)
 

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qpu_sdk.calibration.record import CalibrationRecord, Identity, Measured, known_record
-from qpu_sdk.devices.local import LocalDevice, LocalModel
+from qpu_sdk.arrays import FloatArray
+from qpu_sdk.calibration.known import known_record
+from qpu_sdk.calibration.parts import Identity, Measured
+from qpu_sdk.calibration.record import CalibrationRecord
+from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.mitigation import systematics as module
 from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.mitigation.systematics import Systematics, systematics
-from qpu_sdk.photonics.click_model import DeviceNoise
 from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.meshes import BrickwallMesh
-from qpu_sdk.photonics.noise import NoiseParameters
-from qpu_sdk.photonics.permanents import FloatArray
+from qpu_sdk.photonics.noise import DeviceNoise, NoiseParameters
 from qpu_sdk.photonics.program import Program
 
 MODES, INPUTS = 9, (0, 2, 5, 8)

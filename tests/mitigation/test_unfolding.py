@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qpu_sdk.arrays import ComplexArray, FloatArray, IntArray
 from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.mitigation.unfolding import GRID, STARTS, begin, iterate, unfold, unfold_below
-from qpu_sdk.photonics.click_model import ClickNoise
 from qpu_sdk.photonics.counts import Detector
-from qpu_sdk.photonics.fock import IntArray
-from qpu_sdk.photonics.permanents import ComplexArray, FloatArray
+from qpu_sdk.photonics.noise import ClickNoise
 from tests.oracles.unitaries import haar
 
 #: Long enough to converge, for exact data only.

@@ -15,22 +15,25 @@ import perceval as pcvl
 import pytest
 from perceval.runtime import SimulatedComputer
 
+from qpu_sdk.devices.machines import NOISE_PRESETS
 from qpu_sdk.errors import ConfigError, ProgramError
 from qpu_sdk.photonics.click_model import (
     ClickArrays,
-    ClickNoise,
-    DeviceNoise,
     accurate_click_distribution,
     check_click_work,
     click_distribution,
-    count_sets,
-    emission,
-    enough_counts,
-    fock_distribution,
-    mode_sets,
     within,
 )
-from qpu_sdk.photonics.noise import NOISE_PRESETS, NoiseParameters, detectors_to_perceval
+from qpu_sdk.photonics.noise import (
+    ClickNoise,
+    DeviceNoise,
+    NoiseParameters,
+    detectors_to_perceval,
+    emission,
+    enough_counts,
+)
+from qpu_sdk.photonics.patterns import count_sets, mode_sets
+from qpu_sdk.photonics.photon_counting import fock_distribution
 from tests.oracles.permanents import Matrix, boson_probability, distinguishable_probability, outcomes
 from tests.oracles.unitaries import haar
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import special_ortho_group
 
 from qpu_sdk.errors import ProgramError
+from qpu_sdk.photonics.decomposition import embed
 from qpu_sdk.photonics.interferometer import Mesh
-from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh, embed
+from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.permanents import collision_free_tree, probabilities
 from tests.oracles.unitaries import fourier, haar
 

@@ -3,15 +3,10 @@ from __future__ import annotations
 import perceval as pcvl
 import pytest
 
+from qpu_sdk.devices.machines import NOISE_PRESETS, parse_noise
 from qpu_sdk.errors import ConfigError
 from qpu_sdk.photonics.counts import Detector
-from qpu_sdk.photonics.noise import (
-    NOISE_PRESETS,
-    NoiseParameters,
-    detectors_to_perceval,
-    efficiencies_from_perceval,
-    parse_noise,
-)
+from qpu_sdk.photonics.noise import NoiseParameters, detectors_to_perceval, efficiencies_from_perceval
 
 
 def test_defaults_are_no_noise() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qpu_sdk.photonics import permanents as module
+from qpu_sdk.photonics.autograd import torch_amplitudes
 from qpu_sdk.photonics.fock import collision_free_index, collision_free_outcomes, fock_outcomes
 from qpu_sdk.photonics.permanents import (
     amplitudes,
@@ -23,7 +24,6 @@ from qpu_sdk.photonics.permanents import (
     glynn_signs,
     permanents,
     probabilities,
-    torch_amplitudes,
 )
 from tests.oracles.permanents import (
     Matrix,

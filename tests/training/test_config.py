@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qpu_sdk.errors import ConfigError
-from qpu_sdk.training.config import RunConfig, load_config, parse_config
+from qpu_sdk.training.config import RunConfig
+from qpu_sdk.training.config_file import load_config, parse_config
 
 SIZES = {"data": ["train_size", "test_size"], "training": ["rounds", "batch_size", "shots"], "budget": ["settings"]}
 RATES = st.floats(1e-12, 1e6, allow_nan=False)

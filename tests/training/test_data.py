@@ -21,7 +21,8 @@ from hypothesis.extra import numpy as hnp
 
 from qpu_sdk.errors import DataError
 from qpu_sdk.training.config import DataConfig
-from qpu_sdk.training.data import Dataset, check_labels, load_dataset, read_idx, read_image
+from qpu_sdk.training.data import Dataset, check_labels, load_dataset
+from qpu_sdk.training.sources import read_idx, read_image
 
 FUZZ = settings(
     deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]

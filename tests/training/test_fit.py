@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from qpu_sdk.errors import ConfigError
-from qpu_sdk.generator.controls import CONTROLS, DirectWeights
 from qpu_sdk.generator.mps import LeanMPSGenerator
-from qpu_sdk.training.baselines import open_control, train_control, trainable_parameters
 from qpu_sdk.training.config import TrainingConfig
+from qpu_sdk.training.controls import CONTROLS, DirectWeights, open_control, train_control, trainable_parameters
 from qpu_sdk.training.fit import Batches, Fitter, clip_by_norm, evaluate
 from qpu_sdk.training.schedule import total_epochs
 from qpu_sdk.training.targets import Target

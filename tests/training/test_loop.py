@@ -19,12 +19,11 @@ from qpu_sdk.devices.registry import open_device
 from qpu_sdk.errors import BudgetExceeded, ConfigError, DataError, MitigationError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.program import Program
-from qpu_sdk.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from qpu_sdk.runs.checkpoint import load_checkpoint, save_checkpoint
 from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.fit import evaluate
-from qpu_sdk.training.loop import Training
-from qpu_sdk.training.plan import planned_settings
-from qpu_sdk.training.schedule import schedule, total_epochs
+from qpu_sdk.training.loop import Checkpoint, Training
+from qpu_sdk.training.schedule import planned_settings, schedule, total_epochs
 from tests.training import tiny
 
 EVERYTHING = {"training": {"warm_start_epochs": 2}, "spsa": {"blocking": True, "smoothing": "adam"}}

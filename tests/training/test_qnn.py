@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from qpu_sdk.devices.local import exact_probabilities
 from qpu_sdk.devices.registry import open_device
+from qpu_sdk.devices.simulation import exact_probabilities
 from qpu_sdk.mitigation.distribution import Distribution
-from qpu_sdk.training.config import RunConfig, parse_config
+from qpu_sdk.training.config import RunConfig
+from qpu_sdk.training.config_file import parse_config
 from qpu_sdk.training.qnn import QNNBank, joint, joint_error, joint_measured, qnns_of
 
 MIXED = {

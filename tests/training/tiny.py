@@ -12,7 +12,8 @@ from qpu_sdk.devices.base import Device
 from qpu_sdk.devices.journal import Journal
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.generator.mps import LeanMPSGenerator
-from qpu_sdk.training.config import RunConfig, parse_config
+from qpu_sdk.training.config import RunConfig
+from qpu_sdk.training.config_file import parse_config
 from qpu_sdk.training.data import Dataset
 from qpu_sdk.training.loop import Training
 from qpu_sdk.training.qnn import QNNBank

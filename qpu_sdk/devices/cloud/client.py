@@ -13,17 +13,15 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, TypeVar, final
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus
 
 import requests
 import tenacity
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
+from pydantic import SecretStr
+from urllib3.exceptions import HTTPError
 
 from ...errors import (
     AuthenticationError,
@@ -36,83 +34,26 @@ from ...errors import (
     QueueFull,
     SubmissionUncertain,
 )
+from .account import checked_id, checked_url
+from .retry import TRANSIENT, Patience, TransientError, never_sent, reason_of, retry_after
 from .transport import NotFound, Transport
 
 log = logging.getLogger(__name__)
-
 Answer = dict[str, Any]
 T = TypeVar("T")
-
-#: Answers to a GET after which the same GET may succeed; so may one after any 5xx.
-TRANSIENT = frozenset({408, 409, 421, 423, 425, 429})
 #: Longest answer that is read, bytes.
 MAX_ANSWER = 512 * 2**20
 #: Clocks further apart than this are reported, seconds.
 MAX_SKEW_S = 300.0
-
 _NO_CREDITS = re.compile(r"not enough .*(credits|time left)|remaining credits", re.IGNORECASE)
 _QUEUE_FULL = re.compile(r"cannot create more than", re.IGNORECASE)
 _CLOSED = re.compile(r"create job disabled|is locked|no permission|not available on platform|is not defined", re.I)
+
 _REFUSED = re.compile(
     r"invalid (payload|platform|max_shots|iterator|job id)|require platform|max[_ ]duration|max shots must|"
     r"process_id is existed",
     re.IGNORECASE,
 )
-
-
-@final
-class CloudToken(BaseSettings):
-    """The token from ``PCVL_CLOUD_TOKEN``; shown as asterisks."""
-
-    model_config = SettingsConfigDict(env_file=None, extra="ignore")
-
-    value: SecretStr = Field(default=SecretStr(""), validation_alias=AliasChoices("PCVL_CLOUD_TOKEN"))
-
-
-def cloud_token() -> SecretStr:
-    """The user's token: ``PCVL_CLOUD_TOKEN``, else what Perceval's ``RemoteConfig`` holds.
-
-    :raises AuthenticationError: when there is none.
-    """
-    token = CloudToken().value
-    if not token.get_secret_value().strip():
-        import perceval as pcvl
-
-        token = SecretStr(pcvl.RemoteConfig().get_token() or "")
-    text = token.get_secret_value().strip()
-    if not text:
-        raise AuthenticationError("no token for Quandela Cloud. Set PCVL_CLOUD_TOKEN, or save one with Perceval.")
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise AuthenticationError("the token for Quandela Cloud holds blanks or other odd characters. Copy it again.")
-    return SecretStr(text)
-
-
-@final
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait for what, seconds.
-
-    :param connect_s: for a connection.
-    :param read_s: for the whole answer to a GET.
-    :param create_s: for the answer to the POST that creates a job.
-    :param deadline_s: for a GET with all its repetitions.
-    :param first_s: first pause between repetitions; doubled, with jitter, up to ``longest_s``.
-    """
-
-    connect_s: float = 10.0
-    read_s: float = 60.0
-    create_s: float = 120.0
-    deadline_s: float = 900.0
-    first_s: float = 1.0
-    longest_s: float = 60.0
-
-
-class _Transient(Exception):
-    """The same GET may succeed a moment later."""
-
-    def __init__(self, why: str, *, after_s: float = 0.0) -> None:
-        super().__init__(why)
-        self.after_s = after_s
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -200,7 +141,7 @@ class CloudClient(Transport):
         try:
             response, answer = self._post("api/job", body, timeout_s=self.patience.create_s)
         except requests.RequestException as error:
-            why = _reason(error)
+            why = reason_of(error)
             if never_sent(error):
                 raise DeviceUnreachable(f"{self.url} cannot be reached ({why}). Check the network.") from None
             raise SubmissionUncertain(f"no answer to its creation: {why}") from None
@@ -240,13 +181,15 @@ class CloudClient(Transport):
                     f"{self.url} is no address of a server. Write for example url=http://127.0.0.1:8080."
                 ) from None
             except requests.RequestException as error:
-                raise _Transient(_reason(error)) from None
+                raise TransientError(reason_of(error)) from None
             self._note_clock(response)
             if response.status_code != 200:
                 self._refuse_get(response, body, what)
             answer = _json(body)
             if not isinstance(answer, dict):
-                raise _Transient(f"{response.headers.get('Content-Type', 'an answer without a type')} instead of JSON")
+                raise TransientError(
+                    f"{response.headers.get('Content-Type', 'an answer without a type')} instead of JSON"
+                )
             return answer
 
         return self._repeat(once, what)
@@ -258,7 +201,7 @@ class CloudClient(Transport):
 
         def pause(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            asked = error.after_s if isinstance(error, _Transient) else 0.0
+            asked = error.after_s if isinstance(error, TransientError) else 0.0
             return max(asked, float(backoff(state)))
 
         def say(state: tenacity.RetryCallState) -> None:
@@ -266,7 +209,7 @@ class CloudClient(Transport):
             log.info("%s: %s; asking again in %.1f s", what, error, state.upcoming_sleep)
 
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_Transient),
+            retry=tenacity.retry_if_exception_type(TransientError),
             wait=pause,
             stop=tenacity.stop_before_delay(p.deadline_s),
             sleep=self._sleep,
@@ -275,7 +218,7 @@ class CloudClient(Transport):
         )
         try:
             return retrying(once)
-        except _Transient as error:
+        except TransientError as error:
             raise DeviceUnavailable(
                 f"{what}: no usable answer from {self.url} for {p.deadline_s:g} s ({error}). Go on later."
             ) from None
@@ -283,7 +226,7 @@ class CloudClient(Transport):
     def _refuse_get(self, response: requests.Response, body: bytes, what: str) -> NoReturn:
         code, text = response.status_code, self._text(body)
         if code in TRANSIENT or code >= 500:
-            raise _Transient(f"HTTP {code} {text}".strip(), after_s=_retry_after(response))
+            raise TransientError(f"HTTP {code} {text}".strip(), after_s=retry_after(response))
         if code == 401:
             raise self._unauthorised(text)
         if code == 404:
@@ -302,7 +245,7 @@ class CloudClient(Transport):
         try:
             response, body = self._post(path, None, timeout_s=self.patience.read_s)
         except requests.RequestException as error:
-            raise _Transient(_reason(error)) from None
+            raise TransientError(reason_of(error)) from None
         if response.status_code == 400:
             return False
         if not 200 <= response.status_code < 300:
@@ -390,39 +333,6 @@ class CloudClient(Transport):
         return " ".join(words.split())[:300]
 
 
-def never_sent(error: requests.RequestException) -> bool:
-    """True when no connection was made, so that the server cannot have seen the request."""
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    cause = error.args[0] if error.args else None
-    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError)  # name resolution is a NewConnectionError
-
-
-def checked_url(url: str) -> str:
-    """The URL without a trailing slash; raises :class:`ConfigError` for one that would give the token away."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"the url is not that of a server ({error}). Write url=http://127.0.0.1:8080.") from None
-    if "@" in parts.netloc:
-        raise ConfigError("the url holds a user or a password. Leave them out.")
-    local = host in ("127.0.0.1", "localhost", "::1")
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise ConfigError(f"url {url!r} is not that of a server. Write for example url=http://127.0.0.1:8080.")
-    if parts.scheme == "http" and not local:
-        raise ConfigError(f"url {url!r} would send the token unencrypted. Use https.")
-    return url.rstrip("/")
-
-
-def checked_id(job_id: str) -> str:
-    """The id as it stands in a path; raises :class:`ConfigError` for what names no job."""
-    if not job_id or job_id == "None":
-        raise ConfigError(f"job id {job_id!r} names no job. Take one from: qpu-sdk jobs list.")
-    return quote_plus(job_id)
-
-
 def _read(response: requests.Response, limit_s: float) -> bytes:
     """The whole body within a time and a size; ``requests`` limits neither."""
     end, parts, size = time.monotonic() + limit_s, [], 0
@@ -445,29 +355,3 @@ def _json(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
-
-
-def _retry_after(response: requests.Response) -> float:
-    """Seconds the server asks to wait, 0 when it does not; at most an hour."""
-    value = response.headers.get("Retry-After", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (TypeError, ValueError):
-            return 0.0
-    return min(max(0.0, seconds), 3600.0)
-
-
-def _reason(error: requests.RequestException) -> str:
-    """What went wrong on the way, in a few words; the full text names addresses and headers."""
-    if isinstance(error, requests.ConnectTimeout):
-        return "no connection in time"
-    if isinstance(error, requests.ReadTimeout):
-        return "no answer in time"
-    if never_sent(error):
-        return "connection refused or name unknown"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "the certificate or the encryption is wrong"
-    return "the connection broke"

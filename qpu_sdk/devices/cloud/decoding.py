@@ -118,7 +118,7 @@ def command_names(specs: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(names)
 
 
-def decode(
+def decode_result(
     answer: Mapping[str, Any], sent: Sent, *, detector: Detector, labels: Mapping[str, str]
 ) -> list[Counts | None]:
     """Counts of every program of a job, ``None`` where the answer has none.

@@ -14,8 +14,8 @@ from ...photonics.counts import Counts
 from ...photonics.program import Program
 from ..base import DeviceSpec, Job, JobStatus, RemoteDevice, Usage, wait_for
 from ..journalled import JournalledJob, submit_alone
-from .decoding import Sent, UnusableAnswer, decode
-from .payload import Platform, encode
+from .decoding import Sent, UnusableAnswer, decode_result
+from .payload import PlatformDetails, encode_payload
 from .transport import NotFound, Transport
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class CloudJob(Job):
                 answer = self._device.transport.result(self.id)
                 if self.keep is not None:
                     self.keep(json.dumps(answer))
-                return decode(answer, self._sent, detector=self._device.spec.detector, labels=labels)
+                return decode_result(answer, self._sent, detector=self._device.spec.detector, labels=labels)
             except (UnusableAnswer, NotFound) as error:
                 if left:
                     log.info("result of job %s: %s; asking again", self.id, error)
@@ -172,7 +172,7 @@ class CloudDevice(RemoteDevice):
         self,
         name: str,
         transport: Transport,
-        platform: Platform,
+        platform: PlatformDetails,
         *,
         settings_per_job: int = 20,
         polling: Polling | None = None,
@@ -203,7 +203,7 @@ class CloudDevice(RemoteDevice):
         self.spec.check(programs, shots=shots)
         self._check_open()
         try:
-            body, sent = encode(programs, shots=shots, name=name, platform=self.platform)
+            body, sent = encode_payload(programs, shots=shots, name=name, platform=self.platform)
         except Exception as error:  # Perceval's encoders raise whatever they raise; nothing has been sent
             raise ProgramError(f"{self.spec.name}: the programs cannot be encoded ({type(error).__name__}).") from error
         try:
@@ -225,7 +225,7 @@ class CloudDevice(RemoteDevice):
         """Handle of a job that exists; see :meth:`qpu_sdk.devices.base.RemoteDevice.attach`."""
         sent = self._sent.pop(job_id, None)
         if sent is None:
-            _, sent = encode(programs, shots=shots, name="", platform=self.platform)
+            _, sent = encode_payload(programs, shots=shots, name="", platform=self.platform)
         return CloudJob(self, job_id, sent, tag=tag)
 
     def stop(self, job_id: str) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, fields
 from typing import Self, final
 
 from ...errors import ConfigError
-from .client import CloudClient, Patience, cloud_token
+from .account import cloud_token
+from .client import CloudClient
 from .device import CloudDevice, Polling
-from .payload import Platform
+from .payload import PlatformDetails
+from .retry import Patience
 from .transport import Transport
 
 #: Largest value of an option; a socket takes no timeout much longer than this many seconds.
@@ -111,7 +113,7 @@ def device_name(address: str, options: CloudOptions) -> str:
 
 
 def _device(address: str, name: str, transport: Transport, options: CloudOptions) -> CloudDevice:
-    platform = Platform.of(name, transport.platform(name))
+    platform = PlatformDetails.of(name, transport.platform(name))
     return CloudDevice(
         address,
         transport,

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
+from ...arrays import FloatArray
 from ...errors import DeviceUnavailable
 from ...photonics.counts import Detector
+from ...photonics.decomposition import embed
 from ...photonics.interferometer import Mesh
-from ...photonics.meshes import RectangularMesh, embed
-from ...photonics.permanents import FloatArray
+from ...photonics.meshes import RectangularMesh
 from ...photonics.program import Program
 from .decoding import HARDWARE_KINDS, Sent, UnusableAnswer, command_names, perceval_object
 
@@ -23,7 +24,7 @@ RECYCLING = "use_photon_recycling"
 
 @final
 @dataclass(frozen=True)
-class Platform:
+class PlatformDetails:
     """What a provider says about one of its machines.
 
     :param status: in the provider's words; ``"available"`` when it takes jobs.
@@ -47,7 +48,7 @@ class Platform:
     architecture_hash: str = ""
 
     @classmethod
-    def of(cls, name: str, details: Mapping[str, Any]) -> Platform:
+    def of(cls, name: str, details: Mapping[str, Any]) -> PlatformDetails:
         """Read the provider's details.
 
         :raises DeviceUnavailable: when the platform cannot sample.
@@ -103,7 +104,9 @@ def _detector(specs: Mapping[str, Any], *, simulated: bool) -> Detector:
     return "threshold" if architecture.detection_type.name == "Threshold" else "pnr"
 
 
-def encode(programs: Sequence[Program], *, shots: int, name: str, platform: Platform) -> tuple[dict[str, Any], Sent]:
+def encode_payload(
+    programs: Sequence[Program], *, shots: int, name: str, platform: PlatformDetails
+) -> tuple[dict[str, Any], Sent]:
     """The body that creates a job, and what is needed to read its answer.
 
     Raw counts are asked for: a filter of one click, no mitigation, photon recycling off. ``max_samples`` equals
@@ -168,7 +171,7 @@ def _command(name: str) -> Any:
     return getattr(CommandFactory, name)
 
 
-def _body(iterator: Any, platform: Platform, name: str) -> dict[str, Any]:
+def _body(iterator: Any, platform: PlatformDetails, name: str) -> dict[str, Any]:
     """The envelope around a payload of the version that the platform understands."""
     from perceval.runtime import PayloadGenerator, PayloadUpdater, PlatformSpecs
     from perceval.serialization import serialize

@@ -28,7 +28,8 @@ from ...errors import (
     QPUError,
     SubmissionUncertain,
 )
-from .client import TRANSIENT, Patience, checked_id, checked_url, never_sent
+from .account import checked_id, checked_url
+from .retry import TRANSIENT, Patience, never_sent
 from .transport import NotFound, Transport
 
 log = logging.getLogger(__name__)

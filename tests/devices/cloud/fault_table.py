@@ -36,10 +36,14 @@ from perceval.utils import PersistentData
 from qpu_sdk.devices.base import wait_all
 from qpu_sdk.devices.budget import Budget, Cost, Rates
 from qpu_sdk.devices.cloud.decoding import UnusableAnswer
-from qpu_sdk.devices.cloud.emulator import CloudSettings, EmulatedCloud, Faults
-from qpu_sdk.devices.journal import JobRecord, JobState, Journal
-from qpu_sdk.devices.journalled import JournalledDevice, JournalledJob, Terms
+from qpu_sdk.devices.job_record import JobRecord, JobState
+from qpu_sdk.devices.journal import Journal
+from qpu_sdk.devices.journalled import JournalledDevice, JournalledJob
 from qpu_sdk.devices.registry import open_device
+from qpu_sdk.devices.sending import Terms
+from qpu_sdk.emulator.faults import Faults
+from qpu_sdk.emulator.server import EmulatedCloud
+from qpu_sdk.emulator.settings import CloudSettings
 from qpu_sdk.errors import (
     AuthenticationError,
     BudgetExceeded,
@@ -303,7 +307,7 @@ class Stage:
 
     def attach(self) -> None:
         """A person looks up the newest job and says that it is the uncertain one."""
-        from qpu_sdk.jobs import attach_job
+        from qpu_sdk.runs.jobs import attach_job
         from qpu_sdk.training.config import RunConfig
 
         (self.folder / "config.toml").write_text(RunConfig(device=self.address()).to_toml())

@@ -22,7 +22,8 @@ import responses
 from pydantic import SecretStr
 
 from qpu_sdk.devices.cloud import client as module
-from qpu_sdk.devices.cloud.client import CloudClient, Patience, never_sent
+from qpu_sdk.devices.cloud.client import CloudClient
+from qpu_sdk.devices.cloud.retry import Patience, never_sent
 from qpu_sdk.devices.cloud.transport import NotFound
 from qpu_sdk.errors import (
     AuthenticationError,

@@ -33,11 +33,11 @@ from qpu_sdk.devices.cloud.decoding import (
     Sent,
     UnusableAnswer,
     command_names,
-    decode,
+    decode_result,
     perceval_object,
     unpack,
 )
-from qpu_sdk.devices.cloud.payload import Platform, encode
+from qpu_sdk.devices.cloud.payload import PlatformDetails, encode_payload
 from qpu_sdk.photonics.counts import Counts, Detector
 from qpu_sdk.photonics.meshes import IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.program import Program
@@ -56,13 +56,13 @@ def program(seed: int, *, inputs: tuple[int, ...] = (0, 1)) -> Program:
     return Program(MESH, np.random.default_rng(seed).uniform(-7, 7, MESH.declared), inputs)
 
 
-def platform(version: int = 2) -> Platform:
+def platform(version: int = 2) -> PlatformDetails:
     specs: dict[str, Any] = {"available_commands": ["sample_count"]}
-    return Platform.of("p", {"specs": specs | ({"commands": ""} if version == 2 else {})})
+    return PlatformDetails.of("p", {"specs": specs | ({"commands": ""} if version == 2 else {})})
 
 
 def sent(programs: Sequence[Program], version: int = 2) -> Sent:
-    return encode(programs, shots=100, name="n", platform=platform(version))[1]
+    return encode_payload(programs, shots=100, name="n", platform=platform(version))[1]
 
 
 def written(table: Table, *, samples: bool = False, compress: bool = True) -> str:
@@ -85,7 +85,7 @@ def answer(entries: Any, **more: Any) -> dict[str, Any]:
 
 
 def read(what: dict[str, Any], to: Sent, detector: Detector = "pnr") -> list[Counts | None]:
-    return decode(what, to, detector=detector, labels=LABELS)
+    return decode_result(what, to, detector=detector, labels=LABELS)
 
 
 def table_of(counts: Counts | None) -> Table:

@@ -11,18 +11,22 @@ import pytest
 
 from qpu_sdk.devices.base import Device, JobStatus, wait_all
 from qpu_sdk.devices.cloud.device import CloudDevice, CloudJob, fraction
-from qpu_sdk.devices.cloud.emulator import CloudSettings, EmulatedCloud
-from qpu_sdk.devices.conformance import CHECKS, IDEAL_CHECKS, Check, chi_square, chi_square_tail, scrambling_program
-from qpu_sdk.devices.journal import JobState, Journal
-from qpu_sdk.devices.journalled import JournalledDevice, Terms
+from qpu_sdk.devices.conformance import CHECKS, IDEAL_CHECKS, Check, scrambling_program
+from qpu_sdk.devices.job_record import JobState
+from qpu_sdk.devices.journal import Journal
+from qpu_sdk.devices.journalled import JournalledDevice
 from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.devices.machines import parse_noise
 from qpu_sdk.devices.registry import open_device
+from qpu_sdk.devices.sending import Terms
+from qpu_sdk.emulator.server import EmulatedCloud
+from qpu_sdk.emulator.settings import CloudSettings
 from qpu_sdk.errors import DeviceUnavailable, ProgramError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
-from qpu_sdk.photonics.noise import parse_noise
 from qpu_sdk.photonics.permanents import collision_free_tree, probabilities
 from qpu_sdk.photonics.program import Program
+from qpu_sdk.statistics import chi_square, chi_square_tail
 from tests.training import tiny
 
 FAST = "poll_s=0.01&max_poll_s=0.05&deadline_s=5"

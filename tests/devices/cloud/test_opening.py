@@ -12,7 +12,7 @@ import perceval as pcvl
 import pytest
 import responses
 
-from qpu_sdk.devices.cloud.client import cloud_token
+from qpu_sdk.devices.cloud.account import cloud_token
 from qpu_sdk.devices.cloud.device import CloudDevice
 from qpu_sdk.devices.cloud.opening import CloudOptions
 from qpu_sdk.devices.registry import open_device

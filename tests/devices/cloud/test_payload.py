@@ -16,20 +16,21 @@ from perceval.runtime.legacy.parameter_iterator import ParameterIterator
 from perceval.runtime.platform_specs import PlatformSpecs, serialize_specs_backward_compatibility
 from perceval.serialization import deserialize, serialize
 
-from qpu_sdk.devices.cloud.payload import RECYCLING, Platform, common_mesh, encode
+from qpu_sdk.arrays import ComplexArray
+from qpu_sdk.devices.cloud.payload import RECYCLING, PlatformDetails, common_mesh, encode_payload
 from qpu_sdk.errors import DeviceUnavailable
+from qpu_sdk.photonics.decomposition import embed
 from qpu_sdk.photonics.interferometer import Mesh
-from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh, embed
-from qpu_sdk.photonics.permanents import ComplexArray
+from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.program import Program
 
 #: What Perceval makes of one program: unitary, input state, filter, max_shots, max_samples.
 Understood = list[tuple[ComplexArray, list[int], int, int, int]]
 
 
-def platform(version: int, *, parameters: Sequence[str] = (), command: str = "sample_count") -> Platform:
+def platform(version: int, *, parameters: Sequence[str] = (), command: str = "sample_count") -> PlatformDetails:
     specs: dict[str, Any] = {"available_commands": [command], "parameters": dict.fromkeys(parameters, "words")}
-    return Platform.of("qpu:x", {"specs": specs | ({"commands": ""} if version == 2 else {})})
+    return PlatformDetails.of("qpu:x", {"specs": specs | ({"commands": ""} if version == 2 else {})})
 
 
 def program(mesh: Mesh, seed: int, inputs: tuple[int, ...] = (0, 1)) -> Program:
@@ -48,8 +49,10 @@ CASES = {
 }
 
 
-def body_of(programs: Sequence[Program], to: Platform, *, shots: int = 700, name: str = "a/b-1") -> dict[str, Any]:
-    body, _ = encode(programs, shots=shots, name=name, platform=to)
+def body_of(
+    programs: Sequence[Program], to: PlatformDetails, *, shots: int = 700, name: str = "a/b-1"
+) -> dict[str, Any]:
+    body, _ = encode_payload(programs, shots=shots, name=name, platform=to)
     sent: dict[str, Any] = json.loads(json.dumps(body))
     return sent
 
@@ -150,7 +153,7 @@ def test_equal_programs_make_equal_bodies(version: int, case: str) -> None:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_iterations_are_remembered_as_they_were_sent(version: int) -> None:
-    body, sent = encode(ONE_MESH, shots=700, name="n", platform=platform(version))
+    body, sent = encode_payload(ONE_MESH, shots=700, name="n", platform=platform(version))
     assert sent.programs == tuple(ONE_MESH)
     if version == 1:
         in_body = [i["input_state"].removeprefix(":PCVL:BasicState:") for i in body["payload"]["iterator"]]
@@ -202,7 +205,7 @@ def details(**specs: Any) -> dict[str, Any]:
 
 
 def test_little_is_enough() -> None:
-    p = Platform.of("p", LEAST)
+    p = PlatformDetails.of("p", LEAST)
     assert (p.name, p.status, p.simulated, p.detector, p.command, p.version) == (
         "p", "", True, "pnr", "sample_count", 1,
     )  # fmt: skip
@@ -223,7 +226,7 @@ def test_everything_is_read() -> None:
         "perfs": {"HOM (%)": 92.0},
         "specs": json.loads(json.dumps(serialize_specs_backward_compatibility(specs))),
     }
-    assert Platform.of("p", answer) == Platform(
+    assert PlatformDetails.of("p", answer) == PlatformDetails(
         name="p",
         status="maintenance",
         simulated=False,
@@ -242,7 +245,7 @@ def test_everything_is_read() -> None:
     ("commands", "chosen"), [(["samples"], "samples"), (["probs", "samples", "sample_count"], "sample_count")]
 )
 def test_counts_are_preferred_to_samples(commands: list[str], chosen: str) -> None:
-    assert Platform.of("p", {"specs": {"available_commands": commands}}).command == chosen
+    assert PlatformDetails.of("p", {"specs": {"available_commands": commands}}).command == chosen
 
 
 @pytest.mark.parametrize(
@@ -263,38 +266,38 @@ def test_counts_are_preferred_to_samples(commands: list[str], chosen: str) -> No
 )
 def test_platform_that_cannot_sample_is_unavailable(answer: dict[str, Any]) -> None:
     with pytest.raises(DeviceUnavailable, match=r"^p offers no sampling command .* Choose another device"):
-        Platform.of("p", answer)
+        PlatformDetails.of("p", answer)
 
 
 def test_message_lists_the_commands_there_are() -> None:
     with pytest.raises(DeviceUnavailable, match=r"\(its commands: a, probs\)"):
-        Platform.of("p", {"specs": {"available_commands": ["probs", "a"]}})
+        PlatformDetails.of("p", {"specs": {"available_commands": ["probs", "a"]}})
 
 
 @pytest.mark.parametrize("value", [None, True, False, 0, -3, "24", 24.5, [], {}])
 def test_limits_that_are_none_are_defaults(value: object) -> None:
     limits = {"max_mode_count": value, "max_photon_count": value, "max_sample_count": value}
-    p = Platform.of("p", details(constraints=limits))
+    p = PlatformDetails.of("p", details(constraints=limits))
     assert (p.max_modes, p.max_photons, p.max_shots) == (64, 16, None)
 
 
 @pytest.mark.parametrize("value", [None, True, 3, "text", []])
 def test_constraints_that_are_none_are_defaults(value: object) -> None:
-    assert Platform.of("p", details(constraints=value)).max_modes == 64
+    assert PlatformDetails.of("p", details(constraints=value)).max_modes == 64
 
 
 @pytest.mark.parametrize("value", [None, True, 3, "use_photon_recycling", 1.5])
 def test_parameters_that_are_none_are_none(value: object) -> None:
-    assert Platform.of("p", details(parameters=value)).parameters == frozenset()
+    assert PlatformDetails.of("p", details(parameters=value)).parameters == frozenset()
 
 
 def test_parameters_may_be_a_list() -> None:
-    assert RECYCLING in Platform.of("p", details(parameters=[RECYCLING, {"a": 1}, None])).parameters
+    assert RECYCLING in PlatformDetails.of("p", details(parameters=[RECYCLING, {"a": 1}, None])).parameters
 
 
 @pytest.mark.parametrize("value", [None, 3, [], "text"])
 def test_performance_that_is_none_is_empty(value: object) -> None:
-    assert Platform.of("p", LEAST | {"perfs": value}).performance == {}
+    assert PlatformDetails.of("p", LEAST | {"perfs": value}).performance == {}
 
 
 # -- detectors -------------------------------------------------------------------------------------------------
@@ -323,12 +326,12 @@ def architecture(detector: Any, *, compress: bool = True) -> str:
 def test_architecture_says_what_the_detectors_resolve(detector: Any, wanted: str, kind: str) -> None:
     for compress in (True, False):
         text = architecture(detector, compress=compress)
-        assert Platform.of("p", details(architecture=text) | {"type": kind}).detector == wanted
+        assert PlatformDetails.of("p", details(architecture=text) | {"type": kind}).detector == wanted
 
 
 @pytest.mark.parametrize(("kind", "wanted"), [("qpu", "threshold"), ("simulator", "pnr")])
 def test_an_architecture_without_detectors_says_nothing(kind: str, wanted: str) -> None:
-    assert Platform.of("p", details(architecture=architecture(None)) | {"type": kind}).detector == wanted
+    assert PlatformDetails.of("p", details(architecture=architecture(None)) | {"type": kind}).detector == wanted
 
 
 @pytest.mark.parametrize(("kind", "wanted"), [("qpu", "threshold"), ("simulator", "pnr")])
@@ -347,12 +350,12 @@ def test_an_architecture_without_detectors_says_nothing(kind: str, wanted: str) 
     ],
 )
 def test_without_a_readable_architecture_only_a_simulator_resolves(text: object, kind: str, wanted: str) -> None:
-    assert Platform.of("p", details(architecture=text) | {"type": kind}).detector == wanted
+    assert PlatformDetails.of("p", details(architecture=text) | {"type": kind}).detector == wanted
 
 
 @pytest.mark.parametrize(("word", "wanted"), [("threshold", "threshold"), ("Threshold", "threshold"), ("pnr", "pnr")])
 def test_older_platforms_name_their_detector(word: str, wanted: str) -> None:
-    assert Platform.of("p", details(detector=word) | {"type": "qpu"}).detector == wanted
+    assert PlatformDetails.of("p", details(detector=word) | {"type": "qpu"}).detector == wanted
 
 
 # -- anything else ---------------------------------------------------------------------------------------------
@@ -375,7 +378,7 @@ DETAILS = st.fixed_dictionaries({"specs": SPECS}, optional=dict.fromkeys(("type"
 @given(DETAILS | st.dictionaries(st.text(max_size=5), JSON, max_size=3))
 def test_no_details_do_harm(answer: dict[str, Any]) -> None:
     try:
-        found = Platform.of("p", answer)
+        found = PlatformDetails.of("p", answer)
     except DeviceUnavailable:
         return
     assert found.max_modes > 0

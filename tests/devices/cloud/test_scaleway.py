@@ -19,8 +19,8 @@ from perceval.serialization import serialize
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from qpu_sdk.devices.base import JobStatus
-from qpu_sdk.devices.cloud.client import Patience
 from qpu_sdk.devices.cloud.device import CloudDevice
+from qpu_sdk.devices.cloud.retry import Patience
 from qpu_sdk.devices.cloud.scaleway import ScalewayClient
 from qpu_sdk.devices.cloud.transport import NotFound
 from qpu_sdk.devices.registry import open_device

@@ -1,0 +1,206 @@
+"""Calibration records for people: rows of text, a figure and a page."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..report.figures import svg
+from ..report.html import STYLE
+from ..report.text import quantity
+from .drift import Change, RecordChanges
+from .parts import ChiSquare, Measured
+from .record import CalibrationRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+COLOURS = {"fit": "tab:blue", "validation": "tab:orange", "drift": "tab:green"}
+POINTS: dict[str, Any] = {"fmt": "o", "markersize": 4, "capsize": 3, "linewidth": 1.0, "color": "tab:blue"}
+UNITS = {"1": "", "1/window": " per window", "rad": " rad", "s": " s"}
+#: Longest name of a job in the figure; most ticks with a label.
+LONGEST_NAME, MOST_TICKS = 22, 16
+
+
+def record_rows(record: CalibrationRecord) -> list[tuple[str, str]]:
+    """Name and value of everything a reader needs to judge the record."""
+    platform = f" ({record.platform})" if record.platform else ""
+    rows = [
+        ("device", f"{record.device}{platform}"),
+        ("origin", record.origin),
+        ("record", record.id),
+        ("time", f"{record.utc_start} to {record.utc_end}"),
+        ("modes", f"{record.modes}, sources at {', '.join(map(str, record.input_modes)) or 'none'}"),
+        ("detectors", record.detector),
+    ]
+    rows += [
+        (name.replace("_", " "), quantity(m.value, m.standard_error) + UNITS[m.unit])
+        for name, m in record.measured().items()
+    ]
+    for name, test in (("fit", record.fit), ("validation", record.validation), ("drift", record.drift)):
+        rows.append((name, "not done" if test is None else _test(test)))
+    shots = sum(job.shots for job in record.jobs)
+    rows += [
+        ("jobs", f"{len(record.jobs)} circuits, {shots:,} shots"),
+        ("mitigations", f"asked for {record.mitigations_requested or '-'}, got {record.mitigations_returned or '-'}"),
+        ("valid for", "not limited" if record.validity_h is None else f"{record.validity_h:g} h"),
+        ("model", record.model),
+        ("gauge", record.gauge),
+    ]
+    rows += [("seed", str(record.seed))] if record.seed is not None else []
+    rows += [("versions", ", ".join(f"{k} {v}" for k, v in record.versions.items()))] if record.versions else []
+    return rows + ([("notes", record.notes)] if record.notes else [])
+
+
+def job_rows(record: CalibrationRecord) -> list[tuple[str, str]]:
+    """Name of each job, and what came of it."""
+    rows = []
+    for job in record.jobs:
+        test = "" if job.chi2 is None or job.dof is None else f", {_test(ChiSquare(chi2=job.chi2, dof=job.dof))}"
+        clicks = ", ".join(f"{n:,} with {k}" for k, n in sorted(job.clicks.items()))
+        windows = "" if job.windows is None else f" in {job.windows:,} windows"
+        rows.append((f"{job.name} ({job.role})", f"{job.shots:,} shots{windows} ({clicks} clicks){test}"))
+    return rows
+
+
+def change_rows(comparison: RecordChanges) -> list[tuple[str, str]]:
+    """Every parameter's change; the joint test comes last."""
+    rows = [(change.parameter.replace("_", " "), _changed(change)) for change in comparison.changes]
+    return [
+        *rows,
+        ("all together", "no errors to compare with" if comparison.joint is None else _test(comparison.joint)),
+    ]
+
+
+def _changed(change: Change) -> str:
+    unit, values = UNITS[change.unit], f"{change.before:.6g} to {change.after:.6g}"
+    if change.z is None or change.p_value is None:
+        why = "no error to compare with" if change.standard_error is None else "fixed in both"
+        return f"{values}{unit} ({why})"
+    difference = quantity(change.difference, change.standard_error)
+    return f"{values}{unit}: {difference}, z = {change.z:.2f}, p = {change.p_value:.2g}"
+
+
+def _test(test: ChiSquare) -> str:
+    p = "" if test.p_value is None else f", p = {test.p_value:.2g}"
+    return f"chi-square {test.chi2:.1f} on {test.dof} degrees of freedom{p}"
+
+
+def record_figure(record: CalibrationRecord) -> str:
+    """Every parameter with its error bar and the chi-square of every job, as SVG."""
+    return svg(draw_record(record), title=f"Calibration of {_plain(record.device, 80)}, {record.utc_end}")
+
+
+def draw_record(record: CalibrationRecord) -> Figure:
+    """The figure: two rows of three panels, error bars of one standard error."""
+    from matplotlib.figure import Figure
+
+    height = max(2.9, 1.2 + 0.24 * len(record.jobs))
+    figure = Figure(figsize=(11, 2.9 + height), layout="constrained")
+    panels = figure.subplots(2, 3, height_ratios=(2.9, height))
+    transmissions = sorted(record.input_transmissions.items())
+    _points(panels[0, 0], [(str(mode), m) for mode, m in transmissions], "input transmission", "mode")
+    _points(panels[0, 1], _by_mode(record.output_efficiencies), "output efficiency", "mode")
+    _points(panels[0, 2], _by_mode(record.dark_counts), "dark counts per window", "mode")
+    _points(panels[1, 0], _overlaps(record), "indistinguishability", "inputs")
+    _points(panels[1, 1], [("all sources", record.g2)], "g2", "")
+    _jobs(panels[1, 2], record)
+    if panels[1, 2].get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower right", ncols=3, frameon=False, fontsize=8)
+    for axes in panels.flat:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, linewidth=0.5)
+        axes.set_axisbelow(True)
+    return figure
+
+
+def _by_mode(values: Sequence[Measured]) -> list[tuple[str, Measured]]:
+    return [(str(mode), measured) for mode, measured in enumerate(values)]
+
+
+def _overlaps(record: CalibrationRecord) -> list[tuple[str, Measured]]:
+    if isinstance(record.indistinguishability, Measured):
+        return [("all pairs", record.indistinguishability)]
+    return [(f"{pair.modes[0]}, {pair.modes[1]}", pair.measured) for pair in record.indistinguishability]
+
+
+def _points(axes: Axes, values: list[tuple[str, Measured]], title: str, xlabel: str) -> None:
+    """Numbers beside each other; one number is written out as well."""
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(xlabel)
+    if not values:
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color="0.4")
+        return
+    heights = [m.value for _, m in values]
+    errors = [m.standard_error or 0.0 for _, m in values]
+    axes.errorbar(range(len(values)), heights, yerr=errors, **POINTS)
+    step = math.ceil(len(values) / MOST_TICKS)
+    ticks = range(0, len(values), step)
+    crowded = max(len(name) for name, _ in values) * len(ticks) > 36
+    axes.set_xticks(ticks, [values[i][0] for i in ticks], rotation=90 if crowded else 0, fontsize=8)
+    axes.set_xlim(-0.6, len(values) - 0.4)
+    axes.ticklabel_format(axis="y", useOffset=False, scilimits=(-3, 4))
+    axes.margins(y=0.15)
+    if len(values) == 1:
+        text = quantity(heights[0], values[0][1].standard_error)
+        axes.annotate(text, (0, heights[0]), (10, 0), textcoords="offset points", va="center", fontsize=8)
+
+
+def _jobs(axes: Axes, record: CalibrationRecord) -> None:
+    """Chi-square per degree of freedom, with the two standard deviations it may be from 1."""
+    axes.set_title("chi-square per degree of freedom", fontsize=10)
+    tested = [(job, job.chi2, job.dof) for job in record.jobs if job.chi2 is not None and job.dof]
+    if not tested:
+        axes.text(0.5, 0.5, "no tested jobs", transform=axes.transAxes, ha="center", color="0.4")
+        axes.set(xticks=[], yticks=[])
+        return
+    rows = range(len(tested))
+    spread = [2.0 * math.sqrt(2.0 / dof) for _, _, dof in tested]
+    below = [min(1.0, s) for s in spread]
+    axes.errorbar([1.0] * len(tested), rows, xerr=[below, spread], fmt="none", ecolor="0.8", elinewidth=7, zorder=1)
+    for role, colour in COLOURS.items():
+        part = [(row, chi2 / dof) for row, (job, chi2, dof) in zip(rows, tested, strict=True) if job.role == role]
+        if part:
+            axes.plot([x for _, x in part], [y for y, _ in part], "o", color=colour, markersize=5, label=role)
+    axes.axvline(1.0, color="0.4", linewidth=0.8)
+    names = [_plain(job.name, LONGEST_NAME) for job, _, _ in tested]
+    axes.set_yticks(rows, names, fontsize=8, parse_math=False)
+    axes.set_ylim(len(tested) - 0.4, -0.6)
+    axes.set_xlabel("grey: two standard deviations around 1", fontsize=8)
+
+
+def _plain(text: str, longest: int) -> str:
+    """Characters that every font has, and no more of them than fit."""
+    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    return plain if len(plain) <= longest else plain[: longest - 3] + "..."
+
+
+def record_page(record: CalibrationRecord) -> str:
+    """One self-contained HTML page: figure, numbers, jobs."""
+    name = html.escape(f"Calibration of {record.device}")
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{name}</title><style>{STYLE}</style></head><body>
+<h1>{name}</h1>
+<p>{ORIGINS[record.origin]} {html.escape(record.utc_end)}. Error bars are one standard error.</p>
+{record_figure(record)}
+<h2>Numbers</h2>
+<table>{_cells(record_rows(record))}</table>
+<h2>Jobs</h2>
+<table>{_cells(job_rows(record) or [("none", "")])}</table>
+</body></html>
+"""
+
+
+ORIGINS = {
+    "measured": "Measured on the device,",
+    "simulated": "Measured on a simulation, not on hardware,",
+    "vendor": "Published by the vendor, not measured, read",
+}
+
+
+def _cells(rows: list[tuple[str, str]]) -> str:
+    return "\n".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in rows)

@@ -1,0 +1,108 @@
+"""The parameters of the click model as one vector, and their gauge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+
+from ..arrays import FloatArray
+from ..photonics.noise import ClickNoise
+from .parts import parameter_name
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """The parameters of a device with one value a name.
+
+    :param overlap: I of every pair, ``(1,)``, or of each pair of inputs, ``(n (n-1) / 2,)``.
+    :param transmissions: of the inputs in ``inputs``, ``(n,)``.
+    :param efficiencies: of all modes, ``(M,)``.
+    :param dark: of all modes, ``(M,)``.
+    """
+
+    inputs: tuple[int, ...]
+    overlap: FloatArray
+    g2: float
+    transmissions: FloatArray
+    efficiencies: FloatArray
+    dark: FloatArray
+
+    @property
+    def names(self) -> list[str]:
+        """In the order of :meth:`vector`."""
+        n, pairs = self.inputs, len(self.overlap) > 1
+        kind = "indistinguishability"
+        overlap = [parameter_name(kind, j, k) for a, j in enumerate(n) for k in n[a + 1 :]] if pairs else []
+        return [
+            *(overlap or [kind]),
+            "g2",
+            *(parameter_name("input_transmissions", j) for j in n),
+            *(parameter_name("output_efficiencies", i) for i in range(len(self.efficiencies))),
+            *(parameter_name("dark_counts", i) for i in range(len(self.dark))),
+        ]
+
+    def vector(self) -> FloatArray:
+        """All values, ``(P,)``."""
+        return np.concatenate([self.overlap, [self.g2], self.transmissions, self.efficiencies, self.dark])
+
+    def of(self, vector: FloatArray) -> Parameters:
+        """The same device with other values."""
+        sizes = [len(self.overlap), 1, len(self.transmissions), len(self.efficiencies)]
+        overlap, g2, t, eta, dark = np.split(vector, np.cumsum(sizes))
+        return replace(self, overlap=overlap, g2=float(g2[0]), transmissions=t, efficiencies=eta, dark=dark)
+
+    def noise(self, inputs: tuple[int, ...]) -> ClickNoise:
+        """What a program that uses these inputs sees."""
+        places, best = [self.inputs.index(j) for j in inputs], self.efficiencies.max()
+        return ClickNoise(
+            brightness=1.0,
+            overlap=float(self.overlap[0]) if len(self.overlap) == 1 else self.pairs()[np.ix_(places, places)],
+            g2=self.g2,
+            input_transmissions=np.minimum(self.transmissions[places] * best, 1.0),
+            output_efficiencies=self.efficiencies / best,
+            dark_counts=self.dark,
+        )
+
+    def pairs(self) -> FloatArray:
+        """Overlaps sqrt(I) of every pair of inputs, ``(n, n)``."""
+        n = len(self.inputs)
+        out = np.eye(n)
+        out[np.triu_indices(n, 1)] = np.sqrt(self.overlap)
+        return np.asarray(np.maximum(out, out.T))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Result of :func:`fit`.
+
+    :param covariance: of :meth:`Parameters.vector`, ``(P, P)``; singular, because the gauge holds the mean efficiency.
+    :param steps: scoring steps taken.
+    """
+
+    parameters: Parameters
+    covariance: FloatArray
+    log_likelihood: float
+    steps: int
+
+    @property
+    def standard_errors(self) -> FloatArray:
+        """Of :meth:`Parameters.vector`, ``(P,)``."""
+        return np.sqrt(np.diag(self.covariance))
+
+
+def in_gauge(found: Fit) -> Fit:
+    """Scale efficiencies to mean 1, and transmissions the other way; errors follow to first order."""
+    p, vector = found.parameters, found.parameters.vector()
+    t0, modes = len(p.overlap) + 1, len(p.efficiencies)
+    e0, mean = t0 + len(p.transmissions), float(p.efficiencies.mean())
+    t, eta = slice(t0, e0), slice(e0, e0 + modes)
+    jacobian = np.eye(len(vector))
+    jacobian[t, t] *= mean
+    jacobian[t, eta] = vector[t, None] / modes
+    jacobian[eta, eta] = np.eye(modes) / mean - vector[eta, None] / (modes * mean**2)
+    vector[t], vector[eta] = vector[t] * mean, vector[eta] / mean
+    return replace(found, parameters=p.of(vector), covariance=jacobian @ found.covariance @ jacobian.T)

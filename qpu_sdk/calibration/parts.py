@@ -1,0 +1,126 @@
+"""The parts of a calibration record: numbers with their errors, tests, jobs, and whose they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, final
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..photonics.counts import Detector
+
+Unit = Literal["1", "1/window", "rad", "s"]
+Origin = Literal["measured", "simulated", "vendor"]
+Role = Literal["fit", "validation", "drift"]
+UtcText = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$")]
+Mode = Annotated[int, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@final
+class Measured(BaseModel):
+    """A number with its standard error, both in ``unit``; only a vendor's figure has no error."""
+
+    model_config = CONFIG
+
+    value: float
+    standard_error: NonNegative | None
+    unit: Unit = "1"
+
+
+@final
+class MeasuredPair(BaseModel):
+    """Indistinguishability of the photons of two inputs, ``modes`` ascending."""
+
+    model_config = CONFIG
+
+    modes: tuple[Mode, Mode]
+    value: float
+    standard_error: NonNegative | None
+    unit: Unit = "1"
+
+    @property
+    def measured(self) -> Measured:
+        """The number without its modes."""
+        return Measured(value=self.value, standard_error=self.standard_error, unit=self.unit)
+
+
+@final
+class ChiSquare(BaseModel):
+    """A test: the statistic, its degrees of freedom and, where it was worked out, its p-value."""
+
+    model_config = CONFIG
+
+    chi2: NonNegative
+    dof: Natural
+    p_value: Fraction | None = None
+
+
+@final
+class CalibrationJob(BaseModel):
+    """One circuit that was run for the record.
+
+    :param role: whether it was fitted, predicted, or compared with an earlier one.
+    :param program: fingerprint.
+    :param shots: windows with at least one click.
+    :param windows: pulses, None where the platform does not tell.
+    :param clicks: windows by number of clicks.
+    """
+
+    model_config = CONFIG
+
+    name: str
+    role: Role
+    tag: str = ""
+    job_id: str = ""
+    program: str
+    input_modes: tuple[Mode, ...]
+    shots: Natural
+    windows: Natural | None = None
+    clicks: dict[Natural, Natural]
+    chi2: NonNegative | None = None
+    dof: Natural | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> CalibrationJob:
+        seen = sum(number for clicks, number in self.clicks.items() if clicks > 0)
+        if seen > self.shots:
+            raise ValueError(f"clicks of job {self.name!r} add up to {seen}, its shots are {self.shots}")
+        if self.windows is not None and self.windows < self.shots:
+            raise ValueError(f"windows of job {self.name!r} are {self.windows}, its shots are {self.shots}")
+        if (self.chi2 is None) != (self.dof is None):
+            raise ValueError(f"chi2 and dof of job {self.name!r} stand together or not at all")
+        return self
+
+
+@final
+@dataclass(frozen=True)
+class Identity:
+    """Whose state it is.
+
+    :param device: as configurations name it.
+    :param platform: as the provider names it.
+    :param modes: number of modes M.
+    :param input_modes: modes with a source.
+    :param architecture_hash: SHA-256 of the architecture the platform publishes, ``""`` where it publishes none.
+    """
+
+    device: str
+    platform: str
+    modes: int
+    input_modes: tuple[int, ...]
+    detector: Detector
+    architecture_hash: str = ""
+
+
+def parameter_name(kind: str, *modes: int) -> str:
+    """Name of a parameter in ``parameters`` and in :meth:`CalibrationRecord.measured`.
+
+    >>> parameter_name("dark_counts", 3), parameter_name("indistinguishability", 0, 2), parameter_name("g2")
+    ('dark_counts[3]', 'indistinguishability[0,2]', 'g2')
+    """
+    return f"{kind}[{','.join(map(str, modes))}]" if modes else kind

@@ -1,0 +1,90 @@
+"""Calibration from the command line: which device, which journal, where the record goes; show and compare."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..calibration.drift import record_changes
+from ..calibration.page import change_rows, job_rows, record_page, record_rows
+from ..calibration.store import load_record
+from ..errors import CalibrationError
+from ..files import write_atomic
+from .printing import BAD_INPUT, INTERRUPTED, Json, console, fail, one_line_errors, parse_modes, print_or_json
+
+Rows = list[tuple[str, str]]
+
+
+def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]:
+    """Rows of a record and its JSON; ``page``: also write it as HTML."""
+    record = load_record(path)
+    if page is not None:
+        try:
+            write_atomic(page, record_page(record))
+        except OSError as error:
+            raise CalibrationError(
+                f"cannot write {page} ({error.strerror or error}). Choose another --page."
+            ) from error
+    return [*record_rows(record), *job_rows(record)], {"path": os.fspath(path)} | record.model_dump(mode="json")
+
+
+def compare_records(before: Path, after: Path) -> tuple[Rows, dict[str, Any]]:
+    """What changed between two records, with significance."""
+    comparison = record_changes(load_record(before), load_record(after))
+    data = {
+        "before": comparison.before,
+        "after": comparison.after,
+        "changes": [asdict(change) for change in comparison.changes],
+        "joint": None if comparison.joint is None else comparison.joint.model_dump(mode="json"),
+    }
+    return change_rows(comparison), data
+
+
+def calibrate_command(
+    device: Annotated[str | None, typer.Argument(help="The device, such as local:slos?noise=ascella.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of records; one file a measurement, never overwritten.")] = Path(
+        "calibration"
+    ),
+    modes: Annotated[int, typer.Option(help="Modes of the largest circuit.")] = 9,
+    photons: Annotated[int, typer.Option(help="Inputs 0, 1, ... to calibrate, unless --inputs.")] = 4,
+    inputs: Annotated[str | None, typer.Option(help="Input modes, such as 0,2,5,8.")] = None,
+    shots: Annotated[int, typer.Option(help="Of each of about ten circuit settings.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="Of the validation circuits, and of a simulator.")] = 0,
+    pairs: Annotated[bool, typer.Option("--pairs", help="An indistinguishability of every pair.")] = False,
+    valid: Annotated[float, typer.Option(help="Hours that the record should be used.")] = 24.0,
+    show: Annotated[Path | None, typer.Option(help="Show a record instead.")] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Show what changed between two records instead.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Also write the record as a page, with a figure.")] = None,
+    vendor: Annotated[bool, typer.Option("--vendor", help="Write down published figures; measure nothing.")] = False,
+    credits: Annotated[float | None, typer.Option(help="Most credits to spend; the default asks for about 10.")] = None,
+    json_: Json = False,
+) -> None:
+    """Measure the noise of a device in about ten circuit settings, and write a dated record with error bars."""
+    with one_line_errors():
+        from ..calibration.calibrate import CalibrationRequest, measure_device, vendor_figures
+
+        if compare is not None:
+            print_or_json(*compare_records(*compare), json_)
+            return
+        if show is None and device is None:
+            fail("no device. Write for example: qpu-sdk calibrate local:slos?noise=ascella", BAD_INPUT)
+        if show is None:
+            with console().status(f"calibrating {device}"):
+                chosen = tuple(range(photons)) if inputs is None else parse_modes(inputs)
+                request = CalibrationRequest(modes, chosen, shots, seed, pairs, valid)
+                try:
+                    show = (
+                        vendor_figures(str(device), out, request)
+                        if vendor
+                        else measure_device(str(device), out, request, credits=credits)
+                    )
+                except KeyboardInterrupt:
+                    fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
+            console().print(f"written: {show}", highlight=False, soft_wrap=True)
+        print_or_json(*show_record(show, page=page), json_)

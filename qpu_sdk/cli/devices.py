@@ -1,0 +1,97 @@
+"""The commands devices, emulate and doctor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .printing import Json, one_line_errors, print_rows, show_values
+
+
+def devices_command(
+    device: Annotated[str | None, typer.Argument(help="A device to open and describe, such as local:slos.")] = None,
+    json_: Json = False,
+) -> None:
+    """List the kinds of device that can be opened, or describe one."""
+    with one_line_errors():
+        from ..devices.registry import describe_devices, open_device
+
+        if device is not None:
+            show_values(asdict(open_device(device, seed=0).spec), json_)
+            return
+        rows = describe_devices()
+        if json_:
+            typer.echo(json.dumps([{"device": name, "what": what} for name, what in rows]))
+        else:
+            print_rows(rows)
+
+
+def emulate_command(
+    platform: Annotated[
+        list[str] | None, typer.Option(help="qpu:NAME or sim:NAME, repeatable; none: belenos, ascella and sim:ideal.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any that is free.")] = 8080,
+    seed: Annotated[int, typer.Option(help="Seed of the counts.")] = 0,
+    noise: Annotated[str | None, typer.Option(help="ideal, ascella, belenos, or key=value,...; none: by name.")] = None,
+    record: Annotated[Path | None, typer.Option(help="A calibration record as the hidden truth instead.")] = None,
+    faults: Annotated[Path | None, typer.Option(help="A TOML of faults to inject.")] = None,
+    seconds_per_setting: Annotated[float | None, typer.Option(help="Simulated; none: 15 on qpu:*, 1 on sim:*.")] = None,
+    queue: Annotated[float, typer.Option(help="Simulated seconds that every job waits.")] = 0.0,
+    job_limit: Annotated[float | None, typer.Option(help="Simulated seconds after which a job is cut short.")] = None,
+    time_scale: Annotated[float, typer.Option(help="Simulated seconds in one second.")] = 1000.0,
+    max_waiting: Annotated[int | None, typer.Option(help="Jobs that may wait; none: 1 on qpu:*, 10 on sim:*.")] = None,
+    credits: Annotated[float | None, typer.Option(help="Of the account; none: without limit.")] = None,
+    payload: Annotated[int | None, typer.Option(help="Payload version of the platforms, 1 or 2.")] = None,
+) -> None:
+    """Serve Quandela Cloud on this machine, to rehearse for free; any token is good. Ctrl-C ends it."""
+    with one_line_errors():
+        from ..devices.machines import parse_noise
+        from ..emulator.faults import Faults
+        from ..emulator.server import serve
+        from ..emulator.settings import PLATFORMS, CloudSettings
+        from ..photonics.noise import DeviceNoise, NoiseParameters
+
+        truth: NoiseParameters | DeviceNoise | None = parse_noise(noise) if noise is not None else None
+        if record is not None:
+            from ..calibration.store import load_record
+
+            truth = load_record(record).noise()
+        settings = CloudSettings(
+            seed=seed,
+            platforms=tuple(platform) if platform else PLATFORMS,
+            noise=truth,
+            seconds_per_setting=seconds_per_setting,
+            queue_s=queue,
+            job_limit_s=job_limit,
+            time_scale=time_scale,
+            max_waiting=max_waiting,
+            credits=credits,
+            payload_version=payload,
+        )
+        loaded = Faults.load(faults) if faults is not None else None
+        serve(settings, loaded, port=port, ready=lambda url: _say_where(url, settings.platforms))
+
+
+def _say_where(url: str, platforms: Sequence[str]) -> None:
+    typer.echo(f"Quandela Cloud, emulated, at {url}. Any token is good: PCVL_CLOUD_TOKEN=rehearsal")
+    for name in platforms:
+        typer.echo(f"  quandela:{name}?url={url}")
+
+
+def doctor_command(json_: Json = False) -> None:
+    """Check this installation: versions, engines, data, and that simulation and sampling work."""
+    with one_line_errors():
+        from .doctor import diagnose
+
+        rows = diagnose()
+        if json_:
+            typer.echo(json.dumps([{"check": c, "ok": ok, "detail": d} for c, ok, d in rows]))
+        else:
+            print_rows([(("ok   " if ok else "FAIL ") + check, detail) for check, ok, detail in rows])
+        if not all(ok for _, ok, _ in rows):
+            raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Comparison of mitigations, ours and Perceval's, at equal shots and settings."""

@@ -1,0 +1,325 @@
+"""Mitigations side by side on one device, for programs whose ideal distribution is known.
+
+Every estimate gets the same number of shots. In the first place each method runs as many settings as it wants: ours,
+post-selection and recycling one, Perceval's presets more, over which their shots are divided. In the second place ours
+and post-selection are given as many settings as a preset took, their shots divided over them, each compiled again:
+where the device's phase errors differ from setting to setting, these average. So both comparisons are at equal shots,
+and the second one is at equal settings too. What calibration cost is stated beside them and not divided by programs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from ..arrays import FloatArray
+from ..calibration.record import CalibrationRecord
+from ..calibration.store import check_age, load_record
+from ..devices.base import Device
+from ..devices.budget import Budget
+from ..devices.journal import Journal
+from ..devices.journalled import JournalledDevice
+from ..devices.machines import rates_of
+from ..devices.registry import open_device
+from ..devices.replay import ReplayDevice
+from ..devices.sending import Terms
+from ..errors import ConfigError, DataError, MitigationError
+from ..mitigation.case import check_match
+from ..mitigation.mitigate import checked_steps, mitigate
+from ..photonics.counts import Counts, merge
+from ..photonics.program import Program
+from ..statistics import sampling_floor, total_variation
+from .programs import Kind, KnownProgram, known_programs
+
+OURS, RAW = "ours", "raw"
+LEVEL = 0.95
+#: Distances that differ by less are the same.
+SAME = 1e-9
+
+
+@final
+@dataclass(frozen=True)
+class Trial:
+    """One estimate of one program.
+
+    :param method: ``raw``, ``ours``, ``ours: STEPS``, or a preset of Perceval.
+    :param settings: circuit settings that were run.
+    :param events: collision-free N-click events of the program itself.
+    :param tvd: total variation distance to the truth; None where the method gave no estimate.
+    :param floor: what so many events of a perfect device would have, on average.
+    :param covered: share of the outcomes whose 95 % interval holds the truth; None without intervals.
+    :param why: it gave no estimate, or which steps it took.
+    """
+
+    kind: Kind
+    number: int
+    method: str
+    shots: int
+    settings: int
+    events: int
+    tvd: float | None
+    floor: float
+    covered: float | None
+    why: str
+
+
+def compare(
+    device: Device,
+    record: CalibrationRecord,
+    programs: Sequence[KnownProgram],
+    *,
+    shots: int,
+    seed: int,
+    steps: Sequence[tuple[str, ...]] = (),
+    presets: Sequence[str] | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> list[Trial]:
+    """Measure every program and estimate it in every way.
+
+    :param shots: of each estimate.
+    :param steps: of ours to try besides what ``auto`` takes.
+    :param presets: of Perceval; None for all.
+    :param done: called after every program.
+    :raises CalibrationMismatch: when the record is not of the device.
+    """
+    trials: list[Trial] = []
+    for known in programs:
+        once = _spread(device, known.program, shots, 1)
+        trials += _ours(once, record, known, shots, 1, steps, seed)
+        theirs = list(_presets(device, record, known, shots, once, presets))
+        for settings in sorted({trial.settings for trial in theirs} - {0, 1}):
+            counts = _spread(device, known.program, shots, settings)
+            trials += _ours(counts, record, known, shots, settings, (), seed)
+        trials += theirs
+        done()
+    return trials
+
+
+def _spread(device: Device, program: Program, shots: int, settings: int) -> Counts:
+    """Shots divided over several compilations of one program, in one job where the device allows."""
+    from .presets import recompiled
+
+    if settings > shots:
+        raise ConfigError(f"{shots} shots cannot be divided over {settings} settings. Use more shots.")
+    every = [recompiled(program, index) for index in range(settings)]
+    limit, found = device.spec.max_programs or settings, []
+    for part in (every[i : i + limit] for i in range(0, settings, limit)):
+        found += device.submit(part, shots=shots // settings, tag="comparison").result()
+    return merge(found, program=program.fingerprint)
+
+
+def _presets(
+    device: Device,
+    record: CalibrationRecord,
+    known: KnownProgram,
+    shots: int,
+    once: Counts,
+    wanted: Sequence[str] | None,
+) -> Iterator[Trial]:
+    """Every preset of Perceval; those of one setting get the very counts that ours gets."""
+    from .presets import PRESETS, apply_preset, measure_preset, plan_preset
+
+    for preset in PRESETS if wanted is None else [p for p in PRESETS if p in wanted]:
+        counts: list[Counts] = []
+        try:
+            plan = plan_preset(preset, known.program, record, shots=shots)
+            alone = len(plan.settings) == 1
+            counts = [once] if alone else measure_preset(plan, device, tag=f"comparison/{preset}")
+            found = apply_preset(plan, counts)
+            yield _trial(known, preset, shots, counts, p=found.probabilities, why=found.skipped)
+        except MitigationError as error:
+            yield _trial(known, preset, shots, counts, p=None, why=str(error))
+
+
+def _ours(
+    counts: Counts,
+    record: CalibrationRecord,
+    known: KnownProgram,
+    shots: int,
+    settings: int,
+    steps: Sequence[tuple[str, ...]],
+    seed: int,
+) -> Iterator[Trial]:
+    """Post-selection, auto and the given steps on the same counts."""
+    every: list[tuple[str, str | tuple[str, ...]]] = [(RAW, ("post-select",)), (OURS, "auto")]
+    every += [(f"{OURS}: {', '.join(names)}", names) for names in steps]
+    for method, names in every:
+        try:
+            found = mitigate(counts, record, program=known.program, steps=names, seed=seed)
+        except MitigationError as error:
+            yield _trial(known, method, shots, [counts], settings=settings, p=None, why=str(error))
+            continue
+        low, high = found.interval(LEVEL)
+        inside = float(((low <= known.truth) & (known.truth <= high)).mean())
+        why = ", ".join(step.name for step in found.history if step.used)
+        p = found.probabilities
+        yield _trial(known, method, shots, [counts], settings=settings, p=p, covered=inside, why=why)
+
+
+def _trial(
+    known: KnownProgram,
+    method: str,
+    shots: int,
+    counts: Sequence[Counts],
+    *,
+    p: FloatArray | None,
+    why: str,
+    settings: int | None = None,
+    covered: float | None = None,
+) -> Trial:
+    own = [c for c in counts if c.photons == known.program.photons]
+    events = sum(int(c.collision_free().sum()) for c in own)
+    return Trial(
+        kind=known.kind,
+        number=known.number,
+        method=method,
+        shots=shots,
+        settings=len(counts) if settings is None else settings,
+        events=events,
+        tvd=None if p is None else total_variation(p, known.truth),
+        floor=sampling_floor(known.truth, events),
+        covered=covered,
+        why=why,
+    )
+
+
+@final
+@dataclass(frozen=True)
+class ComparisonRequest:
+    """What a comparison measures.
+
+    :param kinds: of programs.
+    :param each: programs of every kind that has more than one.
+    :param shots: of each estimate; one comparison for each number.
+    :param presets: of Perceval; None for all.
+    :param steps: of ours, besides ``auto``.
+    :param input_modes: where photons enter; None for every input of the record.
+    """
+
+    kinds: tuple[Kind, ...]
+    each: int
+    shots: tuple[int, ...]
+    seed: int
+    presets: tuple[str, ...] | None = None
+    steps: tuple[tuple[str, ...], ...] = ()
+    input_modes: tuple[int, ...] | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of a comparison.
+
+    :param calibration_settings: and shots, of the record.
+    """
+
+    device: str
+    record_id: str
+    calibration_settings: int
+    calibration_shots: int
+    request: ComparisonRequest
+    trials: tuple[Trial, ...]
+
+
+def compare_on(
+    name: str,
+    record_path: Path,
+    request: ComparisonRequest,
+    *,
+    folder: Path,
+    credits: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Comparison:
+    """Compare on a device that a string names; what was interrupted goes on where it was.
+
+    Its journal lies in ``folder`` until there is a result, so that nothing is paid twice.
+
+    :param credits: most that may be spent, ``None`` for no limit.
+    :param progress: told how many programs are done.
+    :raises ConfigError: when the request names what there is not; like the next two, before anything is sent.
+    :raises CalibrationError: when the record is not of the device, or too old.
+    :raises DataError: when the folder cannot be made.
+    :raises BudgetExceeded: before anything is sent that would cost more.
+    """
+    _check_request(request)
+    record, device = load_record(record_path), open_device(name, seed=request.seed)
+    inputs = record.input_modes if request.input_modes is None else tuple(sorted(request.input_modes))
+    _check_record(device, record, inputs)
+    programs = known_programs(
+        request.kinds, modes=record.modes, input_modes=inputs, each=request.each, seed=request.seed
+    )
+    pending = folder / f".comparison-{_digest(name, record, request)}.sqlite"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make {folder} ({error.strerror or error}). Choose another place.") from error
+    rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
+    trials: list[Trial] = []
+    finished = itertools.count(1)
+    with Journal(pending) as journal:
+        journalled = JournalledDevice(device, journal, Terms("compare", Budget(credits=credits), rates))
+        for shots in request.shots:
+            trials += compare(
+                journalled,
+                record,
+                programs,
+                shots=shots,
+                seed=request.seed,
+                steps=request.steps,
+                presets=request.presets,
+                done=lambda: progress(next(finished), len(programs) * len(request.shots)),
+            )
+    for leftover in folder.glob(f"*{pending.name}*"):
+        leftover.unlink()
+    shots_of_record = sum(job.shots for job in record.jobs)
+    return Comparison(name, record.id, len(record.jobs), shots_of_record, request, tuple(trials))
+
+
+def _check_request(request: ComparisonRequest) -> None:
+    """Raise :class:`ConfigError` before anything is measured that would be thrown away."""
+    from .presets import PRESETS
+
+    for steps in request.steps:
+        checked_steps(steps)
+    for preset in request.presets or ():
+        if preset not in PRESETS:
+            raise ConfigError(f"preset {preset!r} is unknown. Use of {', '.join(PRESETS)}.")
+    if request.each < 1 or min(request.shots, default=0) < 1:
+        raise ConfigError(
+            f"{request.each} programs of a kind with {list(request.shots)} shots leave nothing to compare. "
+            "Use 1 or more."
+        )
+    for what, values in (("kinds", request.kinds), ("shots", request.shots), ("steps", request.steps)):
+        if len(set(values)) < len(values):
+            raise ConfigError(f"{what} {list(values)} name something twice. Name each once.")
+
+
+def _check_record(device: Device, record: CalibrationRecord, inputs: tuple[int, ...]) -> None:
+    if not inputs or len(set(inputs)) < len(inputs) or not set(inputs) <= set(record.input_modes):
+        raise ConfigError(
+            f"inputs {list(inputs)} are not distinct ones of the record, {list(record.input_modes)}. Choose of these."
+        )
+    if isinstance(device, ReplayDevice):
+        return  # its counts say what they are of
+    spec = device.spec
+    nothing = Counts(
+        photons=len(inputs),
+        outcomes=np.zeros((0, record.modes), dtype=np.uint8),
+        numbers=np.zeros(0, dtype=np.int64),
+        detector=spec.detector,
+        device=spec.name,
+    )
+    check_match(nothing, record, None)
+    check_age(record, math.inf if spec.simulated else None, datetime.now(UTC))  # simulators stay as they are
+
+
+def _digest(name: str, record: CalibrationRecord, request: ComparisonRequest) -> str:
+    return hashlib.sha256(repr((name, record.id, request)).encode()).hexdigest()[:16]

@@ -1,0 +1,168 @@
+"""A comparison of mitigations for people: tables, a figure and a page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+
+from ..report.figures import svg
+from ..report.html import STYLE
+from .compare import Comparison, Trial
+from .table import Row, rows
+
+HEAD = (
+    "method",
+    "settings",
+    "TVD",
+    "95 % interval of TVD - raw",
+    "worse than raw",
+    "no estimate",
+    "sampling floor",
+    "in 95 % intervals",
+)
+#: Two-sided 95 % of a normal distribution.
+Z95 = 1.96
+
+
+def groups(comparison: Comparison) -> Iterator[tuple[str, int, list[Trial]]]:
+    """Trials by kind of program and shots."""
+    for shots in comparison.request.shots:
+        for kind in comparison.request.kinds:
+            yield kind, shots, [t for t in comparison.trials if t.kind == kind and t.shots == shots]
+
+
+def name_of(method: str) -> str:
+    """A method for a reader.
+
+    >>> name_of("ours"), name_of("high")
+    ('ours', 'Perceval high')
+    """
+    return method if method == "raw" or method.startswith("ours") else f"Perceval {method}"
+
+
+def cells(row: Row) -> list[str]:
+    """A row of the table."""
+    difference = "-"
+    if row.difference is not None and row.method != "raw" and row.programs - row.failed > 1:
+        low, high = (row.difference + sign * Z95 * row.difference_error for sign in (-1.0, 1.0))
+        difference = f"{low:+.3f} to {high:+.3f}"
+    spread = f" ± {row.tvd_error:.3f}" if row.programs - row.failed > 1 else ""
+    return [
+        name_of(row.method),
+        str(row.settings),
+        "-" if row.tvd is None else f"{row.tvd:.3f}{spread}",
+        difference,
+        f"{row.worse} of {row.programs - row.failed}" if row.method != "raw" else "-",
+        str(row.failed),
+        f"{row.floor:.3f}",
+        "-" if row.covered is None else f"{100 * row.covered:.0f} %",
+    ]
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """One table a kind of program and number of shots."""
+    parts = []
+    for kind, shots, trials in groups(comparison):
+        found = rows(trials)
+        lines = [f"**{_title(kind, shots, trials)}**", ""]
+        lines += ["| " + " | ".join(HEAD) + " |", "| " + " | ".join("---" for _ in HEAD) + " |"]
+        lines += ["| " + " | ".join(cells(row)) + " |" for row in found]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _title(kind: str, shots: int, trials: Sequence[Trial]) -> str:
+    programs = len({t.number for t in trials})
+    events = [t.events for t in trials if t.method == "raw" and t.settings == 1]
+    span = f"{min(events):,} to {max(events):,}" if len(set(events)) > 1 else f"{events[0]:,}"
+    return f"{programs} {kind} program{'s' if programs > 1 else ''}, {shots:,} shots an estimate, {span} events"
+
+
+def comparison_rows(comparison: Comparison) -> list[tuple[str, str]]:
+    """Name and value, for the terminal."""
+    out = [
+        ("device", comparison.device),
+        ("record", f"{comparison.record_id}, {_cost(comparison)}"),
+    ]
+    for kind, shots, trials in groups(comparison):
+        out.append((_title(kind, shots, trials), ""))
+        for row in rows(trials):
+            _, settings, tvd, difference, worse, *_ = cells(row)
+            word = "setting" if row.settings == 1 else "settings"
+            out.append(
+                (f"  {name_of(row.method)}, {settings} {word}", f"TVD {tvd}; to raw {difference}; worse in {worse}")
+            )
+    return out + [("where ours is worse than raw", line) for line in harm(comparison)]
+
+
+def _cost(comparison: Comparison) -> str:
+    return f"{comparison.calibration_settings} settings and {comparison.calibration_shots:,} shots of calibration"
+
+
+def harm(comparison: Comparison) -> list[str]:
+    """Programs where what ``auto`` chose is worse than raw, the worst first."""
+    raw = {(t.kind, t.number, t.shots, t.settings): t for t in comparison.trials if t.method == "raw"}
+    found = []
+    for t in comparison.trials:
+        other = raw.get((t.kind, t.number, t.shots, t.settings))
+        if t.method == "ours" and other is not None and t.tvd is not None and other.tvd is not None:
+            found.append((t.tvd - other.tvd, t, other.tvd))
+    return [
+        f"{t.kind} {t.number}, {t.shots:,} shots in {t.settings}: {t.tvd:.4f}, raw {before:.4f}"
+        for worse, t, before in sorted(found, key=lambda entry: -entry[0])
+        if worse > 0.0005
+    ]
+
+
+def comparison_figure(comparison: Comparison) -> str:
+    """Every estimate's distance to the truth, by method, as SVG."""
+    from matplotlib.figure import Figure
+
+    every = list(groups(comparison))
+    figure = Figure(figsize=(9.0, 2.4 * len(every)), layout="constrained")
+    axes = figure.subplots(len(every), 1, squeeze=False)[:, 0]
+    for ax, (kind, shots, trials) in zip(axes, every, strict=True):
+        found = rows(trials)
+        names = [f"{name_of(row.method)}, {row.settings}" for row in found]
+        for place, row in enumerate(found):
+            own = [t for t in trials if (t.method, t.settings) == (row.method, row.settings) and t.tvd is not None]
+            colour = "tab:blue" if row.method.startswith("ours") else "0.3" if row.method == "raw" else "tab:orange"
+            ax.plot([t.tvd for t in own], [place] * len(own), ".", color=colour, alpha=0.5, markersize=5)
+            if row.tvd is not None:
+                ax.errorbar(row.tvd, place, xerr=Z95 * row.tvd_error, fmt="o", color=colour, capsize=3, markersize=5)
+        ax.axvline(found[0].floor, color="0.6", linestyle=":", linewidth=1.0)
+        ax.set_yticks(range(len(names)), names, fontsize=8)
+        ax.invert_yaxis()
+        ax.set_title(_title(kind, shots, trials), fontsize=9, loc="left")
+        ax.set_xlim(left=0.0)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(axis="x", alpha=0.25, linewidth=0.5)
+    axes[-1].set_xlabel("total variation distance to the ideal distribution (dotted: sampling floor; bars: 95 %)")
+    return svg(figure)
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """The tables and the figure, self-contained."""
+    body = [f"<h1>Mitigations on {html.escape(comparison.device)}</h1>"]
+    body.append(
+        f"<p>Record {html.escape(comparison.record_id)}: {_cost(comparison)}, not counted below. Every estimate got "
+        "the same number of shots; where it took several settings they were divided over these. Ours and raw are shown "
+        "at one setting and at as many as Perceval's presets took.</p>"
+    )
+    for kind, shots, trials in groups(comparison):
+        body.append(f"<h2>{html.escape(_title(kind, shots, trials))}</h2>")
+        body.append("<table><tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in HEAD) + "</tr>")
+        for row in rows(trials):
+            body.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row)) + "</tr>")
+        body.append("</table>")
+    body.append(f"<h2>All estimates</h2>{comparison_figure(comparison)}")
+    hurts = harm(comparison)
+    body.append("<h2>Where ours is worse than raw</h2>")
+    body.append("<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in hurts) + "</ul>" if hurts else "Nowhere.")
+    title = f"mitigations on {html.escape(comparison.device)}"
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}
+th {{ text-align: left; padding: .35rem .6rem }}</style></head><body>
+{chr(10).join(body)}
+</body></html>
+"""

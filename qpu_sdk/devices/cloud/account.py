@@ -1,0 +1,62 @@
+"""Token and address of an account."""
+
+from __future__ import annotations
+
+from typing import final
+from urllib.parse import quote_plus, urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ...errors import AuthenticationError, ConfigError
+
+
+@final
+class CloudToken(BaseSettings):
+    """The token from ``PCVL_CLOUD_TOKEN``; shown as asterisks."""
+
+    model_config = SettingsConfigDict(env_file=None, extra="ignore")
+
+    value: SecretStr = Field(default=SecretStr(""), validation_alias=AliasChoices("PCVL_CLOUD_TOKEN"))
+
+
+def cloud_token() -> SecretStr:
+    """The user's token: ``PCVL_CLOUD_TOKEN``, else what Perceval's ``RemoteConfig`` holds.
+
+    :raises AuthenticationError: when there is none.
+    """
+    token = CloudToken().value
+    if not token.get_secret_value().strip():
+        import perceval as pcvl
+
+        token = SecretStr(pcvl.RemoteConfig().get_token() or "")
+    text = token.get_secret_value().strip()
+    if not text:
+        raise AuthenticationError("no token for Quandela Cloud. Set PCVL_CLOUD_TOKEN, or save one with Perceval.")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise AuthenticationError("the token for Quandela Cloud holds blanks or other odd characters. Copy it again.")
+    return SecretStr(text)
+
+
+def checked_url(url: str) -> str:
+    """The URL without a trailing slash; raises :class:`ConfigError` for one that would give the token away."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"the url is not that of a server ({error}). Write url=http://127.0.0.1:8080.") from None
+    if "@" in parts.netloc:
+        raise ConfigError("the url holds a user or a password. Leave them out.")
+    local = host in ("127.0.0.1", "localhost", "::1")
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise ConfigError(f"url {url!r} is not that of a server. Write for example url=http://127.0.0.1:8080.")
+    if parts.scheme == "http" and not local:
+        raise ConfigError(f"url {url!r} would send the token unencrypted. Use https.")
+    return url.rstrip("/")
+
+
+def checked_id(job_id: str) -> str:
+    """The id as it stands in a path; raises :class:`ConfigError` for what names no job."""
+    if not job_id or job_id == "None":
+        raise ConfigError(f"job id {job_id!r} names no job. Take one from: qpu-sdk jobs list.")
+    return quote_plus(job_id)

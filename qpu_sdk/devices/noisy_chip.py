@@ -1,0 +1,194 @@
+"""The physics of a noisy :class:`~qpu_sdk.devices.local.LocalDevice`: exact distributions of one shot.
+
+The click model gives them (:mod:`qpu_sdk.photonics.click_model`), or, to check it, Perceval's simulator at the finest
+precision it has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import ComplexArray, FloatArray
+from ..errors import ConfigError, ProgramError
+from ..photonics.click_model import accurate_click_distribution, check_click_work
+from ..photonics.counts import Detector
+from ..photonics.noise import ClickNoise, DeviceNoise, NoiseParameters, detectors_to_perceval, enough_counts
+from ..photonics.patterns import MAX_SETS, count_fock_states
+from ..photonics.photon_counting import fock_distribution
+from ..photonics.program import Program
+from ..seeds import child_seed
+
+OutcomeArray = npt.NDArray[np.uint8]
+NoisyEngine = Literal["clicks", "perceval"]
+
+#: Share of the shots whose patterns need not be kept apart, because they have too many counts.
+NEGLECTED = 1e-9
+#: Most Fock outcomes of 2N photons that Perceval's simulator is asked for; 12 modes and 4 photons are 75 582.
+MAX_PERCEVAL_OUTCOMES = 100_000
+#: Bytes that remembered distributions may take together.
+MAX_REMEMBERED = 256_000_000
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class NoisyChip:
+    """What one device does to programs, errors of its phases included.
+
+    :param noise: the same everywhere, or of every mode.
+    :param collision_free: keep only patterns of N counts in N modes apart.
+    :param seed: decides the errors of the phases, together with the program.
+    :raises ConfigError: when the engine does not have such noise.
+    """
+
+    noise: NoiseParameters | DeviceNoise
+    detector: Detector
+    engine: NoisyEngine
+    collision_free: bool
+    seed: int
+    _memory: OrderedDict[str, tuple[OutcomeArray, FloatArray]] = field(default_factory=OrderedDict, repr=False)
+
+    def __post_init__(self) -> None:
+        noise = self.noise if self.engine == "perceval" else self._of(1)  # has no second photon that equals the first
+        if not isinstance(noise, DeviceNoise):
+            return
+        by_pair = np.ndim(noise.indistinguishability) == 2
+        if self.engine == "perceval" and (by_pair or np.any(noise.dark_counts)):
+            raise ConfigError("perceval has neither dark counts nor overlaps that differ by pair. Use engine=auto.")
+        if self.detector == "pnr" and by_pair:
+            raise ConfigError("only threshold detectors have overlaps that differ by pair. Use detector=threshold.")
+
+    @property
+    def max_modes(self) -> int:
+        """Most modes of a program."""
+        return self.noise.modes if isinstance(self.noise, DeviceNoise) else 62
+
+    def check(self, program: Program) -> None:
+        """Raise :class:`ProgramError` when a program takes too much memory or time, or no photon of it arrives."""
+        modes, photons = program.modes, program.photons
+        if self.engine == "perceval":
+            if (size := math.comb(modes + 2 * photons - 1, 2 * photons)) > MAX_PERCEVAL_OUTCOMES:
+                raise ProgramError(
+                    f"{photons} photons in {modes} modes have {size} outcomes with second photons; engine=perceval "
+                    f"takes {MAX_PERCEVAL_OUTCOMES}. Use engine=auto."
+                )
+            return
+        most = self._most_counts(program)
+        if self.detector == "threshold":
+            check_click_work(modes, photons, most)
+        elif (size := count_fock_states(modes, most)) > MAX_SETS:
+            raise ProgramError(
+                f"{most} counts in {modes} modes are {size} outcomes; detector=pnr holds {MAX_SETS}. "
+                "Use detector=threshold or fewer photons."
+            )
+
+    def shot(self, program: Program) -> tuple[OutcomeArray, FloatArray]:
+        """Outcomes ``(K, M)`` of one shot and their probabilities ``(K,)``, given that something clicks.
+
+        What the probabilities lack to 1 is not kept apart. Programs that were asked for lately are remembered.
+        """
+        found = self._memory.pop(program.fingerprint, None) or self._exact(program)
+        self._memory[program.fingerprint] = found
+        while len(self._memory) > 1 and sum(s.nbytes + p.nbytes for s, p in self._memory.values()) > MAX_REMEMBERED:
+            self._memory.popitem(last=False)
+        return found
+
+    def phases(self, program: Program) -> FloatArray:
+        """The phases that the chip really sets, ``(declared,)``, radians.
+
+        Every phase gets an error uniform in +-phase_error, drawn from the seed and the program's fingerprint, and is
+        then rounded to a multiple of phase_imprecision: Perceval's order.
+        """
+        phases, step = program.phases, self.noise.phase_imprecision
+        if self.noise.phase_error > 0.0:
+            rng = np.random.default_rng(child_seed(self.seed, "phase errors", program.fingerprint))
+            phases = phases + rng.uniform(-self.noise.phase_error, self.noise.phase_error, len(phases))
+        return step * np.round(phases / step) if step > 0.0 else phases
+
+    def _of(self, modes: int) -> DeviceNoise:
+        return self.noise if isinstance(self.noise, DeviceNoise) else DeviceNoise.of(self.noise, modes=modes)
+
+    def _at(self, program: Program) -> ClickNoise:
+        return self._of(program.modes).at(program.input_modes, modes=program.modes)
+
+    def _most_counts(self, program: Program) -> int:
+        """N counts are kept apart in any case: they are what a program is measured for."""
+        enough = enough_counts(self._at(program), neglected=NEGLECTED)
+        if self.detector == "threshold":
+            enough = min(enough, program.modes)
+            return program.photons if self.collision_free else max(enough, program.photons)
+        return max(enough, program.photons)
+
+    def _exact(self, program: Program) -> tuple[OutcomeArray, FloatArray]:
+        set_to = Program(program.mesh, self.phases(program), program.input_modes)
+        if self.engine == "perceval":
+            outcomes, p = perceval_distribution(set_to, self.noise, self.detector)
+        else:
+            columns = set_to.mesh.columns(set_to.phases, set_to.input_modes)
+            outcomes, p = self._by_model(columns, self._at(program), self._most_counts(program))
+        keep = outcomes.any(axis=1)
+        rest = 1.0 - p.sum()  # left out above; below 1e-12 it is rounding
+        shot = p[keep].sum() + (rest if rest > 1e-12 else 0.0)
+        if self.collision_free:
+            keep &= (outcomes.sum(axis=1) == program.photons) & (outcomes.max(axis=1) == 1)
+        return outcomes[keep], p[keep] / shot
+
+    def _by_model(self, columns: ComplexArray, noise: ClickNoise, most: int) -> tuple[OutcomeArray, FloatArray]:
+        if self.detector == "pnr":
+            return fock_distribution(columns, noise, most_photons=most)
+        sets, p = accurate_click_distribution(columns, noise, most_clicks=most)
+        return sets.members.astype(np.uint8), p
+
+
+def perceval_distribution(
+    program: Program, noise: NoiseParameters | DeviceNoise, detector: Detector
+) -> tuple[OutcomeArray, FloatArray]:
+    """The same from Perceval's simulator, at precision 1e-16, the empty window included.
+
+    At its default precision the simulator drops input states below 1e-6 of the commonest: behind 6 % of transmittance
+    that is most of what four detectors see. The noise goes to the computer, the phases are set beforehand, and the
+    detection filter is off. Losses that differ by input are ``LC`` components, by output detector efficiencies.
+
+    :param noise: neither dark counts nor overlaps by pair; its errors of phases must already be in the program.
+    :returns: outcomes ``(K, M)`` and probabilities ``(K,)``.
+    """
+    import perceval as pcvl
+    from perceval.runtime import SimulatedComputer
+
+    source, losses, efficiencies = _perceval_losses(program, noise)
+    circuit, state = program.to_perceval()
+    experiment = pcvl.Experiment(program.modes)
+    for mode, loss in zip(program.input_modes, losses, strict=True):
+        if loss > 0.0:
+            experiment.add(mode, pcvl.LC(loss))
+    experiment.add(0, circuit)
+    for mode, found in enumerate(detectors_to_perceval(efficiencies, detector)):
+        experiment.add(mode, found)
+    experiment.with_input(state)
+    experiment.min_detected_photons_filter(0)
+    computer = SimulatedComputer("SLOS")
+    computer.noise = source.to_perceval()
+    results: Any = computer.probs(experiment, precision=1e-16)["results"]
+    outcomes = np.array([list(found) for found in results], dtype=np.uint8).reshape(-1, program.modes)
+    return outcomes, np.array([float(p) for p in results.values()])
+
+
+def _perceval_losses(
+    program: Program, noise: NoiseParameters | DeviceNoise
+) -> tuple[NoiseParameters, FloatArray, FloatArray]:
+    """Noise of the source, loss of each input beyond that, and efficiencies of the detectors."""
+    if isinstance(noise, NoiseParameters):
+        source = replace(noise, phase_error=0.0, phase_imprecision=0.0)
+        return source, np.zeros(program.photons), np.ones(program.modes)
+    here = noise.at(program.input_modes, modes=program.modes)
+    best = float(here.input_transmissions.max())
+    source = NoiseParameters(
+        brightness=here.brightness, indistinguishability=float(here.overlap), g2=here.g2, transmittance=best
+    )
+    losses = 1.0 - here.input_transmissions / best if best > 0.0 else np.zeros(program.photons)
+    return source, losses, here.output_efficiencies

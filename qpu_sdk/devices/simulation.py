@@ -1,0 +1,214 @@
+"""What one shot of an ideal or lossy circuit shows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+
+from ..arrays import ComplexArray, FloatArray, OutcomeArray
+from ..errors import ConfigError
+from ..photonics.counts import Detector
+from ..photonics.fock import collision_free_index, collision_free_outcomes, fock_outcomes, occupations
+from ..photonics.noise import DeviceNoise, NoiseParameters
+from ..photonics.permanents import PrefixTree, collision_free_tree, fock_tree, probabilities
+from ..photonics.program import Program
+from .noisy_chip import NoisyChip
+
+Engine = Literal["auto", "slos", "permanents", "perceval"]
+Keep = Literal["all", "collision_free"]
+#: Largest number of outcomes that one program may have.
+MAX_OUTCOMES = 5_000_000
+
+
+@final
+@dataclass(frozen=True)
+class LocalModel:
+    """The physics of a :class:`LocalDevice`.
+
+    :param brightness: probability that the source emits the photon.
+    :param transmittance: probability that an emitted photon is detected; the same for every path.
+    :param detector: ``"pnr"`` or ``"threshold"``; None: what ``noise`` says, without noise ``"pnr"``.
+    :param outcomes: ``"all"``, or ``"collision_free"`` to keep only collision-free N-photon outcomes apart
+        (every other shot goes into ``Counts.other``).
+    :param engine: ``"slos"`` (Perceval), ``"permanents"`` (ours), ``"auto"``: whichever is faster. With noise
+        ``"auto"`` and ``"permanents"`` are :mod:`qpu_sdk.photonics.click_model`, and ``"perceval"`` is Perceval's
+        simulator at full precision, slow, to check it with.
+    :param noise: everything between program and clicks, brightness and transmittance included: the same everywhere,
+        or of every mode.
+    :raises ConfigError: when a value is out of range, or two do not go together.
+
+    >>> LocalModel(noise=NoiseParameters(transmittance=0.1)).detects
+    'threshold'
+    """
+
+    brightness: float = 1.0
+    transmittance: float = 1.0
+    detector: Detector | None = None
+    outcomes: Keep = "all"
+    engine: Engine = "auto"
+    noise: DeviceNoise | NoiseParameters | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("brightness", "transmittance"):
+            value = getattr(self, name)
+            if not 0.0 < value <= 1.0:
+                raise ConfigError(f"{name} is {value}; the local device takes 0 < {name} <= 1. Choose such a value.")
+        for name, allowed in (
+            ("detector", (None, "pnr", "threshold")),
+            ("outcomes", ("all", "collision_free")),
+            ("engine", ("auto", "slos", "permanents", "perceval")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}. Use one of {', '.join(filter(None, allowed))}.")
+        if self.noise is None and self.engine == "perceval":
+            raise ConfigError("engine is 'perceval' and there is no noise. Use engine=slos, or add noise=ideal.")
+        if self.noise is not None:
+            self._check_noise()
+
+    def _check_noise(self) -> None:
+        for name in ("brightness", "transmittance"):
+            if getattr(self, name) != 1.0:
+                raise ConfigError(f"{name} is {getattr(self, name)} beside noise. Name it within noise only.")
+        if self.engine == "slos":
+            raise ConfigError("engine is 'slos', which has no noise. Use engine=auto or engine=perceval.")
+        self.chip(seed=0)
+
+    @property
+    def detects(self) -> Detector:
+        """What the detectors resolve."""
+        if self.detector is not None:
+            return self.detector
+        if isinstance(self.noise, DeviceNoise):
+            return self.noise.detector
+        return "pnr" if self.noise is None else "threshold"
+
+    def chip(self, *, seed: int) -> NoisyChip | None:
+        """The noisy physics, None without noise."""
+        if self.noise is None:
+            return None
+        return NoisyChip(
+            noise=self.noise,
+            detector=self.detects,
+            engine="perceval" if self.engine == "perceval" else "clicks",
+            collision_free=self.outcomes == "collision_free",
+            seed=seed,
+        )
+
+    @property
+    def efficiency(self) -> float:
+        """Probability that a photon that was asked for clicks, brightness * transmittance."""
+        return self.brightness * self.transmittance
+
+
+def exact_probabilities(columns: ComplexArray, *, collision_free: bool, engine: Engine = "auto") -> FloatArray:
+    """Exact outcome probabilities of a batch, by Perceval's SLOS backend or by our permanents (equal to 1e-10).
+
+    :param columns: occupied columns of each unitary, ``(B, M, N)``.
+    :param collision_free: True for the collision-free outcomes only, False for all Fock outcomes.
+    :param engine: ``"auto"`` takes permanents where Glynn's sum needs fewer products than SLOS steps.
+    :returns: ``(B, K)``, unconditional.
+
+    >>> columns = np.eye(3)[None, :, :2]
+    >>> exact_probabilities(columns, collision_free=True).round(6).tolist()
+    [[1.0, 0.0, 0.0]]
+    """
+    modes, photons = columns.shape[1:]
+    tree = (collision_free_tree if collision_free else fock_tree)(modes, photons)
+    if engine == "permanents" or (engine == "auto" and _permanents_are_faster(tree)):
+        return probabilities(columns, tree)
+    every = np.stack([slos_probabilities(one) for one in columns])
+    return every[:, collision_free_index(modes, photons)] if collision_free else every
+
+
+def _permanents_are_faster(tree: PrefixTree) -> bool:
+    """Complex products of Glynn's tree, 2^(N-1) for every prefix, against those of SLOS; ours cost about half."""
+    glynn = 2 ** (tree.photons - 1) * tree.entries
+    slos = tree.photons * math.comb(tree.modes + tree.photons - 1, tree.photons)
+    return bool(glynn < 2 * slos)
+
+
+def slos_probabilities(columns: ComplexArray) -> FloatArray:
+    """All Fock-outcome probabilities from Perceval's SLOS backend, called directly, ``(M, N) -> (C(M+N-1, N),)``.
+
+    SLOS takes a whole unitary: the columns that no photon enters are completed by a QR factorisation, and the
+    photons enter modes 0..N-1, which renames inputs and changes no outcome.
+    """
+    import perceval as pcvl
+
+    modes, photons = columns.shape
+    completed, _ = np.linalg.qr(np.concatenate([columns, np.eye(modes)], axis=1))
+    unitary = np.concatenate([columns, completed[:, photons:modes]], axis=1)
+    backend = pcvl.BackendFactory.get_backend("SLOS")
+    backend.set_circuit(pcvl.Unitary(pcvl.Matrix(unitary)))
+    backend.set_input_state(pcvl.BasicState([1] * photons + [0] * (modes - photons)))
+    return np.asarray(backend.all_prob(), dtype=np.float64)
+
+
+def shot_distribution(columns: ComplexArray, model: LocalModel) -> tuple[OutcomeArray, FloatArray]:
+    """What one shot shows: probabilities given at least one click.
+
+    Uniform loss commutes with the interferometer, so every photon survives at its input with probability
+    eta = brightness * transmittance: ``P(s) = sum_S eta^|S| (1-eta)^(N-|S|) P_U(s | photons S)`` over
+    subsets S of the inputs, and the empty window, (1-eta)^N, is not a shot.
+
+    :param columns: ``(B, M, N)``.
+    :returns: outcomes ``(K, M)`` and probabilities ``(B, K)``; what the rows lack to 1 is not kept apart.
+    """
+    modes, photons = columns.shape[1:]
+    eta = model.efficiency
+    window = 1.0 if eta == 1.0 else -math.expm1(photons * math.log1p(-eta))  # 1 - (1 - eta)^N, exact for tiny eta
+    if model.outcomes == "collision_free":
+        p = exact_probabilities(columns, collision_free=True, engine=model.engine)
+        return occupations(collision_free_outcomes(modes, photons), modes), p * (eta**photons / window)
+    outcomes, rows = [], []
+    for survivors in range(photons if eta == 1.0 else 1, photons + 1):
+        weight = eta**survivors * (1.0 - eta) ** (photons - survivors) / window
+        by_inputs = [
+            exact_probabilities(columns[:, :, list(kept)], collision_free=False, engine=model.engine)
+            for kept in itertools.combinations(range(photons), survivors)
+        ]
+        outcomes.append(occupations(fock_outcomes(modes, survivors), modes))
+        rows.append(weight * np.sum(by_inputs, axis=0))
+    every, p = np.concatenate(outcomes), np.concatenate(rows, axis=1)
+    return _clicks(every, p) if model.detects == "threshold" else (every, p)
+
+
+def _clicks(outcomes: OutcomeArray, p: FloatArray) -> tuple[OutcomeArray, FloatArray]:
+    """Add up Fock outcomes with the same click pattern, ``(K, M), (B, K) -> (C, M), (B, C)``."""
+    patterns, pattern = np.unique(outcomes > 0, axis=0, return_inverse=True)
+    order = np.argsort(pattern.ravel(), kind="stable")
+    starts = np.searchsorted(pattern.ravel()[order], np.arange(len(patterns)))
+    return patterns.astype(np.uint8), np.add.reduceat(p[:, order], starts, axis=1)
+
+
+def outcome_count(program: Program, model: LocalModel) -> int:
+    """Outcomes that a simulation of a program holds: C(M, N) or C(M + N - 1, N)."""
+    if model.outcomes == "collision_free":
+        return math.comb(program.modes, program.photons)
+    return math.comb(program.modes + program.photons - 1, program.photons)
+
+
+def columns_of(programs: Sequence[Program]) -> ComplexArray:
+    """Occupied columns of programs of one size, ``(B, M, N)``; programs on one mesh are one batch."""
+    out = np.empty((len(programs), programs[0].modes, programs[0].photons), dtype=np.complex128)
+    for members in _grouped(programs, lambda program: (program.mesh, program.input_modes)):
+        first = programs[members[0]]
+        out[members] = first.mesh.columns(np.stack([programs[i].phases for i in members]), first.input_modes)
+    return out
+
+
+def by_size(programs: Sequence[Program]) -> list[list[int]]:
+    """Indices of programs with equal modes and photons: each group is one batch."""
+    return _grouped(programs, lambda program: (program.modes, program.photons))
+
+
+def _grouped(programs: Sequence[Program], key: Callable[[Program], Hashable]) -> list[list[int]]:
+    groups: dict[Hashable, list[int]] = {}
+    for i, program in enumerate(programs):
+        groups.setdefault(key(program), []).append(i)
+    return list(groups.values())

@@ -1,0 +1,145 @@
+"""Payloads of the emulated cloud: what a client sent, decoded, and results encoded as the client reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+from ..errors import ConfigError
+
+Command = Literal["probs", "sample_count", "samples"]
+COMMANDS = ("sample_count", "samples", "probs")
+
+
+@final
+@dataclass(frozen=True)
+class SentSetting:
+    """One iteration of a job.
+
+    :param iteration: what the client varied, as it must be echoed; None when the job has no iterations.
+    :param digest: SHA-256 of everything that decides the result but the random numbers.
+    """
+
+    iteration: dict[str, Any] | None
+    max_shots: int
+    max_samples: int
+    digest: str
+
+
+@final
+@dataclass(frozen=True)
+class Submission:
+    """A decoded payload.
+
+    :param version: 1 (legacy payload) or 2 (Perceval 1.3).
+    :param experiment: serialised; a fresh object from it costs a third of Perceval's copy of an experiment.
+    :param noise: the user's noise for all settings, a Perceval NoiseModel or None.
+    """
+
+    version: int
+    command: Command
+    experiment: str
+    settings: tuple[SentSetting, ...]
+    noise: Any
+    job_context: Any
+    split_performance: bool
+
+
+@final
+@dataclass(frozen=True)
+class SettingResult:
+    """A finished setting: the entry of the answer, serialised, and what it cost."""
+
+    entry: dict[str, Any]
+    shots: int
+
+
+def read_submission(payload: dict[str, Any], *, platform: str) -> Submission:
+    """Decode a v1 or v2 payload.
+
+    :raises ConfigError: when it is no payload of a command that is known here.
+    """
+    try:
+        version = 2 if "computation" in payload else 1
+        parts = _decode_v2(payload) if version == 2 else _decode_v1(payload)
+        return _submission(version, parts, platform)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever Perceval's deserialiser says about a broken payload
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ConfigError(f"payload cannot be decoded ({what}). Send what Perceval 1.3 sends.") from error
+
+
+def _decode_v1(payload: dict[str, Any]) -> dict[str, Any]:
+    from perceval.serialization import deserialize
+
+    p = deserialize(payload, strict=False)
+    if "experiment" not in p:
+        raise ConfigError("payload has neither computation nor experiment. Send what Perceval 1.0 or newer sends.")
+    return {**p, "noise": p["experiment"].noise, "job_context": p.get("job_context")}
+
+
+def _decode_v2(payload: dict[str, Any]) -> dict[str, Any]:
+    from perceval.runtime import ComputationIterator
+    from perceval.serialization import deserialize
+
+    def is_archive(value: object) -> bool:
+        return isinstance(value, str) and value.startswith("pcvlar")
+
+    p = {k: deserialize(v) if is_archive(v) else v for k, v in payload.items()}
+    computation = p["computation"]
+    if p.get("mitigations"):
+        raise ConfigError("payload asks for error mitigation, which is not emulated. Set mitigations to an empty list.")
+    out = {
+        "command": computation.command.name,
+        "experiment": computation.experiment,
+        "noise": p["noise"] if p.get("noise") is not None else computation.experiment.noise,
+        "parameters": p.get("parameters"),
+        **{k: computation.parameters.get(k) for k in ("max_shots", "max_samples")},
+    }
+    if isinstance(computation, ComputationIterator) and computation.iterations:
+        out["iterator"] = computation.iterations
+    return out
+
+
+def _submission(version: int, parts: dict[str, Any], platform: str) -> Submission:
+    from perceval.serialization import serialize
+
+    command, experiment = parts["command"], parts["experiment"]
+    if command not in COMMANDS:
+        raise ConfigError(f"command {command!r} is unknown. Use one of {', '.join(COMMANDS)}.")
+    iterator = parts.get("iterator")
+    experiment.name = "emulated"  # the client's name for it must not decide the random numbers
+    text = serialize(experiment)
+    common = json.dumps([platform, command, text, repr(parts["noise"])])
+    settings = []
+    for iteration in iterator or [None]:
+        asked = {**parts, **(iteration or {})}
+        shots = int(asked["max_shots"])
+        samples = int(asked["max_samples"]) if asked.get("max_samples") is not None else shots
+        content = json.dumps([common, shots, samples, serialize(iteration)], sort_keys=True)
+        settings.append(SentSetting(iteration, shots, samples, hashlib.sha256(content.encode()).hexdigest()))
+    parameters = parts.get("parameters") or {}
+    return Submission(
+        version=version,
+        command=command,
+        experiment=text,
+        settings=tuple(settings),
+        noise=parts["noise"],
+        job_context=parts.get("job_context"),
+        split_performance=bool(parameters.get("compute_physical_logical_perf")),
+    )
+
+
+def encode_results(submission: Submission, results: Sequence[SettingResult]) -> str | None:
+    """The ``results`` string of an answer; None when nothing is finished."""
+    if not results:
+        return None
+    listed = submission.settings[0].iteration is not None
+    out: dict[str, Any] = {"results_list": [r.entry for r in results]} if listed else dict(results[0].entry)
+    if submission.job_context:
+        out["job_context"] = submission.job_context
+    return json.dumps(out)

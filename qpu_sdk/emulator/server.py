@@ -1,0 +1,139 @@
+"""The server in a thread of this process, or blocking for the command line."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, final
+
+from ..errors import ConfigError, DeviceUnavailable
+from .faults import Faults
+from .http import Application
+from .settings import CloudSettings
+from .state import CloudState
+
+_HOST = "127.0.0.1"
+
+
+def _uvicorn(application: Application) -> Any:
+    try:
+        import uvicorn
+    except ImportError:
+        raise ConfigError(
+            'the cloud emulator needs uvicorn, which is not installed. Run pip install "qpu_sdk[cloud-emulator]".'
+        ) from None
+    config = uvicorn.Config(
+        application,
+        http="h11",
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
+def _listening(port: int) -> socket.socket:
+    """A listening socket on 127.0.0.1 only."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((_HOST, port))
+        sock.listen(128)
+    except (OSError, OverflowError) as error:
+        sock.close()
+        raise ConfigError(f"port {port} of {_HOST} cannot be used ({error}). Choose another, or 0 for any.") from None
+    return sock
+
+
+@final
+class EmulatedCloud:
+    """An emulated Quandela Cloud that runs in a thread of this process while the context is open.
+
+    :param faults: what goes wrong; None: nothing.
+    :param port: on 127.0.0.1; 0 takes a free one.
+    :param clock: seconds; for tests.
+    :raises ConfigError: when the extra is not installed or the port is taken.
+    """
+
+    def __init__(
+        self,
+        settings: CloudSettings,
+        faults: Faults | None = None,
+        *,
+        port: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._state = CloudState(settings, clock)
+        self._application = Application(self._state, faults or Faults())
+        self._server = _uvicorn(self._application)
+        self._port, self.url = port, ""
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> EmulatedCloud:
+        sock = _listening(self._port)
+        self.url = f"http://{_HOST}:{sock.getsockname()[1]}"
+        serve = threading.Thread(target=self._server.run, args=([sock],), name="qpu-sdk-emulator", daemon=True)
+        serve.start()
+        self._thread = serve
+        while not self._server.started:
+            if not serve.is_alive():
+                raise DeviceUnavailable(f"the emulated cloud at {self.url} did not start. Try another port.")
+            time.sleep(0.001)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._application.stop()
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(timeout=10.0)
+        self._state.close()
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """A record of every job, in the order of creation, as ``GET /emulator/jobs`` answers."""
+        return self._application.jobs()
+
+    @property
+    def requests(self) -> dict[str, Any]:
+        """Numbers of requests, as ``GET /emulator/requests`` answers."""
+        return self._application.requests()
+
+    def change(self, **values: Any) -> None:
+        """Change settings, as ``POST /emulator/set`` does; raises :class:`ConfigError`."""
+        self._state.change(**values)
+
+
+def serve(
+    settings: CloudSettings,
+    faults: Faults | None = None,
+    *,
+    port: int = 0,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve until Ctrl-C.
+
+    :param ready: called with the URL before the first request is taken.
+    :raises ConfigError: when the extra is not installed or the port is taken.
+    """
+    state = CloudState(settings)
+    application = Application(state, faults or Faults())
+    server, sock = _uvicorn(application), _listening(port)
+    if ready is not None:
+        ready(f"http://{_HOST}:{sock.getsockname()[1]}")
+    try:
+        with suppress(KeyboardInterrupt):  # uvicorn stops cleanly on Ctrl-C, then raises the signal again
+            server.run([sock])
+    finally:
+        application.stop()
+        state.close()
+        sock.close()

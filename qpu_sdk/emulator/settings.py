@@ -1,0 +1,102 @@
+"""Settings of the emulated cloud."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import final
+
+from ..devices.machines import NOISE_PRESETS
+from ..errors import ConfigError
+from ..photonics.noise import DeviceNoise, NoiseParameters
+
+#: Platforms served unless told otherwise.
+PLATFORMS = ("qpu:belenos", "qpu:ascella", "sim:belenos", "sim:ascella", "sim:ideal")
+
+STATUSES = ("available", "maintenance", "decommissioned")
+
+
+@final
+@dataclass(frozen=True)
+class CloudSettings:
+    """What the emulated cloud is like.
+
+    :param seed: of all random numbers.
+    :param platforms: names as ``qpu:NAME`` or ``sim:NAME``.
+    :param noise: the hidden truth, the same everywhere or that of a calibration record (which a platform named ideal
+        has not); None: by the platform's name (belenos, ascella, else ideal).
+    :param seconds_per_setting: simulated seconds an iteration takes; None: 15 on qpu:*, 1 on sim:*.
+    :param queue_s: simulated seconds every job waits at least.
+    :param job_limit_s: simulated seconds after which a job is cancelled, its finished iterations kept; None: never.
+    :param time_scale: simulated seconds in a real second.
+    :param max_waiting: jobs of a platform that may wait; None: 1 on qpu:*, 10 on sim:*.
+    :param credits: of the account; None: without limit.
+    :param credits_per_shot: None: 1e-6 on qpu:*, 0 on sim:*.
+    :param max_shots: largest number of shots of an iteration; None: no limit.
+    :param status: ``"available"``, ``"maintenance"`` or ``"decommissioned"``, of all platforms.
+    :param tokens: accepted tokens; None: any. Kept in memory only.
+    :param payload_version: 1 serves specifications without commands, so that Perceval sends v1 payloads; None is 2.
+    :raises ConfigError: when a value is out of range.
+    """
+
+    seed: int
+    platforms: tuple[str, ...] = PLATFORMS
+    noise: NoiseParameters | DeviceNoise | None = None
+    seconds_per_setting: float | None = None
+    queue_s: float = 0.0
+    job_limit_s: float | None = None
+    time_scale: float = 1.0
+    max_waiting: int | None = None
+    credits: float | None = None
+    credits_per_shot: float | None = None
+    max_shots: int | None = None
+    status: str = "available"
+    tokens: frozenset[str] | None = field(default=None, repr=False)
+    payload_version: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("seconds_per_setting", "queue_s", "credits", "credits_per_shot", "max_waiting"):
+            self._check_number(name, least=0.0)
+        for name in ("job_limit_s", "time_scale", "max_shots"):
+            self._check_number(name, least=0.0, least_allowed=False)
+        if self.status not in STATUSES:
+            raise ConfigError(f"status {self.status!r} is unknown. Use one of {', '.join(STATUSES)}.")
+        if self.payload_version not in (None, 1, 2):
+            raise ConfigError(f"payload_version is {self.payload_version!r}. Use 1 or 2.")
+        for name in self.platforms:
+            if not name.startswith(("qpu:", "sim:")) or name in ("qpu:", "sim:"):
+                raise ConfigError(f"platform {name!r} is not qpu:NAME or sim:NAME. Use for example sim:ideal.")
+        if not self.platforms or len(set(self.platforms)) < len(self.platforms):
+            raise ConfigError("platforms are none, or one is named twice. Name each once.")
+
+    def _check_number(self, name: str, *, least: float, least_allowed: bool = True) -> None:
+        value = getattr(self, name)
+        if value is None and name not in ("queue_s", "time_scale"):
+            return
+        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not right or value < least or (value == least and not least_allowed):
+            sign = ">=" if least_allowed else ">"
+            raise ConfigError(f"{name} is {value!r}; it must be a number {sign} {least:g}. Choose such a value.")
+
+    def noise_of(self, platform: str) -> NoiseParameters | DeviceNoise:
+        """The hidden truth of a platform."""
+        if self.noise is not None and not (isinstance(self.noise, DeviceNoise) and platform.endswith("ideal")):
+            return self.noise
+        preset = next((name for name in NOISE_PRESETS if platform.endswith(name)), "ideal")
+        return NOISE_PRESETS[preset].noise
+
+    def setting_s(self, platform: str) -> float:
+        """Simulated seconds an iteration takes."""
+        return _or(self.seconds_per_setting, 15.0 if platform.startswith("qpu:") else 1.0)
+
+    def waiting_limit(self, platform: str) -> int:
+        """Jobs of a platform that may wait."""
+        return int(_or(self.max_waiting, 1 if platform.startswith("qpu:") else 10))
+
+    def credits_for(self, platform: str, shots: int) -> float:
+        """Price of shots."""
+        return shots * _or(self.credits_per_shot, 1e-6 if platform.startswith("qpu:") else 0.0)
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value

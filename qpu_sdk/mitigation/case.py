@@ -1,0 +1,157 @@
+"""Counts, record and program that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import final
+
+import numpy as np
+
+from ..arrays import FloatArray
+from ..calibration.record import CalibrationRecord
+from ..errors import CalibrationMismatch, MitigationError
+from ..photonics.counts import Counts
+from ..photonics.noise import DeviceNoise
+from ..photonics.program import Program
+from .background import LEAST_GAIN
+from .distribution import Distribution, StepReport
+from .forward import Forward, forward, space, without_circuit
+from .unfolding import missing_classes
+
+#: A class of clicks that expects so many shots and has none was filtered away.
+SURELY_SEEN = 20
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What a step works on."""
+
+    counts: Counts
+    record: CalibrationRecord
+    noise: DeviceNoise
+    program: Program | None
+    baseline: Distribution
+    seed: int
+
+    @cached_property
+    def model(self) -> Forward:
+        """The model of the circuit, or of loss alone where none is known.
+
+        :raises MitigationError: when some outcome is never seen.
+        """
+        model = self._forward()
+        gain = model.gain
+        worst = int(gain.argmin())
+        if gain[worst] <= LEAST_GAIN * max(float(gain.max()), 1e-300):
+            modes = np.flatnonzero(model.space.patterns[model.space.full[worst]]).tolist()
+            raise MitigationError(
+                f"by the record the device never shows {self.counts.photons} interfering photons in modes {modes}. "
+                "Check its efficiencies, transmissions and indistinguishability, or use step post-select."
+            )
+        return model
+
+    def _forward(self) -> Forward:
+        if self.program is not None:
+            columns = self.program.mesh.columns(self.program.phases, self.program.input_modes)
+            here = self.noise.at(self.program.input_modes, modes=self.program.modes)
+            return forward(columns, here, self.counts.detector)
+        inputs = self.record.input_modes[: self.counts.photons]
+        here = self.noise.at(inputs, modes=self.counts.modes)
+        return without_circuit(here, self.counts.detector, modes=self.counts.modes, photons=self.counts.photons)
+
+    @cached_property
+    def numbers(self) -> FloatArray:
+        """Of every pattern of at most N clicks."""
+        return space(self.counts.modes, self.counts.photons, self.counts.detector).numbers(self.counts)
+
+    @cached_property
+    def lower(self) -> int:
+        """Shots of fewer than N clicks."""
+        clicks = self.counts.outcomes.sum(axis=1, dtype=np.int64)
+        return int(self.counts.numbers[(clicks >= 1) & (clicks < self.counts.photons)].sum())
+
+    @cached_property
+    def filtered(self) -> str:
+        """What the device seems to have filtered away of the classes of fewer than N clicks, ``""`` for nothing."""
+        photons = self.counts.photons
+        if photons == 1:
+            return ""
+        clicks = self.model.space.patterns.sum(axis=1)
+        seen, rates = np.bincount(clicks, self.numbers), np.bincount(clicks, self.model.model)
+        expected = rates * (seen.sum() / rates[seen > 0.0].sum())
+        if not self.lower and expected[:photons].sum() <= SURELY_SEEN:
+            return (
+                f"the counts hold no event of fewer than {photons} clicks, and by the record hardly any are expected; "
+                "unfolding needs them. Use steps subtract or post-select."
+            )
+        if not self.lower:
+            return missing_classes(photons)
+        for k in range(1, photons):
+            if seen[k] == 0.0 and expected[k] > SURELY_SEEN:
+                which = f"{k} {'click' if k == 1 else 'clicks'} where {expected[k]:.0f} are expected"
+                return missing_classes(photons, which)
+        return ""
+
+    def result(self, p: FloatArray, report: Sequence[StepReport], **values: object) -> Distribution:
+        """The baseline with another estimate."""
+        return replace(
+            self.baseline,
+            probabilities=p,
+            history=tuple(report),
+            record_id=self.record.id,
+            **({"unprojected": p, "uncertainty": None} | values),  # type: ignore[arg-type]
+        )
+
+
+def check_match(counts: Counts, record: CalibrationRecord, program: Program | None) -> None:
+    """Check that counts, record and program are of one setting.
+
+    :raises CalibrationMismatch: when the record is of another device, of fewer modes, other inputs or detectors.
+    :raises MitigationError: when the program is not that of the counts.
+    """
+    if counts.device and counts.device != record.device and not counts.device.startswith("local:twin"):
+        raise CalibrationMismatch(
+            f"the counts are of {counts.device}, the record is of {record.device}. Use a record of {counts.device}."
+        )
+    if counts.detector != record.detector:
+        raise CalibrationMismatch(
+            f"the counts are of {counts.detector} detectors, the record is of {record.detector} detectors. "
+            "Use a record of such detectors."
+        )
+    if counts.modes > record.modes:
+        raise CalibrationMismatch(
+            f"the counts have {counts.modes} modes, the record {record.modes}. Calibrate {counts.modes} modes."
+        )
+    if program is None:
+        if counts.photons > len(record.input_modes):
+            raise CalibrationMismatch(
+                f"the counts are of {counts.photons} photons, the record of {len(record.input_modes)} inputs. "
+                "Calibrate more inputs."
+            )
+        return
+    if (program.modes, program.photons) != (counts.modes, counts.photons):
+        raise MitigationError(
+            f"the program has {program.photons} photons in {program.modes} modes, the counts {counts.photons} in "
+            f"{counts.modes}. Give the program that was run."
+        )
+    if counts.program and counts.program != program.fingerprint:
+        raise MitigationError(
+            f"the counts are of program {counts.program[:12]}, not of {program.fingerprint[:12]}. "
+            "Give the program that was run."
+        )
+    missing = sorted(set(program.input_modes) - set(record.input_modes))
+    if missing:
+        raise CalibrationMismatch(
+            f"the program sends a photon into mode {missing[0]}; the record knows {list(record.input_modes)}. "
+            "Calibrate that input."
+        )
+
+
+def need_program(case: Case, steps: str) -> Program:
+    """The program; raises :class:`MitigationError` when none was given."""
+    if case.program is None:
+        raise MitigationError(f"steps {steps} model the circuit, which was not given. Give the program that was run.")
+    return case.program

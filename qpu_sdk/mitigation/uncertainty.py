@@ -1,0 +1,224 @@
+"""How sure an estimate is: multinomial, reweighted, replicas, posterior."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import final
+
+import numpy as np
+
+from ..arrays import FloatArray
+from ..errors import MitigationError
+from ..statistics import normal_quantile
+
+
+class Uncertainty(abc.ABC):
+    """How sure an estimate of K probabilities is."""
+
+    @abc.abstractmethod
+    def covariance(self) -> FloatArray:
+        """Of the probabilities, ``(K, K)``."""
+
+    @abc.abstractmethod
+    def variances(self) -> FloatArray:
+        """The covariance's diagonal, ``(K,)``, without building it."""
+
+    @abc.abstractmethod
+    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper ends, ``(K,)`` each, that hold each probability with that level."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Multinomial(Uncertainty):
+    """Relative frequencies of ``samples`` independent events.
+
+    :param overhead: variance relative to that.
+    """
+
+    probabilities: FloatArray = field(repr=False)
+    samples: float
+    overhead: float = 1.0
+
+    def covariance(self) -> FloatArray:
+        """overhead (diag(p) - p p^T) / samples."""
+        p = self.probabilities
+        return np.asarray((np.diag(p) - np.outer(p, p)) * (self.overhead / self.samples))
+
+    def variances(self) -> FloatArray:
+        """overhead p (1 - p) / samples."""
+        p = self.probabilities
+        return np.asarray(p * (1.0 - p) * (self.overhead / self.samples))
+
+    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """Wilson's score interval (J. Am. Stat. Assoc. 22, 209 (1927)), which is sensible for zero events too."""
+        z2 = normal_quantile(level) ** 2
+        n, p = self.samples / self.overhead, self.probabilities
+        middle = (p + z2 / (2.0 * n)) / (1.0 + z2 / n)
+        half = np.sqrt(z2 * (p * (1.0 - p) / n + z2 / (4.0 * n * n))) / (1.0 + z2 / n)
+        return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Reweighted(Uncertainty):
+    """Relative frequencies of independent events with weights: ``p = x / sum x``, x with variances v.
+
+    The covariance is ``(diag(v) - p v^T - v p^T + sum(v) p p^T) / (sum x)^2``. The interval is Wilson's, which is
+    sensible for zero events: with c, what one event adds to p, and sigma, the error of p, ::
+
+        (p + z^2 c / 2  -+  z sqrt(sigma^2 + z^2 c^2 / 4)) / (1 + z^2 c)
+
+    :param numbers: x, ``(K,)``.
+    :param spread: v, ``(K,)``.
+    :param weights: what one event adds to x, ``(K,)``.
+    """
+
+    numbers: FloatArray = field(repr=False)
+    spread: FloatArray = field(repr=False)
+    weights: FloatArray = field(repr=False)
+
+    def covariance(self) -> FloatArray:
+        """See the class's docstring, ``(K, K)``."""
+        total = self.numbers.sum()
+        p, v = self.numbers / total, self.spread / total**2
+        mixed = np.outer(p, v)
+        return np.asarray(np.diag(v) - mixed - mixed.T + v.sum() * np.outer(p, p))
+
+    def variances(self) -> FloatArray:
+        """Its diagonal, ``(K,)``."""
+        total = self.numbers.sum()
+        p, v = self.numbers / total, self.spread / total**2
+        return np.asarray(np.maximum(v * (1.0 - 2.0 * p) + v.sum() * p**2, 0.0))
+
+    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """Wilson's score interval with weights, within 0..1.
+
+        :raises MitigationError: unless ``0 < level < 1``.
+        """
+        if not 0.0 < level < 1.0:
+            raise MitigationError(f"the level of an interval is {level}; it must be between 0 and 1, such as 0.95.")
+        z2 = NormalDist().inv_cdf(0.5 + level / 2.0) ** 2
+        total = self.numbers.sum()
+        p, c = np.maximum(self.numbers / total, 0.0), self.weights / total
+        middle = (p + 0.5 * z2 * c) / (1.0 + z2 * c)
+        half = np.sqrt(z2 * (self.variances() + 0.25 * z2 * c**2)) / (1.0 + z2 * c)
+        return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Remainder(Uncertainty):
+    """Of ``(q - lost) / left``, with q relative frequencies; so is its interval, within 0..1.
+
+    Outcomes without an event have one as long as that of :class:`Reweighted`, and not none. The bias of what was left
+    in is not in it.
+
+    :param seen: of q.
+    :param lost: lambda (1 - c) b, ``(K,)``.
+    :param left: 1 - lambda (1 - c).
+    """
+
+    seen: Reweighted
+    lost: FloatArray = field(repr=False)
+    left: float
+
+    def covariance(self) -> FloatArray:
+        """That of q over left^2."""
+        return self.seen.covariance() / self.left**2
+
+    def variances(self) -> FloatArray:
+        """Its diagonal."""
+        return self.seen.variances() / self.left**2
+
+    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """Both ends of q's interval in the place of q."""
+        low, high = ((end - self.lost) / self.left for end in self.seen.interval(level))
+        return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Replicas(Uncertainty):
+    """The spread of the estimate over resampled counts.
+
+    A regularised estimate has a bias that its replicas share: these intervals hold its mean, not the truth.
+
+    :param values: one estimate a row, ``(B, K)``.
+    """
+
+    values: FloatArray = field(repr=False)
+
+    def covariance(self) -> FloatArray:
+        """Of the replicas."""
+        return np.atleast_2d(np.cov(self.values, rowvar=False))
+
+    def variances(self) -> FloatArray:
+        """Of the replicas."""
+        return np.asarray(self.values.var(axis=0, ddof=1))
+
+    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """Percentiles of the replicas."""
+        normal_quantile(level)
+        low, high = np.quantile(self.values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+        return low, high
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Posterior(Uncertainty):
+    """A posterior on a grid for every outcome, and errors that outcomes share.
+
+    Each outcome's rate x_s has masses on cells; p = x / sum x, so the covariance of p is
+    ``J (diag(var x) + S^T S) J^T`` with ``J = 1 - p 1^T`` and x scaled to sum 1.
+
+    :param edges: of the cells, probabilities, ``(K, G + 1)``.
+    :param masses: of the cells, ``(K, G)``, rows sum to 1.
+    :param shared: one row for every independent cause of a common error, in probabilities, ``(F, K)``.
+    """
+
+    edges: FloatArray = field(repr=False)
+    masses: FloatArray = field(repr=False)
+    shared: FloatArray = field(repr=False)
+
+    def _moments(self) -> tuple[FloatArray, FloatArray]:
+        middle = 0.5 * (self.edges[:, 1:] + self.edges[:, :-1])
+        mean = (self.masses * middle).sum(axis=1)
+        return mean, (self.masses * (middle - mean[:, None]) ** 2).sum(axis=1)
+
+    def covariance(self) -> FloatArray:
+        """J (diag(var x) + S^T S) J^T."""
+        mean, variance = self._moments()
+        jacobian = np.eye(len(mean)) - np.outer(mean / mean.sum(), np.ones(len(mean)))
+        return np.asarray(jacobian @ (np.diag(variance) + self.shared.T @ self.shared) @ jacobian.T)
+
+    def variances(self) -> FloatArray:
+        """Its diagonal."""
+        mean, variance = self._moments()
+        p = mean / mean.sum()
+        together = self.shared - self.shared.sum(axis=1, keepdims=True) * p
+        return np.asarray(variance * (1.0 - 2.0 * p) + p**2 * variance.sum() + (together**2).sum(axis=0))
+
+    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """Equal-tailed ends of each outcome's posterior, widened by the shared errors in quadrature."""
+        z = normal_quantile(level)
+        mean, _ = self._moments()
+        tail = (1.0 - level) / 2.0
+        low, high = self.quantile(tail), self.quantile(1.0 - tail)
+        low = np.where(low < self.edges[:, 1], 0.0, low)  # within the first cell nothing speaks against zero
+        common = z**2 * (self.shared**2).sum(axis=0)
+        low = mean - np.sqrt(np.maximum(mean - low, 0.0) ** 2 + common)
+        high = mean + np.sqrt(np.maximum(high - mean, 0.0) ** 2 + common)
+        return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+
+    def quantile(self, level: float) -> FloatArray:
+        """Linear within a cell, ``(K,)``."""
+        total = np.cumsum(self.masses, axis=1)
+        cell = np.minimum((total < level).sum(axis=1), self.masses.shape[1] - 1)
+        row = np.arange(len(total))
+        mass = np.maximum(self.masses[row, cell], 1e-300)
+        share = np.clip((level - (total[row, cell] - self.masses[row, cell])) / mass, 0.0, 1.0)
+        left, right = self.edges[row, cell], self.edges[row, cell + 1]
+        return np.asarray(left + share * (right - left))

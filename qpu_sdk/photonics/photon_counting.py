@@ -1,0 +1,152 @@
+"""Detectors that count: the same noise, photon by photon."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import ComplexArray, FloatArray
+from ..errors import ProgramError
+from .noise import ClickNoise, emission
+from .patterns import FockStates, fock_states
+from .permanents import fock_tree, probabilities
+
+
+def fock_distribution(
+    columns: ComplexArray, noise: ClickNoise, *, most_photons: int | None = None
+) -> tuple[npt.NDArray[np.uint8], FloatArray]:
+    """Probabilities of what number-resolving detectors count, the empty window included.
+
+    Every input emits nothing, a common photon, a photon of its own, or one of these and an independent one. The common
+    photons of every subset of inputs interfere, ``|per(A_s)|^2 / prod s_i!``; the others are added one at a time,
+    ``new(s) = sum_j |A_ji|^2 old(s - e_j)``. A photon is counted with eta_i, so that k photons are t counts with
+    probability ``C(k, t) eta_i^t (1 - eta_i)^(k - t)``. A dark count adds one count to its mode at most. Only positive
+    numbers are added: rare outcomes are as accurate as frequent ones.
+
+    :param columns: occupied columns of the unitary, ``(M, N)``, orthonormal.
+    :param most_photons: leave out windows with more common photons, or more counts; ``None`` for all of them.
+    :returns: counts of each mode ``(K, M)``, and probabilities ``(K,)``; what these lack to 1 was left out.
+    :raises ProgramError: when there are too many outcomes, and for overlaps that differ by pair.
+
+    >>> h = np.array([[1, 1j], [1j, 1]]) / np.sqrt(2)
+    >>> outcomes, p = fock_distribution(h, ClickNoise.of(NoiseParameters(), inputs=2, modes=2), most_photons=2)
+    >>> dict(zip(map(tuple, outcomes.tolist()), p.round(3).tolist()))[(2, 0)]
+    0.5
+    """
+    if np.ndim(noise.overlap) == 2:
+        raise ProgramError("only threshold detectors have overlaps that differ by pair. Use detector=threshold.")
+    modes, inputs = columns.shape
+    dark, eta = np.asarray(noise.dark_counts, dtype=np.float64), np.asarray(noise.output_efficiencies, dtype=np.float64)
+    if most_photons is None:
+        most_photons = (2 if noise.g2 > 0.0 else 1) * inputs + int(np.count_nonzero(dark))
+    states = fock_states(modes, most_photons)
+    best = float(eta.max())  # loss that all modes share acts as well at the inputs
+    emissions = [_Emission.of(noise, best * float(t)) for t in noise.input_transmissions]
+    p = _InputAverage(columns, emissions, states, eta / best if best > 0.0 else np.ones(modes)).over(0, ())
+    for noisy in np.flatnonzero(dark):
+        more, fewer = states.steps[noisy]
+        alone = dark[noisy] * p[fewer]
+        p = (1.0 - dark[noisy]) * p
+        p[more] += alone
+    return states.counts, p
+
+
+@final
+@dataclass(frozen=True)
+class _Emission:
+    """Probabilities of what one input sends on: (common photons, photons that interfere with nothing)."""
+
+    nothing: float
+    other: float
+    two_others: float
+    common: float
+    common_and_other: float
+
+    @classmethod
+    def of(cls, noise: ClickNoise, t: float) -> _Emission:
+        """Of an input with transmission t: a lost first photon leaves the second one, which interferes with nothing."""
+        one, two = (float(p) for p in emission(noise.brightness, noise.g2))
+        common = math.sqrt(float(noise.overlap))
+        first, second, both = t * one + t * (1.0 - t) * two, t * (1.0 - t) * two, t**2 * two
+        return cls(
+            nothing=(1.0 - one - two) + one * (1.0 - t) + two * (1.0 - t) ** 2,
+            other=(1.0 - common) * first + second,
+            two_others=(1.0 - common) * both,
+            common=common * first,
+            common_and_other=common * both,
+        )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _InputAverage:
+    """The average over what every input sends, depth first: 2N distributions are held, not 2^N.
+
+    ``efficiencies``, relative to the best: photons are lost before others are added, so that what is left out had more
+    counts, and not only more photons.
+    """
+
+    columns: ComplexArray
+    emissions: list[_Emission]
+    states: FockStates
+    efficiencies: FloatArray
+
+    def over(self, first: int, common: tuple[int, ...]) -> FloatArray:
+        """Inputs before ``first`` send a common photon, if in ``common``, or nothing; those from it on are averaged."""
+        if first == len(self.emissions):
+            return self._interfering(common)
+        sent = self.emissions[first]
+        absent = self.over(first + 1, common)
+        out, extra = sent.nothing * absent, sent.other * absent
+        if sent.common + sent.common_and_other > 0.0:
+            present = self.over(first + 1, (*common, first))
+            out += sent.common * present
+            extra += sent.common_and_other * present
+        if sent.two_others > 0.0:
+            extra += self._one_more(sent.two_others * absent, first)
+        return out + self._one_more(extra, first) if sent.other + sent.common_and_other > 0.0 else out
+
+    def _interfering(self, common: tuple[int, ...]) -> FloatArray:
+        out, photons = np.zeros(len(self.states.counts)), len(common)
+        if photons == 0:
+            out[0] = 1.0
+        elif photons + 1 < len(self.states.starts):
+            part = slice(self.states.starts[photons], self.states.starts[photons + 1])
+            tree = fock_tree(len(self.columns), photons)
+            out[part] = probabilities(self.columns[:, list(common)], tree)
+            seen = out[: part.stop]
+            for mode in np.flatnonzero(self.efficiencies < 1.0):
+                seen = _thin(seen, self.states, int(mode), float(self.efficiencies[mode]))
+            out[: part.stop] = seen
+        return out
+
+    def _one_more(self, p: FloatArray, which: int) -> FloatArray:
+        """A photon from one input that interferes with nothing."""
+        arrives = np.abs(self.columns[:, which]) ** 2
+        out = float(arrives @ (1.0 - self.efficiencies)) * p
+        for arrival, (more, fewer) in zip(arrives * self.efficiencies, self.states.steps, strict=True):
+            out[more] += arrival * p[fewer]
+        return out
+
+
+def _thin(p: FloatArray, states: FockStates, mode: int, efficiency: float) -> FloatArray:
+    """Each photon in ``mode`` is counted with ``efficiency``: t counts of k photons have a binomial probability.
+
+    :param p: of the first outcomes, up to some number of photons.
+    """
+    size = len(p)
+    more, fewer = (side[states.steps[mode][0] < size] for side in states.steps[mode])
+    with_one_more = np.full(size + 1, size)
+    with_one_more[fewer] = more
+    padded, seen = np.append(p, 0.0), states.counts[:size, mode].astype(np.int64)
+    most = int(seen.max(initial=0))
+    binomial = np.array([[math.comb(t + lost, t) for t in range(most + 1)] for lost in range(most + 1)], dtype=float)
+    out, source = np.zeros(size), np.arange(size)
+    for lost in range(most + 1):
+        out += binomial[lost, seen] * (1.0 - efficiency) ** lost * padded[source]
+        source = with_one_more[source]
+    return out * efficiency**seen

@@ -1,0 +1,43 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+
+def quantity(value: float, standard_error: float | None) -> str:
+    """A number with two digits of its standard error.
+
+    >>> quantity(0.90312, 0.00214), quantity(1.0, 0.0), quantity(0.05, None), quantity(2.5e-7, 3e-8)
+    ('0.9031 +- 0.0021', '1 (fixed)', '0.05 (no error given)', '2.50e-07 +- 3.0e-08')
+    """
+    if standard_error is None:
+        return f"{value:.6g} (no error given)"
+    if standard_error == 0.0:
+        return f"{value:.6g} (fixed)"
+    digits = 1 - math.floor(math.log10(standard_error))
+    if digits <= 6:
+        return f"{value:.{max(0, digits)}f} +- {standard_error:.{max(0, digits)}f}"
+    lead = math.floor(math.log10(abs(value))) if value else -digits
+    return f"{value:.{max(1, lead + digits)}e} +- {standard_error:.1e}"
+
+
+def percent(fraction: float) -> str:
+    """A fraction as percent with one decimal.
+
+    >>> percent(0.9555)
+    '95.5 %'
+    """
+    return f"{100 * fraction:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes, hours or days, whichever reads best.
+
+    >>> duration(90), duration(5400), duration(6_006_000)
+    ('90 s', '1.5 h', '69.5 d')
+    """
+    for unit, size in (("d", 86_400.0), ("h", 3600.0), ("min", 120.0)):
+        if seconds >= size:
+            return f"{seconds / (60.0 if unit == 'min' else size):.1f} {unit}"
+    return f"{seconds:.3g} s"

@@ -1,0 +1,1 @@
+"""Runs: a folder from its first file to its last, plans, jobs, summaries."""

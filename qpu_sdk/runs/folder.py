@@ -1,0 +1,89 @@
+"""The folder of a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from ..errors import CheckpointError
+from ..files import write_atomic
+
+
+@final
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the files of a run are."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.toml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON row a unit of work."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def records(self) -> Path:
+        """Calibration records of the devices, as they were when the run began."""
+        return self.path / "records"
+
+    @property
+    def journal(self) -> Path:
+        """Every intent, job id and count."""
+        return self.path / "journal.sqlite"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoint"
+
+    @property
+    def controls(self) -> Path:
+        """Accuracies of finished controls."""
+        return self.path / "controls.json"
+
+    @property
+    def model(self) -> Path:
+        """The trained network."""
+        return self.path / "model.safetensors"
+
+    @property
+    def summary(self) -> Path:
+        """The result."""
+        return self.path / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Rows of ``metrics.jsonl``; a last line that a killed process left unfinished is ignored."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def drop_rows_after(path: Path, done: int) -> None:
+    """Forget rows of units that will be done again."""
+    kept = [row for row in read_metrics(path) if row["unit"] <= done]
+    write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def finished_controls(path: Path) -> dict[str, Any]:
+    """Accuracies and sizes of the controls that are done; raises :class:`CheckpointError` for a damaged file."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (OSError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Delete it to train the controls again.") from error

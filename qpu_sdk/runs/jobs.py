@@ -1,0 +1,147 @@
+"""The jobs of a run, looked at and decided on by a person: list, show, attach, forget, cancel.
+
+A calibration in progress has a journal but no folder of its own: its journal's file stands for the folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..devices.base import Device, RemoteDevice
+from ..devices.job_record import JobRecord, JobState
+from ..devices.journal import Journal
+from ..devices.registry import open_device
+from ..errors import CheckpointError, DeviceUnavailable
+from ..training.config_file import load_config
+from .folder import RunFolder
+from .opened import open_devices
+
+
+def newest_run(root: str | Path = "runs") -> Path:
+    """The run under ``root`` whose journal changed last.
+
+    :raises CheckpointError: when there is none.
+    """
+    found = sorted(Path(root).glob("*/journal.sqlite"), key=_changed)
+    if not found:
+        raise CheckpointError(f"no run under {root} has a journal. Name the folder of one with --run DIR.")
+    return found[-1].parent
+
+
+def _changed(path: Path) -> float:
+    """When a journal was written last: while a run goes on, that is in its write-ahead log."""
+    wal = path.with_name(f"{path.name}-wal")
+    written = [path, wal] if wal.is_file() and wal.stat().st_size else [path]  # a reader leaves an empty one
+    return max(file.stat().st_mtime for file in written)
+
+
+def list_jobs(folder: Path) -> list[JobRecord]:
+    """All jobs of a run in the order of their intents; works while the run goes on."""
+    with _journal(folder, write=False) as journal:
+        return journal.jobs()
+
+
+def show_job(folder: Path, key: str) -> tuple[JobRecord, list[int | None]]:
+    """One job, by its name or id, and the shots that came for each of its settings (``None``: no counts)."""
+    with _journal(folder, write=False) as journal:
+        record = journal.job(key)
+        return record, [None if counts is None else counts.shots for counts in journal.of_job(record.name)]
+
+
+def attach_job(folder: Path, job_id: str, *, name: str | None = None) -> JobRecord:
+    """Say that an uncertain job exists under this id; the provider is asked whether the name fits.
+
+    :param name: of the uncertain job, needed only when the provider does not tell names.
+    :raises CheckpointError: when no uncertain job has that name.
+    :raises DeviceUnavailable: when the provider knows no such job.
+    """
+    with _journal(folder) as journal:
+        waiting = [r for r in journal.jobs() if r.state is JobState.UNCERTAIN and name in (None, r.name)]
+        if not waiting:
+            raise CheckpointError(f"{folder} has no uncertain job{f' {name}' if name else ''}. See: qpu-sdk jobs list.")
+        owner = next((r for r in journal.jobs() if job_id and r.job_id == job_id), None)
+        if owner is not None:
+            raise CheckpointError(f"job {job_id} is {owner.name} already. See: qpu-sdk jobs list.")
+        record = _named(folder, waiting, job_id, name)
+        journal.accepted(record.name, job_id)
+        return journal.job(record.name)
+
+
+def _named(folder: Path, waiting: list[JobRecord], job_id: str, name: str | None) -> JobRecord:
+    devices = _devices(folder)
+    told: set[str] = set()
+    for record in waiting:
+        device = devices.get(record.device)
+        try:
+            found = device.name_of(job_id) if isinstance(device, RemoteDevice) else None
+        except DeviceUnavailable:
+            if len(devices) == 1:
+                raise
+            continue  # the job may be another provider's
+        if found == record.name or (found is None and name == record.name):
+            return record
+        told |= {found} if found else set()
+    if told:
+        raise CheckpointError(f"job {job_id} is {sorted(told)[0]}, which is no uncertain job of {folder}.")
+    raise CheckpointError(
+        f"the provider does not tell the name of job {job_id}. Name the uncertain job too: --name {waiting[0].name}."
+    )
+
+
+def forget_job(folder: Path, key: str, *, lost: bool = False) -> JobRecord:
+    """Say that an uncertain job was never created: its settings are sent again by the next resume.
+
+    :param lost: True to give up a job that exists and will never bring its result, for example because the provider
+        does not know it any more; it counts as spent, and its missing settings are sent again.
+    :raises CheckpointError: when the job is not uncertain, or with ``lost`` not open.
+    """
+    with _journal(folder) as journal:
+        record = journal.job(key)
+        if lost and record.state in (JobState.SUBMITTED, JobState.RUNNING, JobState.UNCERTAIN):
+            journal.settle(record.name, JobState.FAILED, record.cost, "given up: a person says that it brings nothing")
+        elif record.state is JobState.UNCERTAIN:
+            journal.move(record.name, JobState.REFUSED, "forgotten: a person says that it was never created")
+        else:
+            raise CheckpointError(
+                f"job {record.name} is {record.state.value}; only an uncertain job can be forgotten, and with --lost "
+                "one that is open."
+            )
+        return journal.job(record.name)
+
+
+def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
+    """Ask the provider to stop one job, or all that are open; what they finished is kept.
+
+    A run that waits for them stops, and sends what is missing when it is resumed.
+    """
+    with _journal(folder, write=False) as journal:
+        records = [journal.job(key)] if key is not None else journal.jobs()
+    records = [r for r in records if r.durable and r.job_id and r.state.open]
+    if not records:
+        raise CheckpointError(f"{folder} has no job that could be cancelled. See: qpu-sdk jobs list.")
+    devices = _devices(folder)
+    for record in records:
+        device = devices.get(record.device)
+        if not isinstance(device, RemoteDevice):
+            raise DeviceUnavailable(f"{record.device} is no device of this run any more. Restore its config.toml.")
+        with Journal(_journal(folder).path, hold=False) as journal:
+            journal.stop(record.name)
+        device.stop(record.job_id)
+    return records
+
+
+def _journal(folder: Path, *, write: bool = True) -> Journal:
+    path = folder if folder.is_file() else RunFolder(folder).journal
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has no journal. Name the folder of a run with --run DIR.")
+    return Journal(path, write=write)
+
+
+def _devices(folder: Path) -> dict[str, Device]:
+    """Devices of the run by the name that its journal uses."""
+    if folder.is_file():  # of a calibration, which has no configuration: the names in it are device strings
+        with Journal(folder, write=False) as journal:
+            names = {record.device for record in journal.jobs() if record.durable}
+        return {name: open_device(name, seed=0) for name in names}
+    opened = open_devices(load_config(RunFolder(folder).config))
+    return {device.spec.name: device for device in opened.values()}

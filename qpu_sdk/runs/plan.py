@@ -1,0 +1,313 @@
+"""What a run will take before it takes it: settings, jobs, events, errors, time and credits.
+
+A shot is a window with at least one click. With N photons, each detected with probability eta, a share
+
+    P(N clicks | >= 1 click) = eta^N / (1 - (1 - eta)^N)
+
+of the shots shows all of them, and of those a share P_cf, about C(M, N) / C(M + N - 1, N), is collision-free. The
+total variation distance between a distribution p and its estimate from n events is, on average and to leading order,
+sum_k sqrt(p_k (1 - p_k) / (2 pi n)), never above 1. Source noise (g2, distinguishability) adds events and background
+that these figures leave out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from ..calibration.store import CalibrationStore
+from ..devices.base import DeviceSpec, RemoteDevice
+from ..devices.budget import Cost, Rates
+from ..devices.local import LocalDevice
+from ..devices.machines import PUBLISHED, known_transmittance
+from ..devices.registry import DeviceAddress, open_device
+from ..errors import BudgetExceeded, CalibrationNotFound, ConfigError
+from ..photonics.noise import NoiseParameters
+from ..photonics.permanents import collision_free_tree, probabilities
+from ..seeds import child_seed
+from ..statistics import sampling_distance
+from ..training.config import QNNConfig, RunConfig
+from ..training.schedule import device_names, schedule, unit_settings
+
+#: Fewer expected events than this in a setting, and the run would soon stop for want of any.
+FEWEST_EVENTS = 10
+#: What is recommended instead.
+ENOUGH_EVENTS = 200
+#: Random phases that the figures are the middle of; odd.
+DRAWS = 31
+
+
+@final
+@dataclass(frozen=True)
+class Figures:
+    """What is known of a device before it is used.
+
+    :param transmittance: probability that a photon that was asked for is detected.
+    :param source: where that figure comes from.
+    :param settings_per_job: most settings in one job, ``None`` for no limit.
+    """
+
+    spec: DeviceSpec
+    rates: Rates
+    transmittance: float
+    source: str
+    settings_per_job: int | None = None
+
+
+@final
+@dataclass(frozen=True)
+class SettingPlan:
+    """One kind of setting of one QNN.
+
+    :param events: expected collision-free events in one setting.
+    :param distance: expected total variation distance of the measured distribution from the true one.
+    """
+
+    qnn: int
+    device: str
+    modes: int
+    photons: int
+    kind: str
+    settings: int
+    shots: int
+    events: float
+    distance: float
+
+
+@final
+@dataclass(frozen=True)
+class DevicePlan:
+    """What one device is asked for over the whole run.
+
+    :param cost: an upper limit: equal settings are not run twice.
+    """
+
+    device: str
+    cost: Cost
+    transmittance: float
+    source: str
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """What a run takes, and what stands in its way."""
+
+    devices: tuple[DevicePlan, ...]
+    settings: tuple[SettingPlan, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def total(self) -> Cost:
+        """Over all devices."""
+        return sum((d.cost for d in self.devices), Cost())
+
+    @property
+    def wall_s(self) -> float:
+        """Machine time without queues: devices work side by side."""
+        return max(d.cost.seconds for d in self.devices)
+
+
+def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:
+    """Work out what a run takes.
+
+    :param figures: of every device that the configuration names, by its string.
+    """
+    devices = tuple(_device_plan(config, name, figures[name]) for name in device_names(config))
+    settings = tuple(
+        row for i, qnn in enumerate(config.qnn) for row in _setting_plans(config, i, qnn, figures[config.device_of(i)])
+    )
+    problems = [text for i, qnn in enumerate(config.qnn) for text in _misfits(i, qnn, figures[config.device_of(i)])]
+    problems += [text for row in settings for text in _too_many_shots(row, figures[config.device_of(row.qnn)].spec)]
+    problems += [_too_few(row, figures[config.device_of(row.qnn)]) for row in settings if row.events < FEWEST_EVENTS]
+    problems += _over_budget(config, devices)
+    return Plan(devices, settings, tuple(dict.fromkeys(problems)))
+
+
+def device_figures(config: RunConfig, name: str, *, offline: bool, records: Path | None = None) -> Figures:
+    """What is known of a device that a configuration names.
+
+    :param offline: True to use published figures only and open no connection.
+    :param records: folder of calibration records; the newest of the device goes before published figures.
+    :raises ConfigError: when nothing is known of it offline.
+    :raises CalibrationError: when the newest record of the device is damaged or too old.
+    """
+    if records is not None and not records.is_dir():
+        raise CalibrationNotFound(f"{records} is no folder of calibration records. Name one with --records.")
+    figures = _uncalibrated(config, name, offline=offline)
+    if records is None or not CalibrationStore(records).all(figures.spec.name).records:
+        return figures
+    record = CalibrationStore(records).latest(figures.spec.name)
+    mean = sum(m.value for m in record.input_transmissions.values()) / len(record.input_transmissions)
+    source = f"record {record.id}, {record.origin} {record.utc_end}"
+    return replace(figures, transmittance=mean, source=source)
+
+
+def _uncalibrated(config: RunConfig, name: str, *, offline: bool) -> Figures:
+    address = DeviceAddress.parse(name)
+    if address.kind in ("quandela", "scaleway") and offline:
+        return _published(config, address)
+    device = open_device(name, seed=child_seed(config.seed, "device", name))
+    rates = config.budget.rates(device.spec)
+    if isinstance(device, LocalDevice):
+        return Figures(device.spec, rates, _simulated_transmittance(device), "the simulator's own model")
+    per_job = device.settings_per_job if isinstance(device, RemoteDevice) else device.spec.max_programs
+    read = device.performance.get("Transmittance (%)") if isinstance(device, RemoteDevice) else None
+    if isinstance(read, int | float) and read > 0:
+        return Figures(device.spec, rates, read / 100, "published by the platform", per_job)
+    transmittance, source = known_transmittance(address.name)
+    return Figures(device.spec, rates, transmittance, source, per_job)
+
+
+def _simulated_transmittance(device: LocalDevice) -> float:
+    noise = device.model.noise
+    if noise is None:
+        return device.model.efficiency
+    if isinstance(noise, NoiseParameters):
+        return noise.brightness * noise.transmittance
+    lit = noise.input_transmissions[noise.input_transmissions > 0]
+    return float(noise.brightness * lit.mean() * noise.output_efficiencies.mean()) if len(lit) else 0.0
+
+
+def _published(config: RunConfig, address: DeviceAddress) -> Figures:
+    machine = address.name.lower().rpartition(":")[2].rpartition("-")[2]
+    if machine not in PUBLISHED:
+        known = ", ".join(PUBLISHED)
+        raise ConfigError(f"nothing is published of {address.name!r} (known: {known}). Plan without --offline.")
+    modes, photons = PUBLISHED[machine]
+    from ..devices.cloud.opening import CloudOptions, device_name  # HTTP only where a cloud is named
+
+    options = CloudOptions.parse(address.options)
+    name = device_name(f"{address.kind}:{address.name}", options)  # as in records, whatever the other options
+    simulated = address.name.lower().startswith("sim")
+    spec = DeviceSpec(name, modes, photons, detector="threshold", simulated=simulated)
+    transmittance, source = known_transmittance(machine)
+    return Figures(spec, config.budget.rates(spec), transmittance, source, options.settings_per_job)
+
+
+def _device_plan(config: RunConfig, name: str, figures: Figures) -> DevicePlan:
+    qnns = sum(config.device_of(i) == name for i in range(len(config.qnn)))
+    cost = Cost()
+    for unit in schedule(config):
+        each, shots = unit_settings(config, unit)
+        settings = qnns * each
+        if settings:
+            jobs = math.ceil(settings / (figures.settings_per_job or settings))
+            one = figures.rates.cost(settings=settings, shots=shots)
+            cost += Cost(one.settings, one.shots, one.credits, jobs, one.seconds)
+    return DevicePlan(name, cost, figures.transmittance, figures.source)
+
+
+def _setting_plans(config: RunConfig, index: int, qnn: QNNConfig, figures: Figures) -> list[SettingPlan]:
+    """One row for every kind of setting: each round's measurement, the SPSA steps, the last measurement."""
+    p = _typical(qnn, seed=child_seed(config.seed, "plan", index))
+    share = full_share(qnn.photons, figures.transmittance) * float(p.sum())
+    counted: dict[tuple[str, int], int] = {}
+    for unit in schedule(config):
+        each, shots = unit_settings(config, unit)
+        if each:
+            last = unit.kind == "measure" and unit.round == config.training.rounds
+            key = ("last measurement" if last else {"measure": "measurement"}.get(unit.kind, unit.kind), shots)
+            counted[key] = counted.get(key, 0) + each
+    return [
+        SettingPlan(
+            qnn=index,
+            device=config.device_of(index),
+            modes=qnn.modes,
+            photons=qnn.photons,
+            kind=kind,
+            settings=settings,
+            shots=shots,
+            events=shots * share,
+            distance=sampling_distance(p / p.sum(), shots * share),
+        )
+        for (kind, shots), settings in counted.items()
+    ]
+
+
+def _typical(qnn: QNNConfig, *, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Collision-free probabilities of the QNN's mesh, unconditional: of several random phases the middle ones.
+
+    From one draw to another the collision-free share differs by a factor of ten and more.
+    """
+    mesh, tree = qnn.open_mesh(), collision_free_tree(qnn.modes, qnn.photons)
+    draws = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, (DRAWS, mesh.declared))
+    found = [np.asarray(probabilities(mesh.columns(phases, qnn.inputs), tree)) for phases in draws]
+    return sorted(found, key=lambda p: float(p.sum()))[DRAWS // 2]
+
+
+def full_share(photons: int, transmittance: float) -> float:
+    """Part of the shots that show all photons, eta^N / (1 - (1 - eta)^N).
+
+    >>> round(full_share(2, 0.05), 4)
+    0.0256
+    """
+    if transmittance >= 1.0:
+        return 1.0
+    return min(1.0, transmittance**photons / -math.expm1(photons * math.log1p(-transmittance)))
+
+
+def _misfits(index: int, qnn: QNNConfig, figures: Figures) -> list[str]:
+    spec = figures.spec
+    return [
+        f"qnn {index} has {value} {what}; {spec.name} has {limit}. Use {limit} {what} or fewer."
+        for what, value, limit in (
+            ("modes", qnn.modes, spec.max_modes),
+            ("photons", qnn.photons, spec.max_photons),
+        )
+        if value > limit
+    ]
+
+
+def _too_many_shots(row: SettingPlan, spec: DeviceSpec) -> list[str]:
+    if spec.max_shots is None or row.shots <= spec.max_shots:
+        return []
+    return [
+        f"qnn {row.qnn}, {row.kind}: {row.shots} shots; {spec.name} has {spec.max_shots}. Use {spec.max_shots} shots "
+        "or fewer."
+    ]
+
+
+def _too_few(row: SettingPlan, figures: Figures) -> str:
+    """What is wrong, and what would work: more shots, or fewer photons in more modes."""
+    ways = []
+    if row.events > 0:
+        ways.append(f"{_round_up(row.shots * ENOUGH_EVENTS / row.events):,} shots")
+    for photons in range(row.photons - 1, 0, -1):
+        modes = _modes_for(photons, math.comb(row.modes, row.photons), figures.spec.max_modes)
+        share = full_share(photons, figures.transmittance)
+        if modes and row.shots * share * math.comb(modes, photons) / math.comb(modes + photons - 1, photons) > (
+            ENOUGH_EVENTS
+        ):
+            ways.append(f"{photons} photons in {modes} modes")
+            break
+    return (
+        f"qnn {row.qnn}, {row.kind}: {row.events:.2g} events expected in {row.shots:,} shots of {row.photons} photons "
+        f"at transmittance {figures.transmittance:g}; at least {FEWEST_EVENTS} are needed. "
+        f"Use {' or '.join(ways) if ways else 'another device'}."
+    )
+
+
+def _modes_for(photons: int, outcomes: int, limit: int) -> int | None:
+    """Fewest modes with as many collision-free outcomes."""
+    return next((m for m in range(photons + 1, limit + 1) if math.comb(m, photons) >= outcomes), None)
+
+
+def _round_up(value: float) -> int:
+    """To one significant digit."""
+    power = 10 ** math.floor(math.log10(value))
+    return int(math.ceil(value / power) * power)
+
+
+def _over_budget(config: RunConfig, devices: tuple[DevicePlan, ...]) -> list[str]:
+    total = sum((d.cost for d in devices), Cost())
+    try:
+        config.budget.limits.check(Cost(), total)
+    except BudgetExceeded as error:
+        return [f"the whole run does not fit the budget: {error}"]
+    return []

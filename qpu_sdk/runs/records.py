@@ -1,0 +1,247 @@
+"""What a run knows of its devices, and how it turns their counts into distributions with it.
+
+Which record serves which device is decided once, when a run begins, and the records are kept in its folder: a run that
+goes on later uses the same ones, whatever was measured meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, final
+
+from ..calibration.known import known_record
+from ..calibration.parts import Identity
+from ..calibration.record import CalibrationRecord
+from ..calibration.store import CalibrationStore, check_age, folder_name, load_record
+from ..devices.base import Device
+from ..devices.local import LocalDevice
+from ..devices.registry import DeviceAddress, open_device
+from ..devices.replay import ReplayDevice
+from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CheckpointError, ConfigError, QPUError
+from ..files import write_atomic
+from ..photonics.counts import Detector
+from ..photonics.noise import DeviceNoise, NoiseParameters
+from ..training.config import RunConfig
+from ..training.estimator import Mitigation
+from ..training.schedule import device_names
+
+log = logging.getLogger(__name__)
+INDEX, SCHEMA_VERSION = "index.json", 1
+
+
+def resolve(config: RunConfig, devices: Mapping[str, Device]) -> Mitigation:
+    """Find the record of every device; nothing is measured.
+
+    :param devices: open, by the strings of the configuration.
+    :raises CalibrationNotFound: when steps are named and a device has no record.
+    :raises CalibrationMismatch: when a record is of another device, of fewer modes, other inputs or detectors.
+    :raises CalibrationStale: when the record of a device that is no local simulator is too old.
+    """
+    steps, named = config.mitigation.pipeline_steps, config.mitigation.record
+    file = load_record(named) if named is not None and not Path(named).is_dir() else None
+    records: dict[str, CalibrationRecord] = {}
+    notes: dict[str, str] = {}
+    if steps != "post-select":
+        users = [_User.of(config, name, devices[name]) for name in device_names(config) if name in devices]
+        for user in users:
+            try:
+                record = _record_of(user, users, file, config)
+            except CalibrationNotFound as error:
+                if steps != "auto":
+                    raise
+                notes[user.name] = f"{error} Until then its counts are post-selected."
+                log.info("%s", notes[user.name])
+                continue
+            if record is not None:
+                records[user.name] = record
+    return Mitigation(records, steps, config.seed, notes)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _User:
+    """A device and what the run needs of a record of it.
+
+    :param name: device string.
+    :param called: what records of it may be called; records of the first are looked for.
+    :param simulator: the local simulator behind it, if there is one.
+    :param recorded: the record that a twin is made of.
+    :param drifts: False where time changes nothing: simulators on this machine, and counts that are replayed.
+    """
+
+    name: str
+    called: tuple[str, ...]
+    detector: Detector
+    modes: int
+    input_modes: tuple[int, ...]
+    simulator: LocalDevice | None
+    recorded: CalibrationRecord | None
+    drifts: bool
+
+    @classmethod
+    def of(cls, config: RunConfig, name: str, device: Device) -> _User:
+        qnns = [qnn for i, qnn in enumerate(config.qnn) if config.device_of(i) == name]
+        origins = sorted(device.recorded) if isinstance(device, ReplayDevice) else []
+        address = origins[0] if len(origins) == 1 else name
+        simulator = device if isinstance(device, LocalDevice) else _simulator(address) if origins else None
+        recorded = _recorded(address) if simulator is not None else None
+        twin_of = [recorded.device] if recorded is not None else []
+        return cls(
+            name=name,
+            called=tuple(origins or [device.spec.name]) + tuple(twin_of),
+            detector=device.spec.detector,
+            modes=max(qnn.modes for qnn in qnns),
+            input_modes=tuple(sorted({mode for qnn in qnns for mode in qnn.inputs})),
+            simulator=simulator,
+            recorded=recorded,
+            drifts=simulator is None and not isinstance(device, ReplayDevice),
+        )
+
+    @property
+    def noiseless(self) -> bool:
+        """True for a simulator of nothing but uniform loss, where post-selection is right."""
+        return self.simulator is not None and self.simulator.model.noise in (None, NoiseParameters())
+
+    def check(self, record: CalibrationRecord) -> None:
+        """Raise :class:`CalibrationMismatch` when the record does not serve the programs."""
+        if record.device not in self.called:
+            raise CalibrationMismatch(
+                f"the record is of {record.device}, the device is {self.called[0]}. Name a record of it, or a folder "
+                "of records."
+            )
+        missing = sorted(set(self.input_modes) - set(record.input_modes))
+        for wrong, what, known in (
+            (self.modes > record.modes, f"{self.modes} modes", f"{record.modes} modes"),
+            (bool(missing), f"photons in modes {missing}", f"sources at {list(record.input_modes)}"),
+            (self.detector != record.detector, f"{self.detector} detectors", f"{record.detector} detectors"),
+        ):
+            if wrong:
+                raise CalibrationMismatch(
+                    f"the run has {what} on {self.called[0]}; record {record.id} has {known}. Calibrate what the run "
+                    "needs, or change the [[qnn]] tables."
+                )
+
+
+def _simulator(address: str) -> LocalDevice | None:
+    """The simulator whose counts are replayed, None when it was none or is not there any more."""
+    try:
+        device = open_device(address, seed=0) if address.startswith("local:") else None
+    except QPUError:
+        return None
+    return device if isinstance(device, LocalDevice) else None
+
+
+def _recorded(address: str) -> CalibrationRecord | None:
+    """The record that a twin was made of."""
+    parsed = DeviceAddress.parse(address)
+    is_twin = (parsed.kind, parsed.name) == ("local", "twin") and "record" in parsed.options
+    return load_record(parsed.options["record"]) if is_twin else None
+
+
+def _record_of(
+    user: _User, users: list[_User], file: CalibrationRecord | None, config: RunConfig
+) -> CalibrationRecord | None:
+    """The record of a device; None where post-selection is right.
+
+    :param file: the one record that was named.
+    :raises CalibrationNotFound: when there should be one and is none.
+    """
+    found = file
+    if file is None and config.mitigation.record is not None:
+        found = _from_store(CalibrationStore(config.mitigation.record), user, config)
+    elif file is not None and user.noiseless and file.device not in user.called:
+        found = None if any(file.device in other.called for other in users) else file
+    if found is None:
+        return _own(user, config)
+    user.check(found)
+    check_age(found, _oldest(user, config), datetime.now(UTC))
+    return found
+
+
+def _oldest(user: _User, config: RunConfig) -> float | None:
+    """Hours; None for what the record says itself."""
+    return config.mitigation.max_age_h if user.drifts else math.inf
+
+
+def _from_store(store: CalibrationStore, user: _User, config: RunConfig) -> CalibrationRecord | None:
+    for called in user.called:
+        try:
+            return store.latest(called, max_age_h=_oldest(user, config), modes=user.modes, detector=user.detector)
+        except CalibrationNotFound:
+            continue
+    return None
+
+
+def _own(user: _User, config: RunConfig) -> CalibrationRecord | None:
+    """What a simulator says of its own noise."""
+    name = user.called[0]
+    if user.simulator is None:
+        raise CalibrationNotFound(
+            f"no calibration record of {name}; make one with: qpu-sdk calibrate {name} --modes {user.modes}, and set "
+            "mitigation.record to its folder."
+        )
+    if user.noiseless and config.mitigation.pipeline_steps == "auto":
+        return None
+    if user.recorded is not None:
+        user.check(user.recorded)
+        return user.recorded
+    model = user.simulator.model
+    noise = (
+        model.noise if model.noise is not None else NoiseParameters(model.brightness, transmittance=model.transmittance)
+    )
+    identity = Identity(name, DeviceAddress.parse(name).name, user.modes, user.input_modes, user.detector)
+    try:
+        if not isinstance(noise, DeviceNoise):
+            noise = DeviceNoise.of(noise, modes=user.modes, detector=user.detector)
+        return known_record(noise, identity)
+    except (CalibrationError, ConfigError) as error:
+        raise CalibrationNotFound(f"no calibration record of {name} can be made of its noise: {error}") from error
+
+
+def save_records(folder: Path, mitigation: Mitigation) -> None:
+    """Write the records, and which device each is of; nothing where there is nothing to say."""
+    if not mitigation.records and not mitigation.notes:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    index: dict[str, dict[str, str]] = {name: {"note": note} for name, note in mitigation.notes.items()}
+    for name, record in mitigation.records.items():
+        file = f"{folder_name(name)}.json"
+        if any(entry.get("file") == file for entry in index.values()):
+            file = f"{folder_name(name)}-{record.id}.json"
+        write_atomic(folder / file, record.to_json())
+        index[name] = {"file": file, "id": record.id}
+    write_atomic(folder / INDEX, json.dumps({"schema_version": SCHEMA_VERSION, "devices": index}, indent=1) + "\n")
+
+
+def load_records(folder: Path, config: RunConfig) -> Mitigation:
+    """What :func:`save_records` wrote; a folder that is not there holds nothing.
+
+    :raises CheckpointError: when something is missing or was changed.
+    """
+    none = Mitigation({}, config.mitigation.pipeline_steps, config.seed, {})
+    if not folder.exists():
+        return none
+    try:
+        index: Any = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if index["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {index['schema_version']}, this SDK reads {SCHEMA_VERSION}")
+        entries = {str(name): dict(entry) for name, entry in index["devices"].items()}
+        records = {name: load_record(folder / entry["file"]) for name, entry in entries.items() if "file" in entry}
+        if not set(entries) <= set(device_names(config)):
+            raise ValueError("it names devices that the configuration does not")
+        for name, record in records.items():
+            if record.id != entries[name]["id"]:
+                raise ValueError(f"{entries[name]['file']} was changed")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, CalibrationError) as error:
+        raise CheckpointError(
+            f"{folder / INDEX} and its records are damaged ({type(error).__name__}: {error}). Restore them: the run "
+            "began with them."
+        ) from error
+    notes = {name: str(entry["note"]) for name, entry in entries.items() if "note" in entry}
+    return replace(none, records=records, notes=notes)

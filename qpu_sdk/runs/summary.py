@@ -1,0 +1,97 @@
+"""What a run reports, ``summary.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import CheckpointError
+
+
+class TrainableParameters(BaseModel):
+    """Numbers that training can change; ``identifiable`` counts those that change the result independently."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    phases: int
+    generator: int
+    total: int
+    identifiable: int | None = None
+
+
+class MitigationSummary(BaseModel):
+    """What mitigation did to the final p.
+
+    :param steps: used for any QNN of a device, by device string.
+    :param record_ids: by device string.
+    :param p_shift: total variation distance from the post-selected distribution, of each QNN.
+    :param effective_samples: events of a perfect device with the same variance, of each QNN.
+    :param notes: why a device was only post-selected, by device string.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    steps: dict[str, list[str]]
+    record_ids: dict[str, str]
+    p_shift: list[float]
+    effective_samples: list[float | None]
+    notes: dict[str, str] = {}
+
+
+class RunSummary(BaseModel):
+    """Results of a run; accuracies are fractions of the images named beside them.
+
+    ``controls`` holds test accuracies of equal-budget controls on the same images, ``control_parameters`` how many
+    numbers each of them trained. ``machine_s`` is the time of the devices, without queues.
+    ``test_accuracy_before_mitigation`` is that of the final generator on the post-selected p.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = 1
+    test_accuracy: float
+    test_standard_error: float
+    train_accuracy: float
+    validation_accuracy: float | None = None
+    test_size: int
+    train_size: int
+    validation_size: int = 0
+    data: str
+    data_sha256: str
+    trainable_parameters: TrainableParameters
+    target_parameters: int
+    circuit_settings: int
+    jobs: int
+    shots: int
+    credits: float = 0.0
+    machine_s: float = 0.0
+    events: list[int]
+    epochs: int
+    exact_gradient_epochs: int
+    wall_s: float
+    seed: int
+    devices: list[str]
+    record_ids: list[str] = []
+    mitigation: MitigationSummary | None = None
+    test_accuracy_before_mitigation: float | None = None
+    controls: dict[str, float] = {}
+    control_parameters: dict[str, int] = {}
+    versions: dict[str, str]
+
+
+def read_summary(path: str | Path) -> RunSummary:
+    """Read a ``summary.json``, or the one of a run folder.
+
+    :raises CheckpointError: when it is missing or not a summary of this version.
+    """
+    path = Path(path)
+    path = path / "summary.json" if path.is_dir() else path
+    try:
+        return RunSummary.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        line = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path} is not the summary of a finished run ({line}). Finish it with: qpu-sdk resume."
+        ) from error

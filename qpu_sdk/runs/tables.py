@@ -1,0 +1,89 @@
+"""Rows of text from a summary, for the terminal and the page alike."""
+
+from __future__ import annotations
+
+from ..report.text import duration, percent
+from .plan import Plan
+from .summary import MitigationSummary, RunSummary
+
+CONTROL_NAMES = {
+    "frozen_random": "control: p random and frozen",
+    "constant": "control: p constant",
+    "random_subspace": "control: random subspace, as many parameters",
+    "plain_network": "control: plain network, all weights trained",
+}
+
+
+def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
+    """Name and value of everything a reader needs to judge the result."""
+    q = summary.trainable_parameters
+    rows = [
+        ("test accuracy", f"{percent(summary.test_accuracy)} +- {100 * summary.test_standard_error:.1f}"),
+        ("train accuracy", percent(summary.train_accuracy)),
+    ]
+    if summary.test_accuracy_before_mitigation is not None:
+        rows.append(("test accuracy on the unmitigated p", percent(summary.test_accuracy_before_mitigation)))
+    if summary.validation_accuracy is not None:
+        rows.append(("validation accuracy", percent(summary.validation_accuracy)))
+    for name, accuracy in summary.controls.items():
+        rows.append((f"{CONTROL_NAMES[name]} ({summary.control_parameters[name]:,})", percent(accuracy)))
+    rows += [
+        ("data", f"{summary.data}: {summary.train_size:,} train, {summary.test_size:,} test, seed {summary.seed}"),
+        ("trainable parameters", f"{q.total:,} = {q.phases:,} phases + {q.generator:,} generator"),
+        ("identifiable of these", "not computed" if q.identifiable is None else f"{q.identifiable:,}"),
+        ("generated weights", f"{summary.target_parameters:,}"),
+        ("circuit settings", f"{summary.circuit_settings:,} in {summary.jobs:,} jobs"),
+        ("shots", f"{summary.shots:,}"),
+        ("events behind the final p", ", ".join(f"{n:,}" for n in summary.events)),
+        ("epochs", f"{summary.epochs:,}, {summary.exact_gradient_epochs:,} of them with exact gradients"),
+        ("devices", ", ".join(summary.devices)),
+        *_mitigation_rows(summary.mitigation),
+        *_machine_rows(summary),
+        ("training time", f"{summary.wall_s:.1f} s"),
+    ]
+    return rows
+
+
+def _machine_rows(summary: RunSummary) -> list[tuple[str, str]]:
+    """Time and credits of devices that take either."""
+    if not summary.machine_s and not summary.credits:
+        return []
+    return [("machine time", f"{duration(summary.machine_s)}, {summary.credits:.6g} credits")]
+
+
+def _mitigation_rows(found: MitigationSummary | None) -> list[tuple[str, str]]:
+    """How the final p was estimated, and how far that is from post-selection."""
+    if found is None:
+        return []
+    rows = [
+        (f"mitigation of {device}", f"{', '.join(steps) or 'none'}{_record(found.record_ids.get(device))}")
+        for device, steps in found.steps.items()
+    ]
+    if found.record_ids:
+        rows.append(("shift of p by mitigation", ", ".join(f"{shift:.4f}" for shift in found.p_shift)))
+        worth = ["unlimited" if n is None else f"{n:,.0f}" for n in found.effective_samples]
+        rows.append(("events that p is worth", ", ".join(worth)))
+    return rows + [("note", note) for note in found.notes.values()]
+
+
+def _record(record_id: str | None) -> str:
+    return "" if record_id is None else f", record {record_id}"
+
+
+def plan_rows(plan: Plan) -> list[tuple[str, str]]:
+    """What a run takes, by device and by kind of setting."""
+    rows = []
+    for d in plan.devices:
+        cost = f"{d.cost.settings:,} settings in {d.cost.jobs:,} jobs, {d.cost.shots:,} shots"
+        rows.append((d.device, f"{cost}, {duration(d.cost.seconds)}, {d.cost.credits:.6g} credits"))
+        rows.append(("", f"transmittance {d.transmittance:g} ({d.source})"))
+    for s in plan.settings:
+        name = f"qnn {s.qnn} ({s.modes} modes, {s.photons} photons)"
+        events = f"{s.events:,.3g} events in {s.shots:,} shots, distance {s.distance:.3f} from the truth"
+        rows.append((name, f"{s.kind}: {s.settings:,} settings, each {events}"))
+    total = plan.total
+    rows.append(
+        ("together", f"at most {total.settings:,} settings in {total.jobs:,} jobs, {total.credits:.6g} credits")
+    )
+    rows.append(("machine time", f"{duration(plan.wall_s)} without queues"))
+    return rows

@@ -1,0 +1,79 @@
+"""Configurations in files: TOML and key=value in, one line an error."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..errors import ConfigError
+from .config import RunConfig
+
+
+def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a TOML file (``None``: the defaults) and apply ``key=value`` overrides.
+
+    :param overrides: dotted keys, values in TOML notation or bare words: ``generator.bond_dim=4``, ``qnn.0.modes=8``.
+    :raises ConfigError: one line naming the key, the value and what is allowed.
+
+    >>> load_config(overrides=["generator.kind=paper", "generator.bond_dim=4"]).generator.kind
+    'paper'
+    """
+    tree = _read_toml(path)
+    if overrides and any(o.startswith("qnn.") for o in overrides) and "qnn" not in tree:
+        tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]
+    for override in overrides:
+        _assign(tree, override)
+    return parse_config(tree, where="the configuration" if path is None else str(path))
+
+
+def parse_config(tree: dict[str, Any], *, where: str) -> RunConfig:
+    """Validate a nested dictionary; raises :class:`ConfigError` with the first problem in one line."""
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_first_problem(error)}") from error
+
+
+def _read_toml(path: str | Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path} ({error}). Check the path and the TOML.") from error
+
+
+def _assign(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override!r} is not key=value. Write for example --set generator.bond_dim=4.")
+    node: Any = tree
+    *parents, leaf = key.strip().split(".")
+    try:
+        for part in parents:
+            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+        node[int(leaf) if isinstance(node, list) else leaf] = _value(text.strip())
+    except (ValueError, IndexError, TypeError, AttributeError):
+        raise ConfigError(f"--set {override!r}: there is no such key. See examples/lean.toml for all keys.") from None
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or the bare text when it is none (so that strings need no quotes)."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}. See examples/lean.toml for all keys."
+    message = problem["msg"].removeprefix("Value error, ")
+    shown = repr(problem["input"])
+    return f"{key}: {message} (got {shown if len(shown) <= 60 else shown[:57] + '...'})."

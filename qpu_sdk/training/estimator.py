@@ -1,0 +1,67 @@
+"""From counts to a distribution within a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+from ..calibration.record import CalibrationRecord
+from ..errors import MitigationError
+from ..mitigation.distribution import Distribution
+from ..mitigation.mitigate import mitigate
+from ..mitigation.selection import post_select
+from ..photonics.counts import Counts
+from ..photonics.program import Program
+from ..seeds import child_seed
+from .config import RunConfig
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Mitigation:
+    """How one run mitigates.
+
+    :param records: by device string; counts of the other devices are post-selected.
+    :param steps: as the pipeline takes them.
+    :param notes: why a device that may need a record has none, by device string.
+    """
+
+    records: Mapping[str, CalibrationRecord]
+    steps: str | tuple[str, ...]
+    seed: int
+    notes: Mapping[str, str]
+
+    @property
+    def record_ids(self) -> dict[str, str]:
+        """Hash of each record's content, by device string."""
+        return {name: record.id for name, record in self.records.items()}
+
+    def fingerprint(self, config: RunConfig) -> str:
+        """SHA-256 of what decides a run's result: its configuration and its records."""
+        if not self.records:
+            return config.fingerprint
+        values = [config.fingerprint, self.record_ids]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def distribution(self, counts: Counts, program: Program, *, device: str, label: str) -> Distribution:
+        """The estimate from counts of one program.
+
+        :param label: names the measurement; what is drawn depends on it and the run's seed alone.
+        :raises MitigationError: when the counts have no event, or not what the steps need; names the device.
+        """
+        record = self.records.get(device)
+        try:
+            if record is None:
+                return post_select(counts)
+            seed = child_seed(self.seed, "mitigation", label)
+            return mitigate(counts, record, program=program, steps=self.steps, seed=seed)
+        except MitigationError as error:
+            raise MitigationError(f"{device}, {label}: {error}") from error
+
+
+def steps_used(distribution: Distribution) -> list[str]:
+    """Names of the steps behind an estimate."""
+    return [step.name for step in distribution.history if step.used]
