@@ -107,9 +107,9 @@ def record_of(
     most = most_clicks(request.modes, len(request.input_modes))
     seen = [observe(setting, c, most_clicks=most) for setting, c in zip(plan, counts, strict=True)]
     found = fit([o for o, s in zip(seen, plan, strict=True) if s.role == "fit"], most_clicks=most, pairs=request.pairs)
-    binned = [binned(o, found.parameters, most_clicks=most) for o in seen]
-    tests = [setting_test(b, found.covariance, fitted=s.role == "fit") for b, s in zip(binned, plan, strict=True)]
-    used = sum(b.used(found.covariance) for b, s in zip(binned, plan, strict=True) if s.role == "fit")
+    bins = [binned(o, found.parameters, most_clicks=most) for o in seen]
+    tests = [setting_test(b, found.covariance, fitted=s.role == "fit") for b, s in zip(bins, plan, strict=True)]
+    used = sum(b.used(found.covariance) for b, s in zip(bins, plan, strict=True) if s.role == "fit")
     jobs = [_job(s, c, t) for s, c, t in zip(plan, counts, tests, strict=True)]
     roles = {role: [t for t, s in zip(tests, plan, strict=True) if s.role == role] for role in ("fit", "validation")}
     return CalibrationRecord(

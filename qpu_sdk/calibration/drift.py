@@ -64,11 +64,11 @@ def record_changes(a: CalibrationRecord, b: CalibrationRecord) -> RecordChanges:
 
     :raises CalibrationMismatch: when they are of different devices, modes, detectors or gauges.
 
-    >>> from .record import vendor_record
-    >>> from .parts import Identity
+    >>> from qpu_sdk.calibration.known import vendor_record
+    >>> from qpu_sdk.calibration.parts import Identity
     >>> perfs = {"Transmittance (%)": 5.0, "HOM (%)": 90.0, "g2 (%)": 2.0}
     >>> record = vendor_record(perfs, Identity("d", "p", 2, (0, 1), "threshold"), utc="2026-03-01T12:00:00Z")
-    >>> [(c.parameter, c.difference) for c in compare(record, record).changes][:2]
+    >>> [(c.parameter, c.difference) for c in record_changes(record, record).changes][:2]
     [('brightness', 0.0), ('indistinguishability', 0.0)]
     """
     for key in ("device", "modes", "detector", "gauge"):

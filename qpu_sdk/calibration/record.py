@@ -77,6 +77,8 @@ class CalibrationRecord(BaseModel):
     :param seed: of a simulation.
     :raises pydantic.ValidationError: when numbers, shapes or times do not fit together.
 
+    >>> from qpu_sdk.calibration.known import vendor_record
+    >>> from qpu_sdk.calibration.parts import Identity
     >>> record = vendor_record(
     ...     {"Transmittance (%)": 5.0, "HOM (%)": 90.0, "g2 (%)": 2.0},
     ...     Identity("quandela:sim:belenos", "sim:belenos", 3, (0, 2), "threshold"),
@@ -223,7 +225,10 @@ class CalibrationRecord(BaseModel):
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a record, ``calibration/schema.json``."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | CalibrationRecord.model_json_schema()
+    schema = CalibrationRecord.model_json_schema()
+    # The docstring's Python example is of no use to whoever reads records in another language.
+    schema["description"] = schema["description"].partition("\n\n>>>")[0]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
 
 def utc_text(_moment: datetime) -> str:

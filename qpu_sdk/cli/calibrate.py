@@ -9,9 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..calibration.drift import record_changes
-from ..calibration.page import change_rows, job_rows, record_page, record_rows
-from ..calibration.store import load_record
 from ..errors import CalibrationError
 from ..files import write_atomic
 from .printing import BAD_INPUT, INTERRUPTED, Json, console, fail, one_line_errors, parse_modes, print_or_json
@@ -21,6 +18,9 @@ Rows = list[tuple[str, str]]
 
 def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]:
     """Rows of a record and its JSON; ``page``: also write it as HTML."""
+    from ..calibration.page import job_rows, record_page, record_rows
+    from ..calibration.store import load_record
+
     record = load_record(path)
     if page is not None:
         try:
@@ -34,6 +34,10 @@ def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]
 
 def compare_records(before: Path, after: Path) -> tuple[Rows, dict[str, Any]]:
     """What changed between two records, with significance."""
+    from ..calibration.drift import record_changes
+    from ..calibration.page import change_rows
+    from ..calibration.store import load_record
+
     comparison = record_changes(load_record(before), load_record(after))
     data = {
         "before": comparison.before,

@@ -57,11 +57,11 @@ def mitigate(
     :raises ConfigError: when steps are unknown or do not go together.
     :raises ProgramError: when a step has no model of the noise, such as detectors that count behind overlaps by pair.
 
-    >>> from qpu_sdk.calibration.record import known_record
+    >>> from qpu_sdk.calibration.known import known_record
     >>> from qpu_sdk.calibration.parts import Identity
     >>> from qpu_sdk.devices.local import LocalDevice, LocalModel
     >>> from qpu_sdk.photonics.meshes import BrickwallMesh
-    >>> from qpu_sdk.photonics.noise import NoiseParameters
+    >>> from qpu_sdk.photonics.noise import DeviceNoise, NoiseParameters
     >>> noise = NoiseParameters(indistinguishability=0.9, g2=0.02, transmittance=0.2)
     >>> program = Program(BrickwallMesh(5), np.arange(30.0), (0, 2, 4))
     >>> device = LocalDevice(seed=1, model=LocalModel(noise=noise), name="twin")

@@ -169,7 +169,7 @@ class CalibratedMitigation(RecordMitigation):
 
     :param steps: ``"auto"``, or names of :data:`STEPS`, in their order.
 
-    >>> from qpu_sdk.calibration.record import vendor_record
+    >>> from qpu_sdk.calibration.known import vendor_record
     >>> from qpu_sdk.calibration.parts import Identity
     >>> figures = {"Transmittance (%)": 5.0, "HOM (%)": 90.0, "g2 (%)": 2.0}
     >>> identity = Identity("local:twin", "local", 3, (0, 2), "threshold")

@@ -152,6 +152,7 @@ def click_distribution(
 
     Two photons on a balanced beam splitter leave apart with probability (1 - I) / 2:
 
+    >>> from qpu_sdk.photonics.noise import NoiseParameters
     >>> h = np.array([[1, 1j], [1j, 1]]) / np.sqrt(2)
     >>> noise = ClickNoise.of(NoiseParameters(indistinguishability=0.9), inputs=2, modes=2)
     >>> sets, p = click_distribution(h[None], noise)
@@ -179,6 +180,7 @@ def accurate_click_distribution(
     :returns: the patterns, and their probabilities ``(K,)``.
     :raises ProgramError: when there are too many patterns.
 
+    >>> from qpu_sdk.photonics.noise import NoiseParameters
     >>> noise = ClickNoise.of(NoiseParameters(transmittance=1e-6), inputs=2, modes=3)
     >>> sets, p = accurate_click_distribution(np.eye(3)[:, :2], noise)
     >>> f"{p[sets.masks == 0b011][0]:.12e}"

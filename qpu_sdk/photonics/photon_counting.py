@@ -32,6 +32,7 @@ def fock_distribution(
     :returns: counts of each mode ``(K, M)``, and probabilities ``(K,)``; what these lack to 1 was left out.
     :raises ProgramError: when there are too many outcomes, and for overlaps that differ by pair.
 
+    >>> from qpu_sdk.photonics.noise import NoiseParameters
     >>> h = np.array([[1, 1j], [1j, 1]]) / np.sqrt(2)
     >>> outcomes, p = fock_distribution(h, ClickNoise.of(NoiseParameters(), inputs=2, modes=2), most_photons=2)
     >>> dict(zip(map(tuple, outcomes.tolist()), p.round(3).tolist()))[(2, 0)]

@@ -284,7 +284,7 @@ def test_an_interrupted_calibration_goes_on_without_a_second_job(
 
     path = tmp_path / "journal.sqlite"
     with monkeypatch.context() as patch:
-        where = "devices.journalled.time.sleep" if moment == "while it waits" else "calibration.measure.record_of"
+        where = "devices.journalled.time.sleep" if moment == "while it waits" else "calibration.calibrate.record_of"
         patch.setattr(f"qpu_sdk.{where}", interrupt)
         clock.step = 0.0 if moment == "while it waits" else 1.0
         with pytest.raises(KeyboardInterrupt):

@@ -230,7 +230,7 @@ def test_a_record_that_does_not_fit_is_refused_before_anything_is_submitted(
     path = written(tmp_path / "record.json", wrong)
     config = tiny.config(device=QPU, mitigation={"record": path})
     with pytest.raises(CalibrationMismatch, match=words):
-        QNNBank.of(config, {QPU: Silent()})
+        resolve(config, {QPU: Silent()})
     if wrong.device == QPU:
         with pytest.raises(CalibrationMismatch):
             resolved(record=stored(tmp_path / "store", wrong))

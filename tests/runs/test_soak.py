@@ -25,8 +25,7 @@ from qpu_sdk.emulator.faults import Faults
 from qpu_sdk.emulator.server import EmulatedCloud
 from qpu_sdk.emulator.settings import CloudSettings
 from qpu_sdk.runs.jobs import attach_job, forget_job, list_jobs
-
-from .digits import train_arguments, write_digits
+from tests.digits import train_arguments, write_digits
 
 KILLS = int(os.environ.get("QPU_SDK_KILLS", "10"))
 PLATFORMS = ("sim:ideal", "qpu:ascella")

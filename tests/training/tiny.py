@@ -12,6 +12,7 @@ from qpu_sdk.devices.base import Device
 from qpu_sdk.devices.journal import Journal
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.generator.mps import LeanMPSGenerator
+from qpu_sdk.runs.records import resolve
 from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import parse_config
 from qpu_sdk.training.data import Dataset
@@ -97,7 +98,7 @@ def training(
         dataset=data if data is not None else dataset(),
         target=target,
         generator=LeanMPSGenerator(target.size, settings.generator.bond_dim, seed=1),
-        bank=QNNBank.of(settings, opened, journal=journal),
+        bank=QNNBank.of(settings, opened, journal=journal, mitigation=resolve(settings, opened)),
     )
 
 
