@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import DataError, DeviceError
 from ..photonics.counts import Counts, Detector
 from .cloud.decoding import perceval_object
@@ -75,13 +73,4 @@ def _of_perceval(text: str, photons: int | None, detector: Detector) -> Counts:
         raise DataError(f"not counts of Perceval: {error}. Expected serialize(BSCount).") from error
     if photons is None:
         raise DataError("counts of Perceval do not say how many photons were sent. Add --photons N or --inputs 0,2,5.")
-    pairs = [(tuple(state), int(number)) for state, number in found.items() if sum(state)]
-    sizes = {len(state) for state, _ in pairs}
-    if len(sizes) != 1:
-        raise DataError(f"the outcomes have {sorted(sizes) or 'no'} modes. Take counts of one circuit.")
-    return Counts(
-        photons=photons,
-        outcomes=np.array([state for state, _ in pairs], dtype=np.int64),
-        numbers=np.array([number for _, number in pairs], dtype=np.int64),
-        detector=detector,
-    )
+    return Counts.from_perceval(found, photons=photons, detector=detector)

@@ -42,11 +42,13 @@ from perceval.utils import ConversionHelper
 
 from ..arrays import FloatArray, IntArray
 from ..calibration.record import CalibrationRecord
-from ..errors import CalibrationMismatch, ConfigError, MitigationError
+from ..errors import CalibrationMismatch, ConfigError, MitigationError, ProgramError
+from ..photonics.conversions import interferometer_of
 from ..photonics.counts import Counts
 from ..photonics.fock import collision_free_outcomes, occupations
+from ..photonics.meshes import RectangularMesh
 from ..photonics.noise import efficiencies_from_perceval
-from ..photonics.program import Program, program_of
+from ..photonics.program import Program
 from .distribution import Distribution
 
 OutcomeArray = npt.NDArray[np.uint8]
@@ -102,7 +104,7 @@ class RecordMitigation(AMitigation, tag=_tag("RecordMitigation")):  # type: igno
         :raises MitigationError: unless single photons enter an interferometer.
         :raises CalibrationMismatch: when the record is of other modes or detectors.
         """
-        self._check(program_of(computation.experiment), imperfections)
+        self._check(_program_of(computation.experiment), imperfections)
         comp = deepcopy(computation)
         if comp.command.name == "samples":
             comp.command.name = "sample_count"
@@ -119,7 +121,7 @@ class RecordMitigation(AMitigation, tag=_tag("RecordMitigation")):  # type: igno
     ) -> dict[str, Any]:
         from .mitigate import mitigate
 
-        program = program_of(computation.experiment)
+        program = _program_of(computation.experiment)
         self._check(program, imperfections)
         counts = self._counts(results[0], program, computation)
         found = mitigate(counts, self.record, program=program, steps=self.steps, seed=self.seed)
@@ -264,6 +266,19 @@ def _make_storable() -> None:
 
 
 _make_storable()
+
+
+def _program_of(experiment: pcvl.Experiment) -> Program:
+    """The program of an experiment, heralded photons included; what is selected comes afterwards.
+
+    :raises MitigationError: when more than a photon enters a mode, or something is no interferometer.
+    """
+    try:
+        unitary, inputs = interferometer_of(experiment, unselected=True)
+        mesh = RectangularMesh(len(unitary))
+        return Program(mesh, mesh.phases_of(unitary), inputs)
+    except ProgramError as error:
+        raise MitigationError(str(error)) from error
 
 
 def _limits(parameters: Mapping[str, Any]) -> dict[str, int]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..arrays import IntArray
 from ..errors import DataError
+from .conversions import counted
 from .fock import collision_free_outcomes, rank_collision_free
 
 if TYPE_CHECKING:
@@ -92,6 +93,26 @@ class Counts:
         occupied = np.nonzero(self.outcomes[keep])[1].reshape(-1, self.photons)
         np.add.at(out, rank_collision_free(occupied, self.modes), self.numbers[keep])
         return out
+
+    @classmethod
+    def from_perceval(
+        cls, found: perceval.BSCount | Mapping[str, Any], *, photons: int, detector: Detector = "pnr", program: str = ""
+    ) -> Counts:
+        """Counts that Perceval brought, without the empty window.
+
+        :param found: a ``BSCount``, ``BSSamples``, or the dictionary of results that holds one.
+        :param photons: photons sent in, which Perceval's counts do not say.
+        :param detector: what was behind the circuit, which they do not say either.
+        :param program: fingerprint of the program, if it is known.
+        :raises DataError: for probabilities, annotated states, outcomes of several sizes, or counts of no shot.
+
+        >>> import perceval as pcvl
+        >>> bunched = pcvl.BSCount({pcvl.BasicState([1, 1, 0]): 7, pcvl.BasicState([0, 2, 0]): 3})
+        >>> Counts.from_perceval(bunched, photons=2).events
+        10
+        """
+        outcomes, numbers = counted(found)
+        return cls(photons=photons, outcomes=outcomes, numbers=numbers, detector=detector, program=program)
 
     def to_perceval(self) -> perceval.BSCount:
         """The kept outcomes as a ``perceval.BSCount``."""

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from ..arrays import ComplexArray, FloatArray, IntArray
 from ..errors import ProgramError
+from .fock import whole
 
 if TYPE_CHECKING:
     import perceval
@@ -72,9 +73,10 @@ class Mesh(abc.ABC):
     mach_zehnder: bool
 
     def __init__(self, modes: int) -> None:
-        if modes < 2:
+        # A numpy integer would be equal and yet print otherwise, in fingerprints too: one setting, paid twice.
+        self.modes = whole(modes, "modes")
+        if self.modes < 2:
             raise ProgramError(f"a mesh of {modes} modes has no gate. Use 2 modes or more.")
-        self.modes = modes
 
     @property
     @abc.abstractmethod

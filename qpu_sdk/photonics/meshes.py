@@ -12,7 +12,7 @@ import numpy as np
 from ..arrays import ComplexArray, FloatArray
 from ..errors import ProgramError
 from .decomposition import checked_unitary, move_to_input, null_below_diagonal
-from .fock import check_modes_photons
+from .fock import check_modes_photons, whole
 from .interferometer import ABSENT, Gate, Mesh
 
 
@@ -141,8 +141,8 @@ class IsometryMesh(Mesh):
 
     def __init__(self, modes: int, photons: int) -> None:
         super().__init__(modes)
-        check_modes_photons(modes, photons)
-        self.photons = photons
+        self.photons = whole(photons, "photons")
+        check_modes_photons(self.modes, self.photons)
 
     @property
     def declared(self) -> int:

@@ -4,77 +4,96 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import numpy as np
-import perceval as pcvl
+import numpy.typing as npt
 
 from ..arrays import FloatArray
-from ..errors import DataError, MitigationError, ProgramError
+from ..errors import DataError, ProgramError
+from .conversions import fock_text, interferometer_of, is_perceval, occupied_modes, photons_per_mode
 from .interferometer import Mesh
 from .meshes import IsometryMesh, RectangularMesh, open_mesh
+from .permanents import collision_free_tree, probabilities
 
 if TYPE_CHECKING:
     import perceval
 
-
-def program_of(experiment: pcvl.Experiment) -> Program:
-    """The program of an experiment: its unitary on a rectangular mesh, heralded photons included.
-
-    :raises MitigationError: when more than a photon enters a mode, or something is no interferometer.
-
-    >>> experiment = pcvl.Experiment(3).add(0, pcvl.BS())
-    >>> experiment.with_input(pcvl.BasicState([1, 0, 1]))
-    >>> program = program_of(experiment)
-    >>> program.input_modes, abs(program.mesh.unitary(program.phases)[0]).round(3).tolist()
-    ((0, 2), [0.707, 0.707, 0.0])
-    """
-    state = experiment.input_state
-    if not isinstance(state, pcvl.FockState) or not state.n or max(state) > 1:
-        raise MitigationError(f"the input state is {state}. Send one photon each into some modes.")
-    if not experiment.is_unitary or experiment.circuit_size < 2:
-        raise MitigationError("the experiment is no interferometer of 2 modes or more. Use unitary components only.")
-    mesh = RectangularMesh(experiment.circuit_size)
-    try:
-        unitary = np.array(experiment.unitary_circuit().compute_unitary(), dtype=np.complex128)
-        return Program(mesh, mesh.phases_of(unitary), tuple(np.flatnonzero(list(state)).tolist()))
-    except (RuntimeError, ValueError, TypeError, AssertionError, ProgramError) as error:
-        raise MitigationError(f"the experiment has no unitary ({error}). Give every parameter a value.") from error
+#: How a caller may say where photons enter; see :class:`Program`.
+Inputs: TypeAlias = "Sequence[int] | npt.NDArray[np.integer[Any]] | str | perceval.BasicState"
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Program:
     """What a device runs: a mesh, its phases and the input Fock state.
 
     :param mesh: the interferometer.
     :param phases: radians, ``(mesh.declared,)``; copied and made read-only.
-    :param input_modes: distinct modes that get one photon each.
-    :raises ProgramError: when phases or input modes do not fit the mesh.
+    :param inputs: where single photons enter: modes ``(0, 2)``, a number of photons for each mode as a list
+        ``[1, 0, 1]``, or Perceval's ``BasicState("|1,0,1>")``; the mesh's own unless given.
+    :param photons: how many enter by the mesh's own choice, unless ``inputs`` says where.
+    :raises ProgramError: when phases or inputs do not fit the mesh.
+
+    A list as long as the mesh has modes that holds only 0 and 1 is a Fock state; any other sequence is modes.
 
     >>> from qpu_sdk.photonics.meshes import IsometryMesh
-    >>> mesh = IsometryMesh(4, 2)
-    >>> program = Program(mesh, np.zeros(mesh.declared), mesh.default_input(2))
-    >>> program.modes, program.photons, program.input_state
-    (4, 2, (1, 1, 0, 0))
+    >>> program = Program(IsometryMesh(4, 2), np.zeros(IsometryMesh(4, 2).declared), [1, 0, 0, 1])
+    >>> program.modes, program.photons, program.input_modes, program.input_state
+    (4, 2, (0, 3), (1, 0, 0, 1))
     """
 
     mesh: Mesh
     phases: FloatArray = field(repr=False)
     input_modes: tuple[int, ...]
 
-    def __post_init__(self) -> None:
-        phases = np.array(self.mesh.checked(self.phases))
-        if phases.ndim != 1:
-            raise ProgramError(f"a program takes one phase vector; got an array of shape {phases.shape}.")
-        phases.setflags(write=False)
-        inputs = tuple(sorted(int(m) for m in self.input_modes))  # photons are identical: their order means nothing
-        if not inputs or len(set(inputs)) < len(inputs) or min(inputs) < 0 or max(inputs) >= self.modes:
-            raise ProgramError(f"input modes {inputs} are not distinct modes of 0..{self.modes - 1}. Name each once.")
-        object.__setattr__(self, "phases", phases)
-        object.__setattr__(self, "input_modes", inputs)
+    def __init__(
+        self, mesh: Mesh, phases: npt.ArrayLike, inputs: Inputs | None = None, *, photons: int | None = None
+    ) -> None:
+        checked = np.array(mesh.checked(_real(phases)))
+        if checked.ndim != 1:
+            raise ProgramError(f"a program takes one phase vector; got an array of shape {checked.shape}.")
+        checked.setflags(write=False)
+        object.__setattr__(self, "mesh", mesh)
+        object.__setattr__(self, "phases", checked)
+        object.__setattr__(self, "input_modes", _modes_of(mesh, inputs, photons))
+
+    @classmethod
+    def random(cls, mesh: Mesh, inputs: Inputs | None = None, *, photons: int | None = None, seed: int) -> Program:
+        """A program with phases uniform in [0, 2 pi).
+
+        :param inputs: as of :class:`Program`.
+        :raises ProgramError: when they do not fit the mesh.
+
+        >>> from qpu_sdk.photonics.meshes import BrickwallMesh
+        >>> Program.random(BrickwallMesh(5), photons=2, seed=1).input_modes
+        (0, 4)
+        """
+        phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
+        return cls(mesh, phases, inputs, photons=photons)
+
+    @classmethod
+    def from_perceval(cls, found: perceval.ACircuit | perceval.Experiment, input_state: Any = None) -> Program:
+        """A circuit with its input state, an ``Experiment``, or a ``Processor``, on a rectangular mesh.
+
+        Its unitary is decomposed exactly; noise and detectors belong to a device and are left aside.
+
+        :param input_state: a ``BasicState``; an experiment's own unless given.
+        :raises ProgramError: for more than one photon in a mode, heralds, feed-forward, loss, a post-selection,
+            parameters without a value, polarised or annotated states.
+
+        >>> import perceval as pcvl
+        >>> program = Program.from_perceval(pcvl.Circuit(3) // pcvl.BS(), pcvl.BasicState([1, 0, 1]))
+        >>> program.input_modes, abs(program.mesh.unitary(program.phases)[0]).round(3).tolist()
+        ((0, 2), [0.707, 0.707, 0.0])
+        """
+        unitary, inputs = interferometer_of(found, input_state)
+        mesh = RectangularMesh(len(unitary))
+        return cls(mesh, mesh.phases_of(unitary), inputs)
 
     @property
     def modes(self) -> int:
@@ -97,6 +116,24 @@ class Program:
         digest = hashlib.sha256(f"{self.mesh.fingerprint} {self.input_modes}".encode())
         digest.update(np.ascontiguousarray(self.phases, dtype="<f8").tobytes())
         return digest.hexdigest()
+
+    def probabilities(self) -> FloatArray:
+        """Exact conditional collision-free distribution of an ideal device, lexicographic, ``(C(M, N),)``, sum 1.
+
+        ``p(s) = |per(U_s)|^2 / sum_s' |per(U_s')|^2`` over the outcomes with at most one photon a mode.
+
+        :raises ProgramError: when the circuit never shows all photons in different modes.
+
+        >>> from qpu_sdk.photonics.meshes import IsometryMesh
+        >>> Program(IsometryMesh(3, 2), np.zeros(IsometryMesh(3, 2).declared)).probabilities().round(6).tolist()
+        [0.0, 0.0, 1.0]
+        """
+        columns = self.mesh.columns(self.phases, self.input_modes)
+        p = probabilities(columns, collision_free_tree(self.modes, self.photons))
+        total = p.sum()
+        if not total > 1e-14:  # rounding errors of what cancels exactly, as two photons on one balanced beam splitter
+            raise ProgramError("this circuit never shows its photons in different modes. Use other phases or inputs.")
+        return np.asarray(p / total)
 
     def to_json(self) -> str:
         """One line of JSON; an interferometer given by its unitary goes through ``RectangularMesh.phases_of``.
@@ -134,6 +171,8 @@ class Program:
             sizes = [mesh["modes"], mesh["photons"], *inputs]
             if not all(type(size) is int for size in sizes) or not all(type(x) in (int, float) for x in phases):
                 raise TypeError("modes and photons are whole numbers, phases are numbers")
+            if len(set(inputs)) < len(inputs):
+                raise ValueError("input_modes name a mode twice")
             opened = open_mesh(mesh["name"], modes=mesh["modes"], photons=mesh["photons"])
             return cls(opened, np.array(phases, dtype=np.float64), tuple(inputs))
         except (ProgramError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -144,3 +183,43 @@ class Program:
         import perceval as pcvl
 
         return self.mesh.to_perceval(self.phases), pcvl.BasicState(list(self.input_state))
+
+
+def _real(phases: npt.ArrayLike) -> npt.NDArray[Any]:
+    """The phases as an array that loses nothing when it becomes float64."""
+    array = np.asarray(phases)
+    if array.dtype.kind not in "iuf":
+        raise ProgramError(f"phases are of type {array.dtype}. Use real numbers, in radians.")
+    return array
+
+
+def _modes_of(mesh: Mesh, inputs: Inputs | None, photons: int | None) -> tuple[int, ...]:
+    """The input modes, ascending: photons are identical, so their order means nothing."""
+    if inputs is None:
+        if photons is None and not isinstance(mesh, IsometryMesh):
+            raise ProgramError(f"{mesh!r} does not say how many photons enter. Give photons=N or inputs.")
+        found = mesh.default_input(mesh.photons if isinstance(mesh, IsometryMesh) and photons is None else photons or 0)
+    else:
+        found = _given_modes(mesh, inputs)
+    if not found or len(set(found)) < len(found) or min(found) < 0 or max(found) >= mesh.modes:
+        raise ProgramError(f"input modes {found} are not distinct modes of 0..{mesh.modes - 1}. Name each once.")
+    if photons is not None and photons != len(found):
+        raise ProgramError(f"{photons} photons do not enter modes {found}. Leave one of the two out.")
+    return tuple(sorted(found))
+
+
+def _given_modes(mesh: Mesh, inputs: Inputs) -> tuple[int, ...]:
+    if isinstance(inputs, str):
+        return occupied_modes(mesh.modes, fock_text(inputs))
+    if is_perceval(inputs):
+        return occupied_modes(mesh.modes, photons_per_mode(inputs))
+    try:
+        numbers = tuple(operator.index(n) for n in inputs)
+    except TypeError:
+        raise ProgramError(f"inputs {inputs!r} are no whole numbers. Give modes, such as (0, 2).") from None
+    as_state = len(numbers) == mesh.modes and set(numbers) <= {0, 1}
+    # Two modes alone could be meant by (0, 1) or (1, 0) either way: a tuple is modes, a list is a state.
+    ambiguous = len(set(numbers)) == len(numbers)
+    return (
+        occupied_modes(mesh.modes, numbers) if as_state and not (ambiguous and isinstance(inputs, tuple)) else numbers
+    )

@@ -29,7 +29,7 @@ from qpu_sdk.mitigation.plug_in import EXACT_SHOTS, KEY, STEPS, CalibratedMitiga
 from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.photonics.counts import Counts, Detector
 from qpu_sdk.photonics.fock import collision_free_outcomes, occupations
-from qpu_sdk.photonics.program import Program, program_of
+from qpu_sdk.photonics.program import Program
 from tests.oracles.unitaries import haar
 
 UNITARY = haar(4, seed=5)
@@ -246,9 +246,9 @@ def test_what_is_no_program_is_refused() -> None:
     bunched.with_input(pcvl.BasicState([2, 0, 0, 1]))
     lossy = experiment(more=pcvl.LC(0.1))
     symbolic = experiment(more=pcvl.PS(pcvl.P("phi")))
-    for asked, message in ((bunched, "input state"), (lossy, "no interferometer"), (symbolic, "no unitary")):
+    for asked, message in ((bunched, "2 photons enter"), (lossy, "lose photons"), (symbolic, "no value")):
         with pytest.raises(MitigationError, match=message):
-            program_of(asked)
+            execute(computer(CalibratedMitigation(record(), seed=0)), "probs", asked, max_shots=10)
 
 
 def test_no_event_is_refused(calls: list[Call]) -> None:
