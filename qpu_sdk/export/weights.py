@@ -33,7 +33,8 @@ class Model:
     """A trained network: named tensors and where they come from.
 
     :param tensors: the whole ``state_dict``.
-    :param metadata: strings; ``target`` names the factory, ``structure`` the layers, ``data`` and ``data_seed`` the images.
+    :param metadata: strings; ``target`` names the factory, ``structure`` the layers, ``data`` and ``data_seed`` the
+        images.
     """
 
     tensors: Mapping[str, Tensor]
@@ -75,13 +76,13 @@ class Model:
                 f"the model names the target {name!r}, which is not built in. Pass a fresh network of yours: "
                 "load_model(PATH).module(NETWORK)."
             )
-        try:
-            network.load_state_dict(dict(self.tensors), strict=True)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
+        kinds = {key: (t.shape, t.dtype) for key, t in network.state_dict().items()}
+        if kinds != {key: (t.shape, t.dtype) for key, t in self.tensors.items()}:
             raise DataError(
-                f"the model's tensors are not those of {name or type(network).__name__} ({reason})."
-            ) from error
+                f"the model's tensors are not those of {name or type(network).__name__}. Pass the network it was trained "
+                "as, or train it again."
+            )
+        network.load_state_dict(dict(self.tensors), strict=True)
         return network.eval()
 
     def open_target(self) -> Target:
