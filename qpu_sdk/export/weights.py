@@ -79,8 +79,8 @@ class Model:
         kinds = {key: (t.shape, t.dtype) for key, t in network.state_dict().items()}
         if kinds != {key: (t.shape, t.dtype) for key, t in self.tensors.items()}:
             raise DataError(
-                f"the model's tensors are not those of {name or type(network).__name__}. Pass the network it was trained "
-                "as, or train it again."
+                f"the model's tensors are not those of {name or type(network).__name__}. Pass the network that was "
+                "trained, or train it again."
             )
         network.load_state_dict(dict(self.tensors), strict=True)
         return network.eval()
