@@ -80,13 +80,13 @@ class Fit:
     """Result of :func:`fit`.
 
     :param covariance: of :meth:`Parameters.vector`, ``(P, P)``; singular, because the gauge holds the mean efficiency.
-    :param steps: scoring steps taken.
+    :param iterations: of scoring that it took.
     """
 
     parameters: Parameters
     covariance: FloatArray
     log_likelihood: float
-    steps: int
+    iterations: int
 
     @property
     def standard_errors(self) -> FloatArray:

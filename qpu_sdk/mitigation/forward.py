@@ -115,7 +115,7 @@ def space(modes: int, photons: int, detector: Detector) -> Space:
     if modes > 62 or patterns * outcomes > MAX_RESPONSE:
         raise MitigationError(
             f"unfolding {photons} photons in {modes} modes takes {patterns} patterns times {outcomes} outcomes; "
-            f"{MAX_RESPONSE} entries are held. Use step response, fuse or post-select, or smaller programs."
+            f"{MAX_RESPONSE} entries are held. Use method response, fuse or post-select, or smaller programs."
         )
     free = collision_free_index(modes, photons)
     states = occupations(fock_outcomes(modes, photons), modes)
@@ -209,7 +209,7 @@ def _response(columns: ComplexArray, noise: ClickNoise, here: Space) -> FloatArr
     for j in range(arrives.shape[1]):
         out = _one_second(out, arrives[:, j], one, two, here)
     for mode in np.flatnonzero(noise.dark_counts):
-        more, fewer = fock_states(here.modes, here.photons).steps[mode]
+        more, fewer = fock_states(here.modes, here.photons).neighbour_pairs[mode]
         alone = noise.dark_counts[mode] * out[fewer]
         out = (1.0 - noise.dark_counts[mode]) * out
         out[more] += alone
@@ -234,7 +234,7 @@ def _one_second(p: FloatArray, arrives: FloatArray, one: float, two: float, here
     """Detectors that count: input j sent a second photon with p2, which is lost or adds a count."""
     out = (one + two * (1.0 - arrives.sum())) * p
     if two > 0.0:
-        for arrival, (more, fewer) in zip(arrives, fock_states(here.modes, here.photons).steps, strict=True):
+        for arrival, (more, fewer) in zip(arrives, fock_states(here.modes, here.photons).neighbour_pairs, strict=True):
             out[more] += two * arrival * p[fewer]
     return np.asarray(out)
 

@@ -245,7 +245,7 @@ def _matrix_coefficients(lost: ComplexArray, inside: ComplexArray, arrays: Click
 def _add_dark_counts(p: FloatArray, dark: FloatArray, sets: ModeSets) -> FloatArray:
     """Detectors that fire by themselves, ``(K,)``: a mode without a photon clicks with d_i."""
     for mode in np.flatnonzero(dark):
-        with_mode, without = sets.steps[mode]
+        with_mode, without = sets.neighbour_pairs[mode]
         alone = p[without]
         p = np.where(sets.members[:, mode], p, (1.0 - dark[mode]) * p)
         p[with_mode] += dark[mode] * alone

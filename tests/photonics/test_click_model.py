@@ -374,7 +374,7 @@ def test_more_modes_are_more_probable() -> None:
     """P(clicks within T) grows with T."""
     sets = mode_sets(5, 5)
     [q] = within(haar(5, seed=13)[None, :, :3], ClickArrays.of(rough(3, 5, seed=13)), sets)
-    for with_mode, without in sets.steps:
+    for with_mode, without in sets.neighbour_pairs:
         assert (q[with_mode] >= q[without] - 1e-15).all()
     assert q[-1] == pytest.approx(1.0, abs=1e-14)
 
