@@ -45,7 +45,7 @@ def metadata_of(
     if mitigation is None:
         return values
     told = mitigation.model_dump(mode="json", exclude={"notes"})
-    for key in ("steps", "record_ids"):
+    for key in ("methods", "record_ids"):
         told[key] = {_without_places(name): entry for name, entry in told[key].items()}
     return values | {"mitigation": json.dumps(told)}
 
@@ -123,14 +123,14 @@ def finish(folder: RunFolder, config: RunConfig, prepared: Opened, controls: Map
 def _mitigated(config: RunConfig, training: Training) -> MitigationSummary | None:
     """What was done to the final p; None where all of it is post-selected, as it should be."""
     known, measured = training.bank.mitigation, training.measured
-    if (not known.records and not known.notes) or "steps" not in measured:
+    if (not known.records and not known.notes) or "methods" not in measured:
         return None
-    steps: dict[str, list[str]] = {name: [] for name in device_names(config)}
-    for index, used in enumerate(measured["steps"]):
-        own = steps[config.device_of(index)]
-        own += [name for name in used if name not in own]
+    methods: dict[str, list[str]] = {name: [] for name in device_names(config)}
+    for index, method in enumerate(measured["methods"]):
+        own = methods[config.device_of(index)]
+        own += [method] if method not in own else []
     return MitigationSummary(
-        steps=steps,
+        methods=methods,
         record_ids=known.record_ids,
         p_shift=measured["shift"],
         effective_samples=measured["effective_samples"],

@@ -66,7 +66,7 @@ def test_unknown_programs() -> None:
 def test_every_estimate_gets_the_same_shots() -> None:
     programs = known_programs(("haar",), modes=4, input_modes=INPUTS, each=2, seed=1)
     shots = 90_000
-    trials = compare(device(), record(), programs, shots=shots, seed=0, steps=(("subtract",),))
+    trials = compare(device(), record(), programs, shots=shots, seed=0, methods=("subtract",))
     assert {t.shots for t in trials} == {shots}
     settings = {(t.method, t.settings) for t in trials}
     assert {"raw", "ours", "ours: subtract", "none", "low", "recycling"} == {m for m, s in settings if s == 1}
@@ -138,7 +138,9 @@ def test_the_command(tmp_path: Path) -> None:
     path, page = tmp_path / "record.json", tmp_path / "page.html"
     path.write_text(record().to_json())
     arguments = ["compare", NAME, "--record", str(path), "--each", "1", "--programs", "haar", "--shots", "20000"]
-    found = Commands().succeed(*arguments, "--presets", "none", "--steps", "subtract", "--page", page, "--json")
+    found = Commands().succeed(
+        *arguments, "--presets", "none", "--method", "subtract", "--method", "auto", "--page", page, "--json"
+    )
     assert {t["method"] for t in found["trials"]} == {"raw", "ours", "ours: subtract", "none"}
     assert "<svg" in page.read_text()
     assert list(tmp_path.glob(".comparison*")) == []  # the journal goes when there is a result
@@ -152,7 +154,8 @@ def test_the_command(tmp_path: Path) -> None:
         (["--shots", "0"], "nothing to compare"),
         (["--programs", "haar,haar"], "name something twice"),
         (["--programs", "haar,har"], "programs 'har' are unknown"),
-        (["--steps", "unfold, fus"], "step 'fus' is unknown"),
+        (["--method", "subtract", "--method", "unfold-fus"], "method 'unfold-fus' is unknown; unfold-fuse is the nea"),
+        (["--method", "subtract", "--method", "subtract"], "name something twice"),
         (["--inputs", "0,1"], "inputs [0, 1] are not distinct ones of the record, [0, 2]"),
         (["--inputs", "0,0"], "inputs [0, 0] are not distinct"),
         (["--page", "/proc/nowhere/page.html"], "cannot make /proc/nowhere"),
@@ -195,7 +198,7 @@ def test_a_page_that_cannot_be_written_leaves_the_figures(tmp_path: Path) -> Non
     path.write_text(record().to_json())
     page.mkdir()
     arguments = ["compare", NAME, "--record", path, "--each", "1", "--programs", " haar", "--shots", "2000"]
-    result = Commands().run(*arguments, "--presets", "", "--steps", "post-selection", "--page", page)
+    result = Commands().run(*arguments, "--presets", "", "--method", "post-select", "--page", page)
     assert result.exit_code == 2
     assert "cannot write" in result.stderr
     assert "ours: post-select" in result.stdout

@@ -337,7 +337,7 @@ def test_says_what_was_done() -> None:
     found = select(corrected)
     assert isinstance(found, Distribution)
     assert (found.samples, found.shots, found.raw) == (100, 1003, counts)
-    assert [str(step) for step in found.history] == [
+    assert [str(report) for report in found.history] == [
         "response: relative efficiencies 0.5 to 1, dark counts up to 1e-06 a window",
         "post-select: 100 of 1003 shots have all photons in different modes",
     ]

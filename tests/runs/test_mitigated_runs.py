@@ -72,7 +72,7 @@ def test_the_summary_tells_before_and_after(finished: tuple[Path, Path, dict[str
     assert summary["record_ids"] == [record.id]
     found = summary["mitigation"]
     assert found["record_ids"] == {NOISY: record.id}
-    assert found["steps"] == {NOISY: ["unfold", "fuse"]}
+    assert found["methods"] == {NOISY: ["unfold-fuse"]}
     assert all(0.0 < moved < 1.0 for moved in found["p_shift"])
     assert found["notes"] == {}
     assert 0.0 <= summary["test_accuracy_before_mitigation"] <= 1.0
@@ -86,9 +86,9 @@ def test_the_model_and_the_page_name_the_record(finished: tuple[Path, Path, dict
     [record_id] = summary["record_ids"]
     provenance = json.loads(load_model(folder).metadata["mitigation"])
     assert provenance["record_ids"] == {NOISY: record_id}
-    assert provenance["steps"] == {NOISY: ["unfold", "fuse"]}
+    assert provenance["methods"] == {NOISY: ["unfold-fuse"]}
     page = (folder / "report.html").read_text(encoding="utf-8")
-    for words in (record_id, "unfold, fuse", "test accuracy on the unmitigated p", "shift of p by mitigation"):
+    for words in (record_id, "unfold-fuse", "test accuracy on the unmitigated p", "shift of p by mitigation"):
         assert words in page
 
 
@@ -107,7 +107,7 @@ def test_mitigation_changes_the_weights_and_costs_no_setting(
     finished: tuple[Path, Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     data, folder, summary = finished
-    plain = succeed(*arguments(data, tmp_path / "plain", mitigation__steps='"post-selection"'))
+    plain = succeed(*arguments(data, tmp_path / "plain", mitigation__method='"post-select"'))
     assert (plain["mitigation"], plain["test_accuracy_before_mitigation"], plain["record_ids"]) == (None, None, [])
     assert not (tmp_path / "plain" / "records").exists()
     assert "mitigation" not in load_model(tmp_path / "plain").metadata
@@ -183,8 +183,8 @@ def test_a_run_does_not_go_on_without_its_records(copied: Path, damage: str) -> 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"mitigation__steps": '"magic"'}, "step 'magic' is unknown"),
-        ({"mitigation__steps": '["recycle", "subtract"]'}, "do not go together"),
+        ({"mitigation__method": '"magic"'}, "method 'magic' is unknown"),
+        ({"mitigation__method": '["unfold", "fuse"]'}, "mitigation.method: Input should be a valid string"),
         ({"mitigation__record": '"none.json"'}, "none.json"),
         ({"mitigation__max_age_h": -1}, "mitigation.max_age_h"),
     ],
@@ -221,7 +221,7 @@ def test_a_cloud_device_without_a_record_is_post_selected_and_says_so_once(tmp_p
                 *[a for a in arguments(data, tmp_path / "run", device=json.dumps(device)) if a != "--json"]
             )
             assert shown.exit_code == 0, shown.output
-            named = arguments(data, tmp_path / "named", device=json.dumps(device), mitigation__steps='"subtract"')
+            named = arguments(data, tmp_path / "named", device=json.dumps(device), mitigation__method='"subtract"')
             assert "no calibration record of quandela:sim:ideal" in commands.fail(BAD_INPUT, *named)
     name = f"quandela:sim:ideal?url={server.url}"
     note = f"no calibration record of {name}; make one with: qpu-sdk calibrate {name}"
