@@ -13,8 +13,8 @@ import numpy as np
 
 from .calibration.record import CalibrationRecord
 from .calibration.store import load_record
-from .devices.cloud.decoding import perceval_object
-from .errors import CalibrationMismatch, ConfigError, DataError, DeviceError, MitigationError
+from .devices.perceval_texts import UnreadableText, read
+from .errors import CalibrationMismatch, ConfigError, DataError, MitigationError
 from .files import write_atomic
 from .mitigation.distribution import Distribution
 from .mitigation.pipeline import mitigate
@@ -124,8 +124,8 @@ def _text(path: Path) -> str:
 def _of_perceval(text: str, photons: int | None, record: CalibrationRecord) -> Counts:
     """Counts of a serialised ``BSCount``, which tells neither photons nor detectors."""
     try:
-        found = perceval_object(text, frozenset({"BSCount"}))
-    except DeviceError as error:
+        found = read(text, frozenset({"BSCount"}))
+    except UnreadableText as error:
         raise DataError(f"not counts of Perceval: {error}. Expected serialize(BSCount).") from error
     if photons is None:
         raise DataError("counts of Perceval do not say how many photons were sent. Add --photons N or --inputs 0,2,5.")
