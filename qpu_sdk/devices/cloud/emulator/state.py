@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, final
 
 from ....errors import ConfigError
+from ...perceval_texts import UnreadableText
 from .jobs import EmulatedJob
 from .payloads import decode, encode
 from .platforms import (
@@ -143,6 +144,8 @@ class CloudState:
         check_payload(asked["payload"], platform)
         try:
             submission, failure = decode(asked["payload"], platform=platform.name), ""
+        except UnreadableText as error:
+            raise CloudRefusal(400, f"Invalid payload: {error}") from None
         except ConfigError as error:  # the real worker finds out after the job was accepted
             submission, failure = None, str(error)
         check_shots(asked["payload"], submission, self.settings.max_shots)
