@@ -30,6 +30,7 @@ from ..photonics.counts import Detector
 from ..photonics.noise import NoiseParameters, detectors_to_perceval
 from ..photonics.permanents import ComplexArray, FloatArray
 from ..photonics.program import Program
+from .perceval_texts import LOCK
 
 OutcomeArray = npt.NDArray[np.uint8]
 NoisyEngine = Literal["clicks", "perceval"]
@@ -176,7 +177,8 @@ def perceval_distribution(
     experiment.add(0, circuit)
     for mode, found in enumerate(detectors_to_perceval(efficiencies, detector)):
         experiment.add(mode, found)
-    experiment.with_input(state)
+    with LOCK:
+        experiment.with_input(state)
     experiment.min_detected_photons_filter(0)
     computer = SimulatedComputer("SLOS")
     computer.noise = source.to_perceval()
