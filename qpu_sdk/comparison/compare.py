@@ -36,7 +36,7 @@ from ..mitigation.case import check_match
 from ..mitigation.mitigate import checked_steps, mitigate
 from ..photonics.counts import Counts, merge
 from ..photonics.program import Program
-from ..statistics import sampling_floor, total_variation
+from ..statistics import sampling_distance, total_variation
 from .programs import Kind, KnownProgram, known_programs
 
 OURS, RAW = "ours", "raw"
@@ -185,7 +185,7 @@ def _trial(
         settings=len(counts) if settings is None else settings,
         events=events,
         tvd=None if p is None else total_variation(p, known.truth),
-        floor=sampling_floor(known.truth, events),
+        floor=sampling_distance(known.truth, events),
         covered=covered,
         why=why,
     )
