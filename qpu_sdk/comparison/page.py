@@ -59,18 +59,6 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def comparison_markdown(comparison: Comparison) -> str:
-    """One table a kind of program and number of shots."""
-    parts = []
-    for kind, shots, trials in groups(comparison):
-        found = rows(trials)
-        lines = [f"**{_title(kind, shots, trials)}**", ""]
-        lines += ["| " + " | ".join(HEAD) + " |", "| " + " | ".join("---" for _ in HEAD) + " |"]
-        lines += ["| " + " | ".join(cells(row)) + " |" for row in found]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
-
-
 def _title(kind: str, shots: int, trials: Sequence[Trial]) -> str:
     programs = len({t.number for t in trials})
     events = [t.events for t in trials if t.method == "raw" and t.settings == 1]

@@ -29,7 +29,7 @@ def run(seed: int) -> dict[str, Any]:
     from qpu_sdk.emulator.server import EmulatedCloud
     from qpu_sdk.emulator.settings import CloudSettings
     from qpu_sdk.runs import train as runs
-    from qpu_sdk.runs.summary import read_summary
+    from qpu_sdk.runs.summary import RunSummary
     from qpu_sdk.training.config_file import load_config
 
     folder = ROOT / "runs" / "rehearsal" / f"seed{seed}"
@@ -41,7 +41,7 @@ def run(seed: int) -> dict[str, Any]:
             config = load_config(ROOT / "examples" / "belenos.toml", overrides=overrides)
             runs.train(config, folder, observer=runs.Silent())
             _check(cloud.jobs, cloud.requests, folder)
-    summary = read_summary(folder).model_dump(mode="json")
+    summary = RunSummary.model_validate_json((folder / "summary.json").read_text()).model_dump(mode="json")
     return summary | {"devices": ["emulated qpu:belenos"]}
 
 

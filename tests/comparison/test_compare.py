@@ -11,7 +11,7 @@ from qpu_sdk.calibration.known import known_record
 from qpu_sdk.calibration.parts import Identity
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.comparison.compare import Comparison, ComparisonRequest, Trial, compare
-from qpu_sdk.comparison.page import comparison_markdown, comparison_page, comparison_rows, harm
+from qpu_sdk.comparison.page import cells, comparison_page, comparison_rows, harm
 from qpu_sdk.comparison.programs import KINDS, known_programs
 from qpu_sdk.comparison.table import Row, rows
 from qpu_sdk.devices.local import LocalDevice
@@ -116,7 +116,8 @@ def comparison() -> Comparison:
 def test_reports_name_what_hurts() -> None:
     found = comparison()
     assert harm(found) == ["haar 1, 100 shots in 1: 0.5000, raw 0.4000"]
-    assert "| ours | 1 | 0.300 ± 0.200 | -0.196 to +0.196 | 1 of 2 | 0 | 0.100 | 95 % |" in comparison_markdown(found)
+    ours = next(row for row in rows(found.trials) if row.method == "ours")
+    assert cells(ours) == ["ours", "1", "0.300 ± 0.200", "-0.196 to +0.196", "1 of 2", "0", "0.100", "95 %"]
     assert ("record", "abc, 10 settings and 1,000 shots of calibration") in comparison_rows(found)
     page = comparison_page(replace(found, device="<script>"))
     assert "<script>" not in page

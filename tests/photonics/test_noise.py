@@ -11,8 +11,6 @@ from qpu_sdk.photonics.noise import NoiseParameters, detectors_to_perceval, effi
 
 def test_defaults_are_no_noise() -> None:
     assert parse_noise("ideal") == NoiseParameters() == NOISE_PRESETS["ideal"].noise
-    assert not NoiseParameters().phases_move
-    assert NoiseParameters(phase_error=0.1).phases_move
 
 
 def test_every_figure_of_a_preset_has_a_source() -> None:
