@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from qpu_sdk.devices.base import Device, DeviceSpec, Job
 from qpu_sdk.devices.budget import Cost, Rates
 from qpu_sdk.devices.local import LocalDevice
-from qpu_sdk.devices.machines import FREE, QPU_RATES
+from qpu_sdk.devices.machines import ASSUMED, FREE
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import BudgetExceeded, ConfigError
 from qpu_sdk.photonics.program import Program
@@ -268,10 +268,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("device", "modes", "photons", "transmittance", "rates"),
     [
-        ("quandela:qpu:belenos", 24, 12, 0.0484, QPU_RATES),
+        ("quandela:qpu:belenos", 24, 12, 0.0484, ASSUMED.rates),
         ("quandela:sim:belenos", 24, 12, 0.0484, FREE),
-        ("quandela:qpu:ascella?poll_s=5", 12, 6, 0.0244, QPU_RATES),
-        ("quandela:qpu:altair", 20, 10, 0.06, QPU_RATES),
+        ("quandela:qpu:ascella?poll_s=5", 12, 6, 0.0244, ASSUMED.rates),
+        ("quandela:qpu:altair", 20, 10, 0.06, ASSUMED.rates),
     ],
 )
 @pytest.mark.usefixtures("no_network")
