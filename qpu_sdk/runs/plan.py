@@ -179,7 +179,7 @@ def _published(config: RunConfig, address: DeviceAddress) -> Figures:
     if machine is None:
         known = ", ".join(MACHINES)
         raise ConfigError(f"nothing is published of {address.name!r} (known: {known}). Plan without --offline.")
-    from ..devices.cloud.opening import CloudOptions, device_name  # HTTP only where a cloud is named
+    from ..devices.cloud.options import CloudOptions, device_name  # HTTP only where a cloud is named
 
     options = CloudOptions.parse(address.options)
     name = device_name(f"{address.kind}:{address.name}", options)  # as in records, whatever the other options
