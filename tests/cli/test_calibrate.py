@@ -172,7 +172,7 @@ def test_records_of_two_devices_are_not_compared(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_told(folder: Path) -> None:
     folder.parent.joinpath("file").write_text("")
-    assert "Choose another --out" in fail(BAD_INPUT, DEVICE, *FEW, "--out", folder.parent / "file" / "records")
+    assert "Choose another place" in fail(BAD_INPUT, DEVICE, *FEW, "--out", folder.parent / "file" / "records")
 
 
 # -- interruptions ---------------------------------------------------------------------------------------------
