@@ -208,11 +208,6 @@ class NoiseParameters:
                 "Lower one of them."
             )
 
-    @property
-    def phases_move(self) -> bool:
-        """Whether the noise changes phases, so that the unitary is not the one asked for."""
-        return self.phase_imprecision > 0.0 or self.phase_error > 0.0
-
     def to_perceval(self) -> perceval.NoiseModel:
         """The same as a ``perceval.NoiseModel``.
 
