@@ -9,13 +9,12 @@ from qpu_sdk.devices.registry import open_device
 from qpu_sdk.mitigation.mitigate import mitigate
 from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.photonics.meshes import BrickwallMesh
-from qpu_sdk.photonics.noise import DeviceNoise
 from qpu_sdk.photonics.permanents import collision_free_tree, probabilities
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.statistics import total_variation
 
 name = "local:slos?noise=indistinguishability:0.92,g2:0.02,transmittance:0.3"
-noise = DeviceNoise.of(parse_noise("indistinguishability=0.92,g2=0.02,transmittance=0.3"), modes=9)
+noise = parse_noise("indistinguishability=0.92,g2=0.02,transmittance=0.3")
 mesh = BrickwallMesh(9)
 program = Program(mesh, np.random.default_rng(1).uniform(0, 2 * np.pi, mesh.declared), mesh.default_input(4))
 

@@ -13,7 +13,7 @@ mesh = IsometryMesh(modes=6, photons=3)
 phases = np.random.default_rng(1).uniform(0, 2 * np.pi, mesh.declared)
 program = Program(mesh, phases, mesh.default_input(3))
 
-device = open_device("local:slos?transmittance=0.4", seed=1)
+device = open_device("local:slos?transmittance=0.4&detector=pnr", seed=1)
 [counts] = device.submit([program], shots=200_000, tag="example").result()
 measured = post_select(counts)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import final
 
 from ..errors import ConfigError
-from ..photonics.noise import NOISE_NUMBERS, NoiseParameters
+from ..photonics.noise import NOISE_NUMBERS, Noise
 from .base import DeviceSpec
 from .budget import Rates
 
@@ -35,7 +37,7 @@ class NoisePreset:
     :param sources: where every figure that is not a default comes from, by parameter name.
     """
 
-    noise: NoiseParameters
+    noise: Noise
     sources: dict[str, str]
 
 
@@ -44,9 +46,9 @@ _READING = "GitHub HUmutI/HPT-QRC, unverified: a third party's reading of the ve
 #: Presets by name. A published HOM figure is used as indistinguishability without correction for g2, as Perceval
 #: does; for Belenos the correction would give more than 1, so measure a device before you rely on these.
 NOISE_PRESETS: dict[str, NoisePreset] = {
-    "ideal": NoisePreset(NoiseParameters(), {}),
+    "ideal": NoisePreset(Noise(), {}),
     "ascella": NoisePreset(
-        NoiseParameters(indistinguishability=0.8636, g2=0.0195, transmittance=0.0244),
+        Noise(indistinguishability=0.8636, g2=0.0195, transmittance=0.0244),
         {
             "indistinguishability": f"HOM 86.36 % ({_READING})",
             "g2": f"1.95 % ({_READING})",
@@ -54,7 +56,7 @@ NOISE_PRESETS: dict[str, NoisePreset] = {
         },
     ),
     "belenos": NoisePreset(
-        NoiseParameters(indistinguishability=0.827, g2=0.182, transmittance=0.0484),
+        Noise(indistinguishability=0.827, g2=0.182, transmittance=0.0484),
         {
             "indistinguishability": f"HOM 82.7 % ({_READING})",
             "g2": f"18.2 % ({_READING})",
@@ -64,8 +66,10 @@ NOISE_PRESETS: dict[str, NoisePreset] = {
 }
 
 
-def parse_noise(text: str) -> NoiseParameters:
+def parse_noise(text: str, more: Mapping[str, str] = MappingProxyType({})) -> Noise:
     """Noise from a preset name, from ``key=value,key=value``, or from a preset with changes.
+
+    :param more: further keys with their values.
 
     :raises ConfigError: when a preset or key is unknown, named twice, or a value is out of range.
 
@@ -76,21 +80,21 @@ def parse_noise(text: str) -> NoiseParameters:
     """
     first, *rest = [part.strip() for part in text.split(",")]
     if "=" in first:
-        return _changed(NoiseParameters(), [first, *rest], text)
+        return _changed(Noise(), [first, *rest], text, more)
     if first not in NOISE_PRESETS:
         known = ", ".join(NOISE_PRESETS)
         raise ConfigError(f"noise preset {first!r} is unknown. Use one of {known}, or for example transmittance=0.5.")
-    return _changed(NOISE_PRESETS[first].noise, rest, text)
+    return _changed(NOISE_PRESETS[first].noise, rest, text, more)
 
 
-def _changed(noise: NoiseParameters, parts: list[str], text: str) -> NoiseParameters:
-    values: dict[str, float | bool] = {}
+def _changed(noise: Noise, parts: list[str], text: str, more: Mapping[str, str]) -> Noise:
+    values: dict[str, float | bool] = {key: _value(key, value) for key, value in more.items()}
     for part in parts:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise ConfigError(f"noise {text!r} has {part!r} where key=value is expected. Write for example g2=0.1.")
         if key in values:
-            raise ConfigError(f"noise {text!r} names {key} twice. Name each once.")
+            raise ConfigError(f"noise {text!r} names {key}, which is given already. Name each once.")
         values[key] = _value(key, value)
     return replace(noise, **values)  # type: ignore[arg-type]
 
@@ -101,7 +105,7 @@ def _value(key: str, value: str) -> float | bool:
             raise ConfigError(f"noise g2_distinguishable is {value!r}. Use true or false.")
         return value.lower() == "true"
     if key not in NOISE_NUMBERS:
-        known = ", ".join(f.name for f in fields(NoiseParameters))
+        known = ", ".join(f.name for f in fields(Noise))
         raise ConfigError(f"noise key {key!r} is unknown. Known keys: {known}.")
     try:
         return float(value)
@@ -119,5 +123,5 @@ def known_transmittance(name: str) -> tuple[float, str]:
     """Transmittance of the machine that a platform is named after, and where the figure comes from."""
     for machine, preset in NOISE_PRESETS.items():
         if machine in name.lower() and machine != "ideal":
-            return preset.noise.transmittance, preset.sources["transmittance"]
+            return preset.noise.click_probability, preset.sources["transmittance"]
     return DEFAULT_TRANSMITTANCE, "Perceval's default for a platform that publishes none"
