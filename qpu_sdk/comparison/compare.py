@@ -129,7 +129,7 @@ def _presets(
     for preset in PRESETS if wanted is None else [p for p in PRESETS if p in wanted]:
         counts: list[Counts] = []
         try:
-            plan = plan_preset(preset, known.program, record, shots=shots)
+            plan = plan_preset(preset, known.program, record.noise(), shots=shots, detector=record.detector)
             alone = len(plan.settings) == 1
             counts = [once] if alone else measure_preset(plan, device, tag=f"comparison/{preset}")
             found = apply_preset(plan, counts)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import final
 
 from ..errors import ConfigError
-from ..photonics.noise import NOISE_NUMBERS, NoiseParameters
+from ..photonics.noise import NOISE_NUMBERS, Noise
 from .base import DeviceSpec
 from .budget import Rates
 
@@ -28,7 +30,7 @@ class Machine:
     name: str
     modes: int
     photons: int
-    noise: NoiseParameters | None
+    noise: Noise | None
     credits_per_shot: float
     seconds_per_setting: float
     sources: dict[str, str]
@@ -56,7 +58,7 @@ MACHINES: dict[str, Machine] = {
             name="ascella",
             modes=12,
             photons=6,
-            noise=NoiseParameters(indistinguishability=0.8636, g2=0.0195, transmittance=0.0244),
+            noise=Noise(indistinguishability=0.8636, g2=0.0195, transmittance=0.0244),
             credits_per_shot=1e-6,
             seconds_per_setting=15.0,
             sources={
@@ -72,7 +74,7 @@ MACHINES: dict[str, Machine] = {
             name="belenos",
             modes=24,
             photons=12,
-            noise=NoiseParameters(indistinguishability=0.827, g2=0.182, transmittance=0.0484),
+            noise=Noise(indistinguishability=0.827, g2=0.182, transmittance=0.0484),
             credits_per_shot=1e-6,
             seconds_per_setting=15.0,
             sources={
@@ -103,7 +105,7 @@ ASSUMED = replace(MACHINES["belenos"], name="", noise=None)
 DEFAULT_TRANSMITTANCE = 0.06
 
 #: Noise by name: none, or that of a machine.
-NOISE_PRESETS: dict[str, NoiseParameters] = {"ideal": NoiseParameters()} | {
+NOISE_PRESETS: dict[str, Noise] = {"ideal": Noise()} | {
     machine.name: machine.noise for machine in MACHINES.values() if machine.noise is not None
 }
 
@@ -131,11 +133,13 @@ def known_transmittance(platform: str) -> tuple[float, str]:
     machine = machine_of(platform)
     if machine is None or machine.noise is None:
         return DEFAULT_TRANSMITTANCE, "Perceval's default for a platform that publishes none"
-    return machine.noise.transmittance, machine.sources["transmittance"]
+    return machine.noise.click_probability, machine.sources["transmittance"]
 
 
-def parse_noise(text: str) -> NoiseParameters:
+def parse_noise(text: str, more: Mapping[str, str] = MappingProxyType({})) -> Noise:
     """Noise from a preset name, from ``key=value,key=value``, or from a preset with changes.
+
+    :param more: further keys with their values.
 
     :raises ConfigError: when a preset or key is unknown, named twice, or a value is out of range.
 
@@ -146,21 +150,21 @@ def parse_noise(text: str) -> NoiseParameters:
     """
     first, *rest = [part.strip() for part in text.split(",")]
     if "=" in first:
-        return _changed(NoiseParameters(), [first, *rest], text)
+        return _changed(Noise(), [first, *rest], text, more)
     if first not in NOISE_PRESETS:
         known = ", ".join(NOISE_PRESETS)
         raise ConfigError(f"noise preset {first!r} is unknown. Use one of {known}, or for example transmittance=0.5.")
-    return _changed(NOISE_PRESETS[first], rest, text)
+    return _changed(NOISE_PRESETS[first], rest, text, more)
 
 
-def _changed(noise: NoiseParameters, parts: list[str], text: str) -> NoiseParameters:
-    values: dict[str, float | bool] = {}
+def _changed(noise: Noise, parts: list[str], text: str, more: Mapping[str, str]) -> Noise:
+    values: dict[str, float | bool] = {key: _value(key, value) for key, value in more.items()}
     for part in parts:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise ConfigError(f"noise {text!r} has {part!r} where key=value is expected. Write for example g2=0.1.")
         if key in values:
-            raise ConfigError(f"noise {text!r} names {key} twice. Name each once.")
+            raise ConfigError(f"noise {text!r} names {key}, which is given already. Name each once.")
         values[key] = _value(key, value)
     return replace(noise, **values)  # type: ignore[arg-type]
 
@@ -171,7 +175,7 @@ def _value(key: str, value: str) -> float | bool:
             raise ConfigError(f"noise g2_distinguishable is {value!r}. Use true or false.")
         return value.lower() == "true"
     if key not in NOISE_NUMBERS:
-        known = ", ".join(f.name for f in fields(NoiseParameters))
+        known = ", ".join(f.name for f in fields(Noise))
         raise ConfigError(f"noise key {key!r} is unknown. Known keys: {known}.")
     try:
         return float(value)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..devices.machines import ASSUMED, machine_of
 from ..photonics.counts import Detector
-from ..photonics.noise import DeviceNoise, NoiseParameters
+from ..photonics.noise import Noise, by_mode, mean_pair
 from .chip import EmulatedChip
 from .payloads import Submission
 
@@ -49,9 +49,7 @@ class EmulatedPlatform:
     chip: EmulatedChip
 
 
-def emulated_platform(
-    name: str, *, noise: NoiseParameters | DeviceNoise, seed: int, payload_version: int
-) -> EmulatedPlatform:
+def emulated_platform(name: str, *, noise: Noise, seed: int, payload_version: int) -> EmulatedPlatform:
     """Build a platform: as large as the machine in its name; ``sim:ideal`` resolves numbers.
 
     :param noise: its hidden truth.
@@ -81,15 +79,16 @@ def emulated_platform(
     return EmulatedPlatform(name, platform_id, details, commands, chip)
 
 
-def _performances(noise: NoiseParameters | DeviceNoise) -> dict[str, Any]:
+def _performances(noise: Noise) -> dict[str, Any]:
     """What the platform publishes of itself, in Perceval's keys."""
-    if isinstance(noise, NoiseParameters):
-        i, t = noise.indistinguishability, noise.brightness * noise.transmittance
-        return _percent({"Transmittance (%)": t, "HOM (%)": i, "g2 (%)": noise.g2})
-    overlap, t_in = np.asarray(noise.indistinguishability), np.asarray(noise.input_transmissions)
-    i = float(overlap) if overlap.ndim == 0 else float((overlap[np.triu_indices(len(overlap), 1)] ** 2).mean())
-    t = float(t_in[t_in > 0].mean()) if t_in.any() else 0.0
-    rows = {"t_in": (100 * t_in).tolist(), "t_out": (100 * np.asarray(noise.output_efficiencies)).tolist()}
+    if noise.modes is None:
+        figures = {"Transmittance (%)": noise.click_probability, "HOM (%)": mean_pair(noise.indistinguishability)}
+        return _percent(figures | {"g2 (%)": noise.g2})
+    t_in, t_out = (by_mode(value, noise.modes) for value in (noise.transmittance, noise.efficiency))
+    lit = np.flatnonzero(t_in)
+    i = mean_pair(noise.at(lit, modes=noise.modes).indistinguishability)  # no photon comes from the others
+    t = noise.brightness * float(t_in[lit].mean()) if len(lit) else 0.0
+    rows = {"t_in": (100 * t_in).tolist(), "t_out": (100 * t_out).tolist()}
     return _percent({"Transmittance (%)": t, "HOM (%)": i, "g2 (%)": noise.g2}) | {"Transmission per mode (%)": rows}
 
 

@@ -8,7 +8,7 @@ from typing import final
 
 from ..devices.machines import ASSUMED, NOISE_PRESETS, machine_of
 from ..errors import ConfigError
-from ..photonics.noise import DeviceNoise, NoiseParameters
+from ..photonics.noise import Noise
 
 #: Platforms served unless told otherwise.
 PLATFORMS = ("qpu:belenos", "qpu:ascella", "sim:belenos", "sim:ascella", "sim:ideal")
@@ -23,8 +23,8 @@ class CloudSettings:
 
     :param seed: of all random numbers.
     :param platforms: names as ``qpu:NAME`` or ``sim:NAME``.
-    :param noise: the hidden truth, the same everywhere or that of a calibration record (which a platform named ideal
-        has not); None: of the machine in the platform's name, else ideal.
+    :param noise: the hidden truth (a platform named ideal has none that differs by mode); None: of the machine in the
+        platform's name, else ideal.
     :param seconds_per_setting: simulated seconds an iteration takes; None: the machine's on qpu:*, 1 on sim:*.
     :param queue_s: simulated seconds every job waits at least.
     :param job_limit_s: simulated seconds after which a job is cancelled, its finished iterations kept; None: never.
@@ -41,7 +41,7 @@ class CloudSettings:
 
     seed: int
     platforms: tuple[str, ...] = PLATFORMS
-    noise: NoiseParameters | DeviceNoise | None = None
+    noise: Noise | None = None
     seconds_per_setting: float | None = None
     queue_s: float = 0.0
     job_limit_s: float | None = None
@@ -78,9 +78,9 @@ class CloudSettings:
             sign = ">=" if least_allowed else ">"
             raise ConfigError(f"{name} is {value!r}; it must be a number {sign} {least:g}. Choose such a value.")
 
-    def noise_of(self, platform: str) -> NoiseParameters | DeviceNoise:
+    def noise_of(self, platform: str) -> Noise:
         """The hidden truth of a platform."""
-        if self.noise is not None and not (isinstance(self.noise, DeviceNoise) and platform.endswith("ideal")):
+        if self.noise is not None and (self.noise.modes is None or not platform.endswith("ideal")):
             return self.noise
         machine = machine_of(platform)
         return NOISE_PRESETS[machine.name if machine is not None and machine.noise is not None else "ideal"]

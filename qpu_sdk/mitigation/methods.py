@@ -36,8 +36,8 @@ def _post_select(case: Case, left_out: list[StepReport]) -> Distribution:
 
 
 def _response(case: Case, left_out: list[StepReport]) -> Distribution:
-    modes = case.counts.modes
-    corrected = correct_response(case.counts, case.noise.output_efficiencies[:modes], case.noise.dark_counts[:modes])
+    here = case.noise.at((), modes=case.counts.modes)
+    corrected = correct_response(case.counts, here.efficiency, here.dark_counts)
     found = select(corrected)
     return replace(found, history=(*left_out, *found.history), record_id=case.record.id)
 

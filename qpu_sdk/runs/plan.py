@@ -27,7 +27,6 @@ from ..devices.local import LocalDevice
 from ..devices.machines import MACHINES, known_transmittance, machine_of
 from ..devices.registry import DeviceAddress, open_device
 from ..errors import BudgetExceeded, CalibrationNotFound, ConfigError
-from ..photonics.noise import NoiseParameters
 from ..photonics.permanents import collision_free_tree, probabilities
 from ..seeds import child_seed
 from ..statistics import sampling_distance
@@ -155,23 +154,13 @@ def _uncalibrated(config: RunConfig, name: str, *, offline: bool) -> Figures:
     device = open_device(name, seed=child_seed(config.seed, "device", name))
     rates = config.budget.rates(device.spec)
     if isinstance(device, LocalDevice):
-        return Figures(device.spec, rates, _simulated_transmittance(device), "the simulator's own model")
+        return Figures(device.spec, rates, device.model.noise.click_probability, "the simulator's own model")
     per_job = device.settings_per_job if isinstance(device, RemoteDevice) else device.spec.max_programs
     read = device.performance.get("Transmittance (%)") if isinstance(device, RemoteDevice) else None
     if isinstance(read, int | float) and read > 0:
         return Figures(device.spec, rates, read / 100, "published by the platform", per_job)
     transmittance, source = known_transmittance(address.name)
     return Figures(device.spec, rates, transmittance, source, per_job)
-
-
-def _simulated_transmittance(device: LocalDevice) -> float:
-    noise = device.model.noise
-    if noise is None:
-        return device.model.efficiency
-    if isinstance(noise, NoiseParameters):
-        return noise.brightness * noise.transmittance
-    lit = noise.input_transmissions[noise.input_transmissions > 0]
-    return float(noise.brightness * lit.mean() * noise.output_efficiencies.mean()) if len(lit) else 0.0
 
 
 def _published(config: RunConfig, address: DeviceAddress) -> Figures:

@@ -22,7 +22,7 @@ from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import CalibrationError
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.noise import NoiseParameters
+from qpu_sdk.photonics.noise import Noise
 from tests.calibration.simulate import (
     Run,
     World,
@@ -236,7 +236,7 @@ def test_pairs_that_differ_fit_when_every_pair_has_its_own_overlap() -> None:
 
 @pytest.mark.parametrize("same", [False, True])
 def test_second_photons_that_equal_the_first_are_seen(same: bool) -> None:
-    noise = NoiseParameters(indistinguishability=0.9, g2=0.15, g2_distinguishable=not same, transmittance=0.3)
+    noise = Noise(indistinguishability=0.9, g2=0.15, g2_distinguishable=not same, transmittance=0.3)
     record = simulate_perceval(SMALL, noise, pulses=2_000_000, seed=1).record()
     assert record.fit is not None
     assert record.fit.p_value is not None
@@ -327,7 +327,7 @@ def test_too_few_shots_are_refused_with_how_many_it_takes() -> None:
 
 
 def test_detectors_that_count_are_taken_as_clicks() -> None:
-    noise = NoiseParameters(indistinguishability=0.9, g2=0.02, transmittance=0.3)
+    noise = Noise(indistinguishability=0.9, g2=0.02, transmittance=0.3)
     device = LocalDevice(seed=1, model=LocalModel(noise=noise, detector="pnr"))
     for setting, counts in zip(SMALL, device.submit([s.program for s in SMALL], shots=20_000).result(), strict=True):
         clicks = replace(counts, outcomes=np.minimum(counts.outcomes, 1), detector="threshold")

@@ -18,7 +18,6 @@ from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.machines import parse_noise
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ConfigError
-from qpu_sdk.photonics.noise import DeviceNoise
 from qpu_sdk.statistics import sampling_distance
 
 NAME = "local:slos?noise=transmittance:0.4,indistinguishability:0.9"
@@ -29,7 +28,7 @@ INPUTS = (0, 2)
 def record() -> CalibrationRecord:
     """Of a simulator that knows itself."""
     identity = Identity(NAME, "slos", 4, INPUTS, "threshold")
-    return known_record(DeviceNoise.of(NOISE, modes=4), identity)
+    return known_record(NOISE, identity)
 
 
 def device() -> LocalDevice:

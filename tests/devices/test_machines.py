@@ -7,14 +7,14 @@ import pytest
 from qpu_sdk.devices.machines import ASSUMED, MACHINES, NOISE_PRESETS, Machine, known_transmittance, machine_of
 from qpu_sdk.emulator.platforms import emulated_platform
 from qpu_sdk.emulator.settings import CloudSettings
-from qpu_sdk.photonics.noise import NoiseParameters
+from qpu_sdk.photonics.noise import Noise
 
 every = pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
 
 
 @every
 def test_every_figure_has_a_source(machine: Machine) -> None:
-    defaults = NoiseParameters()
+    defaults = Noise()
     noise = {key for key, value in vars(machine.noise or defaults).items() if value != getattr(defaults, key)}
     cost = {"credits_per_shot", "seconds_per_setting"}
     assert set(machine.sources) == noise | cost | {"modes", "photons"}

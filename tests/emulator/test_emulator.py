@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from perceval.serialization import deserialize, serialize
 from perceval.utils.logging import channel, get_logger, level
 
 from qpu_sdk.errors import ConfigError
-from qpu_sdk.photonics.noise import NoiseParameters
+from qpu_sdk.photonics.noise import Noise
 from tests.oracles.statistics import chi_square_p
 from tests.oracles.unitaries import haar
 
@@ -36,7 +35,7 @@ from qpu_sdk.emulator.settings import CloudSettings
 from qpu_sdk.emulator.state import CloudState
 
 FAST = 1e5
-NOISE = NoiseParameters(transmittance=0.3, indistinguishability=0.85, g2=0.1)
+NOISE = Noise(transmittance=0.3, indistinguishability=0.85, g2=0.1)
 TOKEN = {"Authorization": "Bearer any"}
 QUICK_POLLS = 0.002
 
@@ -66,12 +65,12 @@ def at(phi: float, *, least: int = 1) -> Any:
     return out
 
 
-def exact(phi: float, *, least: int, noise: NoiseParameters = NOISE, threshold: bool = True) -> dict[Any, float]:
+def exact(phi: float, *, least: int, noise: Noise = NOISE, threshold: bool = True) -> dict[Any, float]:
     asked = at(phi, least=least)
     for mode in range(4 if threshold else 0):
         asked.add(mode, pcvl.Detector.threshold())
     computer = SimulatedComputer("SLOS")
-    computer.noise = pcvl.NoiseModel(**asdict(noise))
+    computer.noise = noise.to_perceval()
     return dict(computer.probs(asked, precision=0.0)["results"].items())
 
 
@@ -159,7 +158,7 @@ def exact_performance(least: int) -> float:
     for mode in range(4):
         asked.add(mode, pcvl.Detector.threshold())
     computer = SimulatedComputer("SLOS")
-    computer.noise = pcvl.NoiseModel(**asdict(NOISE))
+    computer.noise = NOISE.to_perceval()
     return float(computer.probs(asked, precision=0.0)["global_perf"])
 
 
@@ -209,7 +208,7 @@ def test_new_client_single_job_and_exact_probabilities(cloud: EmulatedCloud) -> 
     execution = ExecutionFactory(computer, at(0.3, least=3), max_shots_per_call=1000).probs.execute_async()
     wait(cloud)
     told = dict(execution.get_results()["results"].items())
-    expected = exact(0.3, least=3, noise=NoiseParameters(indistinguishability=0.5), threshold=False)
+    expected = exact(0.3, least=3, noise=Noise(indistinguishability=0.5), threshold=False)
     assert told == pytest.approx(expected, abs=1e-9)
 
 
@@ -251,7 +250,7 @@ def test_heralds_post_selection_and_lossy_components(cloud: EmulatedCloud) -> No
         for mode in range(4):
             one.detectors[mode] = pcvl.Detector.threshold()
         computer = SimulatedComputer("SLOS")
-        computer.noise = pcvl.NoiseModel(**asdict(NOISE))
+        computer.noise = NOISE.to_perceval()
         computer.compute_physical_logical_perf(True)
         expected = computer.probs(one, precision=0.0)
         assert dict(told["results"].items()) == pytest.approx(dict(expected["results"].items()), abs=1e-5)
@@ -260,14 +259,14 @@ def test_heralds_post_selection_and_lossy_components(cloud: EmulatedCloud) -> No
 
 
 def test_phase_errors_move_the_result_and_are_fresh_for_every_job() -> None:
-    settings = CloudSettings(seed=1, time_scale=FAST, platforms=("sim:ideal",), noise=NoiseParameters(phase_error=1.0))
+    settings = CloudSettings(seed=1, time_scale=FAST, platforms=("sim:ideal",), noise=Noise(phase_error=1.0))
     body = envelope([0.3], platform="sim:ideal")
     body["payload"]["command"] = "probs"
     with EmulatedCloud(settings) as cloud:
         jobs = [create(cloud, body) for _ in range(2)]
         wait(cloud)
         first, second = (dict(results(cloud, job)["results_list"][0]["results"].items()) for job in jobs)
-    ideal = exact(0.3, least=1, noise=NoiseParameters(), threshold=False)
+    ideal = exact(0.3, least=1, noise=Noise(), threshold=False)
     distances = [sum(abs(a[k] - b[k]) for k in ideal) for a, b in ((first, ideal), (second, ideal), (first, second))]
     assert min(distances) > 1e-3
 

@@ -270,11 +270,9 @@ def test_on_a_remote_computer_it_runs_on_this_side(calls: list[Call]) -> None:
     pytest.importorskip("uvicorn")
     from qpu_sdk.emulator.server import EmulatedCloud
     from qpu_sdk.emulator.settings import CloudSettings
-    from qpu_sdk.photonics.noise import NoiseParameters
+    from qpu_sdk.photonics.noise import Noise
 
-    settings = CloudSettings(
-        seed=7, noise=NoiseParameters(transmittance=0.3), time_scale=1e5, platforms=("qpu:belenos",)
-    )
+    settings = CloudSettings(seed=7, noise=Noise(transmittance=0.3), time_scale=1e5, platforms=("qpu:belenos",))
     with EmulatedCloud(settings) as cloud:
         on = RemoteComputer(QuandelaCommunicationLayer("qpu:belenos", token="any", url=cloud.url))
         modes = on.specs.architecture.circuit_size

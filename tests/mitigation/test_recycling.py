@@ -18,7 +18,7 @@ from qpu_sdk.errors import MitigationError, ProgramError
 from qpu_sdk.mitigation.recycling import decay, numbers_of, one_fewer, recycle, recycled
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.fock import collision_free_outcomes, rank_collision_free
-from qpu_sdk.photonics.noise import ClickNoise, NoiseParameters
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.permanents import collision_free_tree, probabilities
 from tests.benchmarks.mitigation_peers import lossy_counts, perceval_answer, perceval_recycling
 from tests.oracles.unitaries import fourier, haar
@@ -26,15 +26,15 @@ from tests.oracles.unitaries import fourier, haar
 
 def simulated(modes: int, photons: int, *, seed: int, transmittance: float = 0.3, pulses: int = 1_000_000) -> Counts:
     """A noisy Haar-random program."""
-    noise = NoiseParameters(indistinguishability=0.92, g2=0.02, transmittance=transmittance)
+    noise = Noise(indistinguishability=0.92, g2=0.02, transmittance=transmittance)
     columns = haar(modes, seed)[:, :photons]
-    return lossy_counts(columns, ClickNoise.of(noise, inputs=photons, modes=modes), pulses=pulses, seed=seed)
+    return lossy_counts(columns, noise.at(range(photons), modes=modes), pulses=pulses, seed=seed)
 
 
 def only_loss(columns: ComplexArray, *, seed: int, transmittance: float, pulses: int) -> tuple[Counts, FloatArray]:
     """Counts behind uniform loss, and the collision-free distribution without it."""
     modes, photons = columns.shape
-    noise = ClickNoise.of(NoiseParameters(transmittance=transmittance), inputs=photons, modes=modes)
+    noise = Noise(transmittance=transmittance).at(range(photons), modes=modes)
     truth = probabilities(columns, collision_free_tree(modes, photons))
     return lossy_counts(columns, noise, pulses=pulses, seed=seed), truth / truth.sum()
 

@@ -19,6 +19,7 @@ from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.machines import ASSUMED, FREE
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import BudgetExceeded, ConfigError
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.runs.plan import (
     DRAWS,
@@ -127,7 +128,8 @@ def simulated(config: RunConfig, index: int, eta: float, shots: int) -> Any:
     mesh = qnn.open_mesh()
     draws = np.random.default_rng(child_seed(config.seed, "plan", index)).uniform(0, 2 * np.pi, (DRAWS, mesh.declared))
     programs = [Program(mesh, phases, qnn.inputs) for phases in draws]
-    counts = LocalDevice(seed=5, model=LocalModel(transmittance=eta)).submit(programs, shots=shots).result()
+    model = LocalModel(noise=Noise(transmittance=eta), detector="pnr")
+    counts = LocalDevice(seed=5, model=model).submit(programs, shots=shots).result()
     return sorted(counts, key=lambda c: int(c.collision_free().sum()))[DRAWS // 2]
 
 
