@@ -18,7 +18,7 @@ run: $(VENV)/.installed
 	$(BIN)/qpu-sdk train examples/lean.toml --out $(RUN)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -19,11 +19,13 @@ from qpu_sdk.errors import CheckpointError
 from qpu_sdk.jobs import list_jobs, newest_run
 from qpu_sdk.runs import RunFolder
 from tests.commands import Commands
-from tests.digits import train_arguments, write_digits
+from tests.digits import SMALLEST, train_arguments, write_small_digits
 
 pytest.importorskip("uvicorn")
 
 from qpu_sdk.devices.cloud.emulator import CloudSettings, EmulatedCloud, Fault, Faults
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 TOKEN, NEW_TOKEN = "_T_secret-of-the-tests", "_T_other-secret-of-the-tests"
@@ -38,7 +40,7 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_digits(tmp_path_factory.mktemp("digits") / "digits.npz")
+    return write_small_digits(tmp_path_factory.mktemp("digits") / "digits.npz")
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def device(server: EmulatedCloud, platform: str = "sim:ideal") -> str:
 def train(digits: Path, folder: Path, server: EmulatedCloud | None = None, **changes: object) -> list[str]:
     where = {"device": device(server)} if server is not None else {}
     few = {"training__shots": 2000, "training__final_shots": 3000, "spsa__shots": 1000, "training__final_epochs": 1}
-    return train_arguments(digits, folder, **(where | few | changes))
+    return train_arguments(digits, folder, base=SMALLEST, **(where | few | changes))
 
 
 COMMANDS = Commands(secrets=(TOKEN, NEW_TOKEN))
