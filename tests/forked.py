@@ -1,0 +1,78 @@
+"""The command line in processes forked from a warmed one: each is ready in milliseconds, and is killed like any other.
+
+An interpreter that imports torch and Perceval takes seconds; the parent of these has done so once.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import final
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+#: What a run imports; a name that is not there makes it slower, not wrong.
+_CONTEXT.set_forkserver_preload(
+    ["perceval", "torch", "sqlite3", "matplotlib.backends.backend_svg", "qpu_sdk.cli", "qpu_sdk.runs", "qpu_sdk.jobs"]
+)
+
+
+@final
+@dataclass(frozen=True)
+class Command:
+    """``qpu-sdk`` at work in a process of its own; what it says goes to files in ``folder``."""
+
+    process: BaseProcess
+    folder: Path
+
+    @classmethod
+    def start(cls, arguments: Sequence[object], folder: Path) -> Command:
+        """Begin, with the environment of now."""
+        folder.mkdir(parents=True, exist_ok=True)
+        process = _CONTEXT.Process(target=_main, args=([*map(str, arguments)], folder, dict(os.environ)), daemon=True)
+        process.start()
+        return cls(process, folder)
+
+    @property
+    def code(self) -> int | None:
+        """That it left with, None while it works; negative when a signal ended it."""
+        return self.process.exitcode
+
+    def kill(self) -> bool:
+        """End it without warning; whether that is what ended it."""
+        self.process.kill()
+        return self.wait() == -signal.SIGKILL
+
+    def wait(self) -> int:
+        """The code that it leaves with."""
+        self.process.join()
+        assert self.process.exitcode is not None
+        return self.process.exitcode
+
+    @property
+    def stdout(self) -> str:
+        """All that it printed."""
+        return (self.folder / "stdout").read_text()
+
+    @property
+    def stderr(self) -> str:
+        """All that it complained about."""
+        return (self.folder / "stderr").read_text()
+
+
+def _main(arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(file, number)
+        os.close(file)
+    sys.argv = ["qpu-sdk", *arguments]
+    from qpu_sdk.cli import main
+
+    main()
