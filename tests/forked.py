@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -22,6 +23,19 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
+#: So many more sends than it was given ends a process at once, however slow the machine's clock of its end is.
+MOST_MORE = 2
+
+
+@final
+@dataclass(frozen=True)
+class Death:
+    """Without warning: after so many sends over HTTP (a request with a body is two), and a moment later."""
+
+    sends: int
+    delay_s: float
+
+
 @final
 @dataclass(frozen=True)
 class Command:
@@ -31,10 +45,11 @@ class Command:
     folder: Path
 
     @classmethod
-    def start(cls, arguments: Sequence[object], folder: Path) -> Command:
+    def start(cls, arguments: Sequence[object], folder: Path, death: Death | None = None) -> Command:
         """Begin, with the environment of now."""
         folder.mkdir(parents=True, exist_ok=True)
-        process = _CONTEXT.Process(target=_main, args=([*map(str, arguments)], folder, dict(os.environ)), daemon=True)
+        given = ([*map(str, arguments)], folder, dict(os.environ), death)
+        process = _CONTEXT.Process(target=_main, args=given, daemon=True)
         process.start()
         return cls(process, folder)
 
@@ -65,14 +80,36 @@ class Command:
         return (self.folder / "stderr").read_text()
 
 
-def _main(arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+def _main(arguments: list[str], folder: Path, environment: dict[str, str], death: Death | None) -> None:
     os.environ.clear()
     os.environ.update(environment)
     for name, number in (("stdout", 1), ("stderr", 2)):
         file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(file, number)
         os.close(file)
+    if death is not None:
+        _doom(death)
     sys.argv = ["qpu-sdk", *arguments]
     from qpu_sdk.cli import main
 
     main()
+
+
+def _doom(death: Death) -> None:
+    sends = 0
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def hear(event: str, _: object) -> None:
+        nonlocal sends
+        if event == "http.client.send":
+            sends += 1
+            if sends == death.sends:
+                end = threading.Timer(death.delay_s, die)
+                end.daemon = True
+                end.start()
+            elif sends > death.sends + MOST_MORE:
+                die()
+
+    sys.addaudithook(hear)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from qpu_sdk.photonics.noise import parse_noise
 
 from .commands import Commands
 from .digits import SMALLEST, train_arguments, write_small_digits
-from .forked import Command
+from .forked import Command, Death
 
 KILLS = int(os.environ.get("QPU_SDK_KILLS", "10"))
 PLATFORMS = ("sim:ideal", "qpu:ascella")
@@ -104,31 +103,16 @@ def survive(cloud: EmulatedCloud, arguments: list[str], out: Path) -> tuple[str,
     rng, kills, said = np.random.default_rng(8), 0, ""
     resume = ["resume", str(out), "--wait", "--json"]
     while True:
-        command = Command.start(arguments, out.parent / "said")
-        if kills < KILLS and killed_after(command, cloud, int(rng.integers(1, 12)), float(rng.uniform(0, 0.05))):
-            kills += 1
+        death = Death(sends=int(rng.integers(1, 12)), delay_s=float(rng.uniform(0, 0.05))) if kills < KILLS else None
+        command = Command.start(arguments, out.parent / "said", death)
         code = command.wait()
+        kills += code == -signal.SIGKILL
         said += command.stdout + command.stderr
         if code == 0:
             return command.stdout, kills, said
         assert code in (-signal.SIGKILL, 3), command.stderr
         reconcile(cloud, out)
         arguments = resume if (out / "config.toml").is_file() else arguments
-
-
-def killed_after(command: Command, cloud: EmulatedCloud, requests: int, delay_s: float) -> bool:
-    """Kill without warning once the process has made so many requests, and a moment later."""
-    begun = total(cloud)
-    while total(cloud) < begun + requests:
-        if command.code is not None:
-            return False
-        time.sleep(0.001)
-    time.sleep(delay_s)
-    return command.kill()
-
-
-def total(cloud: EmulatedCloud) -> int:
-    return sum(sum(counts.values()) for counts in cloud.requests["endpoints"].values())
 
 
 def reconcile(cloud: EmulatedCloud, out: Path) -> None:
