@@ -67,17 +67,12 @@ def pulls(devices: int, *, windows: bool) -> FloatArray:
     return np.array(rows)
 
 
+@pytest.mark.parametrize("windows", [False, True])
 @pytest.mark.parametrize("family", families(3, 6))
-def test_pulls_of_a_hundred_devices_have_mean_0_and_deviation_1(family: str) -> None:
-    z = pulls(100, windows=False)[:, families(3, 6)[family]]
-    assert abs(z.mean()) < 0.2
-    assert abs(z.std() - 1.0) < 0.15
-
-
-@pytest.mark.parametrize("family", families(3, 6))
-def test_pulls_are_as_good_when_the_number_of_pulses_is_known(family: str) -> None:
+def test_pulls_have_mean_0_and_deviation_1(family: str, windows: bool) -> None:
+    """Within four standard errors of as many devices; ``make validate`` does it with more."""
     devices = 30
-    z = pulls(devices, windows=True)[:, families(3, 6)[family]]
+    z = pulls(devices, windows=windows)[:, families(3, 6)[family]]
     assert abs(z.mean()) < 4.0 / np.sqrt(devices)
     assert abs(z.std() - 1.0) < 4.0 / np.sqrt(2.0 * devices)
 
