@@ -1,4 +1,4 @@
-"""The command line in processes forked from a warmed one: each is ready in milliseconds, and is killed like any other.
+"""Processes forked from a warmed one: each is ready in milliseconds, and is killed like any other.
 
 An interpreter that imports torch and Perceval takes seconds; the parent of these has done so once.
 """
@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,6 +23,8 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
+#: Only keeps a process that hangs from keeping the tests.
+GUARD_S = 600.0
 #: So many more sends than it was given ends a process at once, however slow the machine's clock of its end is.
 MOST_MORE = 2
 
@@ -36,19 +38,36 @@ class Death:
     delay_s: float
 
 
+def command_line() -> None:
+    """``qpu-sdk`` with the arguments of the process."""
+    from qpu_sdk.cli import main
+
+    main()
+
+
 @final
 @dataclass(frozen=True)
 class Command:
-    """``qpu-sdk`` at work in a process of its own; what it says goes to files in ``folder``."""
+    """A process at work; what it says goes to files in ``folder``."""
 
     process: BaseProcess
     folder: Path
 
     @classmethod
-    def start(cls, arguments: Sequence[object], folder: Path, death: Death | None = None) -> Command:
-        """Begin, with the environment of now."""
+    def start(
+        cls,
+        arguments: Sequence[object],
+        folder: Path,
+        *,
+        function: Callable[[], object] = command_line,
+        death: Death | None = None,
+    ) -> Command:
+        """Begin, with the environment of now.
+
+        :param arguments: that ``function`` finds in ``sys.argv`` behind the name.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        given = ([*map(str, arguments)], folder, dict(os.environ), death)
+        given = (function, [*map(str, arguments)], folder, dict(os.environ), death)
         process = _CONTEXT.Process(target=_main, args=given, daemon=True)
         process.start()
         return cls(process, folder)
@@ -65,8 +84,8 @@ class Command:
 
     def wait(self) -> int:
         """The code that it leaves with."""
-        self.process.join()
-        assert self.process.exitcode is not None
+        self.process.join(GUARD_S)
+        assert self.process.exitcode is not None, "it does not end"
         return self.process.exitcode
 
     @property
@@ -80,7 +99,9 @@ class Command:
         return (self.folder / "stderr").read_text()
 
 
-def _main(arguments: list[str], folder: Path, environment: dict[str, str], death: Death | None) -> None:
+def _main(
+    function: Callable[[], object], arguments: list[str], folder: Path, environment: dict[str, str], death: Death | None
+) -> None:
     os.environ.clear()
     os.environ.update(environment)
     for name, number in (("stdout", 1), ("stderr", 2)):
@@ -90,9 +111,7 @@ def _main(arguments: list[str], folder: Path, environment: dict[str, str], death
     if death is not None:
         _doom(death)
     sys.argv = ["qpu-sdk", *arguments]
-    from qpu_sdk.cli import main
-
-    main()
+    function()
 
 
 def _doom(death: Death) -> None:

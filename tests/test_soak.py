@@ -104,7 +104,7 @@ def survive(cloud: EmulatedCloud, arguments: list[str], out: Path) -> tuple[str,
     resume = ["resume", str(out), "--wait", "--json"]
     while True:
         death = Death(sends=int(rng.integers(1, 12)), delay_s=float(rng.uniform(0, 0.05))) if kills < KILLS else None
-        command = Command.start(arguments, out.parent / "said", death)
+        command = Command.start(arguments, out.parent / "said", death=death)
         code = command.wait()
         kills += code == -signal.SIGKILL
         said += command.stdout + command.stderr

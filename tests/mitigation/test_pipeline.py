@@ -21,6 +21,8 @@ from qpu_sdk.photonics.meshes import BrickwallMesh, RectangularMesh
 from qpu_sdk.photonics.noise import NoiseParameters
 from qpu_sdk.photonics.permanents import ComplexArray, FloatArray
 from qpu_sdk.photonics.program import Program
+from tests.helpers import program as program_in
+from tests.helpers import tvd
 
 STEPS: tuple[tuple[str, ...], ...] = (
     ("auto",),
@@ -50,9 +52,7 @@ def record_of(noise: DeviceNoise, inputs: tuple[int, ...], *, device: str = "twi
 
 
 def program_of(modes: int, photons: int, *, seed: int = 1) -> Program:
-    mesh = RectangularMesh(modes)
-    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
-    return Program(mesh, phases, tuple(range(photons)))
+    return program_in(RectangularMesh(modes), tuple(range(photons)), seed)
 
 
 def measure(program: Program, noise: DeviceNoise, shots: int, *, seed: int = 1) -> Counts:
@@ -71,11 +71,6 @@ def ideal(program: Program) -> FloatArray:
     columns = program.mesh.columns(program.phases, program.input_modes)
     [p] = exact_probabilities(columns[None], collision_free=True)
     return np.asarray(p / p.sum())
-
-
-def tvd(found: Distribution | FloatArray, truth: FloatArray) -> float:
-    p = found.probabilities if isinstance(found, Distribution) else found
-    return 0.5 * float(np.abs(p - truth).sum())
 
 
 def used(found: Distribution) -> list[str]:

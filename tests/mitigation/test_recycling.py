@@ -21,6 +21,7 @@ from qpu_sdk.photonics.fock import IntArray, collision_free_outcomes, rank_colli
 from qpu_sdk.photonics.noise import NoiseParameters
 from qpu_sdk.photonics.permanents import ComplexArray, FloatArray, collision_free_tree, probabilities
 from tests.benchmarks.mitigation_peers import lossy_counts, perceval_answer, perceval_recycling
+from tests.helpers import tvd
 from tests.oracles.unitaries import fourier, haar
 
 
@@ -66,10 +67,6 @@ def frequencies(counts: Counts) -> FloatArray:
     """What post-selection makes of the counts."""
     numbers = counts.collision_free()
     return np.asarray(numbers / numbers.sum())
-
-
-def tvd(p: FloatArray, q: FloatArray) -> float:
-    return 0.5 * float(np.abs(p - q).sum())
 
 
 @st.composite

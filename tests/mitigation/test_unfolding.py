@@ -12,6 +12,7 @@ from qpu_sdk.photonics.click_model import ClickNoise
 from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.fock import IntArray
 from qpu_sdk.photonics.permanents import ComplexArray, FloatArray
+from tests.helpers import tvd
 from tests.oracles.unitaries import haar
 
 #: Long enough to converge, for exact data only.
@@ -57,10 +58,6 @@ def uniform(model: Forward, rows: int = 1) -> FloatArray:
 def conditional(pi: FloatArray, model: Forward) -> FloatArray:
     p = pi[..., model.space.free]
     return np.asarray(p / p.sum(axis=-1, keepdims=True))
-
-
-def tvd(p: FloatArray, q: FloatArray) -> float:
-    return 0.5 * float(np.abs(p - q).sum())
 
 
 def run(n: FloatArray, model: Forward, steps: int, start: FloatArray | None = None) -> FloatArray:

@@ -36,6 +36,7 @@ from qpu_sdk.errors import (
     QueueFull,
     SubmissionUncertain,
 )
+from tests.helpers import Clock
 
 URL = "https://cloud.test"
 SECRET = "c2VjcmV0.b25l.dHdv"
@@ -44,21 +45,9 @@ JOB = {"payload": {"command": "sample_count"}, "job_name": "a"}
 Serve = Callable[[Callable[[socket.socket], None]], str]
 
 
-class Clock:
-    """A clock that only moves while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.pauses: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.now += seconds
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    fake = Clock()
+    fake = Clock(now=100.0)
     monkeypatch.setattr(time, "monotonic", lambda: fake.now)
     return fake
 

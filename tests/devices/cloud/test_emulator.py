@@ -32,6 +32,7 @@ pytest.importorskip("uvicorn")
 
 from qpu_sdk.devices.cloud.emulator import CloudSettings, EmulatedCloud, Faults, serve
 from qpu_sdk.devices.cloud.emulator.state import CloudState
+from tests.helpers import Clock
 
 FAST = 1e5
 NOISE = NoiseParameters(transmittance=0.3, indistinguishability=0.85, g2=0.1)
@@ -293,20 +294,12 @@ def test_streams_follow_from_seed_and_content_and_a_repeat_is_fresh() -> None:
 # The schedule, on a clock that stands still
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def state() -> Iterator[Callable[..., tuple[CloudState, Clock]]]:
     opened: list[CloudState] = []
 
     def build(**settings: Any) -> tuple[CloudState, Clock]:
-        clock = Clock()
+        clock = Clock(now=1000.0)
         opened.append(CloudState(CloudSettings(seed=1, platforms=("qpu:belenos",), **settings), clock))
         return opened[-1], clock
 
