@@ -61,7 +61,7 @@ def cloud(*faults: Fault, clock: Clock | None = None, **settings: Any) -> Emulat
 
 
 def device(server: EmulatedCloud, platform: str = "sim:ideal") -> str:
-    return f"quandela:{platform}?url={server.url}&poll_s=0.01&max_poll_s=0.05&deadline_s=3&queue_s=3"
+    return f"quandela:{platform}?url={server.url}&poll_s=0.01&max_poll_s=0.05&deadline_s=60&queue_s=60"
 
 
 def train(digits: Path, folder: Path, server: EmulatedCloud | None = None, **changes: object) -> list[str]:
@@ -376,7 +376,7 @@ def test_an_unknown_platform_is_told_before_anything_is_begun(digits: Path, fold
 
 def test_a_cloud_that_is_not_there_is_told_before_anything_is_begun(digits: Path, folder: Path) -> None:
     with cloud() as server:
-        gone = device(server).replace("deadline_s=3", "deadline_s=0.1")
+        gone = device(server).replace("deadline_s=60", "deadline_s=0.1")
     assert "no usable answer" in fail(DEVICE_OR_BUDGET, *train(digits, folder, device=gone))
     assert not folder.exists()
 

@@ -188,12 +188,12 @@ def test_one_hundred_times_faster_than_perceval() -> None:
     theirs, times = counts.to_perceval(), []
     recycle(counts)
     for _ in range(20):
-        begun = time.perf_counter()
+        begun = time.process_time()
         recycle(counts)
-        times.append(time.perf_counter() - begun)
-    begun = time.perf_counter()
+        times.append(time.process_time() - begun)
+    begun = time.process_time()
     perceval_answer(theirs, 4)
-    assert time.perf_counter() - begun > 100 * min(times)
+    assert time.process_time() - begun > 100 * min(times)
 
 
 # -- known answers ---------------------------------------------------------------------------------------------

@@ -280,9 +280,9 @@ def by_perceval(columns: Matrix, noise: ClickNoise, *, threshold: bool, least: i
     experiment.min_detected_photons_filter(least)
     computer = SimulatedComputer("SLOS")
     computer.noise = NoiseParameters(noise.brightness, float(noise.overlap), noise.g2, True, best).to_perceval()
-    begun = time.perf_counter()
+    begun = time.process_time()
     answer = computer.probs(experiment, precision=1e-16)
-    taken = time.perf_counter() - begun
+    taken = time.process_time() - begun
     return {tuple(s): float(p) for s, p in answer["results"].items()}, float(answer["global_perf"]), taken
 
 
@@ -304,9 +304,9 @@ def test_equals_perceval_with_nine_modes_and_is_a_hundred_times_faster() -> None
     assert worst(accurate(columns, noise), expected) < 1e-10
     ours = math.inf
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = time.process_time()
         click_distribution(columns[None], noise)
-        ours = min(ours, time.perf_counter() - begun)
+        ours = min(ours, time.process_time() - begun)
     assert theirs > 100.0 * ours
 
 
