@@ -7,13 +7,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from qpu_sdk.runs import read_metrics
 from tests.commands import Commands
 from tests.forked import Command
 
-KILLS = 10
 COMMANDS = Commands()
 SETTINGS = {
     "training.warm_start_epochs": 2,
@@ -32,15 +30,13 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_digits(path: Path) -> Path:
     """300 noisy 28 x 28 images of three classes."""
     rng = np.random.default_rng(5)
     labels = np.arange(300) % 3
     images = rng.integers(0, 120, (300, 28, 28), dtype=np.uint8)
     for label in range(3):
         images[labels == label, 9 * label : 9 * label + 9] += 100
-    path = tmp_path_factory.mktemp("digits") / "digits.npz"
     np.savez(path, x_train=images[:250], y_train=labels[:250], x_test=images[250:], y_test=labels[250:])
     return path
 
@@ -64,12 +60,17 @@ def kill_at(arguments: list[str], out: Path, wanted: int, delay_s: float) -> Non
     assert command.kill() or command.code == 0, command.stderr
 
 
-def test_killed_and_resumed_run_is_identical(digits: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+def test_killed_and_resumed_run_is_identical(tmp_path: Path) -> None:
+    killed_and_resumed(tmp_path, kills=10)
+
+
+def killed_and_resumed(tmp_path: Path, *, kills: int) -> None:
+    """Kill a run again and again, at random moments, and demand that it ends like one that was left alone."""
+    digits, whole, killed = write_digits(tmp_path / "digits.npz"), tmp_path / "whole", tmp_path / "killed"
     expected = COMMANDS.succeed(*train(digits, whole))  # in a process with another seed of hashes
     units = rows(whole)
     rng = np.random.default_rng(11)
-    moments = np.sort(rng.integers(1, units, KILLS))
+    moments = np.sort(rng.integers(1, units, kills))
     kill_at(train(digits, killed), killed, int(moments[0]), float(rng.uniform(0, 0.05)))
     resume = ["resume", str(killed), "--json"]
     for moment in moments[1:]:
