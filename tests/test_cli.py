@@ -22,6 +22,8 @@ from qpu_sdk.training.plan import planned_settings
 from tests.commands import Commands, interrupt_after, metric_rows, same_model
 from tests.digits import TINY, train_arguments, write_digits
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 
 

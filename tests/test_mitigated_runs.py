@@ -17,6 +17,8 @@ from qpu_sdk.training.summary import read_summary
 from tests.commands import Commands, interrupt_after, metric_rows, same_model
 from tests.digits import train_arguments, write_digits
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 BAD_INPUT, INTERRUPTED = 2, 4
 NOISY = "local:slos?noise=belenos,transmittance=0.4"
 COMMANDS = Commands()

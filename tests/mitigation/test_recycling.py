@@ -140,7 +140,12 @@ def test_perceval_finds_the_same_where_outcomes_become_zero_and_where_they_strad
     assert np.abs(ours - theirs).max() < 1e-5
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
 @given(any_counts(photons=3))
 def test_perceval_finds_the_same_from_few_events(counts: Counts) -> None:
     """Bunched outcomes are dropped by both, and so are those with more clicks than photons."""

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
-import os
 import sys
 import tempfile
 import time
@@ -15,7 +15,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 HEAD = """---
 orphan: true
@@ -35,6 +34,7 @@ study demands equal bits or a single payment, a run that fails it ends the study
 
 def main() -> int:
     """0 when every figure is where it must be."""
+    importlib.import_module("tests.conftest")  # repeatable examples, one thread
     from tests.validation.studies import STUDIES
 
     warnings.simplefilter("error")

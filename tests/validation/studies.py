@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,11 +11,16 @@ from typing import final
 from unittest.mock import patch
 
 import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.detection import is_hypothesis_test
 from scipy import stats
 
 from tests import test_kill, test_soak
 from tests.calibration import test_fit
-from tests.mitigation import test_detector, test_fusion, test_pipeline
+from tests.devices.cloud import test_decoding, test_payload
+from tests.mitigation import test_detector, test_distribution, test_fusion, test_pipeline
+from tests.photonics import test_counts, test_decomposition, test_interferometer, test_permanents
+from tests.training import test_spsa
 
 
 @final
@@ -44,7 +50,18 @@ class Study:
     figures: Callable[[Path], Iterator[Figure]]
 
 
-DEVICES, FITS, RECORDS, PROGRAMS, FUSED, DRAWS, KILLS = 100, 300, 200, 100, 1000, 3000, 100
+DEVICES, FITS, RECORDS, PROGRAMS, FUSED, DRAWS, EXAMPLES, KILLS = 100, 300, 200, 100, 1000, 3000, 1000, 100
+#: Where properties are.
+PROPERTIES = (
+    test_counts,
+    test_decoding,
+    test_decomposition,
+    test_distribution,
+    test_interferometer,
+    test_payload,
+    test_permanents,
+    test_spsa,
+)
 SIGMAS = 4.0
 FAMILIES = {"I": "overlap", "g2": "g2", "t": "transmissions", "eta": "efficiencies"}
 
@@ -119,6 +136,23 @@ def soaked(folder: Path) -> Iterator[Figure]:
     yield Figure("settings paid for twice", 0, 0, 0)
 
 
+def properties(_: Path) -> Iterator[Figure]:
+    """Of the tests with random examples: a failure raises."""
+    found = [
+        test
+        for module in PROPERTIES
+        for test in vars(module).values()
+        if is_hypothesis_test(test) and not inspect.signature(test).parameters and not hasattr(test, "pytestmark")
+    ]
+    for test in found:
+        test._hypothesis_internal_use_settings = settings(
+            test._hypothesis_internal_use_settings, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck)
+        )
+        test()
+    yield Figure("properties", len(found), 1, np.inf)
+    yield Figure("examples that contradict one", 0, 0, 0)
+
+
 RANDOM = f"{DEVICES} random devices, 6 modes, 3 photons, 2,000,000 pulses a setting"
 STUDIES = (
     Study("pulls of the fit", RANDOM, "20260301; 0 to 99", pulls(windows=False)),
@@ -128,6 +162,7 @@ STUDIES = (
     Study("intervals of fusion", f"{FUSED} truths from the prior, 35 outcomes, 400 events", "1", fused),
     Study("mitigation", f"{PROGRAMS} random programs, 6 modes, 3 photons, 1,000,000 shots", "0 to 99", mitigated),
     Study("variances of the response", f"{DRAWS} draws of 100,000 shots, 4 modes, 2 photons", "3", variances),
+    Study("properties", f"{EXAMPLES:,} random examples of each", "derandomised", properties),
     Study("killed runs", f"one run, killed {KILLS} times", "5, 11", killed),
     Study("soak", f"two emulated machines with faults, killed {KILLS} times", "4, 8", soaked),
 )
