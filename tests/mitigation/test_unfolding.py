@@ -11,6 +11,7 @@ from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.mitigation.unfolding import GRID, STARTS, begin, iterate, unfold, unfold_below
 from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.noise import ProgramNoise
+from tests.helpers import tvd
 from tests.oracles.unitaries import haar
 
 #: Long enough to converge, for exact data only.
@@ -56,10 +57,6 @@ def uniform(model: Forward, rows: int = 1) -> FloatArray:
 def conditional(pi: FloatArray, model: Forward) -> FloatArray:
     p = pi[..., model.space.free]
     return np.asarray(p / p.sum(axis=-1, keepdims=True))
-
-
-def tvd(p: FloatArray, q: FloatArray) -> float:
-    return 0.5 * float(np.abs(p - q).sum())
 
 
 def run(n: FloatArray, model: Forward, steps: int, start: FloatArray | None = None) -> FloatArray:

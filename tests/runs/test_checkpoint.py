@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from qpu_sdk.errors import CheckpointError
-from qpu_sdk.runs import checkpoint as module
 from qpu_sdk.runs.checkpoint import KEPT, SCHEMA_VERSION, load_checkpoint, save_checkpoint
+from qpu_sdk.runs.train import checkpoint as module
 from qpu_sdk.training.loop import Checkpoint
 
 VALUES = {"epoch": 3, "loss": 0.1 + 0.2, "spsa": {"a": None, "k": 5}, "samples": [1, 2]}
@@ -126,7 +126,12 @@ def test_missing_tensors_are_told(tmp_path: Path) -> None:
 
 
 @given(position=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
-@settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_a_flipped_bit_in_the_tensors_is_told(tmp_path: Path, position: float, flip: int) -> None:
     written(tmp_path, 1)
     path = newest(tmp_path, ".safetensors")
@@ -138,7 +143,12 @@ def test_a_flipped_bit_in_the_tensors_is_told(tmp_path: Path, position: float, f
 
 
 @given(content=st.binary(max_size=200) | st.text(max_size=50).map(lambda t: json.dumps(t).encode()))
-@settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_any_other_header_is_told(tmp_path: Path, content: bytes) -> None:
     written(tmp_path, 1)
     newest(tmp_path, ".json").write_bytes(content)
