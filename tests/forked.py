@@ -19,7 +19,15 @@ from typing import final
 _CONTEXT = multiprocessing.get_context("forkserver")
 #: What a run imports; a name that is not there makes it slower, not wrong.
 _CONTEXT.set_forkserver_preload(
-    ["perceval", "torch", "sqlite3", "matplotlib.backends.backend_svg", "qpu_sdk.cli", "qpu_sdk.runs", "qpu_sdk.jobs"]
+    [
+        "perceval",
+        "torch",
+        "sqlite3",
+        "matplotlib.backends.backend_svg",
+        "qpu_sdk.cli.app",
+        "qpu_sdk.runs.train",
+        "qpu_sdk.runs.jobs",
+    ]
 )
 
 

@@ -51,8 +51,8 @@ ARMS = (
 
 def run(arm: Arm, seed: int, mnist: str) -> dict[str, Any]:
     """One run, with its controls where the arm has them; gives its summary."""
+    from qpu_sdk.runs import train as runs
     from qpu_sdk.runs.summary import RunSummary
-    from qpu_sdk.runs.train import train as runs
     from qpu_sdk.training.config_file import load_config
 
     folder = ROOT / "runs" / "protocol" / f"{arm.slug}-seed{seed}"

@@ -28,8 +28,8 @@ def run(seed: int) -> dict[str, Any]:
     """One run with its controls; gives its summary."""
     from qpu_sdk.emulator.server import EmulatedCloud
     from qpu_sdk.emulator.settings import CloudSettings
+    from qpu_sdk.runs import train as runs
     from qpu_sdk.runs.summary import RunSummary
-    from qpu_sdk.runs.train import train as runs
     from qpu_sdk.training.config_file import load_config
 
     folder = ROOT / "runs" / "rehearsal" / f"seed{seed}"

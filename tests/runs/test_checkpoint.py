@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from qpu_sdk.errors import CheckpointError
+from qpu_sdk.runs import checkpoint as module
 from qpu_sdk.runs.checkpoint import KEPT, SCHEMA_VERSION, load_checkpoint, save_checkpoint
-from qpu_sdk.runs.train import checkpoint as module
 from qpu_sdk.training.loop import Checkpoint
 
 VALUES = {"epoch": 3, "loss": 0.1 + 0.2, "spsa": {"a": None, "k": 5}, "samples": [1, 2]}

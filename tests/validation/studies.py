@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis.internal.detection import is_hypothesis_test
 from scipy import stats
 
-from tests import test_kill, test_soak
 from tests.calibration import test_fit
 from tests.devices.cloud import test_decoding, test_payload
-from tests.mitigation import test_detector, test_distribution, test_fusion, test_pipeline
+from tests.mitigation import test_detector, test_distribution, test_fusion, test_mitigate
 from tests.photonics import test_counts, test_decomposition, test_interferometer, test_permanents
+from tests.runs import test_kill, test_soak
 from tests.training import test_spsa
 
 
@@ -105,7 +105,7 @@ def fused(_: Path) -> Iterator[Figure]:
 def mitigated(_: Path) -> Iterator[Figure]:
     """Distances and intervals of the whole pipeline."""
     for detector in ("threshold", "pnr"):
-        gains, held = test_pipeline.of_random_programs(detector, PROGRAMS)
+        gains, held = test_mitigate.of_random_programs(detector, PROGRAMS)
         sigmas = np.mean(gains) / np.std(gains, ddof=1) * np.sqrt(len(gains))
         yield Figure(f"{detector}: mean gain in distance, in its standard errors", float(sigmas), 3.0, np.inf)
         yield Figure(f"{detector}: truths inside intervals of 95 %", float(np.mean(held)), 0.90, 1.0)
