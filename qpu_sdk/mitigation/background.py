@@ -79,11 +79,10 @@ def subtract(numbers: FloatArray, model: Forward, *, gate: float | None = None) 
     :raises MitigationError: when there is no event, numbers do not fit, or the model has no signal.
 
     >>> from qpu_sdk.mitigation.forward import forward
-    >>> from qpu_sdk.photonics.click_model import ClickNoise
-    >>> from qpu_sdk.photonics.noise import NoiseParameters
+    >>> from qpu_sdk.photonics.noise import Noise
     >>> first, second = np.eye(3, dtype=complex), np.eye(3, dtype=complex)
     >>> first[:2, :2] = second[1:, 1:] = np.array([[0.8, 0.6j], [0.6j, 0.8]])
-    >>> noise = ClickNoise.of(NoiseParameters(indistinguishability=0.8), inputs=2, modes=3)
+    >>> noise = Noise(indistinguishability=0.8).at((0, 1), modes=3)
     >>> model = forward((second @ first)[:, :2], noise)
     >>> seen = 1e5 * model.model[model.space.full]
     >>> found = subtract(seen, model)

@@ -12,7 +12,7 @@ from ..arrays import FloatArray
 from ..calibration.record import CalibrationRecord
 from ..errors import CalibrationMismatch, MitigationError
 from ..photonics.counts import Counts
-from ..photonics.noise import DeviceNoise
+from ..photonics.noise import Noise
 from ..photonics.program import Program
 from .background import LEAST_GAIN
 from .distribution import Diagnostics, Distribution, MethodReport
@@ -32,7 +32,7 @@ class Case:
 
     counts: Counts
     record: CalibrationRecord
-    noise: DeviceNoise
+    noise: Noise
     program: Program | None
     baseline: Distribution
     seed: int
@@ -57,8 +57,7 @@ class Case:
     def _forward(self) -> Forward:
         if self.program is not None:
             columns = self.program.mesh.columns(self.program.phases, self.program.input_modes)
-            here = self.noise.at(self.program.input_modes, modes=self.program.modes)
-            return forward(columns, here, self.counts.detector)
+            return forward(columns, self.noise.at(self.program), self.counts.detector)
         inputs = self.record.input_modes[: self.counts.photons]
         here = self.noise.at(inputs, modes=self.counts.modes)
         return without_circuit(here, self.counts.detector, modes=self.counts.modes, photons=self.counts.photons)

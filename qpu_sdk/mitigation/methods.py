@@ -38,8 +38,8 @@ def _post_select(case: Case) -> Distribution:
 
 
 def _response(case: Case) -> Distribution:
-    modes = case.counts.modes
-    return select(correct_response(case.counts, case.noise.output_efficiencies[:modes], case.noise.dark_counts[:modes]))
+    here = case.noise.at((), modes=case.counts.modes)
+    return select(correct_response(case.counts, here.efficiency, here.dark_counts))
 
 
 def _subtract(case: Case) -> Distribution:

@@ -57,13 +57,13 @@ def mitigate(
     >>> from qpu_sdk.calibration.parts import Identity
     >>> from qpu_sdk.devices.local import LocalDevice, LocalModel
     >>> from qpu_sdk.photonics.meshes import BrickwallMesh
-    >>> from qpu_sdk.photonics.noise import DeviceNoise, NoiseParameters
-    >>> noise = NoiseParameters(indistinguishability=0.9, g2=0.02, transmittance=0.2)
+    >>> from qpu_sdk.photonics.noise import Noise
+    >>> noise = Noise(indistinguishability=0.9, g2=0.02, transmittance=0.2)
     >>> program = Program(BrickwallMesh(5), np.arange(30.0), (0, 2, 4))
     >>> device = LocalDevice(seed=1, model=LocalModel(noise=noise), name="twin")
     >>> [counts] = device.submit([program], shots=100_000).result()
     >>> identity = Identity("twin", "twin", 5, (0, 2, 4), "threshold")
-    >>> record = known_record(DeviceNoise.of(noise, modes=5), identity)
+    >>> record = known_record(noise, identity)
     >>> found = mitigate(counts, record, program=program, seed=0)
     >>> mitigate(counts, record, program=program, seed=0).method
     'unfold-fuse'

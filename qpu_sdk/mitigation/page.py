@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Any
 from ..arrays import FloatArray
 from ..photonics.fock import collision_free_outcomes
 from ..report.figures import svg
-from ..report.html import STYLE
+from ..report.html import Html, figure, page, section, table
 from ..statistics import total_variation
 from .distribution import Distribution
 from .outcomes import LEVEL, MOST_ROWS
@@ -89,21 +88,12 @@ def distribution_page(name: str, found: Sequence[Distribution]) -> str:
 
     :param name: title.
     """
-    parts = "\n".join(_part(one, index, len(found)) for index, one in enumerate(found))
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title><style>{STYLE}</style></head><body>
-<h1>{html.escape(name)}</h1>
-{parts}
-</body></html>
-"""
+    return page(name, [_part(one, index, len(found)) for index, one in enumerate(found)])
 
 
-def _part(found: Distribution, index: int, number: int) -> str:
-    cells = "\n".join(
-        f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in distribution_rows(found)
-    )
-    heading = f"<h2>{html.escape(title(found, index, number))}</h2>\n" if number > 1 else ""
-    return f"{heading}{distribution_figure(found)}\n<table>{cells}</table>"
+def _part(found: Distribution, index: int, number: int) -> Html:
+    parts = figure(distribution_figure(found)), table(distribution_rows(found))
+    return section(title(found, index, number), *parts) if number > 1 else Html("\n".join(parts))
 
 
 def title(found: Distribution, index: int, number: int) -> str:

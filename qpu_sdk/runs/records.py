@@ -26,7 +26,6 @@ from ..devices.replay import ReplayDevice
 from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CheckpointError, ConfigError, QPUError
 from ..files import write_atomic
 from ..photonics.counts import Detector
-from ..photonics.noise import DeviceNoise, NoiseParameters
 from ..training.config import RunConfig
 from ..training.estimator import Mitigation
 from ..training.schedule import device_names
@@ -106,7 +105,7 @@ class _User:
     @property
     def noiseless(self) -> bool:
         """True for a simulator of nothing but uniform loss, where post-selection is right."""
-        return self.simulator is not None and self.simulator.model.noise in (None, NoiseParameters())
+        return self.simulator is not None and self.simulator.model.noise.only_loss
 
     def check(self, record: CalibrationRecord) -> None:
         """Raise :class:`CalibrationMismatch` when the record does not serve the programs."""
@@ -191,15 +190,9 @@ def _own(user: _User, config: RunConfig) -> CalibrationRecord | None:
     if user.recorded is not None:
         user.check(user.recorded)
         return user.recorded
-    model = user.simulator.model
-    noise = (
-        model.noise if model.noise is not None else NoiseParameters(model.brightness, transmittance=model.transmittance)
-    )
     identity = Identity(name, DeviceAddress.parse(name).name, user.modes, user.input_modes, user.detector)
     try:
-        if not isinstance(noise, DeviceNoise):
-            noise = DeviceNoise.of(noise, modes=user.modes, detector=user.detector)
-        return known_record(noise, identity)
+        return known_record(user.simulator.model.noise, identity)
     except (CalibrationError, ConfigError) as error:
         raise CalibrationNotFound(f"no calibration record of {name} can be made of its noise: {error}") from error
 

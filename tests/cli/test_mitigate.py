@@ -23,7 +23,7 @@ from qpu_sdk.mitigation.mitigate import mitigate
 from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import IsometryMesh
-from qpu_sdk.photonics.noise import DeviceNoise, NoiseParameters
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
 from tests.commands import Commands
 from tests.runs.test_page import read
@@ -64,13 +64,13 @@ class Case:
 
 @pytest.fixture(scope="module")
 def measured() -> tuple[CalibrationRecord, tuple[Program, ...], tuple[Counts, ...]]:
-    noise = NoiseParameters(transmittance=0.3, indistinguishability=0.9, g2=0.05)
+    noise = Noise(transmittance=0.3, indistinguishability=0.9, g2=0.05)
     mesh = IsometryMesh(5, 3)
     rng = np.random.default_rng(3)
     programs = tuple(Program(mesh, rng.uniform(0, 2 * np.pi, mesh.declared), (0, 1, 2)) for _ in range(2))
     device = LocalDevice(seed=2, model=LocalModel(noise=noise), name=DEVICE)
     counts = device.submit(programs, shots=60_000, tag="t").result()
-    record = known_record(DeviceNoise.of(noise, modes=5), Identity(DEVICE, "", 5, (0, 1, 2), "threshold"))
+    record = known_record(noise, Identity(DEVICE, "", 5, (0, 1, 2), "threshold"))
     return record, programs, tuple(counts)
 
 

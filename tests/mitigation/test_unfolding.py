@@ -10,7 +10,8 @@ from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.mitigation.unfolding import GRID, STARTS, begin, iterate, unfold, unfold_below
 from qpu_sdk.photonics.counts import Detector
-from qpu_sdk.photonics.noise import ClickNoise
+from qpu_sdk.photonics.noise import ProgramNoise
+from tests.helpers import tvd
 from tests.oracles.unitaries import haar
 
 #: Long enough to converge, for exact data only.
@@ -19,13 +20,13 @@ DETECTORS: tuple[Detector, Detector] = ("threshold", "pnr")
 SIZES = ((4, 2), (5, 3))
 
 
-def noise_of(photons: int, modes: int, *, overlap: float = 0.9, transmission: float = 0.4) -> ClickNoise:
-    return ClickNoise(
+def noise_of(photons: int, modes: int, *, indistinguishability: float = 0.9, transmission: float = 0.4) -> ProgramNoise:
+    return ProgramNoise(
         brightness=1.0,
-        overlap=overlap,
+        indistinguishability=indistinguishability,
         g2=0.02,
-        input_transmissions=np.linspace(0.9, 1.0, photons) * transmission,
-        output_efficiencies=np.linspace(0.8, 1.0, modes),
+        transmittance=np.linspace(0.9, 1.0, photons) * transmission,
+        efficiency=np.linspace(0.8, 1.0, modes),
         dark_counts=np.full(modes, 1e-5),
     )
 
@@ -56,10 +57,6 @@ def uniform(model: Forward, rows: int = 1) -> FloatArray:
 def conditional(pi: FloatArray, model: Forward) -> FloatArray:
     p = pi[..., model.space.free]
     return np.asarray(p / p.sum(axis=-1, keepdims=True))
-
-
-def tvd(p: FloatArray, q: FloatArray) -> float:
-    return 0.5 * float(np.abs(p - q).sum())
 
 
 def run(n: FloatArray, model: Forward, iterations: int, start: FloatArray | None = None) -> FloatArray:
@@ -114,7 +111,7 @@ def test_a_wrong_overlap_costs_in_proportion(detector: Detector) -> None:
     ideal = conditional(truth.ideal, truth)
     errors = []
     for delta in (-0.02, -0.01, 0.0, 0.01, 0.02):
-        believed = model_of(4, 2, detector=detector, seed=2, overlap=0.9 + delta)
+        believed = model_of(4, 2, detector=detector, seed=2, indistinguishability=0.9 + delta)
         found = run(1e12 * truth.model, believed, *LONG)
         errors.append(conditional(found, believed) - ideal)
     far_below, below, none, above, far_above = errors
@@ -135,7 +132,7 @@ def test_states_that_no_pattern_tells_about_stay_where_they_began() -> None:
 
 
 def test_a_blind_mode_leaves_nothing_but_numbers() -> None:
-    noise = ClickNoise(1.0, 0.9, 0.02, np.full(3, 0.3), np.array([0.0, 1.0, 1.0, 1.0, 1.0]), np.zeros(5))
+    noise = ProgramNoise(1.0, 0.9, 0.02, np.full(3, 0.3), np.array([0.0, 1.0, 1.0, 1.0, 1.0]), np.zeros(5))
     model = forward(haar(5, 1)[:, :3], noise)
     counts = np.random.default_rng(0).poisson(1e5 * model.model).astype(float)
     for found in (unfold(counts, model, seed=0), unfold_below(counts, model)):
@@ -172,14 +169,14 @@ def test_single_precision_does_not_show(iterations: int, monkeypatch: pytest.Mon
     np.testing.assert_allclose(single, double, atol=0.01 * np.sqrt(double.max() / events))
 
 
-def permuted(columns: ComplexArray, noise: ClickNoise, order: list[int]) -> tuple[ComplexArray, ClickNoise]:
+def permuted(columns: ComplexArray, noise: ProgramNoise, order: list[int]) -> tuple[ComplexArray, ProgramNoise]:
     """The same device with its output modes in another order."""
-    other = ClickNoise(
+    other = ProgramNoise(
         noise.brightness,
-        noise.overlap,
+        noise.indistinguishability,
         noise.g2,
-        noise.input_transmissions,
-        noise.output_efficiencies[order],
+        noise.transmittance,
+        noise.efficiency[order],
         noise.dark_counts[order],
     )
     return columns[order], other

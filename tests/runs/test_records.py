@@ -37,7 +37,7 @@ from qpu_sdk.errors import (
 from qpu_sdk.mitigation.methods import METHODS
 from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts, Detector
-from qpu_sdk.photonics.noise import DeviceNoise, NoiseParameters
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.runs.records import load_records, resolve, save_records
 from qpu_sdk.training.config import RunConfig
@@ -64,8 +64,8 @@ class Silent(Device):
 
 
 def record(device: str = QPU, *, modes: int = 4, inputs: tuple[int, ...] = (0, 1), **changes: Any) -> CalibrationRecord:
-    noise = NoiseParameters(transmittance=0.3, indistinguishability=0.9)
-    found = known_record(DeviceNoise.of(noise, modes=modes), Identity(device, "", modes, inputs, "threshold"))
+    noise = Noise(transmittance=0.3, indistinguishability=0.9)
+    found = known_record(noise, Identity(device, "", modes, inputs, "threshold"))
     return CalibrationRecord.model_validate(found.model_dump() | changes)
 
 
@@ -146,14 +146,14 @@ def test_a_noisy_simulator_knows_its_noise_whenever_it_is_asked() -> None:
     known = one.records[NOISY]
     assert (known.device, known.origin, known.modes, known.input_modes) == (NOISY, "simulated", 4, (0, 1))
     assert (known.g2.value, known.g2.standard_error) == (0.182, 0.0)
-    assert known.noise().input_transmissions.tolist() == [0.4, 0.4, 0.0, 0.0]
+    assert known.noise().transmittance == (0.4, 0.4, 0.0, 0.0)
     assert resolved(NOISY, open_device(NOISY, seed=1), method="post-select").records == {}
 
 
 def test_a_named_method_works_on_a_noiseless_simulator() -> None:
     device = "local:slos?transmittance=0.3"
     known = resolved(device, open_device(device, seed=1), method="unfold").records[device]
-    assert (known.detector, known.noise().input_transmissions[0], known.g2.value) == ("pnr", 0.3, 0.0)
+    assert (known.detector, known.noise().transmittance, known.g2.value) == ("threshold", (0.3, 0.3, 0.0, 0.0), 0.0)
 
 
 def test_a_twin_serves_with_the_record_it_is_made_of(tmp_path: Path) -> None:
@@ -269,13 +269,13 @@ def test_a_known_record_gives_the_same_clicks(
 ) -> None:
     """Of any brightness without second photons, and of brightness 1 with them."""
     for b, g2 in ((brightness, 0.0), (1.0, 0.3)):
-        noise = DeviceNoise(
+        noise = Noise(
             brightness=b,
             indistinguishability=overlap,
             g2=g2,
-            input_transmissions=transmittance * np.array([1.0, 0.5, 0.0, 0.9]),
-            output_efficiencies=np.array(efficiencies),
-            dark_counts=np.full(4, dark),
+            transmittance=transmittance * np.array([1.0, 0.5, 0.0, 0.9]),
+            efficiency=efficiencies,
+            dark_counts=dark,
         )
         found = known_record(noise, Identity("d", "", 4, (0, 1, 3), "threshold")).noise()
         columns = haar(4, seed=1)[:, :2]
@@ -285,36 +285,34 @@ def test_a_known_record_gives_the_same_clicks(
 
 def test_another_brightness_with_second_photons_sends_as_many_of_each() -> None:
     """A source of brightness 0.5: its photon numbers behind the loss, and how many of the photons are common."""
-    noise = DeviceNoise.of(NoiseParameters(brightness=0.5, g2=0.2, indistinguishability=0.5), modes=2)
+    noise = Noise(brightness=0.5, g2=0.2, indistinguishability=0.5)
     found = known_record(noise, Identity("d", "", 2, (0,), "threshold"))
     one, two = (known_photons(n) for n in (noise, found.noise()))
     np.testing.assert_allclose(one, two, rtol=1e-12)
 
 
-def known_photons(noise: DeviceNoise) -> list[float]:
+def known_photons(noise: Noise) -> list[float]:
     """Probabilities of one and two photons, and mean number of common ones, from the definition of the source."""
-    b, g2, t = noise.brightness, noise.g2, float(noise.input_transmissions[0] * noise.output_efficiencies[0])
+    here = noise.at((0,), modes=2)
+    b, g2, t = noise.brightness, noise.g2, float(here.transmittance[0] * here.efficiency[0])
     roots = np.roots([g2, 2 * b * g2 - 2.0, b * b * g2])
     two = float(min(r.real for r in roots if r.real >= 0.0))
     single = (b - two) * t + 2 * two * t * (1 - t)
-    return [single, two * t * t, float(np.sqrt(noise.indistinguishability)) * b * t]
+    return [single, two * t * t, float(np.sqrt(here.indistinguishability)) * b * t]
 
 
 @pytest.mark.parametrize("noise", [{"modes": 2}, {"modes": 3, "eta": 0.0}])
 def test_noise_of_too_few_modes_or_without_light_gives_no_record(noise: dict[str, Any]) -> None:
-    given = DeviceNoise.of(NoiseParameters(), modes=noise["modes"])
-    given = replace(given, output_efficiencies=np.full(noise["modes"], noise.get("eta", 1.0)))
+    given = Noise(efficiency=np.full(noise["modes"], noise.get("eta", 1.0)))
     with pytest.raises(CalibrationError, match="Use fewer modes, or other noise"):
         known_record(given, Identity("d", "", 3, (0,), "threshold"))
 
 
 def test_pairs_and_phase_errors_go_into_a_known_record() -> None:
-    overlaps = np.array([[1.0, 0.8, 0.6], [0.8, 1.0, 0.5], [0.6, 0.5, 1.0]])
-    noise = replace(
-        DeviceNoise.of(NoiseParameters(transmittance=0.5, phase_error=0.01), modes=3), indistinguishability=overlaps
-    )
+    pairs = ((1.0, 0.8, 0.6), (0.8, 1.0, 0.5), (0.6, 0.5, 1.0))
+    noise = Noise(transmittance=0.5, phase_error=0.01, indistinguishability=pairs)
     back = known_record(noise, Identity("d", "", 3, (0, 1, 2), "threshold")).noise()
-    np.testing.assert_allclose(back.indistinguishability, overlaps, rtol=1e-14)
+    assert back.indistinguishability == pairs
     assert back.phase_error == 0.01
 
 
@@ -430,7 +428,7 @@ def test_damaged_records_stop_a_run_from_going_on(tmp_path: Path, damage: str) -
 
 def test_two_models_of_one_device_do_not_share_a_memory_of_records() -> None:
     """The record follows the open device, not its name."""
-    model = LocalModel(noise=NoiseParameters(transmittance=0.5, g2=0.1))
+    model = LocalModel(noise=Noise(transmittance=0.5, g2=0.1))
     found = resolved("local:slos", LocalDevice(seed=1, model=model))
     assert found.records["local:slos"].g2.value == 0.1
 
