@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -111,14 +110,16 @@ def mode_sets(modes: int, clicks: int) -> ModeSets:
             f"{clicks} clicks in {modes} modes are {count_sets(modes, clicks)} patterns; the click model holds "
             f"{MAX_SETS}. Ask for fewer clicks."
         )
-    chosen = (c for k in range(clicks + 1) for c in itertools.combinations(range(modes), k))
-    masks = np.sort(np.fromiter((sum(1 << i for i in c) for c in chosen), dtype=np.int64))
-    members = (masks[:, None] >> np.arange(modes)) & 1 == 1
-    steps = []
-    for mode in range(modes):
-        with_mode = np.flatnonzero(members[:, mode])
-        steps.append((with_mode, np.searchsorted(masks, masks[with_mode] ^ (1 << mode))))
-    return ModeSets(masks, members, members.sum(axis=1), tuple(steps))
+    masks, sizes = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    for mode in range(modes):  # sets with a higher mode are larger numbers, so the order stays ascending
+        room = sizes < clicks
+        masks = np.concatenate([masks, masks[room] | np.int64(1 << mode)])
+        sizes = np.concatenate([sizes, sizes[room] + 1])
+    has = [masks & np.int64(1 << mode) != 0 for mode in range(modes)]
+    members = np.stack(has, axis=1)
+    # Taking a mode away keeps the order too, so the n-th set with it becomes the n-th that has room for it.
+    steps = [(np.flatnonzero(with_it), np.flatnonzero(~with_it & (sizes < clicks))) for with_it in has]
+    return ModeSets(masks, members, sizes, tuple(steps))
 
 
 def moebius(q: FloatArray, sets: ModeSets) -> FloatArray:
