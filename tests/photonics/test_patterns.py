@@ -31,7 +31,7 @@ def test_sets_are_all_there_in_the_order_of_their_masks(size: tuple[int, int]) -
 @given(sizes)
 def test_steps_take_one_mode_away(size: tuple[int, int]) -> None:
     sets = mode_sets(*size)
-    for mode, (with_it, without) in enumerate(sets.steps):
+    for mode, (with_it, without) in enumerate(sets.neighbour_pairs):
         assert with_it.tolist() == np.flatnonzero(sets.members[:, mode]).tolist()
         np.testing.assert_array_equal(sets.masks[without], sets.masks[with_it] - (1 << mode))
 
