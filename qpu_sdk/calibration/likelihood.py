@@ -20,7 +20,7 @@ from .plan import CalibrationSetting, Circuit
 #: Smallest dark-count probability that is told from none.
 LEAST_DARK = 1e-10
 #: The click model is right to a few 1e-15: no pattern is rarer than that for sure.
-ROUNDING = 1e-15
+RAREST = 1e-15
 #: Curvature below which a direction counts as flat.
 FLAT = 1e-4
 
@@ -117,7 +117,7 @@ class Likelihood:
         return out
 
     def coordinates(self, vector: FloatArray) -> FloatArray:
-        """From natural values."""
+        """From natural values, ``(P,)``."""
         out, logs = vector.copy(), self.layout.positive
         out[logs] = np.log(np.maximum(vector[logs], LEAST_DARK))
         return out
@@ -129,7 +129,7 @@ class Likelihood:
         return out
 
     def clipped(self, coordinates: FloatArray) -> FloatArray:
-        """Within the physical range."""
+        """Within the physical range, ``(P,)``."""
         return np.clip(coordinates, self._lowest, self._highest)
 
     def probabilities(self, coordinates: FloatArray) -> list[FloatArray]:
@@ -138,8 +138,8 @@ class Likelihood:
         out: list[FloatArray] = []
         for o in self.observations:
             p = moebius(within(o.columns[None], _arrays(self.start, points, o.inputs), self.sets), self.sets)
-            p = np.maximum(p, ROUNDING)
-            p = np.concatenate([p, np.maximum(1.0 - p.sum(axis=1, keepdims=True), ROUNDING)], axis=1)
+            p = np.maximum(p, RAREST)
+            p = np.concatenate([p, np.maximum(1.0 - p.sum(axis=1, keepdims=True), RAREST)], axis=1)
             if o.windows is None:
                 p[:, 0] = 0.0
                 p /= p.sum(axis=1, keepdims=True)
@@ -163,7 +163,7 @@ class Likelihood:
         return above, below
 
     def derivatives(self, coordinates: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Gradient, a curvature for moves, and the Fisher information, in the free coordinates.
+        """Gradient ``(F,)``, a curvature for moves, and the Fisher information, ``(F, F)``, in the F free coordinates.
 
         Differences are central. The curvature weighs a pattern with what is seen or expected, whichever is more: a
         rare pattern that was seen bends the likelihood more than its expectation says.

@@ -61,14 +61,14 @@ def count_patterns(modes: int, clicks: int, detector: Detector) -> int:
 
 
 def zeta_rows(p: FloatArray, sets: ModeSets) -> FloatArray:
-    """From P(clicks = T) to P(clicks within T), over the first axis."""
+    """From P(clicks = T) to P(clicks within T), over the first axis, ``(K, ...)``, in place."""
     for with_mode, without in reversed(sets.neighbour_pairs):
         p[with_mode] += p[without]
     return p
 
 
 def moebius_rows(q: FloatArray, sets: ModeSets) -> FloatArray:
-    """Back again, over the first axis."""
+    """Back again, over the first axis, ``(K, ...)``, in place."""
     for with_mode, without in sets.neighbour_pairs:
         q[with_mode] -= q[without]
     return q

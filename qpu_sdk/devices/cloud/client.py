@@ -158,7 +158,10 @@ class CloudClient(Transport):
         return self._get(f"api/jobs/{checked_id(job_id)}/data", f"job {job_id}")
 
     def cancel(self, job_id: str) -> bool:
-        """Ask to stop a job; False when it cannot be cancelled any more. Repeating it does no harm."""
+        """Ask to stop a job; False when it cannot be cancelled any more. Repeating it does no harm.
+
+        :raises DeviceUnavailable: when there is no such job, or no answer by the deadline.
+        """
         try:
             return repeat(
                 lambda: self._checked_post(f"api/job/cancel/{checked_id(job_id)}"),
