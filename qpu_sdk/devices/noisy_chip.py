@@ -17,8 +17,8 @@ import numpy.typing as npt
 from ..arrays import ComplexArray, FloatArray
 from ..errors import ConfigError, ProgramError
 from ..photonics.click_model import accurate_click_distribution, check_click_work
-from ..photonics.conversions import detectors_to_perceval
 from ..photonics.counts import Detector
+from ..photonics.detectors import detectors_to_perceval
 from ..photonics.noise import Noise, ProgramNoise, by_mode, enough_counts
 from ..photonics.patterns import MAX_SETS, count_fock_states
 from ..photonics.photon_counting import fock_distribution

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigError
-from ..photonics.conversions import efficiencies_from_perceval
+from ..photonics.detectors import efficiencies_from_perceval
 from ..photonics.noise import Noise
 from .local import LocalDevice
 from .simulation import Engine, LocalModel

@@ -41,8 +41,9 @@ from perceval.utils import ConversionHelper
 from ..arrays import FloatArray, IntArray, OutcomeArray
 from ..calibration.record import CalibrationRecord
 from ..errors import CalibrationMismatch, ConfigError, MitigationError, ProgramError
-from ..photonics.conversions import efficiencies_from_perceval, interferometer_of
+from ..photonics.conversions import interferometer_of
 from ..photonics.counts import Counts
+from ..photonics.detectors import efficiencies_from_perceval
 from ..photonics.fock import collision_free_outcomes, occupations
 from ..photonics.meshes import RectangularMesh
 from ..photonics.program import Program

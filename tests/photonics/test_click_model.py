@@ -24,7 +24,7 @@ from qpu_sdk.photonics.click_model import (
     click_distribution,
     within,
 )
-from qpu_sdk.photonics.conversions import detectors_to_perceval
+from qpu_sdk.photonics.detectors import detectors_to_perceval
 from qpu_sdk.photonics.noise import Noise, ProgramNoise, emission, enough_counts
 from qpu_sdk.photonics.patterns import count_sets, mode_sets
 from qpu_sdk.photonics.photon_counting import fock_distribution
