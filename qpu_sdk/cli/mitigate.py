@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, final
 import typer
 
 from ..errors import CalibrationMismatch, ConfigError, DataError, MitigationError
-from .printing import BAD_INPUT, Json, console, fail, one_line_errors, parse_modes, print_or_json
+from .printing import BAD_INPUT, Json, Rows, console, fail, one_line_errors, parse_modes, print_or_json
 
 if TYPE_CHECKING:
     from ..calibration.record import CalibrationRecord
@@ -46,7 +46,6 @@ def mitigate_command(
 
 
 SCHEMA_VERSION = 1
-Rows = list[tuple[str, str]]
 
 
 @final
@@ -77,6 +76,7 @@ def mitigate_file(request: MitigationRequest) -> list[Distribution]:
     :raises DataError: when a file is not what it should be.
     :raises CalibrationError: when the record is missing or of something else.
     :raises MitigationError: when the counts have no event, are of another program, or not what the method needs.
+    :raises CalibrationMismatch: when the record is of another device, of fewer modes, other inputs or detectors.
     """
     from ..calibration.store import load_record
     from ..devices.counts_files import read_counts

@@ -82,7 +82,10 @@ class Space:
 
     @property
     def below(self) -> IntArray:
-        """The patterns with fewer than N clicks."""
+        """The patterns with fewer than N clicks.
+
+        :returns: ``(K,)``.
+        """
         return np.flatnonzero(self.patterns.sum(axis=1) < self.photons)
 
     def numbers(self, counts: Counts) -> FloatArray:

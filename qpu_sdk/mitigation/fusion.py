@@ -47,7 +47,7 @@ COARSE, FINEST = 0.2, 1e-5
 #: How many of the priors, the best ones of the grid, are compared.
 FINALISTS = 3
 #: Evidences that differ by less are the same.
-SAME = 1e-9
+EQUALLY_LIKELY = 1e-9
 
 
 @final
@@ -78,7 +78,10 @@ class Fusion(Uncertainty):
         return np.asarray((np.diag(p) - np.outer(p, p)) / (self.posterior.sum() + 1.0))
 
     def variances(self) -> FloatArray:
-        """Its diagonal."""
+        """Its diagonal.
+
+        :returns: ``(K,)``.
+        """
         p = self.probabilities
         return np.asarray(p * (1.0 - p) / (self.posterior.sum() + 1.0))
 
@@ -163,7 +166,7 @@ def log_evidence(numbers: FloatArray, prior: FloatArray, kappa: FloatArray) -> F
 
 def _last_largest(values: FloatArray) -> int:
     """Where the evidence is largest; the largest concentration where it does not depend on it."""
-    return int(np.flatnonzero(values >= values.max() - SAME)[-1])
+    return int(np.flatnonzero(values >= values.max() - EQUALLY_LIKELY)[-1])
 
 
 def _vertex(values: FloatArray) -> float:

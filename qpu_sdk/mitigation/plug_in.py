@@ -8,7 +8,7 @@ applied to what comes back. Here that is one computation, with a filter of one c
 shots are data too. With that filter a sample is a shot, so a limit of shots becomes one of samples as well, and one of
 samples alone is the number of shots. What comes back are the collision-free outcomes of all photons:
 
-* for ``probs`` a ``BSDistribution``; without a limit :data:`SHOTS` shots are asked for. A simulator that takes a
+* for ``probs`` a ``BSDistribution``; without a limit :data:`ASSUMED_SHOTS` shots are asked for. A simulator that takes a
   precision is asked for :data:`PRECISION`: by default it drops what is rare at the input, behind much loss most of what
   all detectors see. Its exact probabilities, those that are no whole numbers of shots, count as :data:`EXACT_SHOTS`
   shots. ``sample_count`` takes no precision: on an exact simulator behind much loss use ``probs``;
@@ -54,7 +54,7 @@ from .mitigate import mitigate
 #: Where the results hold our :class:`~qpu_sdk.mitigation.distribution.Distribution`.
 KEY = "distribution"
 #: Shots of a computation that names no limit.
-SHOTS = 1_000_000
+ASSUMED_SHOTS = 1_000_000
 #: Shots that exact probabilities stand for.
 EXACT_SHOTS = 10**12
 #: Smallest probability of an input, relative to the largest, that an exact simulation keeps.
@@ -193,7 +193,7 @@ def _program_of(experiment: pcvl.Experiment) -> Program:
 
 def _limits(parameters: Mapping[str, Any]) -> dict[str, int]:
     """Limits of a computation whose samples are shots."""
-    shots = parameters.get("max_shots") or parameters.get("max_samples") or SHOTS
+    shots = parameters.get("max_shots") or parameters.get("max_samples") or ASSUMED_SHOTS
     return {"max_samples": int(shots)} | ({"max_shots": int(shots)} if parameters.get("max_shots") else {})
 
 
@@ -222,7 +222,7 @@ def _outcomes(found: Distribution, program: Program, computation: Computation) -
         kind = pcvl.BSDistribution
     else:
         asked = [computation.parameters.get(name) for name in ("max_samples", "max_shots")]
-        values = apportion(found.probabilities, min((n for n in asked if n), default=SHOTS)).tolist()
+        values = apportion(found.probabilities, min((n for n in asked if n), default=ASSUMED_SHOTS)).tolist()
         kind = pcvl.BSCount
     return kind({pcvl.BasicState(state): value for state, value in zip(states, values, strict=True) if value > 0})
 

@@ -26,7 +26,10 @@ class Optimiser(abc.ABC):
 
     @abc.abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """The state, by name."""
+        """The state, by name.
+
+        :returns: by name; each of the shape of a parameter, or of its block ``(n, n)``.
+        """
 
     @final
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
@@ -58,7 +61,10 @@ class Adam(Optimiser):
         _subtract(self._parameters, self._mean / root * (lr / (1 - beta1**count)))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Both moments and the step count."""
+        """Both moments and the step count.
+
+        :returns: by name; each of the shape of a parameter, or of its block ``(n, n)``.
+        """
         return {"mean": self._mean, "square": self._square, "count": self._count}
 
 
@@ -128,7 +134,10 @@ class RotatedAdam(Optimiser):
         return torch.cat([(basis.T if forward else basis) @ part for basis, part in parts])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Moments, covariances, bases and the step count."""
+        """Moments, covariances, bases and the step count.
+
+        :returns: by name; each of the shape of a parameter, or of its block ``(n, n)``.
+        """
         out = {"mean": self._mean, "square": self._square, "count": self._count}
         for i, (covariance, basis) in enumerate(zip(self._covariances, self._bases, strict=True)):
             out |= {f"covariance{i}": covariance, f"basis{i}": basis}
@@ -142,7 +151,10 @@ def _subtract(parameters: Sequence[Tensor], step: Tensor) -> None:
 
 
 def open_optimiser(name: str, parameters: Sequence[Tensor], *, beta2: float) -> Optimiser:
-    """The optimiser a configuration names: ``adam`` or ``rotated-adam``."""
+    """The optimiser a configuration names: ``adam`` or ``rotated-adam``.
+
+    :raises ConfigError: for an unknown name.
+    """
     if name == "adam":
         return Adam(parameters, beta2=beta2)
     if name == "rotated-adam":
@@ -152,6 +164,8 @@ def open_optimiser(name: str, parameters: Sequence[Tensor], *, beta2: float) -> 
 
 def covariance_blocks(parameters: Sequence[Tensor]) -> list[int]:
     """One block of everything up to :data:`LARGEST_BLOCK` parameters, else a block a tensor, cut along its first axis.
+
+    :raises ConfigError: when a block would have more than :data:`LARGEST_BLOCK` parameters.
 
     >>> covariance_blocks([torch.zeros(13, 6, 6), torch.zeros(6)]), covariance_blocks([torch.zeros(14, 10, 20)])
     ([474], [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200])

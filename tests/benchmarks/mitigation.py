@@ -23,7 +23,7 @@ from qpu_sdk.calibration.store import CalibrationStore
 from qpu_sdk.comparison.compare import ComparisonRequest, compare_on
 from qpu_sdk.comparison.page import cells, comparison_page, harm
 from qpu_sdk.comparison.programs import KINDS, Kind, known_programs
-from qpu_sdk.comparison.table import Row, rows
+from qpu_sdk.comparison.table import MeanRow, rows
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.mitigation.mitigate import mitigate
 from qpu_sdk.mitigation.outcomes import LEVEL
@@ -102,9 +102,9 @@ def coverage_at(point: tuple[float, int]) -> dict[str, Any]:
     }
 
 
-def by_method(data: dict[str, Any], kind: str) -> dict[tuple[str, int], Row]:
+def by_method(data: dict[str, Any], kind: str) -> dict[tuple[str, int], MeanRow]:
     """Rows of one kind of program, by method and settings."""
-    found = [Row(**row) for row in data["kinds"][kind]]
+    found = [MeanRow(**row) for row in data["kinds"][kind]]
     return {(row.method, row.settings): row for row in found}
 
 

@@ -14,7 +14,7 @@ from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.comparison.compare import Comparison, ComparisonRequest, Trial, compare
 from qpu_sdk.comparison.page import cells, comparison_page, comparison_rows, harm
 from qpu_sdk.comparison.programs import KINDS, known_programs
-from qpu_sdk.comparison.table import Row, rows
+from qpu_sdk.comparison.table import MeanRow, rows
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.machines import parse_noise
 from qpu_sdk.devices.simulation import LocalModel
@@ -104,7 +104,7 @@ def test_rows_are_means_over_programs_and_paired_differences() -> None:
     assert ours.difference_error == pytest.approx(0.1)
     assert found["high"].failed == 1
     assert found["high"].difference is None  # no raw at 75 settings to pair with
-    assert isinstance(found["raw"], Row)
+    assert isinstance(found["raw"], MeanRow)
 
 
 def comparison() -> Comparison:

@@ -54,7 +54,7 @@ class Sent:
     iterations: tuple[Mapping[str, Any], ...]
 
 
-def unpack(text: str) -> str:
+def unpacked(text: str) -> str:
     """``:PCVL:zip:`` and ``pcvlar:zip:`` undone; other text as it is.
 
     :raises UnusableAnswer: when it is damaged or unpacks to more than :data:`MAX_TEXT` bytes.
@@ -90,7 +90,7 @@ def command_names(specs: Mapping[str, Any]) -> frozenset[str]:
     if isinstance(archive, str):
         # an archive lists its strings with their lengths; no object needs to be built to see the names
         with contextlib.suppress(UnusableAnswer):
-            names |= set(re.findall(r"\bstr \d+ (probs|samples|sample_count)\b", unpack(archive)))
+            names |= set(re.findall(r"\bstr \d+ (probs|samples|sample_count)\b", unpacked(archive)))
     return frozenset(names)
 
 
