@@ -8,10 +8,11 @@ applied to what comes back. Here that is one computation, with a filter of one c
 shots are data too. With that filter a sample is a shot, so a limit of shots becomes one of samples as well, and one of
 samples alone is the number of shots. What comes back are the collision-free outcomes of all photons:
 
-* for ``probs`` a ``BSDistribution``; without a limit :data:`ASSUMED_SHOTS` shots are asked for. A simulator that takes a
-  precision is asked for :data:`PRECISION`: by default it drops what is rare at the input, behind much loss most of what
-  all detectors see. Its exact probabilities, those that are no whole numbers of shots, count as :data:`EXACT_SHOTS`
-  shots. ``sample_count`` takes no precision: on an exact simulator behind much loss use ``probs``;
+* for ``probs`` a ``BSDistribution``; without a limit :data:`ASSUMED_SHOTS` shots are asked for. A simulator that
+  takes a precision is asked for :data:`PRECISION`: by default it drops what is rare at the input, behind much loss
+  most of what all detectors see. Its exact probabilities, those that are no whole numbers of shots, count as
+  :data:`EXACT_SHOTS` shots. ``sample_count`` takes no precision: on an exact simulator behind much loss use
+  ``probs``;
 * for ``sample_count`` and ``samples`` as many samples as the limit says, in proportion to the estimate: they are
   expected numbers, not statistics. The errors are in the :class:`~qpu_sdk.mitigation.distribution.Distribution`;
 * under the key :data:`KEY` of the results the distribution itself. Perceval keeps it in synchronous and asynchronous

@@ -144,7 +144,7 @@ def test_sampled_probabilities_have_a_number_of_shots(calls: list[Call]) -> None
     [extended] = on.mitigations[0].extend_computation(
         Computation(on.get_command("probs"), experiment()), Imperfections(NOISE, experiment().detectors)
     )
-    assert extended.parameters == {"max_samples": plug_in.SHOTS, "precision": plug_in.PRECISION}
+    assert extended.parameters == {"max_samples": plug_in.ASSUMED_SHOTS, "precision": plug_in.PRECISION}
 
 
 def test_the_users_computation_is_left_alone() -> None:
