@@ -41,6 +41,6 @@ if __name__ == "__main__":
             },
             where="own_network.py",
         )
-        summary = runs.train(config, Path(folder) / "run", observer=runs.Silent())
+        summary = runs.train(config, Path(folder) / "run")
         print(f"test accuracy {summary.test_accuracy:.3f} on {summary.test_size} images, chance 0.333")
         print(f"{summary.trainable_parameters.total} parameters, {summary.circuit_settings} circuit settings")

@@ -18,7 +18,7 @@ from qpu_sdk.training.config_file import parse_config
 from qpu_sdk.training.data import Dataset
 from qpu_sdk.training.loop import Training
 from qpu_sdk.training.qnn import QNNBank
-from qpu_sdk.training.schedule import device_names
+from qpu_sdk.training.schedule import Schedule
 from qpu_sdk.training.targets import Target
 
 
@@ -92,9 +92,10 @@ def training(
 ) -> Training:
     """A run of the tiny problem with fresh devices and a fresh generator, and a fresh journal unless given."""
     target = Target(module if module is not None else seeded_linear())
-    opened = devices if devices is not None else {name: open_device(name, seed=3) for name in device_names(settings)}
-    return Training(
+    opened = devices if devices is not None else {name: open_device(name, seed=3) for name in settings.device_names}
+    return Training.of(
         settings,
+        Schedule.of(settings),
         dataset=data if data is not None else dataset(),
         target=target,
         generator=LeanMPSGenerator(target.size, settings.generator.bond_dim, seed=1),
