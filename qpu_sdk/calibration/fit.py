@@ -30,9 +30,9 @@ from .parameters import Fit, Parameters, in_gauge
 
 #: Two-click events that the Hong-Ou-Mandel settings must bring, so that the fit is better than a guess.
 FEWEST_COINCIDENCES = 100
-#: Most steps of scoring; five to ten are usual.
-MOST_STEPS = 60
-#: A step that would raise the log-likelihood by less is not worth taking.
+#: Most iterations of scoring; five to ten are usual.
+MOST_ITERATIONS = 60
+#: A move that would raise the log-likelihood by less is not worth taking.
 SETTLED = 1e-3
 
 
@@ -48,8 +48,8 @@ def fit(observations: Sequence[Observation], *, most_clicks: int, pairs: bool = 
     check_enough(observations, sets, inputs)
     start = _start(observations, sets, inputs, pairs=pairs)
     problem = Likelihood(observations, sets, start)
-    vector, information, likelihood, steps = _score(problem)
-    return in_gauge(Fit(start.of(vector), problem.covariance(information), likelihood, steps))
+    vector, information, likelihood, iterations = _score(problem)
+    return in_gauge(Fit(start.of(vector), problem.covariance(information), likelihood, iterations))
 
 
 def check_enough(observations: Sequence[Observation], sets: ModeSets, inputs: tuple[int, ...]) -> None:
@@ -97,14 +97,14 @@ def _start(observations: Sequence[Observation], sets: ModeSets, inputs: tuple[in
 
 
 def _score(problem: Likelihood) -> tuple[FloatArray, FloatArray, float, int]:
-    """Fisher scoring; the natural values, the information about them, the log-likelihood and the steps taken."""
+    """Fisher scoring; the natural values, the information about them, the log-likelihood and the iterations."""
     x = problem.clipped(problem.coordinates(problem.start.vector()))
     likelihood, damping = problem.likelihood(problem.probabilities(x[None])), 1e-3
     gradient, curvature, information = problem.derivatives(x)
-    for step in range(1, MOST_STEPS + 1):
+    for iteration in range(1, MOST_ITERATIONS + 1):
         move = problem.move(x, gradient, curvature, damping)
         if gradient @ move[problem.free] < SETTLED:
-            return _natural(problem, x, information, likelihood, step)
+            return _natural(problem, x, information, likelihood, iteration)
         there = problem.clipped(x + move)
         found = problem.likelihood(problem.probabilities(there[None]))
         if found < likelihood:
@@ -113,17 +113,17 @@ def _score(problem: Likelihood) -> tuple[FloatArray, FloatArray, float, int]:
         x, likelihood, damping = there, found, damping / 10.0
         gradient, curvature, information = problem.derivatives(x)
     raise CalibrationError(
-        f"the fit has not settled after {MOST_STEPS} steps: the counts do not fit the model. Measure again, with more "
-        "shots."
+        f"the fit has not settled after {MOST_ITERATIONS} iterations: the counts do not fit the model. Measure again, "
+        "with more shots."
     )
 
 
 def _natural(
-    problem: Likelihood, x: FloatArray, information: FloatArray, likelihood: float, steps: int
+    problem: Likelihood, x: FloatArray, information: FloatArray, likelihood: float, iterations: int
 ) -> tuple[FloatArray, FloatArray, float, int]:
     """Information about natural values: a logarithm's derivative is 1 / value."""
     vector = problem.vector(x)
     slope = np.ones(len(x))
     slope[problem._first_log :] /= vector[problem._first_log :]
     slope = slope[problem.free]
-    return vector, slope[:, None] * information * slope, likelihood, steps
+    return vector, slope[:, None] * information * slope, likelihood, iterations

@@ -10,7 +10,7 @@ from pydantic import JsonValue, ValidationError
 
 from ..errors import CalibrationError
 from ..files import first_problem
-from ..photonics.noise import DeviceNoise, emission
+from ..photonics.noise import Noise, by_mode, emission
 from .parts import Identity, Measured, MeasuredPair, Unit
 from .record import CalibrationRecord
 
@@ -61,7 +61,7 @@ def vendor_record(
         ) from error
 
 
-def known_record(noise: DeviceNoise, identity: Identity) -> CalibrationRecord:
+def known_record(noise: Noise, identity: Identity) -> CalibrationRecord:
     """A record of a simulator from the noise it was given, without a measurement; every error is 0.
 
     Records have brightness 1: a source of another brightness is replaced by one of the same g2 behind such a loss, and
@@ -69,32 +69,32 @@ def known_record(noise: DeviceNoise, identity: Identity) -> CalibrationRecord:
     rounding of phases has no place in a record and is left out.
 
     :raises CalibrationError: when a record cannot hold it, or the noise is of fewer modes.
+    :raises ConfigError: for second photons that equal the first, which the click model does not have.
 
-    >>> from qpu_sdk.photonics.noise import NoiseParameters
     >>> identity = Identity("local:slos?noise=belenos", "slos", 3, (0, 2), "threshold")
-    >>> record = known_record(DeviceNoise.of(NoiseParameters(brightness=0.5, transmittance=0.2), modes=3), identity)
-    >>> record.noise().input_transmissions.tolist(), record.g2.standard_error
-    ([0.1, 0.0, 0.1], 0.0)
+    >>> record = known_record(Noise(brightness=0.5, transmittance=0.2), identity)
+    >>> record.noise().transmittance, record.g2.standard_error
+    ((0.1, 0.0, 0.1), 0.0)
     """
-    efficiencies = np.asarray(noise.output_efficiencies, dtype=np.float64)[: identity.modes]
+    noise.check_model()
+    efficiencies, dark = by_mode(noise.efficiency, identity.modes), by_mode(noise.dark_counts, identity.modes)
+    transmittance = by_mode(noise.transmittance, identity.modes)
     mean, sent, common = float(efficiencies.mean()), *_as_bright_as_one(noise.brightness, noise.g2)
-    if identity.modes > noise.modes or mean == 0.0:
+    if (noise.modes is not None and identity.modes > noise.modes) or mean == 0.0:
         raise CalibrationError(
-            f"the noise of {identity.device} is that of {noise.modes} modes, and its efficiencies have mean {mean:g}; "
-            f"a record of {identity.modes} modes needs as many, and light. Use fewer modes, or other noise."
+            f"the noise of {identity.device} is of {noise.modes or identity.modes} modes and its efficiencies of mean "
+            f"{mean:g}; a record of {identity.modes} modes needs as many, and light. Use fewer modes, or other noise."
         )
     try:
         return CalibrationRecord(
             **asdict(identity),
             origin="simulated",
             brightness=_known(1.0),
-            indistinguishability=_known_overlaps(noise, identity.input_modes, common),
+            indistinguishability=_known_pairs(noise, identity.input_modes, common),
             g2=_known(noise.g2),
-            input_transmissions={
-                j: _known(float(noise.input_transmissions[j]) * mean * sent) for j in identity.input_modes
-            },
+            input_transmissions={j: _known(float(transmittance[j]) * mean * sent) for j in identity.input_modes},
             output_efficiencies=tuple(_known(float(eta) / mean) for eta in efficiencies),
-            dark_counts=tuple(_known(float(d), "1/window") for d in noise.dark_counts[: identity.modes]),
+            dark_counts=tuple(_known(float(d), "1/window") for d in dark),
             phase_error=_known(noise.phase_error, "rad") if noise.phase_error > 0.0 else None,
             utc_start=TIMELESS,
             utc_end=TIMELESS,
@@ -114,12 +114,12 @@ def _as_bright_as_one(brightness: float, g2: float) -> tuple[float, float]:
     return sent, brightness / sent if sent > 0.0 else 1.0
 
 
-def _known_overlaps(noise: DeviceNoise, inputs: tuple[int, ...], common: float) -> Measured | tuple[MeasuredPair, ...]:
-    overlap = noise.indistinguishability
-    if np.ndim(overlap) == 0:
-        return _known(min(1.0, float(overlap) * common**2))
+def _known_pairs(noise: Noise, inputs: tuple[int, ...], common: float) -> Measured | tuple[MeasuredPair, ...]:
+    every = np.asarray(noise.indistinguishability)
+    if every.ndim == 0:
+        return _known(min(1.0, float(every) * common**2))
     pairs = [(j, k) for j in inputs for k in inputs if j < k]
-    values = [min(1.0, float(np.asarray(overlap)[pair]) ** 2 * common**2) for pair in pairs]
+    values = [min(1.0, float(every[pair]) * common**2) for pair in pairs]
     return tuple(MeasuredPair(modes=p, value=v, standard_error=0.0) for p, v in zip(pairs, values, strict=True))
 
 

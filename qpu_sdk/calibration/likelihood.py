@@ -160,20 +160,20 @@ class Likelihood:
         return above, below
 
     def derivatives(self, coordinates: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Gradient, a curvature for steps, and the Fisher information, in the free coordinates.
+        """Gradient, a curvature for moves, and the Fisher information, in the free coordinates.
 
         Differences are central. The curvature weighs a pattern with what is seen or expected, whichever is more: a
         rare pattern that was seen bends the likelihood more than its expectation says.
         """
         free = self.free
         above, below = (points[free] for points in self.around(coordinates))
-        steps = (above - below)[np.arange(len(free)), free]
+        apart = (above - below)[np.arange(len(free)), free]
         points = np.concatenate([above, below])
         size = len(self.free)
         gradient, curvature, information = np.zeros(size), np.zeros((size, size)), np.zeros((size, size))
         at = self.probabilities(coordinates[None])
         for n, p, moved in zip(self.observed, at, self.probabilities(points), strict=True):
-            slope = (moved[: len(free)] - moved[len(free) :]) / steps[:, None]
+            slope = (moved[: len(free)] - moved[len(free) :]) / apart[:, None]
             total, seen = n.sum(), (n > 0) | (n.sum() * p[0] > 1e-3)
             relative = slope[:, seen] / p[0, seen]
             gradient += relative @ n[seen]
@@ -183,7 +183,7 @@ class Likelihood:
         return gradient, curvature, information
 
     def move(self, x: FloatArray, gradient: FloatArray, curvature: FloatArray, damping: float) -> FloatArray:
-        """A damped scoring step; what stands at a limit and wants beyond it stays, ``(P,)``."""
+        """A damped move of scoring; what stands at a limit and wants beyond it stays, ``(P,)``."""
         lowest, highest = (self.clipped(np.full(len(x), end))[self.free] for end in (-np.inf, np.inf))
         stays = ((lowest >= x[self.free]) & (gradient < 0.0)) | ((highest <= x[self.free]) & (gradient > 0.0))
         goes = np.flatnonzero(~stays)

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray
-from ..photonics.noise import ClickNoise
+from ..photonics.noise import ProgramNoise
 from .parts import parameter_name
 
 
@@ -54,23 +54,25 @@ class Parameters:
         overlap, g2, t, eta, dark = np.split(vector, np.cumsum(sizes))
         return replace(self, overlap=overlap, g2=float(g2[0]), transmissions=t, efficiencies=eta, dark=dark)
 
-    def noise(self, inputs: tuple[int, ...]) -> ClickNoise:
+    def noise(self, inputs: tuple[int, ...]) -> ProgramNoise:
         """What a program that uses these inputs sees."""
         places, best = [self.inputs.index(j) for j in inputs], self.efficiencies.max()
-        return ClickNoise(
+        return ProgramNoise(
             brightness=1.0,
-            overlap=float(self.overlap[0]) if len(self.overlap) == 1 else self.pairs()[np.ix_(places, places)],
+            indistinguishability=(
+                float(self.overlap[0]) if len(self.overlap) == 1 else self.pairs()[np.ix_(places, places)]
+            ),
             g2=self.g2,
-            input_transmissions=np.minimum(self.transmissions[places] * best, 1.0),
-            output_efficiencies=self.efficiencies / best,
+            transmittance=np.minimum(self.transmissions[places] * best, 1.0),
+            efficiency=self.efficiencies / best,
             dark_counts=self.dark,
         )
 
     def pairs(self) -> FloatArray:
-        """Overlaps sqrt(I) of every pair of inputs, ``(n, n)``."""
+        """I of every pair of inputs, ``(n, n)``."""
         n = len(self.inputs)
         out = np.eye(n)
-        out[np.triu_indices(n, 1)] = np.sqrt(self.overlap)
+        out[np.triu_indices(n, 1)] = self.overlap
         return np.asarray(np.maximum(out, out.T))
 
 
@@ -80,13 +82,13 @@ class Fit:
     """Result of :func:`fit`.
 
     :param covariance: of :meth:`Parameters.vector`, ``(P, P)``; singular, because the gauge holds the mean efficiency.
-    :param steps: scoring steps taken.
+    :param iterations: of scoring that it took.
     """
 
     parameters: Parameters
     covariance: FloatArray
     log_likelihood: float
-    steps: int
+    iterations: int
 
     @property
     def standard_errors(self) -> FloatArray:

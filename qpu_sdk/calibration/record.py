@@ -24,7 +24,7 @@ from ..arrays import FloatArray
 from ..errors import CalibrationError
 from ..files import first_problem, pretty_json, unique_keys
 from ..photonics.counts import Detector
-from ..photonics.noise import DeviceNoise
+from ..photonics.noise import Noise
 from ..statistics import correlations
 from .parts import (
     CONFIG,
@@ -84,8 +84,8 @@ class CalibrationRecord(BaseModel):
     ...     Identity("quandela:sim:belenos", "sim:belenos", 3, (0, 2), "threshold"),
     ...     utc="2026-03-01T12:00:00Z",
     ... )
-    >>> record.noise().input_transmissions.tolist()
-    [0.05, 0.0, 0.05]
+    >>> record.noise().transmittance
+    (0.05, 0.0, 0.05)
     >>> CalibrationRecord.from_json(record.to_json()) == record
     True
     """
@@ -151,34 +151,33 @@ class CalibrationRecord(BaseModel):
         """Every number by name: ``g2``, ``dark_counts[3]``, ``indistinguishability[0,2]``."""
         return dict(_named_numbers(self))
 
-    def noise(self) -> DeviceNoise:
+    def noise(self) -> Noise:
         """What the click model and a noisy twin run with: efficiencies relative to the best, so that none is above 1.
 
-        An overlap of pairs is S_jk = sqrt(I_jk), 0 where one of the inputs has no source.
+        Of pairs, I is 0 where one of the inputs has no source.
         """
         transmissions = np.zeros(self.modes)
         for mode, measured in self.input_transmissions.items():
             transmissions[mode] = measured.value
         efficiencies = np.array([m.value for m in self.output_efficiencies])
         best = efficiencies.max()
-        return DeviceNoise(
+        return Noise(
             brightness=self.brightness.value,
-            indistinguishability=self._overlap(),
+            indistinguishability=self._pairs(),
             g2=self.g2.value,
-            input_transmissions=np.minimum(transmissions * best, 1.0),
-            output_efficiencies=efficiencies / best,
-            dark_counts=np.array([m.value for m in self.dark_counts]),
+            transmittance=np.minimum(transmissions * best, 1.0),
+            efficiency=efficiencies / best,
+            dark_counts=[m.value for m in self.dark_counts],
             phase_error=0.0 if self.phase_error is None else self.phase_error.value,
-            detector=self.detector,
         )
 
-    def _overlap(self) -> float | FloatArray:
+    def _pairs(self) -> float | FloatArray:
         if isinstance(self.indistinguishability, Measured):
             return self.indistinguishability.value
-        overlaps = np.eye(self.modes)
+        out = np.eye(self.modes)
         for pair in self.indistinguishability:
-            overlaps[pair.modes, pair.modes[::-1]] = math.sqrt(pair.value)
-        return overlaps
+            out[pair.modes, pair.modes[::-1]] = pair.value
+        return out
 
     def covariance_array(self) -> FloatArray:
         """Covariance of ``parameters``, ``(P, P)``."""

@@ -54,9 +54,8 @@ def emulate_command(
         from ..emulator.faults import Faults
         from ..emulator.server import serve
         from ..emulator.settings import PLATFORMS, CloudSettings
-        from ..photonics.noise import DeviceNoise, NoiseParameters
 
-        truth: NoiseParameters | DeviceNoise | None = parse_noise(noise) if noise is not None else None
+        truth = parse_noise(noise) if noise is not None else None
         if record is not None:
             from ..calibration.store import load_record
 

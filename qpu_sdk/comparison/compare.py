@@ -9,7 +9,6 @@ and the second one is at equal settings too. What calibration cost is stated bes
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,22 +24,23 @@ from ..calibration.record import CalibrationRecord
 from ..calibration.store import check_age, load_record
 from ..devices.base import Device
 from ..devices.budget import Budget
-from ..devices.journal import Journal
 from ..devices.journalled import JournalledDevice
 from ..devices.machines import rates_of
+from ..devices.pending import pending_journal
 from ..devices.registry import open_device
 from ..devices.replay import ReplayDevice
 from ..devices.sending import Terms
-from ..errors import ConfigError, DataError, MitigationError
+from ..errors import ConfigError, MitigationError
 from ..mitigation.case import check_match
-from ..mitigation.mitigate import checked_steps, mitigate
+from ..mitigation.methods import AUTO, check_method
+from ..mitigation.mitigate import mitigate
+from ..mitigation.outcomes import LEVEL
 from ..photonics.counts import Counts, merge
 from ..photonics.program import Program
-from ..statistics import sampling_floor, total_variation
+from ..statistics import sampling_distance, total_variation
 from .programs import Kind, KnownProgram, known_programs
 
 OURS, RAW = "ours", "raw"
-LEVEL = 0.95
 #: Distances that differ by less are the same.
 SAME = 1e-9
 
@@ -50,13 +50,13 @@ SAME = 1e-9
 class Trial:
     """One estimate of one program.
 
-    :param method: ``raw``, ``ours``, ``ours: STEPS``, or a preset of Perceval.
+    :param method: ``raw``, ``ours``, ``ours: METHOD``, or a preset of Perceval.
     :param settings: circuit settings that were run.
     :param events: collision-free N-click events of the program itself.
     :param tvd: total variation distance to the truth; None where the method gave no estimate.
     :param floor: what so many events of a perfect device would have, on average.
     :param covered: share of the outcomes whose 95 % interval holds the truth; None without intervals.
-    :param why: it gave no estimate, or which steps it took.
+    :param why: it gave no estimate, or which method of ours it was.
     """
 
     kind: Kind
@@ -78,14 +78,14 @@ def compare(
     *,
     shots: int,
     seed: int,
-    steps: Sequence[tuple[str, ...]] = (),
+    methods: Sequence[str] = (),
     presets: Sequence[str] | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> list[Trial]:
     """Measure every program and estimate it in every way.
 
     :param shots: of each estimate.
-    :param steps: of ours to try besides what ``auto`` takes.
+    :param methods: of ours to try besides what ``auto`` takes.
     :param presets: of Perceval; None for all.
     :param done: called after every program.
     :raises CalibrationMismatch: when the record is not of the device.
@@ -93,7 +93,7 @@ def compare(
     trials: list[Trial] = []
     for known in programs:
         once = _spread(device, known.program, shots, 1)
-        trials += _ours(once, record, known, shots, 1, steps, seed)
+        trials += _ours(once, record, known, shots, 1, methods, seed)
         theirs = list(_presets(device, record, known, shots, once, presets))
         for settings in sorted({trial.settings for trial in theirs} - {0, 1}):
             counts = _spread(device, known.program, shots, settings)
@@ -130,7 +130,7 @@ def _presets(
     for preset in PRESETS if wanted is None else [p for p in PRESETS if p in wanted]:
         counts: list[Counts] = []
         try:
-            plan = plan_preset(preset, known.program, record, shots=shots)
+            plan = plan_preset(preset, known.program, record.noise(), shots=shots, detector=record.detector)
             alone = len(plan.settings) == 1
             counts = [once] if alone else measure_preset(plan, device, tag=f"comparison/{preset}")
             found = apply_preset(plan, counts)
@@ -145,23 +145,21 @@ def _ours(
     known: KnownProgram,
     shots: int,
     settings: int,
-    steps: Sequence[tuple[str, ...]],
+    methods: Sequence[str],
     seed: int,
 ) -> Iterator[Trial]:
-    """Post-selection, auto and the given steps on the same counts."""
-    every: list[tuple[str, str | tuple[str, ...]]] = [(RAW, ("post-select",)), (OURS, "auto")]
-    every += [(f"{OURS}: {', '.join(names)}", names) for names in steps]
-    for method, names in every:
+    """Post-selection, auto and the given methods on the same counts."""
+    every = [(RAW, "post-select"), (OURS, AUTO), *((f"{OURS}: {method}", method) for method in methods)]
+    for name, method in every:
         try:
-            found = mitigate(counts, record, program=known.program, steps=names, seed=seed)
+            found = mitigate(counts, record, program=known.program, method=method, seed=seed)
         except MitigationError as error:
-            yield _trial(known, method, shots, [counts], settings=settings, p=None, why=str(error))
+            yield _trial(known, name, shots, [counts], settings=settings, p=None, why=str(error))
             continue
         low, high = found.interval(LEVEL)
         inside = float(((low <= known.truth) & (known.truth <= high)).mean())
-        why = ", ".join(step.name for step in found.history if step.used)
         p = found.probabilities
-        yield _trial(known, method, shots, [counts], settings=settings, p=p, covered=inside, why=why)
+        yield _trial(known, name, shots, [counts], settings=settings, p=p, covered=inside, why=found.method)
 
 
 def _trial(
@@ -185,7 +183,7 @@ def _trial(
         settings=len(counts) if settings is None else settings,
         events=events,
         tvd=None if p is None else total_variation(p, known.truth),
-        floor=sampling_floor(known.truth, events),
+        floor=sampling_distance(known.truth, events),
         covered=covered,
         why=why,
     )
@@ -200,7 +198,7 @@ class ComparisonRequest:
     :param each: programs of every kind that has more than one.
     :param shots: of each estimate; one comparison for each number.
     :param presets: of Perceval; None for all.
-    :param steps: of ours, besides ``auto``.
+    :param methods: of ours, besides ``auto``.
     :param input_modes: where photons enter; None for every input of the record.
     """
 
@@ -209,7 +207,7 @@ class ComparisonRequest:
     shots: tuple[int, ...]
     seed: int
     presets: tuple[str, ...] | None = None
-    steps: tuple[tuple[str, ...], ...] = ()
+    methods: tuple[str, ...] = ()
     input_modes: tuple[int, ...] | None = None
 
 
@@ -256,15 +254,10 @@ def compare_on(
     programs = known_programs(
         request.kinds, modes=record.modes, input_modes=inputs, each=request.each, seed=request.seed
     )
-    pending = folder / f".comparison-{_digest(name, record, request)}.sqlite"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot make {folder} ({error.strerror or error}). Choose another place.") from error
     rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
     trials: list[Trial] = []
     finished = itertools.count(1)
-    with Journal(pending) as journal:
+    with pending_journal(device, folder, "comparison", (name, record.id, request)) as journal:
         journalled = JournalledDevice(device, journal, Terms("compare", Budget(credits=credits), rates))
         for shots in request.shots:
             trials += compare(
@@ -273,12 +266,10 @@ def compare_on(
                 programs,
                 shots=shots,
                 seed=request.seed,
-                steps=request.steps,
+                methods=request.methods,
                 presets=request.presets,
                 done=lambda: progress(next(finished), len(programs) * len(request.shots)),
             )
-    for leftover in folder.glob(f"*{pending.name}*"):
-        leftover.unlink()
     shots_of_record = sum(job.shots for job in record.jobs)
     return Comparison(name, record.id, len(record.jobs), shots_of_record, request, tuple(trials))
 
@@ -287,8 +278,8 @@ def _check_request(request: ComparisonRequest) -> None:
     """Raise :class:`ConfigError` before anything is measured that would be thrown away."""
     from .presets import PRESETS
 
-    for steps in request.steps:
-        checked_steps(steps)
+    for method in request.methods:
+        check_method(method)
     for preset in request.presets or ():
         if preset not in PRESETS:
             raise ConfigError(f"preset {preset!r} is unknown. Use of {', '.join(PRESETS)}.")
@@ -297,7 +288,7 @@ def _check_request(request: ComparisonRequest) -> None:
             f"{request.each} programs of a kind with {list(request.shots)} shots leave nothing to compare. "
             "Use 1 or more."
         )
-    for what, values in (("kinds", request.kinds), ("shots", request.shots), ("steps", request.steps)):
+    for what, values in (("kinds", request.kinds), ("shots", request.shots), ("methods", request.methods)):
         if len(set(values)) < len(values):
             raise ConfigError(f"{what} {list(values)} name something twice. Name each once.")
 
@@ -319,7 +310,3 @@ def _check_record(device: Device, record: CalibrationRecord, inputs: tuple[int, 
     )
     check_match(nothing, record, None)
     check_age(record, math.inf if spec.simulated else None, datetime.now(UTC))  # simulators stay as they are
-
-
-def _digest(name: str, record: CalibrationRecord, request: ComparisonRequest) -> str:
-    return hashlib.sha256(repr((name, record.id, request)).encode()).hexdigest()[:16]

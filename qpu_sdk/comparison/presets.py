@@ -49,13 +49,13 @@ from perceval.runtime.error_mitigation import (
 )
 
 from ..arrays import FloatArray
-from ..calibration.record import CalibrationRecord
 from ..devices.base import Device
 from ..errors import ConfigError, MitigationError
 from ..photonics.click_model import click_distribution
-from ..photonics.counts import Counts
+from ..photonics.conversions import detectors_to_perceval
+from ..photonics.counts import Counts, Detector
 from ..photonics.fock import collision_free_outcomes, rank_collision_free
-from ..photonics.noise import DeviceNoise, NoiseParameters, detectors_to_perceval
+from ..photonics.noise import Noise, mean_pair
 from ..photonics.program import Program
 
 Preset = Literal["none", "low", "medium", "high", "recycling"]
@@ -87,7 +87,8 @@ class PresetPlan:
 
     preset: Preset
     program: Program
-    noise: DeviceNoise = field(repr=False)
+    noise: Noise = field(repr=False)
+    detector: Detector
     shots: int
     least_clicks: int
     settings: tuple[PresetSetting, ...] = field(repr=False)
@@ -114,37 +115,40 @@ class PresetResult:
 def plan_preset(
     preset: Preset,
     program: Program,
-    noise: CalibrationRecord | DeviceNoise,
+    noise: Noise,
     *,
     shots: int,
+    detector: Detector = "threshold",
     least_clicks: int = 1,
 ) -> PresetPlan:
     """What Perceval asks to be measured: the settings and how the shots are divided over them.
 
     :param noise: what is known about the device; Perceval divides the shots by it.
     :param shots: over all settings.
+    :param detector: what its detectors resolve.
     :param least_clicks: Perceval's ``min_detected_photons_filter``, 1 to N.
     :raises ConfigError: for an unknown preset.
     :raises MitigationError: when Perceval refuses, for example because there are fewer shots than settings.
 
     >>> from qpu_sdk.photonics.meshes import RectangularMesh
     >>> program = Program(RectangularMesh(5), np.zeros(25), (0, 1, 2, 4))
-    >>> noise = DeviceNoise.of(NoiseParameters(indistinguishability=0.9, transmittance=0.25), modes=5)
+    >>> noise = Noise(indistinguishability=0.9, transmittance=0.25)
     >>> [len(plan_preset(preset, program, noise, shots=1000).settings) for preset in PRESETS]
     [1, 1, 27, 75, 1]
     >>> [(s.program.photons, s.shots) for s in plan_preset("medium", program, noise, shots=1000).settings[:9:4]]
     [(4, 94), (1, 13), (3, 47)]
     """
-    known = noise.noise() if isinstance(noise, CalibrationRecord) else noise
     if not 1 <= least_clicks <= program.photons:
         raise ConfigError(f"least_clicks is {least_clicks}; it must be within 1..{program.photons}.")
-    computer, computation = _perceval(preset, program, known, shots=shots, least_clicks=least_clicks)
+    computer, computation = _perceval(
+        preset, program, imperfections_of(noise, program, detector), shots=shots, least_clicks=least_clicks
+    )
     try:
         [computations] = computer.extend_computation(computation)
     except (ValueError, RuntimeError, TypeError) as error:
         raise MitigationError(f"Perceval does not plan {preset} with {shots} shots: {error}.") from error
     settings = tuple(_setting(program, one, shots) for one in computations)
-    return PresetPlan(preset, program, known, shots, least_clicks, settings)
+    return PresetPlan(preset, program, noise, detector, shots, least_clicks, settings)
 
 
 def measure_preset(plan: PresetPlan, device: Device, *, tag: str = "") -> list[Counts]:
@@ -170,22 +174,23 @@ def apply_preset(plan: PresetPlan, counts: Sequence[Counts]) -> PresetResult:
 
     >>> from qpu_sdk.devices.local import LocalDevice, LocalModel
     >>> from qpu_sdk.photonics.meshes import IsometryMesh
-    >>> noise = NoiseParameters(indistinguishability=0.8, transmittance=0.5)
+    >>> noise = Noise(indistinguishability=0.8, transmittance=0.5)
     >>> program = Program(IsometryMesh(3, 2), np.arange(IsometryMesh(3, 2).declared), (0, 1))
-    >>> plan = plan_preset("medium", program, DeviceNoise.of(noise, modes=3), shots=90_000)
+    >>> plan = plan_preset("medium", program, noise, shots=90_000)
     >>> result = apply_preset(plan, measure_preset(plan, LocalDevice(seed=1, model=LocalModel(noise=noise))))
     >>> len(result.probabilities), result.settings, result.shots
     (3, 9, 90000)
     """
     _check(plan, counts)
+    known = imperfections_of(plan.noise, plan.program, plan.detector)
     computer, computation = _perceval(
-        plan.preset, plan.program, plan.noise, shots=plan.shots, least_clicks=plan.least_clicks
+        plan.preset, plan.program, known, shots=plan.shots, least_clicks=plan.least_clicks
     )
     results = [_as_perceval(setting, c, plan) for setting, c in zip(plan.settings, counts, strict=True)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of curve_fit, about covariances that recycling does not use
-            parsed = computer.post_process(computation, results, imperfections_of(plan.noise, plan.program))
+            parsed = computer.post_process(computation, results, known)
     except (ValueError, RuntimeError, TypeError, ZeroDivisionError, OverflowError) as error:
         what = f"{type(error).__name__}: {error}"
         raise MitigationError(f"Perceval's {plan.preset} cannot use the counts ({what}). Use more shots.") from error
@@ -217,26 +222,19 @@ def recompiled(program: Program, index: int) -> Program:
     return Program(program.mesh, phases, program.input_modes)
 
 
-def imperfections_of(noise: DeviceNoise, program: Program) -> Imperfections:
+def imperfections_of(noise: Noise, program: Program, detector: Detector = "threshold") -> Imperfections:
     """What Perceval is told about the device; dark counts and differences between inputs or pairs it cannot be told.
 
     :raises ConfigError: when a detector sees nothing.
     """
-    here = noise.at(program.input_modes, modes=program.modes)
-    overlap = float(here.overlap) if np.ndim(here.overlap) == 0 else _mean_overlap(np.asarray(here.overlap))
-    model = NoiseParameters(
+    here = noise.at(program)
+    model = Noise(
         brightness=here.brightness,
-        indistinguishability=overlap,
+        indistinguishability=mean_pair(here.indistinguishability),
         g2=here.g2,
-        transmittance=float(here.input_transmissions.mean()),
+        transmittance=float(here.transmittance.mean()),
     )
-    return Imperfections(model.to_perceval(), detectors_to_perceval(here.output_efficiencies, noise.detector))
-
-
-def _mean_overlap(products: FloatArray) -> float:
-    """Mean I of the pairs, from inner products S = sqrt(I)."""
-    pairs = products[np.triu_indices(len(products), 1)] ** 2
-    return float(pairs.mean()) if pairs.size else 1.0
+    return Imperfections(model.to_perceval(), detectors_to_perceval(here.efficiency, detector))
 
 
 def _mitigations(preset: Preset) -> list[AMitigation]:
@@ -252,10 +250,9 @@ def _mitigations(preset: Preset) -> list[AMitigation]:
 
 
 def _perceval(
-    preset: Preset, program: Program, noise: DeviceNoise, *, shots: int, least_clicks: int
+    preset: Preset, program: Program, known: Imperfections, *, shots: int, least_clicks: int
 ) -> tuple[SimulatedComputer, Computation]:
     """A computer that plans and parses, and never runs, and the computation that a user would give it."""
-    known = imperfections_of(noise, program)
     computer = SimulatedComputer("SLOS")
     computer.noise = known.noise
     computer.mitigations = _mitigations(preset)
@@ -287,9 +284,9 @@ def _check(plan: PresetPlan, counts: Sequence[Counts]) -> None:
         ours = setting.program
         if (c.modes, c.photons) != (ours.modes, ours.photons) or c.program not in ("", ours.fingerprint):
             raise MitigationError(f"counts {i} are not of setting {i}. Give them in the order of the settings.")
-        if c.detector != plan.noise.detector:
+        if c.detector != plan.detector:
             raise MitigationError(
-                f"counts {i} are of {c.detector} detectors, the noise is of {plan.noise.detector} ones. Use one kind."
+                f"counts {i} are of {c.detector} detectors, the plan is for {plan.detector} ones. Use one kind."
             )
 
 
@@ -310,10 +307,10 @@ def _as_perceval(setting: PresetSetting, counts: Counts, plan: PresetPlan) -> di
     }
 
 
-def _nothing(program: Program, noise: DeviceNoise) -> float:
+def _nothing(program: Program, noise: Noise) -> float:
     """Probability that no detector fires in a window."""
     columns = program.mesh.columns(program.phases, program.input_modes)
-    _, p = click_distribution(columns[None], noise.at(program.input_modes, modes=program.modes), most_clicks=0)
+    _, p = click_distribution(columns[None], noise.at(program), most_clicks=0)
     return float(p[0, 0])
 
 

@@ -17,12 +17,14 @@ import numpy.typing as npt
 from ..arrays import ComplexArray, FloatArray
 from ..errors import ConfigError, ProgramError
 from ..photonics.click_model import accurate_click_distribution, check_click_work
+from ..photonics.conversions import detectors_to_perceval
 from ..photonics.counts import Detector
-from ..photonics.noise import ClickNoise, DeviceNoise, NoiseParameters, detectors_to_perceval, enough_counts
+from ..photonics.noise import Noise, ProgramNoise, by_mode, enough_counts
 from ..photonics.patterns import MAX_SETS, count_fock_states
 from ..photonics.photon_counting import fock_distribution
 from ..photonics.program import Program
 from ..seeds import child_seed
+from .perceval_texts import LOCK
 
 OutcomeArray = npt.NDArray[np.uint8]
 NoisyEngine = Literal["clicks", "perceval"]
@@ -40,13 +42,12 @@ MAX_REMEMBERED = 256_000_000
 class NoisyChip:
     """What one device does to programs, errors of its phases included.
 
-    :param noise: the same everywhere, or of every mode.
     :param collision_free: keep only patterns of N counts in N modes apart.
     :param seed: decides the errors of the phases, together with the program.
     :raises ConfigError: when the engine does not have such noise.
     """
 
-    noise: NoiseParameters | DeviceNoise
+    noise: Noise
     detector: Detector
     engine: NoisyEngine
     collision_free: bool
@@ -54,11 +55,10 @@ class NoisyChip:
     _memory: OrderedDict[str, tuple[OutcomeArray, FloatArray]] = field(default_factory=OrderedDict, repr=False)
 
     def __post_init__(self) -> None:
-        noise = self.noise if self.engine == "perceval" else self._of(1)  # has no second photon that equals the first
-        if not isinstance(noise, DeviceNoise):
-            return
-        by_pair = np.ndim(noise.indistinguishability) == 2
-        if self.engine == "perceval" and (by_pair or np.any(noise.dark_counts)):
+        by_pair = np.ndim(self.noise.indistinguishability) == 2
+        if self.engine == "clicks":
+            self.noise.check_model()
+        elif by_pair or np.any(self.noise.dark_counts):
             raise ConfigError("perceval has neither dark counts nor overlaps that differ by pair. Use engine=auto.")
         if self.detector == "pnr" and by_pair:
             raise ConfigError("only threshold detectors have overlaps that differ by pair. Use detector=threshold.")
@@ -66,7 +66,7 @@ class NoisyChip:
     @property
     def max_modes(self) -> int:
         """Most modes of a program."""
-        return self.noise.modes if isinstance(self.noise, DeviceNoise) else 62
+        return 62 if self.noise.modes is None else self.noise.modes
 
     def check(self, program: Program) -> None:
         """Raise :class:`ProgramError` when a program takes too much memory or time, or no photon of it arrives."""
@@ -110,15 +110,9 @@ class NoisyChip:
             phases = phases + rng.uniform(-self.noise.phase_error, self.noise.phase_error, len(phases))
         return step * np.round(phases / step) if step > 0.0 else phases
 
-    def _of(self, modes: int) -> DeviceNoise:
-        return self.noise if isinstance(self.noise, DeviceNoise) else DeviceNoise.of(self.noise, modes=modes)
-
-    def _at(self, program: Program) -> ClickNoise:
-        return self._of(program.modes).at(program.input_modes, modes=program.modes)
-
     def _most_counts(self, program: Program) -> int:
         """N counts are kept apart in any case: they are what a program is measured for."""
-        enough = enough_counts(self._at(program), neglected=NEGLECTED)
+        enough = enough_counts(self.noise.at(program), neglected=NEGLECTED)
         if self.detector == "threshold":
             enough = min(enough, program.modes)
             return program.photons if self.collision_free else max(enough, program.photons)
@@ -130,7 +124,7 @@ class NoisyChip:
             outcomes, p = perceval_distribution(set_to, self.noise, self.detector)
         else:
             columns = set_to.mesh.columns(set_to.phases, set_to.input_modes)
-            outcomes, p = self._by_model(columns, self._at(program), self._most_counts(program))
+            outcomes, p = self._by_model(columns, self.noise.at(program), self._most_counts(program))
         keep = outcomes.any(axis=1)
         rest = 1.0 - p.sum()  # left out above; below 1e-12 it is rounding
         shot = p[keep].sum() + (rest if rest > 1e-12 else 0.0)
@@ -138,16 +132,14 @@ class NoisyChip:
             keep &= (outcomes.sum(axis=1) == program.photons) & (outcomes.max(axis=1) == 1)
         return outcomes[keep], p[keep] / shot
 
-    def _by_model(self, columns: ComplexArray, noise: ClickNoise, most: int) -> tuple[OutcomeArray, FloatArray]:
+    def _by_model(self, columns: ComplexArray, noise: ProgramNoise, most: int) -> tuple[OutcomeArray, FloatArray]:
         if self.detector == "pnr":
             return fock_distribution(columns, noise, most_photons=most)
         sets, p = accurate_click_distribution(columns, noise, most_clicks=most)
         return sets.members.astype(np.uint8), p
 
 
-def perceval_distribution(
-    program: Program, noise: NoiseParameters | DeviceNoise, detector: Detector
-) -> tuple[OutcomeArray, FloatArray]:
+def perceval_distribution(program: Program, noise: Noise, detector: Detector) -> tuple[OutcomeArray, FloatArray]:
     """The same from Perceval's simulator, at precision 1e-16, the empty window included.
 
     At its default precision the simulator drops input states below 1e-6 of the commonest: behind 6 % of transmittance
@@ -169,7 +161,8 @@ def perceval_distribution(
     experiment.add(0, circuit)
     for mode, found in enumerate(detectors_to_perceval(efficiencies, detector)):
         experiment.add(mode, found)
-    experiment.with_input(state)
+    with LOCK:
+        experiment.with_input(state)
     experiment.min_detected_photons_filter(0)
     computer = SimulatedComputer("SLOS")
     computer.noise = source.to_perceval()
@@ -178,17 +171,10 @@ def perceval_distribution(
     return outcomes, np.array([float(p) for p in results.values()])
 
 
-def _perceval_losses(
-    program: Program, noise: NoiseParameters | DeviceNoise
-) -> tuple[NoiseParameters, FloatArray, FloatArray]:
+def _perceval_losses(program: Program, noise: Noise) -> tuple[Noise, FloatArray, FloatArray]:
     """Noise of the source, loss of each input beyond that, and efficiencies of the detectors."""
-    if isinstance(noise, NoiseParameters):
-        source = replace(noise, phase_error=0.0, phase_imprecision=0.0)
-        return source, np.zeros(program.photons), np.ones(program.modes)
-    here = noise.at(program.input_modes, modes=program.modes)
-    best = float(here.input_transmissions.max())
-    source = NoiseParameters(
-        brightness=here.brightness, indistinguishability=float(here.overlap), g2=here.g2, transmittance=best
-    )
-    losses = 1.0 - here.input_transmissions / best if best > 0.0 else np.zeros(program.photons)
-    return source, losses, here.output_efficiencies
+    t = by_mode(noise.transmittance, program.modes)[list(program.input_modes)]
+    best = float(t.max())
+    source = replace(noise, transmittance=best, efficiency=1.0, dark_counts=0.0, phase_error=0.0, phase_imprecision=0.0)
+    losses = 1.0 - t / best if best > 0.0 else np.zeros(program.photons)
+    return source, losses, by_mode(noise.efficiency, program.modes)

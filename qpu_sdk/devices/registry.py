@@ -6,7 +6,8 @@ A device string is ``KIND:NAME?option=value&option=value``. Packages add kinds u
 
 ``local:slos?noise=belenos`` is a noisy device; whatever :func:`~qpu_sdk.devices.machines.parse_noise` reads may follow,
 as ``noise=belenos,g2=0.1``, as ``noise=belenos,g2:0.1`` where a second ``=`` is unwelcome, or percent-encoded as
-``noise=belenos%2Cg2%3D0.1``. Only ``&``, ``%`` and ``+`` have a meaning in options.
+``noise=belenos%2Cg2%3D0.1``. Every key of it may be an option by itself, as ``local:slos?transmittance=0.3`` or
+``local:slos?noise=belenos&g2=0.1``, which is the same noise. Only ``&``, ``%`` and ``+`` have a meaning in options.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
-from typing import Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..errors import ConfigError, DeviceUnavailable
+from ..photonics.conversions import is_perceval
+from ..photonics.noise import Noise
 from .base import Device
 from .counts_files import load_counts
 from .local import LocalDevice
@@ -30,6 +33,10 @@ def is_rehearsal(address: DeviceAddress) -> bool:
     """True for a cloud on this machine."""
     return urlsplit(address.options.get("url", "")).hostname in ("127.0.0.1", "localhost", "::1")
 
+
+if TYPE_CHECKING:
+    import perceval
+    from perceval.runtime import SimulatedComputer
 
 ENTRY_POINT_GROUP = "qpu_sdk.devices"
 
@@ -76,17 +83,25 @@ class DeviceFactory(Protocol):
         ...
 
 
-def open_device(text: str, *, seed: int) -> Device:
-    """Open the device a string names.
+def open_device(name: str | perceval.Processor | SimulatedComputer, *, seed: int) -> Device:
+    """Open the device a string names, or one that a computer of Perceval on this machine describes.
 
+    :param name: such as ``local:slos?noise=ascella`` or ``quandela:qpu:belenos``; or a local ``perceval.Processor`` or
+        ``SimulatedComputer``, whose noise and detectors are behind every program.
     :param seed: of the device's random numbers, if it draws any.
-    :raises ConfigError: when the string or an option is malformed.
+    :raises ConfigError: when the string or an option is malformed, or the object is no device.
     :raises DeviceUnavailable: when no such device is known.
 
     >>> open_device("local:slos", seed=1).spec.name
     'local:slos'
     """
-    address = DeviceAddress.parse(text)
+    if not isinstance(name, str):
+        if not is_perceval(name):
+            raise ConfigError(f"a {type(name).__name__} is no device. Give a string, such as local:slos.")
+        from .perceval_device import open_perceval
+
+        return open_perceval(name, seed=seed)
+    address = DeviceAddress.parse(name)
     factories = device_factories()
     own = f"{address.kind}-{address.name}"  # what a package provides for one name of a kind goes first
     if own not in factories and address.kind not in factories:
@@ -108,7 +123,7 @@ def device_factories() -> dict[str, Callable[[], DeviceFactory]]:
 
 def describe_devices() -> list[tuple[str, str]]:
     """Device strings that can be opened, and what they are."""
-    options = ", ".join(f.name for f in fields(LocalModel))
+    options = ", ".join(_local_options())
     built_in = {
         "local": ("local:slos", f"simulator on this machine; options {options}"),
         "local-twin": ("local:twin?record=FILE", "simulator with the noise of a calibration record"),
@@ -133,20 +148,19 @@ def _open_local(address: DeviceAddress, *, seed: int) -> Device:
 
 
 def _local_model(address: DeviceAddress) -> LocalModel:
-    numbers = {f.name for f in fields(LocalModel) if isinstance(f.default, float)}
-    unknown = set(address.options) - {f.name for f in fields(LocalModel)}
+    unknown = set(address.options) - set(_local_options())
     if unknown:
-        known = ", ".join(f.name for f in fields(LocalModel))
+        known = ", ".join(_local_options())
         raise ConfigError(f"{address} has an unknown option {sorted(unknown)[0]!r}. Known options: {known}.")
-    values: dict[str, object] = dict(address.options)
-    for name in numbers & set(address.options):
-        try:
-            values[name] = float(address.options[name])
-        except ValueError:
-            raise ConfigError(f"{name} of {address} is not a number. Write for example {name}=0.5.") from None
-    if "noise" in values:
-        values["noise"] = parse_noise(address.options["noise"].replace(":", "="))
-    return LocalModel(**values)  # type: ignore[arg-type]
+    keys = {f.name for f in fields(Noise)}
+    values: dict[str, Any] = {name: value for name, value in address.options.items() if name not in keys}
+    own = {name: value for name, value in address.options.items() if name in keys}
+    values["noise"] = parse_noise(values.get("noise", "ideal").replace(":", "="), own)
+    return LocalModel(**values)
+
+
+def _local_options() -> list[str]:
+    return [f.name for kind in (LocalModel, Noise) for f in fields(kind)]
 
 
 def _open_replay(address: DeviceAddress, *, seed: int) -> Device:

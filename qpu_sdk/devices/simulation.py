@@ -14,7 +14,7 @@ from ..arrays import ComplexArray, FloatArray, OutcomeArray
 from ..errors import ConfigError
 from ..photonics.counts import Detector
 from ..photonics.fock import collision_free_index, collision_free_outcomes, fock_outcomes, occupations
-from ..photonics.noise import DeviceNoise, NoiseParameters
+from ..photonics.noise import Noise
 from ..photonics.permanents import PrefixTree, collision_free_tree, fock_tree, probabilities
 from ..photonics.program import Program
 from .noisy_chip import NoisyChip
@@ -30,34 +30,27 @@ MAX_OUTCOMES = 5_000_000
 class LocalModel:
     """The physics of a :class:`LocalDevice`.
 
-    :param brightness: probability that the source emits the photon.
-    :param transmittance: probability that an emitted photon is detected; the same for every path.
-    :param detector: ``"pnr"`` or ``"threshold"``; None: what ``noise`` says, without noise ``"pnr"``.
+    :param noise: everything between program and clicks. A loss that all modes share and nothing else is simulated
+        fast, photon by photon; everything else by :mod:`qpu_sdk.devices.noisy_chip`.
+    :param detector: ``"pnr"`` or ``"threshold"``; None: a simulator without loss and noise counts photons, any other
+        only clicks, as machines do.
     :param outcomes: ``"all"``, or ``"collision_free"`` to keep only collision-free N-photon outcomes apart
         (every other shot goes into ``Counts.other``).
     :param engine: ``"slos"`` (Perceval), ``"permanents"`` (ours), ``"auto"``: whichever is faster. With noise
         ``"auto"`` and ``"permanents"`` are :mod:`qpu_sdk.photonics.click_model`, and ``"perceval"`` is Perceval's
         simulator at full precision, slow, to check it with.
-    :param noise: everything between program and clicks, brightness and transmittance included: the same everywhere,
-        or of every mode.
     :raises ConfigError: when a value is out of range, or two do not go together.
 
-    >>> LocalModel(noise=NoiseParameters(transmittance=0.1)).detects
-    'threshold'
+    >>> LocalModel().detects, LocalModel(noise=Noise(transmittance=0.1)).detects
+    ('pnr', 'threshold')
     """
 
-    brightness: float = 1.0
-    transmittance: float = 1.0
+    noise: Noise = Noise()  # noqa: RUF009 - it cannot change
     detector: Detector | None = None
     outcomes: Keep = "all"
     engine: Engine = "auto"
-    noise: DeviceNoise | NoiseParameters | None = None
 
     def __post_init__(self) -> None:
-        for name in ("brightness", "transmittance"):
-            value = getattr(self, name)
-            if not 0.0 < value <= 1.0:
-                raise ConfigError(f"{name} is {value}; the local device takes 0 < {name} <= 1. Choose such a value.")
         for name, allowed in (
             ("detector", (None, "pnr", "threshold")),
             ("outcomes", ("all", "collision_free")),
@@ -65,17 +58,13 @@ class LocalModel:
         ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}. Use one of {', '.join(filter(None, allowed))}.")
-        if self.noise is None and self.engine == "perceval":
-            raise ConfigError("engine is 'perceval' and there is no noise. Use engine=slos, or add noise=ideal.")
-        if self.noise is not None:
-            self._check_noise()
-
-    def _check_noise(self) -> None:
-        for name in ("brightness", "transmittance"):
-            if getattr(self, name) != 1.0:
-                raise ConfigError(f"{name} is {getattr(self, name)} beside noise. Name it within noise only.")
-        if self.engine == "slos":
-            raise ConfigError("engine is 'slos', which has no noise. Use engine=auto or engine=perceval.")
+        if self.noise.click_probability == 0.0:
+            none = next(
+                (n for n in ("brightness", "transmittance") if not np.any(getattr(self.noise, n))), "efficiency"
+            )
+            raise ConfigError(f"noise {none} is {getattr(self.noise, none)}; no photon arrives. Use one above 0.")
+        if self.engine == "slos" and not self.noise.only_loss:
+            raise ConfigError("engine is 'slos', which has no noise but loss. Use engine=auto or engine=perceval.")
         self.chip(seed=0)
 
     @property
@@ -83,13 +72,11 @@ class LocalModel:
         """What the detectors resolve."""
         if self.detector is not None:
             return self.detector
-        if isinstance(self.noise, DeviceNoise):
-            return self.noise.detector
-        return "pnr" if self.noise is None else "threshold"
+        return "pnr" if self.noise.only_loss and self.noise.click_probability == 1.0 else "threshold"
 
     def chip(self, *, seed: int) -> NoisyChip | None:
-        """The noisy physics, None without noise."""
-        if self.noise is None:
+        """The noisy physics, None where there is nothing but loss that all modes share."""
+        if self.noise.only_loss and self.engine != "perceval":
             return None
         return NoisyChip(
             noise=self.noise,
@@ -98,11 +85,6 @@ class LocalModel:
             collision_free=self.outcomes == "collision_free",
             seed=seed,
         )
-
-    @property
-    def efficiency(self) -> float:
-        """Probability that a photon that was asked for clicks, brightness * transmittance."""
-        return self.brightness * self.transmittance
 
 
 def exact_probabilities(columns: ComplexArray, *, collision_free: bool, engine: Engine = "auto") -> FloatArray:
@@ -153,14 +135,14 @@ def shot_distribution(columns: ComplexArray, model: LocalModel) -> tuple[Outcome
     """What one shot shows: probabilities given at least one click.
 
     Uniform loss commutes with the interferometer, so every photon survives at its input with probability
-    eta = brightness * transmittance: ``P(s) = sum_S eta^|S| (1-eta)^(N-|S|) P_U(s | photons S)`` over
+    eta = brightness * transmittance * efficiency: ``P(s) = sum_S eta^|S| (1-eta)^(N-|S|) P_U(s | photons S)`` over
     subsets S of the inputs, and the empty window, (1-eta)^N, is not a shot.
 
     :param columns: ``(B, M, N)``.
     :returns: outcomes ``(K, M)`` and probabilities ``(B, K)``; what the rows lack to 1 is not kept apart.
     """
     modes, photons = columns.shape[1:]
-    eta = model.efficiency
+    eta = model.noise.click_probability
     window = 1.0 if eta == 1.0 else -math.expm1(photons * math.log1p(-eta))  # 1 - (1 - eta)^N, exact for tiny eta
     if model.outcomes == "collision_free":
         p = exact_probabilities(columns, collision_free=True, engine=model.engine)

@@ -6,16 +6,17 @@ import hashlib
 import random
 import threading
 from collections import OrderedDict
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
 
 from ..arrays import FloatArray
+from ..devices.perceval_texts import LOCK, read, written
 from ..errors import ConfigError, ProgramError
 from ..photonics.click_model import MAX_PRODUCTS, accurate_click_distribution, check_click_work
 from ..photonics.counts import Detector
-from ..photonics.noise import ClickNoise, DeviceNoise, NoiseParameters, enough_counts
+from ..photonics.noise import Noise, ProgramNoise, enough_counts
 from ..seeds import child_seed
 from .payloads import Command, SentSetting, SettingResult, Submission
 
@@ -31,6 +32,9 @@ _FINEST_PRECISION = 1e-10
 #: Share of the accepted windows that may be dropped for having too many clicks, and the products that keeping the
 #: others may take; the first that work is used.
 _NEGLECTED = ((1e-9, 300_000_000), (1e-6, 300_000_000), (1e-4, MAX_PRODUCTS))
+
+#: Perceval's simulators share their overloaded methods, as its experiments do: one thread at a time.
+_SIMULATION = threading.Lock()
 
 
 @final
@@ -64,7 +68,7 @@ class EmulatedChip:
 
     platform: str
     seed: int
-    noise: NoiseParameters | DeviceNoise
+    noise: Noise
     detector: Detector
     takes_noise: bool
     max_modes: int = 24
@@ -78,8 +82,6 @@ class EmulatedChip:
         The random numbers follow from the server's seed, the content of the setting, and how often the server
         saw that content before (``occurrence``, from 0); threads and job ids play no role.
         """
-        from perceval.serialization import serialize
-
         setting = submission.settings[index]
         rng = np.random.default_rng(child_seed(self.seed, setting.digest, occurrence))
         experiment, noise = self._prepare(submission, setting, rng)
@@ -90,21 +92,19 @@ class EmulatedChip:
             entry |= {"physical_perf": exact.physical, "logical_perf": exact.logical}
         if setting.iteration is not None:
             entry["iteration"] = setting.iteration
-        return SettingResult(serialize(entry), shots)
+        return SettingResult(written(entry), shots)
 
-    def _prepare(
-        self, submission: Submission, setting: SentSetting, rng: np.random.Generator
-    ) -> tuple[Any, NoiseParameters | DeviceNoise]:
+    def _prepare(self, submission: Submission, setting: SentSetting, rng: np.random.Generator) -> tuple[Any, Noise]:
         """The experiment with this setting's values, detectors and phase errors; and the noise of its photons."""
-        from perceval.serialization import deserialize
-
-        iteration, experiment = setting.iteration or {}, deserialize(submission.experiment)
+        iteration = setting.iteration or {}
+        with LOCK:
+            experiment = read(submission.experiment, frozenset({"Experiment"}))
+            if "input_state" in iteration:
+                experiment.with_input(iteration["input_state"])
         parameters = experiment.get_circuit_parameters()
         for name, value in (iteration.get("circuit_params") or {}).items():
             if value is not None:
                 parameters[name].set_value(value)
-        if "input_state" in iteration:
-            experiment.with_input(iteration["input_state"])
         if "min_detected_photons" in iteration:
             experiment.min_detected_photons_filter(iteration["min_detected_photons"])
         if "postselect" in iteration:
@@ -135,10 +135,10 @@ class EmulatedChip:
         if self.detector == "threshold" and not (isinstance(state, FockState) and max(state) <= 1):
             raise ConfigError(f"input {state} is not one photon a mode at most, which is all {self.platform} takes.")
 
-    def _noise(self, of_user: Any) -> NoiseParameters | DeviceNoise:
-        return self.noise if of_user is None or not self.takes_noise else NoiseParameters.from_perceval(of_user)
+    def _noise(self, of_user: Any) -> Noise:
+        return self.noise if of_user is None or not self.takes_noise else Noise.from_perceval(of_user)
 
-    def _exact(self, experiment: Any, noise: NoiseParameters | DeviceNoise, *, sampling: bool) -> _Exact:
+    def _exact(self, experiment: Any, noise: Noise, *, sampling: bool) -> _Exact:
         if experiment.min_photons_filter is None:
             experiment.min_detected_photons_filter(experiment.input_state.n - sum(experiment.heralds.values()))
         heralded = sum(experiment.heralds.values())
@@ -162,10 +162,14 @@ class EmulatedChip:
         return exact
 
 
-def _uniform(noise: NoiseParameters | DeviceNoise) -> NoiseParameters:
+def _uniform(noise: Noise) -> Noise:
     """Noise that Perceval's simulator has."""
-    if isinstance(noise, DeviceNoise):
-        raise ConfigError("this circuit is not unitary or too large for the noise of a record. Use fewer photons.")
+    try:
+        noise.to_perceval()
+    except ConfigError as error:
+        raise ConfigError(
+            f"this circuit is not unitary or too large for such noise ({error}). Use fewer photons."
+        ) from error
     return noise
 
 
@@ -186,27 +190,23 @@ def _unitary(experiment: Any) -> Any:
     return None if circuit.requires_polarization else np.asarray(circuit.compute_unitary(), dtype=np.complex128)
 
 
-def _key(unitary: Any, experiment: Any, noise: NoiseParameters | DeviceNoise) -> str:
+def _key(unitary: Any, experiment: Any, noise: Noise) -> str:
     detectors = [(d.name, d.max_detections) if d is not None else None for d in experiment.detectors]
     rest = (experiment.min_photons_filter, sorted(experiment.heralds.items()), str(experiment.post_select_fn))
-    values = [np.asarray(value).tolist() for value in asdict(noise).values()]
-    text = repr((str(experiment.input_state), rest, detectors, values))
+    text = repr((str(experiment.input_state), rest, detectors, noise))
     return hashlib.sha256(unitary.tobytes() + text.encode()).hexdigest()
 
 
-def _by_clicks(unitary: Any, experiment: Any, noise: NoiseParameters | DeviceNoise) -> _Exact | None:
+def _by_clicks(unitary: Any, experiment: Any, noise: Noise) -> _Exact | None:
     """By the click model; None for second photons equal to the first, and when it would take too long."""
     from perceval import BSDistribution, FockState
     from perceval.utils import apply_post_select
 
     least = experiment.min_photons_filter + sum(experiment.heralds.values())
     inputs = [mode for mode, photons in enumerate(experiment.input_state) if photons]
-    if not inputs or (isinstance(noise, NoiseParameters) and noise.g2 > 0.0 and not noise.g2_distinguishable):
+    if not inputs or (noise.g2 > 0.0 and not noise.g2_distinguishable):
         return None
-    if isinstance(noise, DeviceNoise):
-        model = noise.at(tuple(inputs), modes=len(unitary))
-    else:
-        model = ClickNoise.of(noise, inputs=len(inputs), modes=len(unitary))
+    model = noise.at(inputs, modes=len(unitary))
     most = _most_clicks(model, least)
     if most is None:
         return None
@@ -223,8 +223,8 @@ def _by_clicks(unitary: Any, experiment: Any, noise: NoiseParameters | DeviceNoi
     return _Exact(states, _normalised(p), physical, logical, clicked)
 
 
-def _most_clicks(noise: ClickNoise, least: int) -> int | None:
-    modes, photons = len(noise.output_efficiencies), len(noise.input_transmissions)
+def _most_clicks(noise: ProgramNoise, least: int) -> int | None:
+    modes, photons = len(noise.efficiency), len(noise.transmittance)
     for neglected, products in _NEGLECTED:
         try:
             most = enough_counts(noise, neglected=neglected, at_least=least)
@@ -238,7 +238,7 @@ def _most_clicks(noise: ClickNoise, least: int) -> int | None:
     return None
 
 
-def _by_perceval(experiment: Any, noise: NoiseParameters) -> _Exact:
+def _by_perceval(experiment: Any, noise: Noise) -> _Exact:
     """By Perceval's simulator, which takes any experiment; slower, and drops the rarest events."""
     from perceval import PostSelect
 
@@ -253,16 +253,17 @@ def _by_perceval(experiment: Any, noise: NoiseParameters) -> _Exact:
     return _Exact(states, _normalised(p), selected["physical_perf"], selected["logical_perf"], clicked)
 
 
-def _simulated(experiment: Any, noise: NoiseParameters, least: int) -> dict[str, Any]:
+def _simulated(experiment: Any, noise: Noise, least: int) -> dict[str, Any]:
     from perceval.runtime import SimulatedComputer
 
     computer = SimulatedComputer("SLOS")
     computer.noise = noise.to_perceval()
     computer.compute_physical_logical_perf(True)
     # Perceval drops input states rarer than precision * the commonest, which at low transmittance is the vacuum.
-    chance = (noise.transmittance * noise.brightness) ** max(least, 0)
+    chance = noise.click_probability ** max(least, 0)
     precision = min(1e-6, max(_FINEST_PRECISION, _RELATIVE_PRECISION * chance))
-    result: dict[str, Any] = computer.probs(experiment, precision=precision)
+    with _SIMULATION:
+        result: dict[str, Any] = computer.probs(experiment, precision=precision)
     return result
 
 

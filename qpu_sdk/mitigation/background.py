@@ -79,11 +79,10 @@ def subtract(numbers: FloatArray, model: Forward, *, gate: float | None = None) 
     :raises MitigationError: when there is no event, numbers do not fit, or the model has no signal.
 
     >>> from qpu_sdk.mitigation.forward import forward
-    >>> from qpu_sdk.photonics.click_model import ClickNoise
-    >>> from qpu_sdk.photonics.noise import NoiseParameters
+    >>> from qpu_sdk.photonics.noise import Noise
     >>> first, second = np.eye(3, dtype=complex), np.eye(3, dtype=complex)
     >>> first[:2, :2] = second[1:, 1:] = np.array([[0.8, 0.6j], [0.6j, 0.8]])
-    >>> noise = ClickNoise.of(NoiseParameters(indistinguishability=0.8), inputs=2, modes=3)
+    >>> noise = Noise(indistinguishability=0.8).at((0, 1), modes=3)
     >>> model = forward((second @ first)[:, :2], noise)
     >>> seen = 1e5 * model.model[model.space.full]
     >>> found = subtract(seen, model)
@@ -129,13 +128,13 @@ def _check(numbers: FloatArray, model: Forward, gate: float | None) -> None:
         modes = np.flatnonzero(model.space.patterns[full[weakest]]).tolist()
         raise MitigationError(
             f"the device never shows {photons} interfering photons in modes {modes}: gain {gain[weakest]:.3g}. Check "
-            "the record's efficiencies and indistinguishability, or use step post-select."
+            "the record's efficiencies and indistinguishability, or use method post-select."
         )
     share = float(model.ideal[model.space.free] @ gain) / max(float(model.model[full].sum()), 1e-300)
     if share < LEAST_SIGNAL:
         raise MitigationError(
             f"{share:.2g} of the events of {photons} clicks are signal, {LEAST_SIGNAL} is the least: all photons of "
-            "this program bunch. Use another program, or step post-select."
+            "this program bunch. Use another program, or method post-select."
         )
 
 

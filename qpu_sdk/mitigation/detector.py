@@ -45,7 +45,7 @@ from ..errors import MitigationError
 from ..photonics.counts import Counts, Detector
 from ..photonics.fock import check_modes_photons, rank_collision_free
 from ..photonics.patterns import MAX_SETS, Lattice, count_fock_states, count_sets
-from .distribution import Diagnostics, Distribution, StepReport
+from .distribution import Diagnostics, Distribution, MethodReport
 from .simplex import project
 from .uncertainty import Reweighted
 
@@ -78,7 +78,7 @@ class Corrected:
     weights: FloatArray = field(repr=False)
     left_out: int
     raw: Counts = field(repr=False)
-    report: StepReport
+    report: MethodReport
 
 
 def correct_response(
@@ -127,7 +127,7 @@ def correct_response(
         weights=weights[1:],
         left_out=left_out,
         raw=counts,
-        report=StepReport("response", True, _why(counts, r, d, most, left_out)),
+        report=MethodReport("response", True, _why(counts, r, d, most, left_out)),
     )
 
 
@@ -138,7 +138,7 @@ def select(corrected: Corrected) -> Distribution:
 
     >>> counts = Counts(photons=1, outcomes=np.array([[1, 0], [0, 1]]), numbers=np.array([30, 30]))
     >>> found = select(correct_response(counts, [0.5, 1.0], np.zeros(2)))
-    >>> found.probabilities.round(3).tolist(), [step.name for step in found.history]
+    >>> found.probabilities.round(3).tolist(), [report.name for report in found.history]
     ([0.667, 0.333], ['response', 'post-select'])
     """
     if not isinstance(corrected, Corrected):
@@ -172,7 +172,8 @@ def select(corrected: Corrected) -> Distribution:
         shots=counts.shots,
         uncertainty=sure,
         unprojected=plain,
-        history=(corrected.report, StepReport("post-select", True, why)),
+        method="response",
+        history=(corrected.report, MethodReport("post-select", True, why)),
         diagnostics=Diagnostics(negative_mass=float(np.maximum(-plain, 0.0).sum())),
         raw=counts,
     )
@@ -221,7 +222,7 @@ def _most_clicks(counts: Counts) -> int:
     if counts.modes > 62 or size(counts.modes, most) > MAX_SETS:
         raise MitigationError(
             f"{counts.photons} photons in {counts.modes} modes have {size(counts.modes, most)} patterns; {MAX_SETS} "
-            "are corrected. Use step post-select, or smaller programs."
+            "are corrected. Use method post-select, or smaller programs."
         )
     return most
 
@@ -257,12 +258,12 @@ def _along(p: FloatArray, triangle: FloatArray, lattice: Lattice, mode: int, *, 
         return p
     beside, here = lattice.neighbours(mode, above=above), lattice.counts[:, mode]
     padded, source, out = np.append(p, 0.0), np.arange(len(p)), np.zeros(len(p))
-    for steps in range(size):
+    for distance in range(size):
         values = np.zeros(size)
         if above:
-            values[: size - steps] = np.diagonal(triangle, steps)
+            values[: size - distance] = np.diagonal(triangle, distance)
         else:
-            values[steps:] = np.diagonal(triangle, -steps)
+            values[distance:] = np.diagonal(triangle, -distance)
         if values.any():
             out += values[here] * padded[source]
         source = beside[source]

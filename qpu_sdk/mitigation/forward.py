@@ -39,7 +39,7 @@ from ..photonics.fock import (
     occupations,
     rank_collision_free,
 )
-from ..photonics.noise import ClickNoise, emission
+from ..photonics.noise import ProgramNoise, emission
 from ..photonics.patterns import count_fock_states, count_sets, fock_states, mode_sets, moebius, moebius_rows, zeta_rows
 from ..photonics.permanents import fock_tree, probabilities
 from ..photonics.photon_counting import fock_distribution
@@ -115,7 +115,7 @@ def space(modes: int, photons: int, detector: Detector) -> Space:
     if modes > 62 or patterns * outcomes > MAX_RESPONSE:
         raise MitigationError(
             f"unfolding {photons} photons in {modes} modes takes {patterns} patterns times {outcomes} outcomes; "
-            f"{MAX_RESPONSE} entries are held. Use step response, fuse or post-select, or smaller programs."
+            f"{MAX_RESPONSE} entries are held. Use method response, fuse or post-select, or smaller programs."
         )
     free = collision_free_index(modes, photons)
     states = occupations(fock_outcomes(modes, photons), modes)
@@ -157,7 +157,7 @@ class Forward:
         return np.maximum(self.response[self.space.full] @ pi - self.gain * pi[self.space.free], 0.0)
 
 
-def forward(columns: ComplexArray, noise: ClickNoise, detector: Detector = "threshold") -> Forward:
+def forward(columns: ComplexArray, noise: ProgramNoise, detector: Detector = "threshold") -> Forward:
     """The forward model of a program.
 
     :param columns: occupied columns of the ideal unitary, ``(M, N)``.
@@ -175,41 +175,41 @@ def forward(columns: ComplexArray, noise: ClickNoise, detector: Detector = "thre
     return Forward(here, response, np.maximum(model - response @ ideal, 0.0), model, ideal)
 
 
-def without_circuit(noise: ClickNoise, detector: Detector, *, modes: int, photons: int) -> Forward:
+def without_circuit(noise: ProgramNoise, detector: Detector, *, modes: int, photons: int) -> Forward:
     """Loss alone, where the circuit is not known: no background, and no second photons."""
     here = space(modes, photons, detector)
-    response = _of_losses(here, noise.output_efficiencies * float(np.mean(noise.input_transmissions)))[1:]
+    response = _of_losses(here, noise.efficiency * float(np.mean(noise.transmittance)))[1:]
     uniform = np.full(len(here.states), 1.0 / len(here.states))
     return Forward(here, response, np.zeros(len(response)), response @ uniform, uniform)
 
 
-def common_probabilities(noise: ClickNoise) -> FloatArray:
+def common_probabilities(noise: ProgramNoise) -> FloatArray:
     """x_j, the probability of each photon to be in the common state, ``(N,)``."""
-    photons, overlap = len(noise.input_transmissions), np.asarray(noise.overlap, dtype=np.float64)
-    if overlap.ndim == 0 or photons == 1:
-        return np.full(photons, np.sqrt(float(overlap)) if overlap.ndim == 0 else 1.0)
+    photons, roots = len(noise.transmittance), np.sqrt(np.asarray(noise.indistinguishability, dtype=np.float64))
+    if roots.ndim == 0 or photons == 1:
+        return np.full(photons, float(roots) if roots.ndim == 0 else 1.0)
     pairs = list(itertools.combinations(range(photons), 2))
     halves = np.array([[0.5 * (j in pair) for j in range(photons)] for pair in pairs])
-    logs = np.array([np.log(max(float(overlap[pair]), 1e-12)) for pair in pairs])
+    logs = np.array([np.log(max(float(roots[pair]), 1e-12)) for pair in pairs])
     return np.asarray(np.minimum(np.exp(np.linalg.lstsq(halves, logs, rcond=None)[0]), 1.0))
 
 
-def _response(columns: ComplexArray, noise: ClickNoise, here: Space) -> FloatArray:
+def _response(columns: ComplexArray, noise: ProgramNoise, here: Space) -> FloatArray:
     """R, ``(K, S)``."""
-    transmissions = np.asarray(noise.input_transmissions, dtype=np.float64)
+    transmissions = np.asarray(noise.transmittance, dtype=np.float64)
     best = float(transmissions.max())
     one, two = (float(p) for p in emission(noise.brightness, noise.g2))
     x = common_probabilities(noise)
     scale = np.prod(x) * np.prod(transmissions / best) if best > 0.0 else 0.0
-    lost = _of_losses(here, noise.output_efficiencies * best)
-    arrives = noise.output_efficiencies[:, None] * np.abs(columns) ** 2 * transmissions  # of a second photon, (M, N)
+    lost = _of_losses(here, noise.efficiency * best)
+    arrives = noise.efficiency[:, None] * np.abs(columns) ** 2 * transmissions  # of a second photon, (M, N)
     if here.detector == "threshold":
         return np.asarray(_with_seconds_and_dark(lost, arrives, one, two, noise.dark_counts, here)[1:] * scale)
     out = lost * scale
     for j in range(arrives.shape[1]):
         out = _one_second(out, arrives[:, j], one, two, here)
     for mode in np.flatnonzero(noise.dark_counts):
-        more, fewer = fock_states(here.modes, here.photons).steps[mode]
+        more, fewer = fock_states(here.modes, here.photons).neighbour_pairs[mode]
         alone = noise.dark_counts[mode] * out[fewer]
         out = (1.0 - noise.dark_counts[mode]) * out
         out[more] += alone
@@ -234,7 +234,7 @@ def _one_second(p: FloatArray, arrives: FloatArray, one: float, two: float, here
     """Detectors that count: input j sent a second photon with p2, which is lost or adds a count."""
     out = (one + two * (1.0 - arrives.sum())) * p
     if two > 0.0:
-        for arrival, (more, fewer) in zip(arrives, fock_states(here.modes, here.photons).steps, strict=True):
+        for arrival, (more, fewer) in zip(arrives, fock_states(here.modes, here.photons).neighbour_pairs, strict=True):
             out[more] += two * arrival * p[fewer]
     return np.asarray(out)
 

@@ -29,8 +29,8 @@ SHAPES = (0.3, 1.0)
 DELTA = 0.1
 #: No guess is below this share of the mean.
 LOWEST_GUESS = 0.01
-#: Counts that each of them starts with, and steps of the weights' EM.
-COUNTS_KNOWING, COUNTS_UNKNOWING, STEPS = 0.3, 0.03, 80
+#: Counts that each of them starts with, and iterations of the weights' EM.
+COUNTS_KNOWING, COUNTS_UNKNOWING, ITERATIONS = 0.3, 0.03, 80
 #: Cells of the grid: of u that the prior may have, finer towards zero with the fourth power, of those above, and more
 #: where guess and counts are sharp, as far from these as so many standard deviations.
 CELLS, CELLS_ABOVE, CELLS_GUESS, CELLS_COUNTS = 44, 8, 24, 32
@@ -147,7 +147,7 @@ def _weights(evidence: FloatArray) -> FloatArray:
     """Weights of the components, ``(C, K) -> (C,)``."""
     before = np.repeat([COUNTS_KNOWING, COUNTS_UNKNOWING], [len(CONCENTRATIONS), len(SHAPES)])
     weights = before / before.sum()
-    for _ in range(STEPS):
+    for _ in range(ITERATIONS):
         weights = weights * (evidence @ (1.0 / (weights @ evidence))) + before
         weights /= weights.sum()
     return np.asarray(weights)

@@ -24,7 +24,7 @@ import numpy as np
 from ..arrays import BoolArray, ComplexArray, FloatArray
 from ..calibration.record import CalibrationRecord
 from ..photonics.click_model import ClickArrays, within
-from ..photonics.noise import ClickNoise, emission
+from ..photonics.noise import ProgramNoise, emission
 from ..photonics.patterns import mode_sets, moebius
 from ..photonics.permanents import collision_free_tree, probabilities
 from ..photonics.program import Program
@@ -61,7 +61,7 @@ def systematics(
     """
     rng = np.random.default_rng(seed)
     columns = program.mesh.columns(program.phases, program.input_modes)
-    noise = record.noise().at(program.input_modes, modes=program.modes)
+    noise = record.noise().at(program)
     middle = _patterns(columns[None], ClickArrays.of(noise))[0]
     drawn = _patterns(columns[None], _noises(record, program, noise, rng))
     errors = rng.uniform(-PHASE_STEP, PHASE_STEP, (PHASE_DRAWS, len(program.phases)))
@@ -125,16 +125,17 @@ def _phase_error(n: FloatArray, middle: FloatArray, moved: FloatArray, drawn: Fl
     return PHASE_STEP * float(np.sqrt(max(float(excess.sum() / max(float(unit.sum()), 1e-300)), 0.0)))
 
 
-def _noises(record: CalibrationRecord, program: Program, noise: ClickNoise, rng: np.random.Generator) -> ClickArrays:
+def _noises(record: CalibrationRecord, program: Program, noise: ProgramNoise, rng: np.random.Generator) -> ClickArrays:
     """Draws of the calibration, a batch."""
     size, inputs = CALIBRATION_DRAWS, list(program.input_modes)
     best = max(m.value for m in record.output_efficiencies)
     one, two = emission(noise.brightness, noise.g2)
     g2 = np.full(size, noise.g2)
-    overlap = np.tile(np.asarray(noise.overlap, dtype=np.float64), (size,) + (1,) * np.ndim(noise.overlap))
+    overlap = np.asarray(noise.indistinguishability, dtype=np.float64)  # I, or S_jk = sqrt(I_jk)
+    overlap = np.tile(np.sqrt(overlap) if overlap.ndim else overlap, (size,) + (1,) * overlap.ndim)
     t, eta, dark = (
         np.tile(np.asarray(a, dtype=np.float64), (size, 1))
-        for a in (noise.input_transmissions, noise.output_efficiencies, noise.dark_counts)
+        for a in (noise.transmittance, noise.efficiency, noise.dark_counts)
     )
     for name, change in zip(record.parameters, _changes(record, rng), strict=True):
         match = NAME.fullmatch(name)

@@ -11,10 +11,10 @@ fires for it with eta_i, and by itself with d_i. For a set of modes T, with ``A 
     P(clicks = T) = sum_{R in T} (-1)^{|T| - |R|} Q(R)
 
 because a group C of common photons is lost or ends inside T with probability per(H_CC), a photon on its own with q_j,
-and summing over who is which adds up to the permanent of a sum. With overlaps S_jk that differ by pair, H is replaced
-by H * S, elementwise. The last line is a Moebius transform over subsets; only sets up to the wanted number of clicks
-are needed for it, so 24 modes work. For an ideal source this is the formula of Bulmer, Paesani, Chadwick and Quesada,
-"Threshold detection statistics of bosonic states" (arXiv:2202.04600).
+and summing over who is which adds up to the permanent of a sum. With S_jk = sqrt(I_jk) that differ by pair, H is
+replaced by H * S, elementwise. The last line is a Moebius transform over subsets; only sets up to the wanted number of
+clicks are needed for it, so 24 modes work. For an ideal source this is the formula of Bulmer, Paesani, Chadwick and
+Quesada, "Threshold detection statistics of bosonic states" (arXiv:2202.04600).
 
 Three ways in: :func:`click_distribution` is the formula, fast, for batches, right to a few 1e-15;
 :func:`accurate_click_distribution` keeps the relative accuracy of rare patterns, for what is conditioned on many clicks
@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from ..arrays import ComplexArray, FloatArray
 from ..errors import ProgramError
-from .noise import ClickNoise, emission
+from .noise import ProgramNoise, emission
 from .patterns import MAX_SETS, ModeSets, count_sets, mode_sets, moebius
 from .permanents import glynn_signs, permanents
 
@@ -63,9 +63,10 @@ def check_click_work(modes: int, photons: int, clicks: int, *, products: int = M
 @final
 @dataclass(frozen=True, eq=False)
 class ClickArrays:
-    """:class:`ClickNoise` of a batch: every field has a first axis B, or is broadcast along it.
+    """:class:`ProgramNoise` of a batch: every field has a first axis B, or is broadcast along it.
 
-    ``common`` is x = sqrt(I), ``(B,)``; ``pairs`` the overlaps of each pair, ``(B, N, N)``, or None where x is enough.
+    ``common`` is x = sqrt(I), ``(B,)``; ``pairs`` the inner products S of each pair, ``(B, N, N)``, or None where
+    x is enough.
     """
 
     one: FloatArray
@@ -77,20 +78,18 @@ class ClickArrays:
     dark: FloatArray
 
     @classmethod
-    def of(cls, noise: ClickNoise) -> ClickArrays:
+    def of(cls, noise: ProgramNoise) -> ClickArrays:
         """A batch of one."""
         one, two = emission(noise.brightness, noise.g2)
-        pairs = np.asarray(noise.overlap)[None] if np.ndim(noise.overlap) == 2 else None
-        common = (
-            np.ones(1) if pairs is not None else np.sqrt(np.atleast_1d(np.asarray(noise.overlap, dtype=np.float64)))
-        )
+        roots = np.sqrt(np.asarray(noise.indistinguishability, dtype=np.float64))
+        pairs = roots[None] if roots.ndim == 2 else None
         return cls(
             np.atleast_1d(one),
             np.atleast_1d(two),
-            common,
+            np.ones(1) if pairs is not None else np.atleast_1d(roots),
             pairs,
-            np.asarray(noise.input_transmissions, dtype=np.float64)[None],
-            np.asarray(noise.output_efficiencies, dtype=np.float64)[None],
+            np.asarray(noise.transmittance, dtype=np.float64)[None],
+            np.asarray(noise.efficiency, dtype=np.float64)[None],
             np.asarray(noise.dark_counts, dtype=np.float64)[None],
         )
 
@@ -139,7 +138,7 @@ def _rows(array: npt.NDArray[Any], part: slice) -> npt.NDArray[Any]:
 
 
 def click_distribution(
-    columns: ComplexArray, noise: ClickNoise, *, most_clicks: int | None = None
+    columns: ComplexArray, noise: ProgramNoise, *, most_clicks: int | None = None
 ) -> tuple[ModeSets, FloatArray]:
     """Probabilities of click patterns, the empty window included.
 
@@ -152,9 +151,9 @@ def click_distribution(
 
     Two photons on a balanced beam splitter leave apart with probability (1 - I) / 2:
 
-    >>> from qpu_sdk.photonics.noise import NoiseParameters
+    >>> from qpu_sdk.photonics.noise import Noise
     >>> h = np.array([[1, 1j], [1j, 1]]) / np.sqrt(2)
-    >>> noise = ClickNoise.of(NoiseParameters(indistinguishability=0.9), inputs=2, modes=2)
+    >>> noise = Noise(indistinguishability=0.9).at((0, 1), modes=2)
     >>> sets, p = click_distribution(h[None], noise)
     >>> sets.masks.tolist(), p.round(3).tolist()
     ([0, 1, 2, 3], [[0.0, 0.475, 0.475, 0.05]])
@@ -165,7 +164,7 @@ def click_distribution(
 
 
 def accurate_click_distribution(
-    columns: ComplexArray, noise: ClickNoise, *, most_clicks: int | None = None
+    columns: ComplexArray, noise: ProgramNoise, *, most_clicks: int | None = None
 ) -> tuple[ModeSets, FloatArray]:
     """:func:`click_distribution` of one program without the Moebius transform's loss of digits.
 
@@ -180,8 +179,8 @@ def accurate_click_distribution(
     :returns: the patterns, and their probabilities ``(K,)``.
     :raises ProgramError: when there are too many patterns.
 
-    >>> from qpu_sdk.photonics.noise import NoiseParameters
-    >>> noise = ClickNoise.of(NoiseParameters(transmittance=1e-6), inputs=2, modes=3)
+    >>> from qpu_sdk.photonics.noise import Noise
+    >>> noise = Noise(transmittance=1e-6).at((0, 1), modes=3)
     >>> sets, p = accurate_click_distribution(np.eye(3)[:, :2], noise)
     >>> f"{p[sets.masks == 0b011][0]:.12e}"
     '1.000000000000e-12'
@@ -245,7 +244,7 @@ def _matrix_coefficients(lost: ComplexArray, inside: ComplexArray, arrays: Click
 def _add_dark_counts(p: FloatArray, dark: FloatArray, sets: ModeSets) -> FloatArray:
     """Detectors that fire by themselves, ``(K,)``: a mode without a photon clicks with d_i."""
     for mode in np.flatnonzero(dark):
-        with_mode, without = sets.steps[mode]
+        with_mode, without = sets.neighbour_pairs[mode]
         alone = p[without]
         p = np.where(sets.members[:, mode], p, (1.0 - dark[mode]) * p)
         p[with_mode] += dark[mode] * alone

@@ -1,129 +1,307 @@
-"""Noise of a photonic device."""
+"""Noise of a photonic device, as one value: :class:`Noise`; what one program sees of it is a :class:`ProgramNoise`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, final
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, final, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import FloatArray
+from ..arrays import FloatArray, IntArray
 from ..errors import ConfigError, ProgramError
-from .counts import Detector
 
 if TYPE_CHECKING:
     import perceval
 
+    from .program import Program
+
+#: One number for all modes, or one for every mode, ``(M,)``.
+ByMode = float | tuple[float, ...]
+#: One number for all pairs of modes, or one for every pair, ``(M, M)``.
+ByPair = float | tuple[tuple[float, ...], ...]
+
+#: Axes of the values that may differ by mode; the others are numbers.
+_AXES = {"indistinguishability": 2, "transmittance": 1, "efficiency": 1, "dark_counts": 1}
+#: Largest values other than 1.
+_LARGEST = {"phase_imprecision": math.inf, "phase_error": math.pi}
+
+
+@final
+@dataclass(frozen=True, init=False, repr=False)
+class Noise:
+    """The noise of a device: every default means "none of it", and a number stands for every mode.
+
+    Arrays are taken and kept as tuples of floats, so that values compare, hash and copy. Values by mode are of one M
+    and say nothing of further modes; a program on fewer modes uses the first ones.
+
+    :param brightness: B, probability that a source emits when asked, 0..1.
+    :param indistinguishability: I, mean wave-packet overlap ``|<j|k>|^2`` of two photons, 0..1; or that of every pair
+        of inputs, ``(M, M)``, symmetric, with ones on the diagonal.
+    :param g2: second-order autocorrelation at zero delay, 0..1: how often a second photon comes along.
+    :param g2_distinguishable: True: the second photon interferes with nothing; False: it equals the first.
+    :param transmittance: t_j, probability that a photon of input j arrives, 0..1; 0 for a mode without source.
+    :param efficiency: eta_i, probability that the detector of mode i sees a photon, 0..1.
+    :param dark_counts: d_i, probability that the detector of mode i fires by itself in one window, 0..1.
+    :param phase_imprecision: step to which phases are rounded, radians, 0 for none.
+    :param phase_error: largest error of a phase, radians, 0..pi; uniform and fixed within one setting.
+    :raises ConfigError: when a value is out of range, or values are of different numbers of modes.
+
+    >>> noise = Noise(transmittance=np.array([0.3, 0.0, 0.2]), g2=0.01)
+    >>> noise, noise.modes
+    (Noise(g2=0.01, transmittance=(0.3, 0.0, 0.2)), 3)
+    >>> noise == Noise(g2=0.01, transmittance=[0.3, 0.0, 0.2])
+    True
+    """
+
+    brightness: float = 1.0
+    indistinguishability: ByPair = 1.0
+    g2: float = 0.0
+    g2_distinguishable: bool = True
+    transmittance: ByMode = 1.0
+    efficiency: ByMode = 1.0
+    dark_counts: ByMode = 0.0
+    phase_imprecision: float = 0.0
+    phase_error: float = 0.0
+
+    def __init__(
+        self,
+        *,
+        brightness: float = 1.0,
+        indistinguishability: npt.ArrayLike = 1.0,
+        g2: float = 0.0,
+        g2_distinguishable: bool = True,
+        transmittance: npt.ArrayLike = 1.0,
+        efficiency: npt.ArrayLike = 1.0,
+        dark_counts: npt.ArrayLike = 0.0,
+        phase_imprecision: float = 0.0,
+        phase_error: float = 0.0,
+    ) -> None:
+        numbers = {
+            "brightness": brightness,
+            "indistinguishability": indistinguishability,
+            "g2": g2,
+            "transmittance": transmittance,
+            "efficiency": efficiency,
+            "dark_counts": dark_counts,
+            "phase_imprecision": phase_imprecision,
+            "phase_error": phase_error,
+        }
+        for name, value in numbers.items():
+            object.__setattr__(self, name, _checked(name, value))
+        if not isinstance(g2_distinguishable, bool):
+            raise ConfigError(f"noise g2_distinguishable is {g2_distinguishable!r}. Use true or false.")
+        object.__setattr__(self, "g2_distinguishable", g2_distinguishable)
+        _check_source(self.brightness, self.g2)
+        modes = {name: len(getattr(self, name)) for name in _AXES if np.ndim(getattr(self, name))}
+        if len(set(modes.values())) > 1:
+            which = ", ".join(f"{name} of {size}" for name, size in modes.items())
+            raise ConfigError(f"noise has values of different numbers of modes ({which}). Give one for every mode.")
+
+    def __repr__(self) -> str:
+        told = ((f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default)
+        return f"Noise({', '.join(f'{name}={value!r}' for name, value in told)})"
+
+    @property
+    def modes(self) -> int | None:
+        """Number of modes M that something is known of by mode; None when all modes are alike."""
+        return next((len(getattr(self, name)) for name in _AXES if np.ndim(getattr(self, name))), None)
+
+    @property
+    def only_loss(self) -> bool:
+        """Whether there is nothing but a loss that all modes share, if that: it acts as well on each photon by itself.
+
+        >>> Noise(brightness=0.5, transmittance=0.3).only_loss, Noise(transmittance=[0.3, 0.2]).only_loss
+        (True, False)
+        """
+        others = (self.g2, self.dark_counts, self.phase_imprecision, self.phase_error)
+        return self.modes is None and self.indistinguishability == 1.0 and not any(others)
+
+    @property
+    def click_probability(self) -> float:
+        """B t eta, that a photon that was asked for is seen: the mean over the inputs with a source and all detectors.
+
+        >>> Noise(brightness=0.5, transmittance=[0.2, 0.4, 0.0]).click_probability.__round__(12)
+        0.15
+        """
+        t = np.atleast_1d(self.transmittance)
+        lit = t[t > 0.0]
+        return float(self.brightness * lit.mean() * np.mean(self.efficiency)) if len(lit) else 0.0
+
+    @overload
+    def at(self, program: Program, /) -> ProgramNoise: ...
+
+    @overload
+    def at(self, input_modes: Sequence[int] | IntArray, /, *, modes: int) -> ProgramNoise: ...
+
+    def at(self, program: Program | Sequence[int] | IntArray, /, *, modes: int | None = None) -> ProgramNoise:
+        """What a program on the first ``modes`` modes sees that sends photons into ``input_modes``.
+
+        :raises ProgramError: when the program uses modes that nothing is known of.
+        :raises ConfigError: for second photons that equal the first, which the click model does not have.
+
+        >>> Noise(transmittance=[0.3, 0.0, 0.2]).at([0, 2], modes=3).transmittance.tolist()
+        [0.3, 0.2]
+        """
+        given = program.input_modes if modes is None else program  # type: ignore[union-attr]
+        size = int(program.modes if modes is None else modes)  # type: ignore[union-attr]
+        inputs = np.asarray(given, dtype=np.int64).reshape(-1)
+        if self.modes is not None and size > self.modes:
+            raise ProgramError(f"program uses {size} modes; the noise is known of {self.modes}. Use {self.modes}.")
+        if len(inputs) and not 0 <= inputs.min() <= inputs.max() < size:
+            raise ProgramError(f"photons enter modes {inputs.tolist()} of {size}. Use modes 0..{size - 1}.")
+        self.check_model()
+        pairs = np.asarray(self.indistinguishability)
+        return ProgramNoise(
+            brightness=self.brightness,
+            indistinguishability=float(pairs) if pairs.ndim == 0 else pairs[np.ix_(inputs, inputs)],
+            g2=self.g2,
+            transmittance=by_mode(self.transmittance, size)[inputs],
+            efficiency=by_mode(self.efficiency, size),
+            dark_counts=by_mode(self.dark_counts, size),
+        )
+
+    def check_model(self) -> None:
+        """Raise :class:`ConfigError` for second photons that equal the first, which the click model does not have."""
+        if self.g2 > 0.0 and not self.g2_distinguishable:
+            raise ConfigError(
+                "the click model has no second photon that equals the first. Use g2_distinguishable=true, or "
+                "engine=perceval."
+            )
+
+    def to_perceval(self) -> perceval.NoiseModel:
+        """The same as a ``perceval.NoiseModel``.
+
+        :raises ConfigError: for what that cannot say: values by mode, efficiencies of detectors, dark counts.
+
+        >>> Noise(g2=0.1).to_perceval().g2
+        0.1
+        """
+        import perceval as pcvl
+
+        by_itself = next((name for name in _AXES if np.ndim(getattr(self, name))), None)
+        if by_itself is not None:
+            raise ConfigError(f"a perceval.NoiseModel has no {by_itself} that differs by mode. Give one number.")
+        for name in ("efficiency", "dark_counts"):
+            if (value := getattr(self, name)) != getattr(Noise, name):
+                raise ConfigError(
+                    f"noise {name} is {value}; a perceval.NoiseModel has none. Leave it out, or write it as another."
+                )
+        return pcvl.NoiseModel(**{name: getattr(self, name) for name in _OF_PERCEVAL})
+
+    @classmethod
+    def from_perceval(cls, model: perceval.NoiseModel) -> Noise:
+        """The same from a ``perceval.NoiseModel``; lossless both ways.
+
+        :raises ConfigError: when no source has such values.
+
+        >>> import perceval
+        >>> Noise.from_perceval(perceval.NoiseModel(transmittance=0.5))
+        Noise(transmittance=0.5)
+        """
+        return cls(**{name: getattr(model, name) for name in _OF_PERCEVAL})
+
+
+#: Names of the values of :class:`Noise` that are numbers.
+NOISE_NUMBERS = tuple(f.name for f in fields(Noise) if f.name != "g2_distinguishable")
+_OF_PERCEVAL = tuple(f.name for f in fields(Noise) if f.name not in ("efficiency", "dark_counts"))
+
+
+def by_mode(value: ByMode, modes: int) -> FloatArray:
+    """The values of the first modes, ``(modes,)``, of one for every mode or of one for all.
+
+    >>> by_mode(0.5, 2).tolist(), by_mode((0.1, 0.2, 0.3), 2).tolist()
+    ([0.5, 0.5], [0.1, 0.2])
+    """
+    values = np.asarray(value, dtype=np.float64)
+    return np.full(modes, values) if values.ndim == 0 else values[:modes]
+
+
+def mean_pair(indistinguishability: ByPair | FloatArray) -> float:
+    """I of two photons on average, over the pairs where they differ; 1 where there is no pair.
+
+    >>> mean_pair(0.9), mean_pair(((1.0, 0.8), (0.8, 1.0)))
+    (0.9, 0.8)
+    """
+    pairs = np.asarray(indistinguishability, dtype=np.float64)
+    pairs = pairs[np.triu_indices(len(pairs), 1)] if pairs.ndim else pairs
+    return float(pairs.mean()) if pairs.size else 1.0
+
+
+def _checked(name: str, value: npt.ArrayLike) -> ByMode | ByPair:
+    """One value of a noise as floats and tuples of them; raises :class:`ConfigError` when it is out of range."""
+    limit = _LARGEST.get(name, 1.0)
+    limits = f"0 <= {name}" if math.isinf(limit) else f"0 <= {name} <= {limit:.6g}"
+    try:
+        array = np.asarray(value)
+        numbers = array.astype(np.float64) if array.dtype.kind in "iuf" else None
+    except ValueError:  # rows of different lengths
+        numbers = None
+    if numbers is None or (numbers.ndim and numbers.ndim != _AXES.get(name)) or not numbers.size:
+        shape = {1: ", or one for every mode", 2: ", or one for every pair of modes"}.get(_AXES.get(name, 0), "")
+        raise ConfigError(f"noise {name} is {value!r:.60}; it must be a number, {limits}{shape}. Choose such a value.")
+    wrong = np.argwhere(~((numbers >= 0.0) & (numbers <= limit) & np.isfinite(numbers)))
+    if len(wrong):
+        where = f" of {_place(wrong[0])}" if numbers.ndim else ""
+        found = float(numbers[tuple(wrong[0])])
+        must = "finite. Use 0 for no rounding of phases" if math.isinf(found) and math.isinf(limit) else limits
+        raise ConfigError(f"noise {name}{where} is {found!r}; it must be {must}. Choose such a value.")
+    if numbers.ndim == 2:
+        _check_pairs(name, numbers)
+        return tuple(tuple(row) for row in numbers.tolist())
+    return tuple(numbers.tolist()) if numbers.ndim else float(numbers)
+
+
+def _place(index: IntArray) -> str:
+    return f"mode {index[0]}" if len(index) == 1 else f"modes {index[0]} and {index[1]}"
+
+
+def _check_pairs(name: str, pairs: FloatArray) -> None:
+    if pairs.shape[0] != pairs.shape[1] or (pairs != pairs.T).any() or (np.diag(pairs) != 1.0).any():
+        raise ConfigError(
+            f"noise {name} of pairs has shape {pairs.shape}; it must be square and symmetric with ones on the "
+            "diagonal. Give one value for every pair of modes."
+        )
+
+
+def _check_source(brightness: float, g2: float) -> None:
+    """With p1 + p2 = B, g2 = 2 p2 / (p1 + 2 p2)^2 has no real solution above 1 / (2 B)."""
+    if 2.0 * brightness * g2 > 1.0:
+        raise ConfigError(
+            f"noise g2 is {g2} with brightness {brightness}; a source has g2 * brightness <= 0.5. Lower one of them."
+        )
+
 
 @final
 @dataclass(frozen=True, eq=False)
-class ClickNoise:
-    """Everything between a program and its clicks, for N inputs and M modes.
+class ProgramNoise:
+    """Everything between a program of N photons in M modes and its clicks: :meth:`Noise.at` makes it.
 
     :param brightness: B, probability that a source emits.
-    :param overlap: I of every pair of photons: one number, or ``(N, N)`` inner products of their states, S_jk =
-        sqrt(I_jk), with ones on the diagonal, in which case every photon is in the common state.
+    :param indistinguishability: I of every pair of photons: one number, each photon being in the common state with
+        sqrt(I), or ``(N, N)``, with ones on the diagonal, the states having inner products S_jk = sqrt(I_jk).
     :param g2: second-order autocorrelation of each source.
-    :param input_transmissions: t_j, ``(N,)``.
-    :param output_efficiencies: eta_i, ``(M,)``.
+    :param transmittance: t_j, ``(N,)``.
+    :param efficiency: eta_i, ``(M,)``.
     :param dark_counts: d_i, probability that a detector fires by itself in one window, ``(M,)``.
     :raises ConfigError: when a value is out of range.
     """
 
     brightness: float
-    overlap: float | FloatArray
+    indistinguishability: float | FloatArray
     g2: float
-    input_transmissions: FloatArray = field(repr=False)
-    output_efficiencies: FloatArray = field(repr=False)
+    transmittance: FloatArray = field(repr=False)
+    efficiency: FloatArray = field(repr=False)
     dark_counts: FloatArray = field(repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("brightness", "overlap", "g2", "input_transmissions", "output_efficiencies", "dark_counts"):
+        for name in (f.name for f in fields(self)):
             value = np.asarray(getattr(self, name), dtype=np.float64)
             if not np.isfinite(value).all() or value.min(initial=0.0) < 0.0 or value.max(initial=0.0) > 1.0:
                 raise ConfigError(f"{name} is {value.tolist()}; it must be within 0..1. Choose such values.")
-        if 2.0 * self.brightness * self.g2 > 1.0:
-            raise ConfigError(
-                f"g2 is {self.g2} with brightness {self.brightness}; a source has g2 * brightness <= 0.5. Lower one."
-            )
-
-    @classmethod
-    def of(cls, noise: NoiseParameters, *, inputs: int, modes: int) -> ClickNoise:
-        """The same for every input and mode, from Perceval's parameters."""
-        return DeviceNoise.of(noise, modes=max(inputs, modes)).at(tuple(range(inputs)), modes=modes)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class DeviceNoise:
-    """The noise of a whole device of M modes: what a calibration record says, and what a noisy twin runs with.
-
-    :param indistinguishability: I of every pair of inputs, or ``(M, M)`` inner products S_jk = sqrt(I_jk) of the states
-        of their photons.
-    :param input_transmissions: ``(M,)``; 0 where no source is connected.
-    :param phase_error: largest error of a phase, radians; uniform, drawn once a program.
-    :param detector: what the detectors resolve.
-    :param phase_imprecision: step to which phases are rounded, radians, 0 for none.
-    """
-
-    brightness: float
-    indistinguishability: float | FloatArray
-    g2: float
-    input_transmissions: FloatArray = field(repr=False)
-    output_efficiencies: FloatArray = field(repr=False)
-    dark_counts: FloatArray = field(repr=False)
-    phase_error: float = 0.0
-    detector: Detector = "threshold"
-    phase_imprecision: float = 0.0
-
-    @classmethod
-    def of(cls, noise: NoiseParameters, *, modes: int, detector: Detector = "threshold") -> DeviceNoise:
-        """The same for every input and mode.
-
-        :raises ConfigError: for second photons that equal the first, which the click model does not have.
-        """
-        if noise.g2 > 0.0 and not noise.g2_distinguishable:
-            raise ConfigError(
-                "the click model has no second photon that equals the first. Use g2_distinguishable=true, or "
-                "engine=perceval."
-            )
-        return cls(
-            brightness=noise.brightness,
-            indistinguishability=noise.indistinguishability,
-            g2=noise.g2,
-            input_transmissions=np.full(modes, noise.transmittance),
-            output_efficiencies=np.ones(modes),
-            dark_counts=np.zeros(modes),
-            phase_error=noise.phase_error,
-            detector=detector,
-            phase_imprecision=noise.phase_imprecision,
-        )
-
-    @property
-    def modes(self) -> int:
-        """Number of modes M."""
-        return len(self.output_efficiencies)
-
-    def at(self, input_modes: tuple[int, ...], *, modes: int) -> ClickNoise:
-        """What a program on the first ``modes`` modes sees that sends photons into ``input_modes``.
-
-        :raises ProgramError: when the program has more modes than the device.
-        """
-        if modes > self.modes:
-            raise ProgramError(f"program uses {modes} modes; the noise is known of {self.modes}. Use {self.modes}.")
-        inputs = list(input_modes)
-        overlap = self.indistinguishability
-        return ClickNoise(
-            brightness=self.brightness,
-            overlap=overlap if np.ndim(overlap) == 0 else np.asarray(overlap)[np.ix_(inputs, inputs)],
-            g2=self.g2,
-            input_transmissions=np.asarray(self.input_transmissions)[inputs],
-            output_efficiencies=np.asarray(self.output_efficiencies)[:modes],
-            dark_counts=np.asarray(self.dark_counts)[:modes],
-        )
+        _check_source(self.brightness, self.g2)
 
 
 def emission(brightness: FloatArray | float, g2: FloatArray | float) -> tuple[FloatArray, FloatArray]:
@@ -139,7 +317,7 @@ def emission(brightness: FloatArray | float, g2: FloatArray | float) -> tuple[Fl
     return b - two, two
 
 
-def enough_counts(noise: ClickNoise, *, neglected: float = 1e-9, at_least: int = 1) -> int:
+def enough_counts(noise: ProgramNoise, *, neglected: float = 1e-9, at_least: int = 1) -> int:
     """Smallest k such that windows with more than k counts are rare among those with ``at_least`` counts or more.
 
     Counts are photons at detectors as good as the best one, and dark counts; threshold detectors show fewer.
@@ -147,14 +325,14 @@ def enough_counts(noise: ClickNoise, *, neglected: float = 1e-9, at_least: int =
     :param neglected: largest share of the windows with more than k counts.
     :raises ProgramError: when no window has so many counts.
 
-    >>> enough_counts(ClickNoise.of(NoiseParameters(transmittance=0.01), inputs=4, modes=9))
+    >>> enough_counts(Noise(transmittance=0.01).at(range(4), modes=9))
     4
-    >>> enough_counts(ClickNoise.of(NoiseParameters(transmittance=0.01, g2=0.02), inputs=4, modes=9), neglected=1e-6)
+    >>> enough_counts(Noise(transmittance=0.01, g2=0.02).at(range(4), modes=9), neglected=1e-6)
     3
     """
     one, two = (float(p) for p in emission(noise.brightness, noise.g2))
     numbers = np.ones(1)
-    for t in np.asarray(noise.input_transmissions) * noise.output_efficiencies.max():
+    for t in noise.transmittance * noise.efficiency.max():
         both, lost = two * t**2, 1.0 - one - two + one * (1.0 - t) + two * (1.0 - t) ** 2
         numbers = np.convolve(numbers, [lost, one * t + 2.0 * two * t * (1.0 - t), both])
     for dark in noise.dark_counts[np.flatnonzero(noise.dark_counts)]:
@@ -164,112 +342,3 @@ def enough_counts(noise: ClickNoise, *, neglected: float = 1e-9, at_least: int =
     if wanted <= 0.0:
         raise ProgramError(f"no window of this program has {at_least} counts or more. Check losses and input modes.")
     return int(np.flatnonzero(above[1:] <= neglected * wanted)[0])
-
-
-@final
-@dataclass(frozen=True)
-class NoiseParameters:
-    """The noise of one device; every default means "none of it".
-
-    :param brightness: probability that the source emits when asked, 0..1.
-    :param indistinguishability: mean wave-packet overlap of two photons, 0..1.
-    :param g2: second-order autocorrelation at zero delay, 0..1: how often a second photon comes along.
-    :param g2_distinguishable: True: the second photon interferes with nothing; False: it equals the first.
-    :param transmittance: probability that an emitted photon is detected, 0..1; the same for every path.
-    :param phase_imprecision: step to which phases are rounded, radians, 0 for none.
-    :param phase_error: largest error of a phase, radians, 0..pi; uniform and fixed within one setting.
-    :raises ConfigError: when a value is out of range.
-    """
-
-    brightness: float = 1.0
-    indistinguishability: float = 1.0
-    g2: float = 0.0
-    g2_distinguishable: bool = True
-    transmittance: float = 1.0
-    phase_imprecision: float = 0.0
-    phase_error: float = 0.0
-
-    def __post_init__(self) -> None:
-        largest = {"phase_imprecision": math.inf, "phase_error": math.pi}
-        for name in NOISE_NUMBERS:
-            value, limit = getattr(self, name), largest.get(name, 1.0)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= limit:
-                limits = f"0 <= {name}" if math.isinf(limit) else f"0 <= {name} <= {limit:.6g}"
-                raise ConfigError(f"noise {name} is {value!r}; it must be {limits}. Choose such a value.")
-            if math.isinf(value):
-                raise ConfigError(f"noise {name} is {value!r}; it must be finite. Use 0 for no rounding of phases.")
-            object.__setattr__(self, name, float(value))
-        if not isinstance(self.g2_distinguishable, bool):
-            raise ConfigError(f"noise g2_distinguishable is {self.g2_distinguishable!r}. Use true or false.")
-        # With p1 + p2 = brightness, g2 = 2 p2 / (p1 + 2 p2)^2 has no real solution above 1 / (2 brightness).
-        if 2.0 * self.brightness * self.g2 > 1.0:
-            raise ConfigError(
-                f"noise g2 is {self.g2} with brightness {self.brightness}; a source has g2 * brightness <= 0.5. "
-                "Lower one of them."
-            )
-
-    @property
-    def phases_move(self) -> bool:
-        """Whether the noise changes phases, so that the unitary is not the one asked for."""
-        return self.phase_imprecision > 0.0 or self.phase_error > 0.0
-
-    def to_perceval(self) -> perceval.NoiseModel:
-        """The same as a ``perceval.NoiseModel``.
-
-        >>> NoiseParameters(g2=0.1).to_perceval().g2
-        0.1
-        """
-        import perceval as pcvl
-
-        return pcvl.NoiseModel(**asdict(self))
-
-    @classmethod
-    def from_perceval(cls, model: perceval.NoiseModel) -> NoiseParameters:
-        """The same from a ``perceval.NoiseModel``; lossless both ways.
-
-        :raises ConfigError: when no source has such values.
-        """
-        return cls(**{f.name: getattr(model, f.name) for f in fields(cls)})
-
-
-NOISE_NUMBERS = tuple(f.name for f in fields(NoiseParameters) if f.name != "g2_distinguishable")
-
-
-def detectors_to_perceval(efficiencies: npt.ArrayLike, detector: Detector) -> list[perceval.Detector]:
-    """One ``perceval.Detector`` a mode: threshold detectors have one wire, number-resolving ones any number.
-
-    Perceval counts efficiency by wire; with one wire, or so many that no two photons meet, it is eta of the mode.
-
-    :param efficiencies: eta_i, ``(M,)``, above 0: Perceval has no detector that sees nothing.
-    :raises ConfigError: when an efficiency is not above 0 and at most 1.
-
-    >>> [(d.max_detections, d.efficiency) for d in detectors_to_perceval([1.0, 0.9], "threshold")]
-    [(1, 1.0), (1, 0.9)]
-    """
-    import perceval as pcvl
-
-    values = np.asarray(efficiencies, dtype=np.float64)
-    if values.ndim != 1 or not ((values > 0.0) & (values <= 1.0)).all():
-        raise ConfigError(f"efficiencies are {values.tolist()}; Perceval takes 0 < efficiency <= 1, one a mode.")
-    found = [pcvl.Detector.threshold() if detector == "threshold" else pcvl.Detector.pnr() for _ in values]
-    for one, value in zip(found, values, strict=True):
-        one.efficiency = float(value)
-    return found
-
-
-def efficiencies_from_perceval(detectors: Sequence[perceval.Detector | None]) -> tuple[FloatArray, Detector]:
-    """Efficiencies ``(M,)`` and kind of a list such as ``experiment.detectors``; None is a perfect one that counts.
-
-    :raises ConfigError: for other detectors than threshold and number-resolving, or both kinds at once.
-    """
-    import perceval as pcvl
-
-    kinds: set[Detector] = set()
-    for mode, found in enumerate(detectors):
-        if found is not None and (not isinstance(found, pcvl.Detector) or found.max_detections not in (None, 1)):
-            raise ConfigError(f"detector of mode {mode} is {found.name}. Use threshold or number-resolving detectors.")
-        kinds.add("pnr" if found is None or found.max_detections is None else "threshold")
-    if len(kinds) > 1:
-        raise ConfigError("some detectors count photons and some do not. Use one kind.")
-    values = np.array([1.0 if found is None else found.efficiency for found in detectors])
-    return values, kinds.pop() if kinds else "pnr"

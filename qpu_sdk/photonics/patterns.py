@@ -23,24 +23,24 @@ class Lattice:
     """All patterns of up to so many clicks, the empty one first: :class:`ModeSets` or :class:`FockStates`.
 
     :param counts: clicks per mode, ``(K, M)``.
-    :param steps: for each mode, the patterns with a click in it and the same with one click less there.
+    :param neighbour_pairs: for each mode, the patterns with a click in it and the same with one click less there.
     """
 
     counts: npt.NDArray[np.uint8] = field(repr=False)
-    steps: tuple[tuple[IntArray, IntArray], ...] = field(repr=False)
+    neighbour_pairs: tuple[tuple[IntArray, IntArray], ...] = field(repr=False)
 
     @classmethod
     def of(cls, modes: int, clicks: int, detector: Detector) -> Lattice:
         """The patterns of at most ``clicks`` clicks."""
         if detector == "threshold":
             sets = mode_sets(modes, clicks)
-            return cls(sets.members.astype(np.uint8), sets.steps)
+            return cls(sets.members.astype(np.uint8), sets.neighbour_pairs)
         states = fock_states(modes, clicks)
-        return cls(states.counts, states.steps)
+        return cls(states.counts, states.neighbour_pairs)
 
     def neighbours(self, mode: int, *, above: bool) -> IntArray:
         """The pattern with one click more, or less, in ``mode``; K stands for none, ``(K + 1,)``."""
-        more, fewer = self.steps[mode]
+        more, fewer = self.neighbour_pairs[mode]
         out: IntArray = np.full(len(self.counts) + 1, len(self.counts))
         out[fewer if above else more] = more if above else fewer
         return out
@@ -58,14 +58,14 @@ class Lattice:
 
 def zeta_rows(p: FloatArray, sets: ModeSets) -> FloatArray:
     """From P(clicks = T) to P(clicks within T), over the first axis."""
-    for with_mode, without in reversed(sets.steps):
+    for with_mode, without in reversed(sets.neighbour_pairs):
         p[with_mode] += p[without]
     return p
 
 
 def moebius_rows(q: FloatArray, sets: ModeSets) -> FloatArray:
     """Back again, over the first axis."""
-    for with_mode, without in sets.steps:
+    for with_mode, without in sets.neighbour_pairs:
         q[with_mode] -= q[without]
     return q
 
@@ -82,13 +82,13 @@ class ModeSets:
     :param masks: bit i stands for mode i; ascending, ``(K,)``.
     :param members: ``(K, M)`` booleans.
     :param clicks: size of each set, ``(K,)``.
-    :param steps: for each mode, the sets with it and the same sets without it.
+    :param neighbour_pairs: for each mode, the sets with it and the same sets without it.
     """
 
     masks: IntArray
     members: npt.NDArray[np.bool_] = field(repr=False)
     clicks: IntArray = field(repr=False)
-    steps: tuple[tuple[IntArray, IntArray], ...] = field(repr=False)
+    neighbour_pairs: tuple[tuple[IntArray, IntArray], ...] = field(repr=False)
 
 
 def count_sets(modes: int, clicks: int) -> int:
@@ -114,16 +114,16 @@ def mode_sets(modes: int, clicks: int) -> ModeSets:
     chosen = (c for k in range(clicks + 1) for c in itertools.combinations(range(modes), k))
     masks = np.sort(np.fromiter((sum(1 << i for i in c) for c in chosen), dtype=np.int64))
     members = (masks[:, None] >> np.arange(modes)) & 1 == 1
-    steps = []
+    pairs = []
     for mode in range(modes):
         with_mode = np.flatnonzero(members[:, mode])
-        steps.append((with_mode, np.searchsorted(masks, masks[with_mode] ^ (1 << mode))))
-    return ModeSets(masks, members, members.sum(axis=1), tuple(steps))
+        pairs.append((with_mode, np.searchsorted(masks, masks[with_mode] ^ (1 << mode))))
+    return ModeSets(masks, members, members.sum(axis=1), tuple(pairs))
 
 
 def moebius(q: FloatArray, sets: ModeSets) -> FloatArray:
     """From P(clicks within T) to P(clicks = T): subtract, mode by mode, the set without it; ``(..., K)``, in place."""
-    for with_mode, without in sets.steps:
+    for with_mode, without in sets.neighbour_pairs:
         q[..., with_mode] -= q[..., without]
     return q
 
@@ -135,12 +135,12 @@ class FockStates:
 
     :param counts: photons per mode, ``(K, M)``.
     :param starts: index of the first outcome of 0, 1, ..., P photons, and K, ``(P + 2,)``.
-    :param steps: for each mode, the outcomes with a photon in it and the same with one photon less there.
+    :param neighbour_pairs: for each mode, the outcomes with a photon in it and the same with one photon less there.
     """
 
     counts: npt.NDArray[np.uint8] = field(repr=False)
     starts: IntArray = field(repr=False)
-    steps: tuple[tuple[IntArray, IntArray], ...] = field(repr=False)
+    neighbour_pairs: tuple[tuple[IntArray, IntArray], ...] = field(repr=False)
 
 
 def count_fock_states(modes: int, photons: int) -> int:
@@ -174,9 +174,9 @@ def fock_states(modes: int, photons: int) -> FockStates:
                 here = np.flatnonzero(first & (rows[:, place] == mode))
                 found[mode].append((starts[k] + here, fewer[here]))
     nothing = np.zeros(0, dtype=np.int64)
-    steps = [tuple(np.concatenate([nothing, *side]) for side in zip(*pairs, strict=True)) for pairs in found]
+    sides = [[np.concatenate([nothing, *side]) for side in zip(*pairs, strict=True)] for pairs in found]
     counts = np.concatenate([occupations(rows, modes) for rows in by_photons])
-    return FockStates(counts, starts, tuple((steps_of[0], steps_of[1]) for steps_of in steps))
+    return FockStates(counts, starts, tuple((more, fewer) for more, fewer in sides))
 
 
 def _rank_fock(outcomes: IntArray, modes: int) -> IntArray:

@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from ..arrays import ComplexArray, FloatArray
 from ..errors import ProgramError
-from .noise import ClickNoise, emission
+from .noise import ProgramNoise, emission
 from .patterns import FockStates, fock_states
 from .permanents import fock_tree, probabilities
 
 
 def fock_distribution(
-    columns: ComplexArray, noise: ClickNoise, *, most_photons: int | None = None
+    columns: ComplexArray, noise: ProgramNoise, *, most_photons: int | None = None
 ) -> tuple[npt.NDArray[np.uint8], FloatArray]:
     """Probabilities of what number-resolving detectors count, the empty window included.
 
@@ -32,24 +32,24 @@ def fock_distribution(
     :returns: counts of each mode ``(K, M)``, and probabilities ``(K,)``; what these lack to 1 was left out.
     :raises ProgramError: when there are too many outcomes, and for overlaps that differ by pair.
 
-    >>> from qpu_sdk.photonics.noise import NoiseParameters
+    >>> from qpu_sdk.photonics.noise import Noise
     >>> h = np.array([[1, 1j], [1j, 1]]) / np.sqrt(2)
-    >>> outcomes, p = fock_distribution(h, ClickNoise.of(NoiseParameters(), inputs=2, modes=2), most_photons=2)
+    >>> outcomes, p = fock_distribution(h, Noise().at((0, 1), modes=2), most_photons=2)
     >>> dict(zip(map(tuple, outcomes.tolist()), p.round(3).tolist()))[(2, 0)]
     0.5
     """
-    if np.ndim(noise.overlap) == 2:
+    if np.ndim(noise.indistinguishability) == 2:
         raise ProgramError("only threshold detectors have overlaps that differ by pair. Use detector=threshold.")
     modes, inputs = columns.shape
-    dark, eta = np.asarray(noise.dark_counts, dtype=np.float64), np.asarray(noise.output_efficiencies, dtype=np.float64)
+    dark, eta = np.asarray(noise.dark_counts, dtype=np.float64), np.asarray(noise.efficiency, dtype=np.float64)
     if most_photons is None:
         most_photons = (2 if noise.g2 > 0.0 else 1) * inputs + int(np.count_nonzero(dark))
     states = fock_states(modes, most_photons)
     best = float(eta.max())  # loss that all modes share acts as well at the inputs
-    emissions = [_Emission.of(noise, best * float(t)) for t in noise.input_transmissions]
+    emissions = [_Emission.of(noise, best * float(t)) for t in noise.transmittance]
     p = _InputAverage(columns, emissions, states, eta / best if best > 0.0 else np.ones(modes)).over(0, ())
     for noisy in np.flatnonzero(dark):
-        more, fewer = states.steps[noisy]
+        more, fewer = states.neighbour_pairs[noisy]
         alone = dark[noisy] * p[fewer]
         p = (1.0 - dark[noisy]) * p
         p[more] += alone
@@ -68,10 +68,10 @@ class _Emission:
     common_and_other: float
 
     @classmethod
-    def of(cls, noise: ClickNoise, t: float) -> _Emission:
+    def of(cls, noise: ProgramNoise, t: float) -> _Emission:
         """Of an input with transmission t: a lost first photon leaves the second one, which interferes with nothing."""
         one, two = (float(p) for p in emission(noise.brightness, noise.g2))
-        common = math.sqrt(float(noise.overlap))
+        common = math.sqrt(float(noise.indistinguishability))
         first, second, both = t * one + t * (1.0 - t) * two, t * (1.0 - t) * two, t**2 * two
         return cls(
             nothing=(1.0 - one - two) + one * (1.0 - t) + two * (1.0 - t) ** 2,
@@ -129,7 +129,7 @@ class _InputAverage:
         """A photon from one input that interferes with nothing."""
         arrives = np.abs(self.columns[:, which]) ** 2
         out = float(arrives @ (1.0 - self.efficiencies)) * p
-        for arrival, (more, fewer) in zip(arrives * self.efficiencies, self.states.steps, strict=True):
+        for arrival, (more, fewer) in zip(arrives * self.efficiencies, self.states.neighbour_pairs, strict=True):
             out[more] += arrival * p[fewer]
         return out
 
@@ -140,7 +140,7 @@ def _thin(p: FloatArray, states: FockStates, mode: int, efficiency: float) -> Fl
     :param p: of the first outcomes, up to some number of photons.
     """
     size = len(p)
-    more, fewer = (side[states.steps[mode][0] < size] for side in states.steps[mode])
+    more, fewer = (side[states.neighbour_pairs[mode][0] < size] for side in states.neighbour_pairs[mode])
     with_one_more = np.full(size + 1, size)
     with_one_more[fewer] = more
     padded, seen = np.append(p, 0.0), states.counts[:size, mode].astype(np.int64)

@@ -44,7 +44,7 @@ def metadata_of(
     if mitigation is None:
         return values
     told = mitigation.model_dump(mode="json", exclude={"notes"})
-    for key in ("steps", "record_ids"):
+    for key in ("methods", "record_ids"):
         told[key] = {_without_places(name): entry for name, entry in told[key].items()}
     return values | {"mitigation": json.dumps(told)}
 
@@ -166,14 +166,14 @@ def _spent(run: Opened, state: TrainingState) -> _Spent:
 def _mitigated(run: Opened, state: TrainingState) -> MitigationSummary | None:
     """What was done to the final p; None where all of it is post-selected, as it should be."""
     known, measured = run.mitigation, state.measured
-    if (not known.records and not known.notes) or "steps" not in measured:
+    if (not known.records and not known.notes) or "methods" not in measured:
         return None
-    steps: dict[str, list[str]] = {name: [] for name in run.config.device_names}
-    for index, used in enumerate(measured["steps"]):
-        own = steps[run.config.device_of(index)]
-        own += [name for name in used if name not in own]
+    methods: dict[str, list[str]] = {name: [] for name in run.config.device_names}
+    for index, method in enumerate(measured["methods"]):
+        own = methods[run.config.device_of(index)]
+        own += [method] if method not in own else []
     return MitigationSummary(
-        steps=steps,
+        methods=methods,
         record_ids=known.record_ids,
         p_shift=measured["shift"],
         effective_samples=measured["effective_samples"],

@@ -25,10 +25,9 @@ from ..calibration.store import CalibrationStore
 from ..devices.base import DeviceSpec, RemoteDevice
 from ..devices.budget import Cost, Rates
 from ..devices.local import LocalDevice
-from ..devices.machines import PUBLISHED, known_transmittance
+from ..devices.machines import MACHINES, known_transmittance, machine_of
 from ..devices.registry import DeviceAddress, open_device
 from ..errors import BudgetExceeded, CalibrationNotFound, ConfigError
-from ..photonics.noise import NoiseParameters
 from ..photonics.permanents import collision_free_tree, probabilities
 from ..seeds import child_seed
 from ..statistics import sampling_distance
@@ -159,7 +158,7 @@ def _uncalibrated(config: RunConfig, name: str, *, offline: bool) -> Figures:
     device = open_device(name, seed=child_seed(config.seed, "device", name))
     rates = config.budget.rates(device.spec)
     if isinstance(device, LocalDevice):
-        return Figures(device.spec, rates, _simulated_transmittance(device), "the simulator's own model")
+        return Figures(device.spec, rates, device.model.noise.click_probability, "the simulator's own model")
     per_job = device.settings_per_job if isinstance(device, RemoteDevice) else device.spec.max_programs
     read = device.performance.get("Transmittance (%)") if isinstance(device, RemoteDevice) else None
     if isinstance(read, int | float) and read > 0:
@@ -168,29 +167,18 @@ def _uncalibrated(config: RunConfig, name: str, *, offline: bool) -> Figures:
     return Figures(device.spec, rates, transmittance, source, per_job)
 
 
-def _simulated_transmittance(device: LocalDevice) -> float:
-    noise = device.model.noise
-    if noise is None:
-        return device.model.efficiency
-    if isinstance(noise, NoiseParameters):
-        return noise.brightness * noise.transmittance
-    lit = noise.input_transmissions[noise.input_transmissions > 0]
-    return float(noise.brightness * lit.mean() * noise.output_efficiencies.mean()) if len(lit) else 0.0
-
-
 def _published(config: RunConfig, address: DeviceAddress) -> Figures:
-    machine = address.name.lower().rpartition(":")[2].rpartition("-")[2]
-    if machine not in PUBLISHED:
-        known = ", ".join(PUBLISHED)
+    machine = machine_of(address.name)
+    if machine is None:
+        known = ", ".join(MACHINES)
         raise ConfigError(f"nothing is published of {address.name!r} (known: {known}). Plan without --offline.")
-    modes, photons = PUBLISHED[machine]
-    from ..devices.cloud.opening import CloudOptions, device_name  # HTTP only where a cloud is named
+    from ..devices.cloud.options import CloudOptions, device_name  # HTTP only where a cloud is named
 
     options = CloudOptions.parse(address.options)
     name = device_name(f"{address.kind}:{address.name}", options)  # as in records, whatever the other options
     simulated = address.name.lower().startswith("sim")
-    spec = DeviceSpec(name, modes, photons, detector="threshold", simulated=simulated)
-    transmittance, source = known_transmittance(machine)
+    spec = DeviceSpec(name, machine.modes, machine.photons, detector="threshold", simulated=simulated)
+    transmittance, source = known_transmittance(machine.name)
     return Figures(spec, config.budget.rates(spec), transmittance, source, options.settings_per_job)
 
 

@@ -26,7 +26,6 @@ from ..devices.replay import ReplayDevice
 from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CheckpointError, ConfigError, QPUError
 from ..files import write_atomic
 from ..photonics.counts import Detector
-from ..photonics.noise import DeviceNoise, NoiseParameters
 from ..training.config import RunConfig
 from ..training.estimator import Mitigation
 
@@ -38,28 +37,28 @@ def resolve(config: RunConfig, devices: Mapping[str, Device]) -> Mitigation:
     """Find the record of every device; nothing is measured.
 
     :param devices: open, by the strings of the configuration.
-    :raises CalibrationNotFound: when steps are named and a device has no record.
+    :raises CalibrationNotFound: when a method is named and a device has no record.
     :raises CalibrationMismatch: when a record is of another device, of fewer modes, other inputs or detectors.
     :raises CalibrationStale: when the record of a device that is no local simulator is too old.
     """
-    steps, named = config.mitigation.pipeline_steps, config.mitigation.record
+    method, named = config.mitigation.method, config.mitigation.record
     file = load_record(named) if named is not None and not Path(named).is_dir() else None
     records: dict[str, CalibrationRecord] = {}
     notes: dict[str, str] = {}
-    if steps != "post-select":
+    if method != "post-select":
         users = [_User.of(config, name, devices[name]) for name in config.device_names if name in devices]
         for user in users:
             try:
                 record = _record_of(user, users, file, config)
             except CalibrationNotFound as error:
-                if steps != "auto":
+                if method != "auto":
                     raise
                 notes[user.name] = f"{error} Until then its counts are post-selected."
                 log.info("%s", notes[user.name])
                 continue
             if record is not None:
                 records[user.name] = record
-    return Mitigation(records, steps, config.seed, notes)
+    return Mitigation(records, method, config.seed, notes)
 
 
 @final
@@ -105,7 +104,7 @@ class _User:
     @property
     def noiseless(self) -> bool:
         """True for a simulator of nothing but uniform loss, where post-selection is right."""
-        return self.simulator is not None and self.simulator.model.noise in (None, NoiseParameters())
+        return self.simulator is not None and self.simulator.model.noise.only_loss
 
     def check(self, record: CalibrationRecord) -> None:
         """Raise :class:`CalibrationMismatch` when the record does not serve the programs."""
@@ -185,20 +184,14 @@ def _own(user: _User, config: RunConfig) -> CalibrationRecord | None:
             f"no calibration record of {name}; make one with: qpu-sdk calibrate {name} --modes {user.modes}, and set "
             "mitigation.record to its folder."
         )
-    if user.noiseless and config.mitigation.pipeline_steps == "auto":
+    if user.noiseless and config.mitigation.method == "auto":
         return None
     if user.recorded is not None:
         user.check(user.recorded)
         return user.recorded
-    model = user.simulator.model
-    noise = (
-        model.noise if model.noise is not None else NoiseParameters(model.brightness, transmittance=model.transmittance)
-    )
     identity = Identity(name, DeviceAddress.parse(name).name, user.modes, user.input_modes, user.detector)
     try:
-        if not isinstance(noise, DeviceNoise):
-            noise = DeviceNoise.of(noise, modes=user.modes, detector=user.detector)
-        return known_record(noise, identity)
+        return known_record(user.simulator.model.noise, identity)
     except (CalibrationError, ConfigError) as error:
         raise CalibrationNotFound(f"no calibration record of {name} can be made of its noise: {error}") from error
 
@@ -223,7 +216,7 @@ def load_records(folder: Path, config: RunConfig) -> Mitigation:
 
     :raises CheckpointError: when something is missing or was changed.
     """
-    none = Mitigation({}, config.mitigation.pipeline_steps, config.seed, {})
+    none = Mitigation({}, config.mitigation.method, config.seed, {})
     if not folder.exists():
         return none
     try:

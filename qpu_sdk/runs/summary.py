@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from ..errors import CheckpointError
+from pydantic import BaseModel, ConfigDict
 
 
 class TrainableParameters(BaseModel):
@@ -24,7 +19,7 @@ class TrainableParameters(BaseModel):
 class MitigationSummary(BaseModel):
     """What mitigation did to the final p.
 
-    :param steps: used for any QNN of a device, by device string.
+    :param methods: used for any QNN of a device, by device string.
     :param record_ids: by device string.
     :param p_shift: total variation distance from the post-selected distribution, of each QNN.
     :param effective_samples: events of a perfect device with the same variance, of each QNN.
@@ -33,7 +28,7 @@ class MitigationSummary(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    steps: dict[str, list[str]]
+    methods: dict[str, list[str]]
     record_ids: dict[str, str]
     p_shift: list[float]
     effective_samples: list[float | None]
@@ -79,19 +74,3 @@ class RunSummary(BaseModel):
     controls: dict[str, float] = {}
     control_parameters: dict[str, int] = {}
     versions: dict[str, str]
-
-
-def read_summary(path: str | Path) -> RunSummary:
-    """Read a ``summary.json``, or the one of a run folder.
-
-    :raises CheckpointError: when it is missing or not a summary of this version.
-    """
-    path = Path(path)
-    path = path / "summary.json" if path.is_dir() else path
-    try:
-        return RunSummary.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
-        line = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path} is not the summary of a finished run ({line}). Finish it with: qpu-sdk resume."
-        ) from error

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from ..devices.base import DeviceSpec
 from ..devices.budget import Budget, Rates
 from ..devices.machines import rates_of
-from ..errors import ConfigError, MitigationError, ProgramError
-from ..mitigation.mitigate import checked_steps
+from ..errors import ConfigError, ProgramError
+from ..mitigation.methods import check_method
 from ..photonics.interferometer import Mesh
 from ..photonics.meshes import open_mesh
 
@@ -144,41 +143,26 @@ class MitigationConfig(Section):
 
     ``auto`` takes what the counts bear, and post-selects on devices without noise or without a record.
 
-    :param steps: ``auto``, ``post-selection``, the name of a step or a list of them.
+    :param method: ``auto``, or a name of :data:`qpu_sdk.mitigation.methods.METHODS`.
     :param record: file of a calibration record, or folder of records; none: simulators know their own noise.
     :param max_age_h: oldest record that is used, hours; none: what the record says itself.
     """
 
-    steps: str | tuple[str, ...] = "auto"
+    method: str = "auto"
     record: str | None = None
     max_age_h: Rate | None = None
 
-    @field_validator("steps", mode="before")
+    @field_validator("method")
     @classmethod
-    def _exist(cls, value: Any) -> Any:
-        names = [value] if isinstance(value, str) else value
-        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-            raise ValueError("the steps are no name and no list of names")
+    def _known(cls, name: str) -> str:
         try:
-            checked_steps(_pipeline_steps(value))
-        except (ConfigError, MitigationError) as error:
+            return check_method(name)
+        except ConfigError as error:
             raise ValueError(str(error).rstrip(".")) from None
-        return value if isinstance(value, str) else tuple(value)
 
     def absolute(self) -> MitigationConfig:
         """The same with an absolute path, which holds wherever a run goes on."""
         return self if self.record is None else self.model_copy(update={"record": str(Path(self.record).absolute())})
-
-    @property
-    def pipeline_steps(self) -> str | tuple[str, ...]:
-        """As the pipeline calls them."""
-        return _pipeline_steps(self.steps)
-
-
-def _pipeline_steps(steps: str | Sequence[str]) -> str | tuple[str, ...]:
-    names = (steps,) if isinstance(steps, str) else steps
-    renamed = tuple({"post-selection": "post-select"}.get(name, name) for name in names)
-    return renamed[0] if len(renamed) == 1 else renamed
 
 
 class BudgetConfig(Section):

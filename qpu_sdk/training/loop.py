@@ -27,7 +27,6 @@ from ..seeds import child_seed
 from ..statistics import total_variation
 from .config import RunConfig, TrainingConfig
 from .data import Dataset
-from .estimator import steps_used
 from .fit import Batches, FitState, Fitter, check_fit, clones, gradients_of, one_pass, trial_seed
 from .optimiser import Adam, NamedTensors
 from .qnn import QNNBank, joint_error, joint_measured
@@ -275,6 +274,6 @@ def _figures(measured: Sequence[Distribution], before: Sequence[Distribution]) -
             round(d.effective_samples, 1) if math.isfinite(d.effective_samples) else None for d in measured
         ],
         "overhead": [round(d.overhead, 4) for d in measured],
-        "steps": [steps_used(d) for d in measured],
+        "methods": [d.method for d in measured],
         "shift": [total_variation(d.probabilities, b.probabilities) for d, b in zip(measured, before, strict=True)],
     }

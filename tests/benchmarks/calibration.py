@@ -18,14 +18,14 @@ from qpu_sdk.calibration.plan import calibration_plan, haar
 from qpu_sdk.devices.noisy_chip import perceval_distribution
 from qpu_sdk.photonics.click_model import accurate_click_distribution, click_distribution
 from qpu_sdk.photonics.meshes import RectangularMesh
-from qpu_sdk.photonics.noise import DeviceNoise, NoiseParameters
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
 from tests.benchmarks.pages import ROOT, replace_between
 from tests.calibration.simulate import random_parameters, simulate, uniform_parameters
 
 PAGE = ROOT / "docs" / "calibration.md"
 MODES, INPUTS, PULSES = 9, (0, 2, 5, 8), 2_000_000
-NOISE = NoiseParameters(indistinguishability=0.92, g2=0.02, transmittance=0.06)
+NOISE = Noise(indistinguishability=0.92, g2=0.02, transmittance=0.06)
 SIZES = ((4, (0, 2)), (6, (0, 2, 4)), (9, INPUTS))
 
 
@@ -42,7 +42,8 @@ def seconds(work: Callable[[], object], *, runs: int) -> float:
 
 def fit_rows() -> Iterator[str]:
     """Time and precision of one whole fit."""
-    yield f"| fit of ({MODES}, {len(INPUTS)}), {PULSES:,} pulses a setting | seconds | steps | I | g2 | transmission |"
+    what = f"fit of ({MODES}, {len(INPUTS)}), {PULSES:,} pulses a setting"
+    yield f"| {what} | seconds | iterations | I | g2 | transmission |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for transmission in (0.06, 0.3):
         truth = uniform_parameters(MODES, INPUTS, transmission)
@@ -50,7 +51,7 @@ def fit_rows() -> Iterator[str]:
         found, taken = run.fit(), seconds(run.fit, runs=3)
         overlap, g2, *t = found.standard_errors[: 2 + len(INPUTS)]
         yield (
-            f"| T = {transmission}, g2 = {truth.g2} | {taken:.2f} | {found.steps} | +- {overlap:.4f} | "
+            f"| T = {transmission}, g2 = {truth.g2} | {taken:.2f} | {found.iterations} | +- {overlap:.4f} | "
             f"+- {100 * g2 / truth.g2:.1f} % | +- {100 * max(t) / transmission:.2f} % |"
         )
 
@@ -63,7 +64,7 @@ def formula_rows() -> Iterator[str]:
         mesh = RectangularMesh(modes)
         program = Program(mesh, mesh.phases_of(haar(modes, np.random.default_rng(1))), inputs)
         columns = mesh.columns(program.phases, inputs)
-        noise = DeviceNoise.of(NOISE, modes=modes).at(inputs, modes=modes)
+        noise = NOISE.at(inputs, modes=modes)
         plain = seconds(lambda c=columns, n=noise: click_distribution(c[None], n), runs=20)  # type: ignore[misc]
         accurate = seconds(lambda c=columns, n=noise: accurate_click_distribution(c, n), runs=20)  # type: ignore[misc]
         peer = seconds(lambda p=program: perceval_distribution(p, NOISE, "threshold"), runs=3)  # type: ignore[misc]

@@ -31,15 +31,15 @@ from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.fock import collision_free_outcomes, occupations
 from qpu_sdk.photonics.meshes import BrickwallMesh
-from qpu_sdk.photonics.noise import ClickNoise, DeviceNoise, NoiseParameters
+from qpu_sdk.photonics.noise import Noise, ProgramNoise
 from qpu_sdk.photonics.program import Program
 from tests.oracles.unitaries import haar
 
 MODES, PHOTONS, PULSES = 9, 4, 1_000_000
-NOISE = NoiseParameters(indistinguishability=0.92, g2=0.02, transmittance=0.3)
+NOISE = Noise(indistinguishability=0.92, g2=0.02, transmittance=0.3)
 
 
-def lossy_counts(columns: ComplexArray, noise: ClickNoise, *, pulses: int, seed: int) -> Counts:
+def lossy_counts(columns: ComplexArray, noise: ProgramNoise, *, pulses: int, seed: int) -> Counts:
     """Clicks of threshold detectors in so many windows of one program; empty windows are not recorded.
 
     :param columns: occupied columns of the unitary, ``(M, N)``.
@@ -78,7 +78,7 @@ def recycling(runs: int = 7) -> tuple[float, float, float]:
     ours ten times, after one call of ours that is not timed.
     """
     columns = haar(MODES, 1)[:, :PHOTONS]
-    counts = lossy_counts(columns, ClickNoise.of(NOISE, inputs=PHOTONS, modes=MODES), pulses=PULSES, seed=1)
+    counts = lossy_counts(columns, NOISE.at(range(PHOTONS), modes=MODES), pulses=PULSES, seed=1)
     theirs = counts.to_perceval()
     difference = np.abs(recycle(counts) - perceval_recycling(theirs, MODES, PHOTONS)).max()
     ours_s: list[float] = []
@@ -95,11 +95,10 @@ def mitigation_case(seed: int) -> tuple[Counts, CalibrationRecord, Program]:
     mesh = BrickwallMesh(MODES)
     phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
     program = Program(mesh, phases, mesh.default_input(PHOTONS))
-    noise = DeviceNoise.of(NOISE, modes=MODES)
-    device = LocalDevice(seed=seed, model=LocalModel(noise=noise), name="simulated")
+    device = LocalDevice(seed=seed, model=LocalModel(noise=NOISE), name="simulated")
     identity = Identity("simulated", "simulated", MODES, program.input_modes, "threshold")
     [counts] = device.submit([program], shots=1_000_000).result()
-    return counts, known_record(noise, identity), program
+    return counts, known_record(NOISE, identity), program
 
 
 def unfolding_case(seed: int) -> tuple[FloatArray, Forward]:
@@ -117,13 +116,13 @@ def unfold_and_fuse(numbers: FloatArray, model: Forward) -> FloatArray:
     return shrink(numbers[here.full], model.gain, background, below.fock[here.free], windows=below.windows).mean
 
 
-def plain_unfolding(numbers: FloatArray, model: Forward, *, steps: int = 3000) -> FloatArray:
+def plain_unfolding(numbers: FloatArray, model: Forward, *, iterations: int = 3000) -> FloatArray:
     """Richardson and Lucy's iteration as it is, on two thinned sets of counts and on all of them."""
     kept = np.random.default_rng(1).binomial(np.rint(numbers).astype(np.int64), 0.7, (2, len(numbers)))
     n = np.concatenate([kept.astype(np.float64), numbers[None]])
     response, background = model.response, model.background
     pi = np.full((len(n), response.shape[1]), 1.0 / response.shape[1])
-    for _ in range(steps):
+    for _ in range(iterations):
         mu = pi @ response.T + background
         pi *= ((n / mu) @ response) / response.sum(axis=0)
         pi /= pi.sum(axis=1, keepdims=True)

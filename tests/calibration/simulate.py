@@ -23,9 +23,9 @@ from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.devices.noisy_chip import perceval_distribution
 from qpu_sdk.photonics.click_model import click_distribution
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.noise import ClickNoise, NoiseParameters
+from qpu_sdk.photonics.noise import Noise, ProgramNoise
 
-Mixture = list[tuple[float, ClickNoise]]
+Mixture = list[tuple[float, ProgramNoise]]
 #: Number of a setting and its inputs to what the device is meanwhile.
 World = Callable[[int, tuple[int, ...]], Mixture]
 
@@ -83,7 +83,7 @@ def simulate(plan: Sequence[CalibrationSetting], world: World | Parameters, *, p
     return Run(tuple(plan), tuple(counts), pulses)
 
 
-def simulate_perceval(plan: Sequence[CalibrationSetting], noise: NoiseParameters, *, pulses: int, seed: int) -> Run:
+def simulate_perceval(plan: Sequence[CalibrationSetting], noise: Noise, *, pulses: int, seed: int) -> Run:
     """The same by Perceval's simulator, which knows second photons that equal the first."""
     rng = np.random.default_rng(seed)
     pairs = [(s, *perceval_distribution(s.program, noise, "threshold")) for s in plan]

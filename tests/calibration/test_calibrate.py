@@ -29,8 +29,9 @@ from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import CalibrationError, ConfigError, ProgramError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import RectangularMesh
-from qpu_sdk.photonics.noise import DeviceNoise, NoiseParameters
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
+from tests.helpers import Clock
 
 if TYPE_CHECKING:
     from qpu_sdk.emulator.server import EmulatedCloud
@@ -52,20 +53,19 @@ class Watched(Device):
         return self.device.submit(programs, shots=shots, tag=tag)
 
 
-def uneven(modes: int = 6) -> DeviceNoise:
+def uneven(modes: int = 6) -> Noise:
     """Something different in every mode."""
     rng = np.random.default_rng(4)
-    return DeviceNoise(
-        brightness=1.0,
+    return Noise(
         indistinguishability=0.9,
         g2=0.03,
-        input_transmissions=rng.uniform(0.1, 0.3, modes),
-        output_efficiencies=rng.uniform(0.7, 1.0, modes),
-        dark_counts=np.full(modes, 1e-5),
+        transmittance=rng.uniform(0.1, 0.3, modes),
+        efficiency=rng.uniform(0.7, 1.0, modes),
+        dark_counts=1e-5,
     )
 
 
-def device_of(noise: DeviceNoise | NoiseParameters, *, seed: int = 1) -> LocalDevice:
+def device_of(noise: Noise, *, seed: int = 1) -> LocalDevice:
     return LocalDevice(seed=seed, model=LocalModel(noise=noise))
 
 
@@ -81,13 +81,13 @@ def measured(
         return calibrate(device, request, whose(request), journal=open_journal, terms=Terms("calibrate"))
 
 
-def truth_of(noise: DeviceNoise | NoiseParameters, request: CalibrationRequest = REQUEST) -> dict[str, float]:
+def truth_of(noise: Noise, request: CalibrationRequest = REQUEST) -> dict[str, float]:
     """The device's numbers in the gauge of a record."""
-    here = noise if isinstance(noise, DeviceNoise) else DeviceNoise.of(noise, modes=request.modes)
-    eta = here.output_efficiencies[: request.modes]
-    t = {f"input_transmissions[{j}]": float(here.input_transmissions[j] * eta.mean()) for j in request.input_modes}
+    here = noise.at(request.input_modes, modes=request.modes)
+    eta, sent = here.efficiency, zip(request.input_modes, here.transmittance, strict=True)
+    t = {f"input_transmissions[{j}]": float(t * eta.mean()) for j, t in sent}
     out = {f"output_efficiencies[{i}]": float(e) for i, e in enumerate(eta / eta.mean())}
-    dark = {f"dark_counts[{i}]": float(d) for i, d in enumerate(here.dark_counts[: request.modes])}
+    dark = {f"dark_counts[{i}]": float(d) for i, d in enumerate(here.dark_counts)}
     return {"indistinguishability": float(here.indistinguishability), "g2": here.g2} | t | out | dark
 
 
@@ -100,8 +100,8 @@ def pulls(record: CalibrationRecord, truth: dict[str, float]) -> FloatArray:
 # -- one device ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("noise", [uneven(), NOISE_PRESETS["ascella"].noise, NOISE_PRESETS["belenos"].noise])
-def test_the_truth_is_found_within_its_errors(noise: DeviceNoise | NoiseParameters) -> None:
+@pytest.mark.parametrize("noise", [uneven(), NOISE_PRESETS["ascella"], NOISE_PRESETS["belenos"]])
+def test_the_truth_is_found_within_its_errors(noise: Noise) -> None:
     record = measured(device_of(noise))
     assert np.abs(pulls(record, truth_of(noise))).max() < 4.0
     for test in (record.fit, record.validation, record.drift):
@@ -152,14 +152,14 @@ def test_a_kept_journal_is_used_instead_of_a_second_job(tmp_path: Path) -> None:
 
 
 def test_pairs_have_numbers_of_their_own() -> None:
-    overlaps = np.eye(6)
+    pairs = np.eye(6)
     for (j, k), i in {(0, 2): 0.95, (0, 5): 0.9, (2, 5): 0.8}.items():
-        overlaps[j, k] = overlaps[k, j] = np.sqrt(i)
-    noise = DeviceNoise(**(vars(uneven()) | {"indistinguishability": overlaps}))
+        pairs[j, k] = pairs[k, j] = i
+    noise = Noise(**(vars(uneven()) | {"indistinguishability": pairs}))
     record = measured(device_of(noise), CalibrationRequest(6, INPUTS, 300_000, seed=3, pairs=True))
     assert isinstance(record.indistinguishability, tuple)
     for pair in record.indistinguishability:
-        assert abs(pair.value - overlaps[pair.modes] ** 2) < 4.0 * (pair.standard_error or 0.0)
+        assert abs(pair.value - pairs[pair.modes]) < 4.0 * (pair.standard_error or 0.0)
 
 
 def test_what_does_not_fit_the_device_is_refused_before_it_is_asked() -> None:
@@ -174,7 +174,7 @@ def test_what_does_not_fit_the_device_is_refused_before_it_is_asked() -> None:
 
 
 def test_counts_without_lossy_shots_are_refused() -> None:
-    model = LocalModel(noise=NOISE_PRESETS["ascella"].noise, outcomes="collision_free")
+    model = LocalModel(noise=NOISE_PRESETS["ascella"], outcomes="collision_free")
     with pytest.raises(CalibrationError, match=r"none with a single click: .* Ask for raw counts, filter one click"):
         measured(LocalDevice(seed=1, model=model))
 
@@ -207,7 +207,7 @@ def test_the_twin_gives_the_counts_of_the_device(tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     programs = [Program(mesh, mesh.phases_of(haar(6, rng)), INPUTS) for _ in range(4)]
     device = device_of(noise, seed=8)
-    devices: tuple[Device, ...] = (device, opened, twin(record, seed=6), device_of(NoiseParameters(transmittance=0.2)))
+    devices: tuple[Device, ...] = (device, opened, twin(record, seed=6), device_of(Noise(transmittance=0.2)))
     real, first, second, other = (d.submit(programs, shots=50_000).result() for d in devices)
     for k in range(len(programs)):
         assert same_distribution(real[k], first[k]) > 1e-3
@@ -231,20 +231,9 @@ def test_a_twin_of_no_record_is_refused(tmp_path: Path) -> None:
 # -- through the cloud's door ----------------------------------------------------------------------------------
 
 
-class Clock:
-    """The cloud's: a second goes by whenever somebody looks, unless it stands."""
-
-    def __init__(self) -> None:
-        self.now, self.step = 1_000_000.0, 1.0
-
-    def __call__(self) -> float:
-        self.now += self.step
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(step=1.0)
 
 
 @pytest.fixture
@@ -268,7 +257,7 @@ def test_an_emulated_belenos_is_calibrated_in_one_job(server: EmulatedCloud) -> 
     [job] = server.jobs
     assert {j.job_id for j in record.jobs} == {job["job_id"]}
     assert re.fullmatch(r"calibrate/calibrate-[0-9a-f]{12}", job["job_name"])
-    z = dict(zip(record.parameters, pulls(record, truth_of(NOISE_PRESETS["belenos"].noise, request)), strict=True))
+    z = dict(zip(record.parameters, pulls(record, truth_of(NOISE_PRESETS["belenos"], request)), strict=True))
     wanted = ("indistinguishability", "g2", *(f"input_transmissions[{j}]" for j in request.input_modes))
     assert all(abs(z[name]) < 5.0 for name in wanted), z
     assert record.validation is not None

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from qpu_sdk import __version__
-from qpu_sdk.cli.progress import Progress
-from qpu_sdk.export.weights import load_model
 from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.schedule import Schedule
-from tests.commands import Commands
+from tests.commands import Commands, interrupt_after, metric_rows, same_model
 from tests.digits import TINY, train_arguments, write_digits
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 
@@ -48,29 +47,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict
 def copied(finished: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> Path:
     """A copy of the finished run, to be damaged."""
     return Path(shutil.copytree(finished[1], tmp_path / "run"))
-
-
-def metric_rows(folder: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl with the clock left out."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) | {"wall_s": 0} for line in lines]
-
-
-def same_model(one: Path, other: Path) -> bool:
-    """Equal tensors, bit for bit, and equal provenance."""
-    a, b = (load_model(folder) for folder in (one, other))
-    same = all(torch.equal(a.tensors[name], b.tensors[name]) for name in {*a.tensors, *b.tensors})
-    return same and dict(a.metadata) == dict(b.metadata)
-
-
-def interrupt_after(units: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C in the middle of a run."""
-
-    def advanced(self: Progress, row: Mapping[str, Any], *, done: int, total: int) -> None:
-        if done == units:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Progress, "advanced", advanced)
 
 
 # -- train -------------------------------------------------------------------------------------------------
@@ -366,7 +342,7 @@ def test_doctor_finds_a_whole_installation() -> None:
 
 
 def test_doctor_tells_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    from qpu_sdk.cli import doctor
+    from qpu_sdk.cli.devices import doctor
     from qpu_sdk.errors import DataError
 
     def broken() -> str:

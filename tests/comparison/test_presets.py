@@ -31,10 +31,10 @@ from qpu_sdk.errors import ConfigError, MitigationError
 from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.fock import collision_free_outcomes, occupations
-from qpu_sdk.photonics.interferometer import Mesh
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
-from qpu_sdk.photonics.noise import DeviceNoise
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
+from tests.helpers import program
 from tests.oracles.statistics import chi_square_p
 
 #: So many that sampling errors are below 1e-6.
@@ -42,25 +42,13 @@ ENDLESS = 10**16
 NOT_FLUKES = (1e-5, 1.0 - 1e-5)
 
 
-def program(mesh: Mesh, photons: int, seed: int = 1) -> Program:
-    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
-    return Program(mesh, phases, mesh.default_input(photons))
-
-
 SMALL = program(RectangularMesh(4), 2)
 LARGE = program(RectangularMesh(6), 3)
 
 
-def device_noise(modes: int, **changes: Any) -> DeviceNoise:
-    values: dict[str, Any] = {
-        "brightness": 1.0,
-        "indistinguishability": 0.92,
-        "g2": 0.0,
-        "input_transmissions": np.full(modes, 0.3),
-        "output_efficiencies": np.ones(modes),
-        "dark_counts": np.zeros(modes),
-    }
-    return DeviceNoise(**(values | changes))
+def device_noise(modes: int, **changes: Any) -> Noise:
+    values: dict[str, Any] = {"indistinguishability": 0.92, "transmittance": np.full(modes, 0.3)}
+    return Noise(**(values | changes))
 
 
 def truth(p: Program) -> FloatArray:
@@ -72,9 +60,7 @@ def distance(p: FloatArray, q: FloatArray) -> float:
     return float(0.5 * np.abs(p - q).sum())
 
 
-def run(
-    preset: Preset, p: Program, noise: DeviceNoise, *, shots: int, least_clicks: int = 1, seed: int = 1
-) -> PresetResult:
+def run(preset: Preset, p: Program, noise: Noise, *, shots: int, least_clicks: int = 1, seed: int = 1) -> PresetResult:
     plan = plan_preset(preset, p, noise, shots=shots, least_clicks=least_clicks)
     return apply_preset(plan, measure_preset(plan, LocalDevice(seed=seed, model=LocalModel(noise=noise))))
 
@@ -92,7 +78,7 @@ def test_number_of_settings(modes: int, photons: int, settings: list[int]) -> No
 
 
 def test_shots_are_divided_as_perceval_does() -> None:
-    noise = device_noise(6, input_transmissions=np.array([0.2, 0.3, 0.1, 0.3, 0.3, 0.3]))  # 0.8 / 3 at 0, 2 and 5
+    noise = device_noise(6, transmittance=np.array([0.2, 0.3, 0.1, 0.3, 0.3, 0.3]))  # 0.8 / 3 at 0, 2 and 5
     plan = plan_preset("medium", Program(LARGE.mesh, LARGE.phases, (0, 2, 5)), noise, shots=3_000_000)
     weights = np.array([(0.6 / 3) ** (-s.program.photons / 2) for s in plan.settings])
     assert [s.program.input_modes for s in plan.settings[:7]] == [(0, 2, 5), (0,), (2,), (5,), (2, 5), (0, 5), (0, 2)]
@@ -100,7 +86,7 @@ def test_shots_are_divided_as_perceval_does() -> None:
 
 
 def test_none_is_post_selection() -> None:
-    noise = device_noise(6, g2=0.02, output_efficiencies=np.linspace(0.5, 1.0, 6))
+    noise = device_noise(6, g2=0.02, efficiency=np.linspace(0.5, 1.0, 6))
     plan = plan_preset("none", LARGE, noise, shots=100_000)
     counts = measure_preset(plan, LocalDevice(seed=1, model=LocalModel(noise=noise)))
     result = apply_preset(plan, counts)
@@ -116,7 +102,7 @@ def test_distinguishable_photons_are_corrected(preset: Preset, left: float) -> N
 
 
 def test_unequal_detectors_are_balanced() -> None:
-    noise = device_noise(6, indistinguishability=1.0, output_efficiencies=np.linspace(0.4, 1.0, 6))
+    noise = device_noise(6, indistinguishability=1.0, efficiency=np.linspace(0.4, 1.0, 6))
     raw, low = (run(kind, LARGE, noise, shots=ENDLESS) for kind in ("none", "low"))
     assert distance(raw.probabilities, truth(LARGE)) > 0.05
     assert distance(low.probabilities, truth(LARGE)) < 1e-6
@@ -157,7 +143,7 @@ def own_mitigations(preset: Preset) -> list[Any]:
     return [PhotonRecycling()] if preset == "recycling" else list(MitigationFactory(MitigationLevel[preset]).build())
 
 
-def own_run(preset: Preset, p: Program, noise: DeviceNoise, backend: str, command: str, **parameters: Any) -> Any:
+def own_run(preset: Preset, p: Program, noise: Noise, backend: str, command: str, **parameters: Any) -> Any:
     """The whole way through Perceval: its computer, its source, its detectors, its mitigations."""
     known = imperfections_of(noise, p)
     computer = SimulatedComputer(backend)
@@ -179,7 +165,7 @@ def collision_free(found: Any, p: Program) -> FloatArray:
     return np.array([float(found[pcvl.BasicState(state)]) for state in states])
 
 
-NOISY = {"g2": 0.02, "input_transmissions": np.full(6, 0.4), "output_efficiencies": np.linspace(0.6, 1.0, 6)}
+NOISY = {"g2": 0.02, "transmittance": np.full(6, 0.4), "efficiency": np.linspace(0.6, 1.0, 6)}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -207,7 +193,7 @@ def test_counts_of_percevals_computer() -> None:
 def test_sampled_runs_of_percevals_computer_are_as_good() -> None:
     """Equal shots, sampled on both sides: the mean distances to the common limit agree."""
     pcvl.random_seed(1)
-    noise = device_noise(4, input_transmissions=np.full(4, 0.5))
+    noise = device_noise(4, transmittance=np.full(4, 0.5))
     limit = run("medium", SMALL, noise, shots=ENDLESS).probabilities
     shots, repeats = 30_000, 8
     ours = [distance(run("medium", SMALL, noise, shots=shots, seed=s).probabilities, limit) for s in range(repeats)]
@@ -228,19 +214,19 @@ def test_records_and_number_resolving_detectors() -> None:
     figures = {"Transmittance (%)": 30.0, "HOM (%)": 92.0, "g2 (%)": 2.0}
     identity = Identity("a", "a", 4, (0, 1, 2, 3), "pnr")
     record = vendor_record(figures, identity, utc="2026-03-01T12:00:00Z")
-    plan = plan_preset("medium", SMALL, record, shots=100_000)
-    told = imperfections_of(plan.noise, SMALL)
+    plan = plan_preset("medium", SMALL, record.noise(), shots=100_000, detector=record.detector)
+    told = imperfections_of(plan.noise, SMALL, "pnr")
     assert (told.noise.transmittance, told.noise.indistinguishability, told.noise.g2) == (0.3, 0.92, 0.02)
     device = LocalDevice(seed=1, model=LocalModel(noise=record.noise(), detector="pnr"))
     assert distance(apply_preset(plan, measure_preset(plan, device)).probabilities, truth(SMALL)) < 0.05
 
 
 def test_overlaps_by_pair_become_one() -> None:
-    products = np.array([[1.0, 0.9, 0.8], [0.9, 1.0, 0.7], [0.8, 0.7, 1.0]])
+    pairs = np.array([[1.0, 0.9, 0.8], [0.9, 1.0, 0.7], [0.8, 0.7, 1.0]])
     p = program(RectangularMesh(3), 3)
-    told = imperfections_of(device_noise(3, indistinguishability=products), p)
-    assert told.noise.indistinguishability == pytest.approx((0.81 + 0.64 + 0.49) / 3)
-    alone = imperfections_of(device_noise(3, indistinguishability=products), Program(p.mesh, p.phases, (0,)))
+    told = imperfections_of(device_noise(3, indistinguishability=pairs), p)
+    assert told.noise.indistinguishability == pytest.approx((0.9 + 0.8 + 0.7) / 3)
+    alone = imperfections_of(device_noise(3, indistinguishability=pairs), Program(p.mesh, p.phases, (0,)))
     assert alone.noise.indistinguishability == 1.0
 
 
@@ -274,7 +260,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 def test_settings_without_events_are_refused() -> None:
-    noise = device_noise(6, input_transmissions=np.full(6, 0.01))
+    noise = device_noise(6, transmittance=np.full(6, 0.01))
     plan = plan_preset("medium", LARGE, noise, shots=1000, least_clicks=3)
     counts = measure_preset(plan, LocalDevice(seed=1, model=LocalModel(noise=noise)))
     with pytest.raises(MitigationError, match="no event of 3 clicks or more"):

@@ -37,6 +37,7 @@ from qpu_sdk.errors import (
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
+from tests.helpers import Clock
 
 MESH = IsometryMesh(4, 2)
 SPEC = DeviceSpec("lab", 8, 4, max_programs=2, simulated=False)
@@ -51,25 +52,12 @@ class Crash(BaseException):
     """The process is gone."""
 
 
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0, "a busy wait"
-        self.now += seconds
-
-
 @pytest.fixture(scope="module", autouse=True)
 def clock() -> Iterator[Clock]:
     with pytest.MonkeyPatch.context() as patch:
-        fake = Clock()
+        fake = Clock(now=1000.0)
         patch.setattr("qpu_sdk.devices.journalled.time", fake)
+        patch.setattr("qpu_sdk.devices.sending.time", fake)
         patch.setattr("qpu_sdk.devices.base.time", fake)
         yield fake
 
@@ -159,10 +147,18 @@ class Remote(RemoteDevice):
         provider.passing("created")
         return job_id
 
-    def attach(self, job_id: str, programs: Sequence[Program], *, shots: int, tag: str) -> Job:
+    def attach(
+        self,
+        job_id: str,
+        programs: Sequence[Program],
+        *,
+        shots: int,
+        tag: str,
+        keep: Callable[[str], None] | None = None,
+    ) -> Job:
         sent = self.provider.jobs[job_id]
         assert ([p.fingerprint for p in programs], shots) == ([p.fingerprint for p in sent.programs], sent.shots)
-        return Handle(self.provider, sent, tag)
+        return Handle(self.provider, sent, tag, keep)
 
     def stop(self, job_id: str) -> None:
         self.provider.jobs[job_id].stopped = True
@@ -178,8 +174,8 @@ class Remote(RemoteDevice):
 class Handle(Job):
     durable = True
 
-    def __init__(self, provider: Provider, sent: Sent, tag: str) -> None:
-        self.id, self._provider, self._sent, self._tag = sent.id, provider, sent, tag
+    def __init__(self, provider: Provider, sent: Sent, tag: str, keep: Callable[[str], None] | None = None) -> None:
+        self.id, self._provider, self._sent, self._tag, self._keep = sent.id, provider, sent, tag, keep
 
     def status(self) -> JobStatus:
         self._provider.passing("status")
@@ -195,8 +191,8 @@ class Handle(Job):
         self._provider.passing("result")
         sent = self._sent
         brought = [self._counts(p) if i < sent.done else None for i, p in enumerate(sent.programs)]
-        if self.keep is not None:
-            self.keep(f"answer of {sent.id}")
+        if self._keep is not None:
+            self._keep(f"answer of {sent.id}")
         self._provider.passing("fetched")
         finished = [c for c in brought if c is not None]
         if sent.status is JobStatus.FAILED:

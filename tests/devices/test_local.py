@@ -21,20 +21,16 @@ from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.simulation import LocalModel, exact_probabilities, shot_distribution
 from qpu_sdk.errors import ConfigError, JobCancelled, JobFailed, JobTimeout, ProgramError
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.interferometer import Mesh
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
+from tests.helpers import program
 from tests.oracles.permanents import Matrix, boson_probability, outcomes
 from tests.oracles.statistics import chi_square_p
 from tests.oracles.unitaries import haar
 
 Shown = dict[tuple[int, ...], float]
 SIGMAS = 5.0
-
-
-def program(mesh: Mesh, photons: int, seed: int) -> Program:
-    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
-    return Program(mesh, phases, mesh.default_input(photons))
 
 
 SMALL = program(IsometryMesh(4, 2), 2, seed=1)
@@ -97,7 +93,7 @@ def test_slos_equals_permanents(modes: int, photons: int, collision_free: bool) 
 @pytest.mark.parametrize(("modes", "photons"), [(3, 2), (4, 3), (5, 1)])
 def test_lossy_shots_equal_loss_behind_the_interferometer(modes: int, photons: int, eta: float) -> None:
     columns = haar(modes, seed=3)[:, :photons]
-    found = shown(columns, LocalModel(transmittance=eta))
+    found = shown(columns, LocalModel(noise=Noise(transmittance=eta), detector="pnr"))
     assert abs(sum(found.values()) - 1.0) < 1e-12
     assert_same(found, lossy_oracle(columns, eta), 1e-12)
 
@@ -110,20 +106,24 @@ def test_lossy_shots_equal_percevals_noise_model() -> None:
     processor.min_detected_photons_filter(1)
     processor.with_input(pcvl.BasicState([1, 1, 1, 0]))
     expected = {tuple(state): p for state, p in processor.probs()["results"].items()}
-    assert_same(shown(unitary[:, :3], LocalModel(brightness=0.7, transmittance=0.4)), expected, 1e-9)
+    assert_same(
+        shown(unitary[:, :3], LocalModel(noise=Noise(brightness=0.7, transmittance=0.4), detector="pnr")),
+        expected,
+        1e-9,
+    )
 
 
 @pytest.mark.parametrize("eta", [1.0, 0.4])
 def test_threshold_detectors_cannot_count(eta: float) -> None:
     columns = haar(4, seed=5)[:, :3]
-    found = shown(columns, LocalModel(transmittance=eta, detector="threshold"))
+    found = shown(columns, LocalModel(noise=Noise(transmittance=eta), detector="threshold"))
     assert_same(found, clicks_of(lossy_oracle(columns, eta)), 1e-12)
 
 
 @pytest.mark.parametrize("engine", ["slos", "permanents"])
 def test_collision_free_shots_are_those_of_the_whole_distribution(engine: Any) -> None:
     columns = haar(5, seed=6)[:, :3]
-    found = shown(columns, LocalModel(transmittance=0.5, outcomes="collision_free", engine=engine))
+    found = shown(columns, LocalModel(noise=Noise(transmittance=0.5), outcomes="collision_free", engine=engine))
     expected = {s: p for s, p in lossy_oracle(columns, 0.5).items() if sum(s) == 3 and max(s) == 1}
     assert len(found) == math.comb(5, 3)
     assert_same(found, expected, 1e-12)
@@ -133,16 +133,16 @@ def test_collision_free_shots_are_those_of_the_whole_distribution(engine: Any) -
 
 MODELS = {
     "ideal": LocalModel(),
-    "lossy": LocalModel(brightness=0.8, transmittance=0.5),
-    "threshold": LocalModel(transmittance=0.5, detector="threshold"),
-    "collision_free": LocalModel(transmittance=0.5, outcomes="collision_free"),
+    "lossy": LocalModel(noise=Noise(brightness=0.8, transmittance=0.5), detector="pnr"),
+    "threshold": LocalModel(noise=Noise(transmittance=0.5)),
+    "collision_free": LocalModel(noise=Noise(transmittance=0.5), outcomes="collision_free"),
 }
 
 
 def expected_shots(p: Program, model: LocalModel, shots: int) -> Shown:
     columns = p.mesh.columns(p.phases, p.input_modes)
-    every = lossy_oracle(columns, model.efficiency)
-    if model.detector == "threshold":
+    every = lossy_oracle(columns, model.noise.click_probability)
+    if model.detects == "threshold":
         every = clicks_of(every)
     if model.outcomes == "collision_free":
         kept = {s: w for s, w in every.items() if sum(s) == p.photons and max(s) == 1}
@@ -177,12 +177,16 @@ def test_jobs_are_independent_samples() -> None:
 @pytest.mark.parametrize("eta", [0.3, 0.7])
 def test_number_of_full_events_is_binomial(eta: float) -> None:
     shots, p = 50_000, eta**3 / (1.0 - (1.0 - eta) ** 3)
-    [counts] = LocalDevice(seed=3, model=LocalModel(transmittance=eta)).submit([LARGE], shots=shots).result()
+    [counts] = (
+        LocalDevice(seed=3, model=LocalModel(noise=Noise(transmittance=eta), detector="pnr"))
+        .submit([LARGE], shots=shots)
+        .result()
+    )
     assert abs(counts.events - shots * p) < SIGMAS * math.sqrt(shots * p * (1.0 - p))
 
 
 def test_loss_leaves_the_post_selected_distribution_alone() -> None:
-    model = LocalModel(transmittance=0.3)
+    model = LocalModel(noise=Noise(transmittance=0.3), detector="pnr")
     [counts] = LocalDevice(seed=4, model=model).submit([LARGE], shots=100_000).result()
     columns = LARGE.mesh.columns(LARGE.phases, LARGE.input_modes)
     exact = np.array([boson_probability(columns, s) for s in itertools.combinations(range(5), 3)])
@@ -316,11 +320,11 @@ def test_too_many_outcomes_are_refused_before_submission() -> None:
         LocalDevice(seed=1, model=LocalModel(outcomes="collision_free")).submit([crowded], shots=1)
 
 
-@pytest.mark.parametrize("name", ["brightness", "transmittance"])
+@pytest.mark.parametrize("name", ["brightness", "transmittance", "efficiency"])
 @pytest.mark.parametrize("value", [0.0, -0.1, 1.1, math.nan, math.inf])
 def test_efficiencies_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=name):
-        LocalModel(**{name: value})  # type: ignore[arg-type]
+        LocalModel(noise=Noise(**{name: value}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["detector", "outcomes", "engine"])
@@ -332,7 +336,7 @@ def test_unknown_choices_are_refused(name: str) -> None:
 def test_a_very_dim_device_still_counts_single_clicks() -> None:
     """To first order in eta a shot is one photon, spread as sum_j |U_ij|^2 / N."""
     columns = haar(4, seed=7)[:, :3]
-    found = shown(columns, LocalModel(transmittance=1e-13))
+    found = shown(columns, LocalModel(noise=Noise(transmittance=1e-13), detector="pnr"))
     expected = (np.abs(columns) ** 2).sum(axis=1) / 3.0
     for mode in range(4):
         assert abs(found[tuple(int(m == mode) for m in range(4))] - expected[mode]) < 1e-9

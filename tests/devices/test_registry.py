@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qpu_sdk.devices import registry
@@ -17,7 +19,9 @@ from qpu_sdk.devices.registry import DeviceAddress, describe_devices, device_fac
 from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ConfigError, DataError, DeviceUnavailable
-from qpu_sdk.photonics.meshes import IsometryMesh
+from qpu_sdk.photonics.counts import Counts
+from qpu_sdk.photonics.meshes import IsometryMesh, RectangularMesh
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
 
 MESH = IsometryMesh(4, 2)
@@ -27,7 +31,9 @@ words = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1,
 
 def open_lab(address: DeviceAddress, *, seed: int) -> Device:
     """The factory behind the fake entry point."""
-    return LocalDevice(seed=seed, model=LocalModel(transmittance=float(address.options["eta"])), name=str(address))
+    return LocalDevice(
+        seed=seed, model=LocalModel(noise=Noise(transmittance=float(address.options["eta"]))), name=str(address)
+    )
 
 
 @pytest.fixture
@@ -90,7 +96,7 @@ def test_local_options_reach_the_model() -> None:
     text = "local:slos?brightness=0.5&transmittance=0.25&detector=threshold&outcomes=collision_free&engine=slos"
     device = open_device(text, seed=3)
     assert isinstance(device, LocalDevice)
-    assert device.model == LocalModel(0.5, 0.25, "threshold", "collision_free", "slos")
+    assert device.model == LocalModel(Noise(brightness=0.5, transmittance=0.25), "threshold", "collision_free", "slos")
     assert (device.seed, device.spec.name, device.spec.detector) == (3, text, "threshold")
 
 
@@ -98,7 +104,7 @@ def test_local_options_reach_the_model() -> None:
     ("text", "message"),
     [
         ("local:slos?colour=blue", "unknown option 'colour'"),
-        ("local:slos?transmittance=high", "transmittance of .* is not a number"),
+        ("local:slos?transmittance=high", "transmittance is 'high', not a number"),
         ("local:slos?transmittance=0", "transmittance is 0.0"),
         ("local:slos?transmittance=nan", "transmittance is nan"),
         ("local:slos?detector=human", "detector is 'human'"),
@@ -127,6 +133,71 @@ def test_a_recording_is_opened_by_its_path(tmp_path: Path) -> None:
         open_device(f"replay:{tmp_path}/missing", seed=1)
 
 
+# -- noise of a device string -----------------------------------------------------------------------------------
+
+NUMBERS = st.floats(0.05, 1.0).map(lambda value: round(value, 4))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([None, "ideal", "ascella", "belenos,g2:0.1"]),
+    st.dictionaries(st.sampled_from(["brightness", "transmittance", "efficiency", "indistinguishability"]), NUMBERS),
+    st.sampled_from(["", "detector=pnr", "outcomes=collision_free"]),
+)
+def test_noise_is_the_same_however_it_is_written(preset: str | None, keys: dict[str, float], rest: str) -> None:
+    """Alone, within noise=, or some here and some there: equal models, equal specs, equal counts."""
+    inside = [preset or "ideal", *(f"{key}:{value}" for key, value in keys.items())]
+    half = len(keys) // 2 + 1
+    alone = [f"noise={preset}"] if preset else []
+    options = [
+        [f"noise={','.join(inside)}"],
+        [*alone, *(f"{key}={value}" for key, value in keys.items())],
+        [f"noise={','.join(inside[:half])}", *(part.replace(":", "=") for part in inside[half:])],
+    ]
+    texts = [f"local:slos?{'&'.join([*some, rest] if rest else some)}".rstrip("?") for some in options]
+    devices = [open_device(text, seed=3) for text in texts]
+    one, *others = devices
+    program = Program(RectangularMesh(3), np.linspace(0.0, 2.0, 9), (0, 2))
+    [counts] = one.submit([program], shots=500, tag="x").result()
+    assert isinstance(one, LocalDevice)
+    for device in others:
+        assert isinstance(device, LocalDevice)
+        assert device.model == one.model
+        assert replace(device.spec, name="") == replace(one.spec, name="")
+        [again] = device.submit([program], shots=500, tag="x").result()
+        assert shown(again) == shown(counts)
+
+
+def shown(counts: Counts) -> tuple[Any, ...]:
+    return counts.outcomes.tolist(), counts.numbers.tolist(), counts.other, counts.detector
+
+
+def test_one_loss_is_one_loss_wherever_photons_are_lost() -> None:
+    keys = ("brightness", "transmittance", "efficiency")
+    texts = [f"local:slos?{key}=0.3" for key in keys] + [f"local:slos?noise={key}:0.3" for key in keys]
+    first, *others = (open_device(text, seed=2).submit([PROGRAM], shots=1000).result()[0] for text in texts)
+    assert first.detector == "threshold"
+    assert all(shown(other) == shown(first) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("text", "detector"),
+    [
+        ("local:slos", "pnr"),
+        ("local:slos?noise=ideal", "pnr"),
+        ("local:slos?noise=ideal&engine=perceval", "pnr"),
+        ("local:slos?transmittance=1", "pnr"),
+        ("local:slos?transmittance=0.3", "threshold"),
+        ("local:slos?dark_counts=0.001", "threshold"),
+        ("local:slos?phase_error=0.01", "threshold"),
+        ("local:slos?noise=ascella&detector=pnr", "pnr"),
+        ("local:slos?detector=threshold", "threshold"),
+    ],
+)
+def test_simulators_without_loss_and_noise_count_and_others_click(text: str, detector: str) -> None:
+    assert open_device(text, seed=1).spec.detector == detector
+
+
 # -- entry points ----------------------------------------------------------------------------------------------
 
 
@@ -134,7 +205,7 @@ def test_a_recording_is_opened_by_its_path(tmp_path: Path) -> None:
 def test_an_installed_package_adds_a_kind() -> None:
     device = open_device("lab:bench?eta=0.5", seed=7)
     assert isinstance(device, LocalDevice)
-    assert (device.seed, device.model.transmittance, device.spec.name) == (7, 0.5, "lab:bench?eta=0.5")
+    assert (device.seed, device.model.noise.transmittance, device.spec.name) == (7, 0.5, "lab:bench?eta=0.5")
 
 
 @pytest.mark.usefixtures("lab")
@@ -161,5 +232,5 @@ def test_describe_devices_lists_every_kind() -> None:
 def test_described_local_options_are_options() -> None:
     [(text, what), *_] = describe_devices()
     for name in what.partition("options ")[2].split(", "):
-        with pytest.raises(ConfigError, match=rf"^{name} |is {name}"):
+        with pytest.raises(ConfigError, match=rf"^(noise )?{name} |is {name}|preset '{name}"):
             open_device(f"{text}?{name}=definitely-wrong", seed=1)

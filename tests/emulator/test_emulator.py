@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from perceval.serialization import deserialize, serialize
 from perceval.utils.logging import channel, get_logger, level
 
 from qpu_sdk.errors import ConfigError
-from qpu_sdk.photonics.noise import NoiseParameters
+from qpu_sdk.photonics.noise import Noise
 from tests.oracles.statistics import chi_square_p
 from tests.oracles.unitaries import haar
 
@@ -34,9 +33,10 @@ from qpu_sdk.emulator.faults import Faults
 from qpu_sdk.emulator.server import EmulatedCloud, serve
 from qpu_sdk.emulator.settings import CloudSettings
 from qpu_sdk.emulator.state import CloudState
+from tests.helpers import Clock
 
 FAST = 1e5
-NOISE = NoiseParameters(transmittance=0.3, indistinguishability=0.85, g2=0.1)
+NOISE = Noise(transmittance=0.3, indistinguishability=0.85, g2=0.1)
 TOKEN = {"Authorization": "Bearer any"}
 QUICK_POLLS = 0.002
 
@@ -66,12 +66,12 @@ def at(phi: float, *, least: int = 1) -> Any:
     return out
 
 
-def exact(phi: float, *, least: int, noise: NoiseParameters = NOISE, threshold: bool = True) -> dict[Any, float]:
+def exact(phi: float, *, least: int, noise: Noise = NOISE, threshold: bool = True) -> dict[Any, float]:
     asked = at(phi, least=least)
     for mode in range(4 if threshold else 0):
         asked.add(mode, pcvl.Detector.threshold())
     computer = SimulatedComputer("SLOS")
-    computer.noise = pcvl.NoiseModel(**asdict(noise))
+    computer.noise = noise.to_perceval()
     return dict(computer.probs(asked, precision=0.0)["results"].items())
 
 
@@ -92,12 +92,16 @@ def envelope(
     return {**serialize(body), "job_name": name}
 
 
+#: Only keeps what hangs from keeping the tests.
+GUARD_S = 120.0
+
+
 def post(cloud: EmulatedCloud, path: str, body: Any = None, **headers: str) -> requests.Response:
-    return requests.post(cloud.url + path, json=body, headers=headers or TOKEN, timeout=20)
+    return requests.post(cloud.url + path, json=body, headers=headers or TOKEN, timeout=GUARD_S)
 
 
 def get(cloud: EmulatedCloud, path: str, **headers: str) -> requests.Response:
-    return requests.get(cloud.url + path, headers=headers or TOKEN, timeout=20)
+    return requests.get(cloud.url + path, headers=headers or TOKEN, timeout=GUARD_S)
 
 
 def create(cloud: EmulatedCloud, body: dict[str, Any]) -> str:
@@ -107,7 +111,7 @@ def create(cloud: EmulatedCloud, body: dict[str, Any]) -> str:
 
 
 def wait(cloud: EmulatedCloud, ended: tuple[str, ...] = ("completed", "canceled", "error")) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + GUARD_S
     while not all(job["status"] in ended for job in cloud.jobs):
         assert time.monotonic() < deadline, cloud.jobs
         time.sleep(QUICK_POLLS)
@@ -159,7 +163,7 @@ def exact_performance(least: int) -> float:
     for mode in range(4):
         asked.add(mode, pcvl.Detector.threshold())
     computer = SimulatedComputer("SLOS")
-    computer.noise = pcvl.NoiseModel(**asdict(NOISE))
+    computer.noise = NOISE.to_perceval()
     return float(computer.probs(asked, precision=0.0)["global_perf"])
 
 
@@ -209,7 +213,7 @@ def test_new_client_single_job_and_exact_probabilities(cloud: EmulatedCloud) -> 
     execution = ExecutionFactory(computer, at(0.3, least=3), max_shots_per_call=1000).probs.execute_async()
     wait(cloud)
     told = dict(execution.get_results()["results"].items())
-    expected = exact(0.3, least=3, noise=NoiseParameters(indistinguishability=0.5), threshold=False)
+    expected = exact(0.3, least=3, noise=Noise(indistinguishability=0.5), threshold=False)
     assert told == pytest.approx(expected, abs=1e-9)
 
 
@@ -251,7 +255,7 @@ def test_heralds_post_selection_and_lossy_components(cloud: EmulatedCloud) -> No
         for mode in range(4):
             one.detectors[mode] = pcvl.Detector.threshold()
         computer = SimulatedComputer("SLOS")
-        computer.noise = pcvl.NoiseModel(**asdict(NOISE))
+        computer.noise = NOISE.to_perceval()
         computer.compute_physical_logical_perf(True)
         expected = computer.probs(one, precision=0.0)
         assert dict(told["results"].items()) == pytest.approx(dict(expected["results"].items()), abs=1e-5)
@@ -260,14 +264,14 @@ def test_heralds_post_selection_and_lossy_components(cloud: EmulatedCloud) -> No
 
 
 def test_phase_errors_move_the_result_and_are_fresh_for_every_job() -> None:
-    settings = CloudSettings(seed=1, time_scale=FAST, platforms=("sim:ideal",), noise=NoiseParameters(phase_error=1.0))
+    settings = CloudSettings(seed=1, time_scale=FAST, platforms=("sim:ideal",), noise=Noise(phase_error=1.0))
     body = envelope([0.3], platform="sim:ideal")
     body["payload"]["command"] = "probs"
     with EmulatedCloud(settings) as cloud:
         jobs = [create(cloud, body) for _ in range(2)]
         wait(cloud)
         first, second = (dict(results(cloud, job)["results_list"][0]["results"].items()) for job in jobs)
-    ideal = exact(0.3, least=1, noise=NoiseParameters(), threshold=False)
+    ideal = exact(0.3, least=1, noise=Noise(), threshold=False)
     distances = [sum(abs(a[k] - b[k]) for k in ideal) for a, b in ((first, ideal), (second, ideal), (first, second))]
     assert min(distances) > 1e-3
 
@@ -295,20 +299,12 @@ def test_streams_follow_from_seed_and_content_and_a_repeat_is_fresh() -> None:
 # The schedule, on a clock that stands still
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def state() -> Iterator[Callable[..., tuple[CloudState, Clock]]]:
     opened: list[CloudState] = []
 
     def build(**settings: Any) -> tuple[CloudState, Clock]:
-        clock = Clock()
+        clock = Clock(now=1000.0)
         opened.append(CloudState(CloudSettings(seed=1, platforms=("qpu:belenos",), **settings), clock))
         return opened[-1], clock
 
@@ -318,7 +314,7 @@ def state() -> Iterator[Callable[..., tuple[CloudState, Clock]]]:
 
 
 def computed(state: CloudState) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + GUARD_S
     while not all(np.isfinite(job.computed) for job in state.jobs()):
         assert time.monotonic() < deadline
         time.sleep(QUICK_POLLS)
@@ -516,9 +512,9 @@ def test_both_spellings_and_the_rest_of_the_endpoints(cloud: EmulatedCloud) -> N
     assert data["payload"] == envelope([0.1])["payload"]
     [usage] = get(cloud, "/api/tokens/usage/report").json()
     assert usage["total_jobs"] == len(cloud.jobs)
-    assert requests.get(cloud.url + "/health", timeout=5).ok
-    assert requests.get(cloud.url + "/emulator/jobs", timeout=5).json() == cloud.jobs
-    counts = requests.get(cloud.url + "/emulator/requests", timeout=5).json()
+    assert requests.get(cloud.url + "/health", timeout=GUARD_S).ok
+    assert requests.get(cloud.url + "/emulator/jobs", timeout=GUARD_S).json() == cloud.jobs
+    counts = requests.get(cloud.url + "/emulator/requests", timeout=GUARD_S).json()
     assert counts == cloud.requests
     assert counts["jobs"][job_id] == {"status": 2, "result": 4, "data": 1, "rerun": 2, "cancel": 2}
 
@@ -563,7 +559,7 @@ def test_dropped_connections(capfd: pytest.CaptureFixture[str]) -> None:
         for jobs in (0, 1):
             with pytest.raises(requests.ConnectionError):
                 post(cloud, "/api/job", BODY)
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + GUARD_S
             while len(cloud.jobs) < jobs and time.monotonic() < deadline:
                 time.sleep(QUICK_POLLS)
             assert len(cloud.jobs) == jobs
@@ -678,23 +674,35 @@ def test_when_faults_happen() -> None:
         ('[[fault]]\nendpoint = "create"\naction = "delay"\ndelay_s = -1', "fault delay_s is -1"),
         ('[[fault]]\nendpoint = "create"\naction = "replace"\nbody = 1', "fault body is 1"),
         ('[[fault]]\nendpoint = "create"\naction = "answer"\ninclude_job_id = true\nbody = {}', "handled is not"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\ncalls = []', "fault calls is \\[\\]"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\ncalls = [true]', "fault calls is \\[True\\]"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\ncalls = 1', "fault calls is 1"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\nfirst = 1.5', "fault first is 1.5"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\nprobability = nan', "fault probability is nan"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\nprobability = "1"', "fault probability is '1'"),
+        ('[[fault]]\nendpoint = "create"\naction = "delay"\ndelay_s = inf', "fault delay_s is inf"),
+        ('[[fault]]\nendpoint = "create"\naction = "html"\nhandled = 1', "fault handled is 1"),
+        ('[[fault]]\nendpoint = "create"\naction = "answer"\nheaders = 1', "fault headers is 1"),
+        ('[[fault]]\nendpoint = "create"\naction = "answer"\nheaders = { Retry-After = 1 }', "fault headers is"),
+        ('[[fault]]\nendpoint = "create"\naction = "replace"\nnull = "id"', "fault null is 'id'"),
+        ('[[fault]]\nendpoint = "create"\naction = "replace"\nremove = [1]', "fault remove is \\[1\\]"),
     ],
 )
 def test_faults_that_make_no_sense(text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         Faults.parse(text)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
 
 
 def test_a_delay_does_not_hold_up_the_end() -> None:
-    start = time.monotonic()
-    with with_faults('[[fault]]\nendpoint = "availability"\naction = "delay"\ndelay_s = 60') as cloud:
+    with with_faults('[[fault]]\nendpoint = "availability"\naction = "delay"\ndelay_s = 3600') as cloud:
         asking = threading.Thread(target=lambda: get(cloud, "/api/jobs/availability"), daemon=True)
         asking.start()
         while not cloud.requests["endpoints"]:
             time.sleep(QUICK_POLLS)
-    asking.join(5)
+    asking.join(GUARD_S / 2)
     assert not asking.is_alive()
-    assert time.monotonic() - start < 5
 
 
 # Settings
@@ -733,9 +741,9 @@ print("ended", "torch" in sys.modules)
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert run.stdout is not None
     url = run.stdout.readline().strip()
-    assert requests.get(url + "/health", timeout=10).json() == {"status": "ok"}
+    assert requests.get(url + "/health", timeout=GUARD_S).json() == {"status": "ok"}
     run.send_signal(signal.SIGINT)
-    assert run.communicate(timeout=10) == ("ended False\n", "")
+    assert run.communicate(timeout=GUARD_S) == ("ended False\n", "")
     assert run.returncode == 0
 
 

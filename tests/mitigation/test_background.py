@@ -18,31 +18,32 @@ from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.meshes import RectangularMesh
-from qpu_sdk.photonics.noise import ClickNoise
+from qpu_sdk.photonics.noise import ProgramNoise
+from tests.helpers import ideal, tvd
 from tests.oracles.unitaries import haar
 
 
-def noise(modes: int, inputs: int, *, t: float = 0.3, **changes: Any) -> ClickNoise:
+def noise(modes: int, inputs: int, *, t: float = 0.3, **changes: Any) -> ProgramNoise:
     """The usual device of the figures: I = 0.92, g2 = 0.02."""
     values: dict[str, Any] = {
         "brightness": 1.0,
-        "overlap": 0.92,
+        "indistinguishability": 0.92,
         "g2": 0.02,
-        "input_transmissions": np.full(inputs, t),
-        "output_efficiencies": np.ones(modes),
+        "transmittance": np.full(inputs, t),
+        "efficiency": np.ones(modes),
         "dark_counts": np.zeros(modes),
     }
-    return ClickNoise(**(values | changes))
+    return ProgramNoise(**(values | changes))
 
 
-def rough(modes: int, inputs: int) -> ClickNoise:
+def rough(modes: int, inputs: int) -> ProgramNoise:
     rng = np.random.default_rng(modes)
     return noise(
         modes,
         inputs,
         brightness=0.9,
-        input_transmissions=rng.uniform(0.3, 0.6, inputs),
-        output_efficiencies=rng.uniform(0.5, 1.0, modes),
+        transmittance=rng.uniform(0.3, 0.6, inputs),
+        efficiency=rng.uniform(0.5, 1.0, modes),
         dark_counts=rng.uniform(0.0, 1e-4, modes),
     )
 
@@ -50,15 +51,6 @@ def rough(modes: int, inputs: int) -> ClickNoise:
 def seen(model: Forward) -> FloatArray:
     """Exact probabilities of the N-click class, each window, ``(C(M, N),)``."""
     return model.model[model.space.full]
-
-
-def ideal(model: Forward) -> FloatArray:
-    p = model.ideal[model.space.free]
-    return np.asarray(p / p.sum())
-
-
-def tvd(p: FloatArray, q: FloatArray) -> float:
-    return 0.5 * float(np.abs(p - q).sum())
 
 
 # Exact probabilities
@@ -84,7 +76,7 @@ def test_everything_subtracted_at_nine_modes() -> None:
     assert subtract(1e15 * seen(model), model).probabilities == pytest.approx(ideal(model), abs=1e-9)
 
 
-@pytest.mark.parametrize("which", ["overlap", "g2"])
+@pytest.mark.parametrize("which", ["indistinguishability", "g2"])
 def test_a_wrong_calibration_gives_a_proportional_error(which: str) -> None:
     columns, device = haar(6, 3)[:, :3], noise(6, 3)
     model = forward(columns, device)
@@ -103,12 +95,12 @@ def test_shares_are_of_the_class_as_counted() -> None:
     assert found.signal_share == pytest.approx((model.gain * model.ideal[model.space.free]).sum() / seen(model).sum())
     assert found.background_share == pytest.approx(1.0 - found.signal_share)
     assert 0.7 < found.signal_share < 0.85
-    clean = forward(haar(6, 4)[:, :3], noise(6, 3, overlap=1.0, g2=0.0))
+    clean = forward(haar(6, 4)[:, :3], noise(6, 3, indistinguishability=1.0, g2=0.0))
     assert subtract(1e9 * seen(clean), clean).background_share == pytest.approx(0.0, abs=1e-12)
 
 
 def test_efficiencies_are_undone_even_with_the_gate_shut() -> None:
-    device = noise(5, 2, overlap=1.0, g2=0.0, output_efficiencies=np.array([1.0, 0.3, 0.8, 0.6, 0.9]))
+    device = noise(5, 2, indistinguishability=1.0, g2=0.0, efficiency=np.array([1.0, 0.3, 0.8, 0.6, 0.9]))
     model = forward(haar(5, 5)[:, :2], device)
     found = subtract(seen(model), model)
     assert found.gate == 0.0
@@ -118,9 +110,7 @@ def test_efficiencies_are_undone_even_with_the_gate_shut() -> None:
 def test_modes_can_be_renamed_and_counts_scaled() -> None:
     columns, device, order = haar(5, 6)[:, :2], rough(5, 2), np.array([3, 0, 4, 1, 2])
     model = forward(columns, device)
-    renamed = replace(
-        device, output_efficiencies=device.output_efficiencies[order], dark_counts=device.dark_counts[order]
-    )
+    renamed = replace(device, efficiency=device.efficiency[order], dark_counts=device.dark_counts[order])
     other = forward(columns[order], renamed)
     free = model.space.states[model.space.free]
     place = [int(np.flatnonzero((free == s[np.argsort(order)]).all(axis=1))[0]) for s in free]
@@ -175,7 +165,8 @@ def test_the_gate_minimises_the_expected_squared_error() -> None:
 
 @pytest.mark.parametrize("events", [3, 30, 300, 3000, 30_000])
 def test_the_gate_is_the_published_formula_for_even_gains(events: int) -> None:
-    model = forward(haar(6, 15)[:, :3], noise(6, 3, overlap=0.85, g2=0.0))  # second photons make gains uneven
+    even = noise(6, 3, indistinguishability=0.85, g2=0.0)  # second photons make gains uneven
+    model = forward(haar(6, 15)[:, :3], even)
     p, k = seen(model), len(seen(model))
     signal = model.gain * model.ideal[model.space.free]
     c, b = signal.sum() / p.sum(), (p - signal) / (p - signal).sum()
@@ -197,7 +188,7 @@ def test_the_gate_is_the_published_formula_for_even_gains(events: int) -> None:
 # Counts
 
 
-def phase_noise(modes: int, photons: int, seed: int, device: ClickNoise) -> tuple[Forward, FloatArray]:
+def phase_noise(modes: int, photons: int, seed: int, device: ProgramNoise) -> tuple[Forward, FloatArray]:
     """The model, and N-click probabilities a shot of a device whose phases are off by up to 0.01 rad."""
     mesh, inputs, rng = RectangularMesh(modes), tuple(range(photons)), np.random.default_rng(seed)
     phases = mesh.phases_of(haar(modes, seed))
@@ -241,7 +232,7 @@ SETTINGS = [
 @pytest.mark.parametrize(("modes", "photons", "t", "shots", "uneven"), SETTINGS)
 def test_never_worse_than_raw(modes: int, photons: int, t: float, shots: float, uneven: bool) -> None:
     eta = np.random.default_rng(modes).uniform(0.7, 1.0, modes) if uneven else np.ones(modes)
-    device, rng, gains = noise(modes, photons, t=t, output_efficiencies=eta), np.random.default_rng(3), []
+    device, rng, gains = noise(modes, photons, t=t, efficiency=eta), np.random.default_rng(3), []
     for seed in range(3):
         model, p = phase_noise(modes, photons, seed, device)
         for numbers in rng.poisson(shots * p, size=(4, len(p))).astype(np.float64):
@@ -309,7 +300,7 @@ def test_identity_stays_a_single_outcome() -> None:
 
 
 def test_projected_where_subtraction_goes_below_zero() -> None:
-    model = forward(haar(6, 13)[:, :3], noise(6, 3, overlap=0.6))
+    model = forward(haar(6, 13)[:, :3], noise(6, 3, indistinguishability=0.6))
     numbers = np.random.default_rng(6).multinomial(300, seen(model) / seen(model).sum()).astype(np.float64)
     found = subtract(numbers, model, gate=1.0)
     assert isinstance(found, Subtracted)
@@ -331,10 +322,15 @@ def test_what_cannot_be_subtracted_is_refused() -> None:
         (numbers, model, 1.5, "gate is 1.5"),
         (numbers, model, math.nan, "gate is nan"),
         (np.ones(1), forward(balanced, noise(2, 2)), None, "all photons of this program bunch"),
-        (numbers, forward(haar(4, 14)[:, :2], noise(4, 2, overlap=0.0)), None, "never shows 2 interfering photons"),
         (
             numbers,
-            forward(haar(4, 14)[:, :2], noise(4, 2, output_efficiencies=np.array([1.0, 1.0, 0.0, 1.0]))),
+            forward(haar(4, 14)[:, :2], noise(4, 2, indistinguishability=0.0)),
+            None,
+            "never shows 2 interfering photons",
+        ),
+        (
+            numbers,
+            forward(haar(4, 14)[:, :2], noise(4, 2, efficiency=np.array([1.0, 1.0, 0.0, 1.0]))),
             None,
             r"in modes \[0, 2\]",
         ),

@@ -13,35 +13,35 @@ from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.forward import common_probabilities, forward, space, without_circuit
 from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.noise import ClickNoise, emission
+from qpu_sdk.photonics.noise import ProgramNoise, emission
 from qpu_sdk.photonics.patterns import mode_sets
 from qpu_sdk.photonics.photon_counting import fock_distribution
 from tests.oracles.unitaries import haar
 
 
-def noise_of(photons: int, modes: int, *, seed: int, g2: float = 0.05, dark: float = 1e-4) -> ClickNoise:
+def noise_of(photons: int, modes: int, *, seed: int, g2: float = 0.05, dark: float = 1e-4) -> ProgramNoise:
     """Uneven noise."""
     rng = np.random.default_rng(seed)
-    return ClickNoise(
+    return ProgramNoise(
         brightness=1.0,
-        overlap=0.85,
+        indistinguishability=0.85,
         g2=g2,
-        input_transmissions=rng.uniform(0.2, 0.5, photons),
-        output_efficiencies=rng.uniform(0.5, 1.0, modes),
+        transmittance=rng.uniform(0.2, 0.5, photons),
+        efficiency=rng.uniform(0.5, 1.0, modes),
         dark_counts=np.full(modes, dark),
     )
 
 
-def brute_force_common_branch(columns: np.ndarray, noise: ClickNoise) -> np.ndarray:
+def brute_force_common_branch(columns: np.ndarray, noise: ProgramNoise) -> np.ndarray:
     """P(clicks = T and all photons common), by permutations: the C = S term of the click model's permanent."""
     modes, photons = columns.shape
     sets = mode_sets(modes, photons)
     one, two = (float(p) for p in emission(noise.brightness, noise.g2))
-    x, t = np.sqrt(float(noise.overlap)), noise.input_transmissions
+    x, t = np.sqrt(float(noise.indistinguishability)), noise.transmittance
     assert np.ptp(t) == 0.0
     within = np.empty(len(sets.masks))
     for row, members in enumerate(sets.members):
-        eta = noise.output_efficiencies * ~members
+        eta = noise.efficiency * ~members
         entered = columns * np.sqrt(t)
         h = np.eye(photons) - entered.conj().T @ (eta[:, None] * entered)
         alpha = np.prod([x * (one + two * h[j, j].real) for j in range(photons)])
@@ -62,7 +62,7 @@ def brute_force_common_branch(columns: np.ndarray, noise: ClickNoise) -> np.ndar
 @pytest.mark.parametrize(("modes", "photons"), [(3, 1), (4, 2), (5, 3), (3, 3)])
 def test_response_times_ideal_is_the_branch_of_common_photons(modes: int, photons: int) -> None:
     noise = noise_of(photons, modes, seed=modes)
-    even = ClickNoise(1.0, 0.85, 0.05, np.full(photons, 0.3), noise.output_efficiencies, noise.dark_counts)
+    even = ProgramNoise(1.0, 0.85, 0.05, np.full(photons, 0.3), noise.efficiency, noise.dark_counts)
     columns = haar(modes, seed=photons)[:, :photons]
     model = forward(columns, even)
     np.testing.assert_allclose(model.response @ model.ideal, brute_force_common_branch(columns, even), atol=1e-14)
@@ -83,7 +83,7 @@ def test_the_background_is_never_negative(modes: int, photons: int, detector: st
 def test_ideal_sources_leave_no_background() -> None:
     columns = haar(5, seed=1)[:, :3]
     for detector in ("threshold", "pnr"):
-        noise = ClickNoise(1.0, 1.0, 0.0, np.full(3, 0.4), np.linspace(0.6, 1.0, 5), np.zeros(5))
+        noise = ProgramNoise(1.0, 1.0, 0.0, np.full(3, 0.4), np.linspace(0.6, 1.0, 5), np.zeros(5))
         model = forward(columns, noise, detector)  # type: ignore[arg-type]
         assert model.background.max() < 1e-15
         alone = without_circuit(noise, detector, modes=5, photons=3)  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def test_counting_detectors_seen_as_clicks_are_threshold_detectors() -> None:
 
 
 def test_loss_keeps_photons_or_loses_them() -> None:
-    noise = ClickNoise(1.0, 1.0, 0.0, np.ones(3), np.ones(5), np.zeros(5))
+    noise = ProgramNoise(1.0, 1.0, 0.0, np.ones(3), np.ones(5), np.zeros(5))
     for detector in ("threshold", "pnr"):
         response = without_circuit(noise, detector, modes=5, photons=3).response  # type: ignore[arg-type]
         np.testing.assert_allclose(response.sum(axis=0), 1.0, atol=1e-14)
@@ -121,15 +121,15 @@ def test_loss_keeps_photons_or_loses_them() -> None:
 
 def test_pairs_of_common_photons() -> None:
     x = np.array([0.9, 0.8, 0.95])
-    overlaps = np.sqrt(np.outer(x, x))
-    np.fill_diagonal(overlaps, 1.0)
-    noise = ClickNoise(1.0, overlaps, 0.0, np.full(3, 0.5), np.ones(5), np.zeros(5))
+    pairs = np.outer(x, x)
+    np.fill_diagonal(pairs, 1.0)
+    noise = ProgramNoise(1.0, pairs, 0.0, np.full(3, 0.5), np.ones(5), np.zeros(5))
     np.testing.assert_allclose(common_probabilities(noise), x, rtol=1e-12)
-    same = np.full((3, 3), np.sqrt(0.85))
+    same = np.full((3, 3), 0.85)
     np.fill_diagonal(same, 1.0)
     columns = haar(5, seed=4)[:, :3]
-    by_pair = forward(columns, ClickNoise(1.0, same, 0.03, np.full(3, 0.5), np.ones(5), np.zeros(5)))
-    alike = forward(columns, ClickNoise(1.0, 0.85, 0.03, np.full(3, 0.5), np.ones(5), np.zeros(5)))
+    by_pair = forward(columns, ProgramNoise(1.0, same, 0.03, np.full(3, 0.5), np.ones(5), np.zeros(5)))
+    alike = forward(columns, ProgramNoise(1.0, 0.85, 0.03, np.full(3, 0.5), np.ones(5), np.zeros(5)))
     np.testing.assert_allclose(by_pair.response, alike.response, rtol=1e-12)
     np.testing.assert_allclose(by_pair.background, alike.background, atol=1e-14)
 
@@ -160,7 +160,7 @@ def test_what_is_too_large_says_so() -> None:
 
 def test_second_photons_lost_at_a_poor_detector_are_background() -> None:
     """More photons at the detectors than counts: nothing of them may be left out."""
-    noise = ClickNoise(1.0, 0.85, 0.3, np.full(3, 0.4), np.array([0.5, 0.6, 0.7, 0.8, 1.0]), np.full(5, 1e-4))
+    noise = ProgramNoise(1.0, 0.85, 0.3, np.full(3, 0.4), np.array([0.5, 0.6, 0.7, 0.8, 1.0]), np.full(5, 1e-4))
     columns = haar(5, seed=8)[:, :3]
     model = forward(columns, noise, "pnr")
     outcomes, p = fock_distribution(columns, noise)  # with up to six photons and five dark counts

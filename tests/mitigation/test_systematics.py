@@ -19,24 +19,21 @@ from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.mitigation.systematics import Systematics, systematics
 from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.meshes import BrickwallMesh
-from qpu_sdk.photonics.noise import DeviceNoise, NoiseParameters
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
+from tests.helpers import ideal
+from tests.helpers import program as program_in
 
 MODES, INPUTS = 9, (0, 2, 5, 8)
 PHASE_ERROR = 0.01
 
 
 def program_of(seed: int, *, modes: int = MODES, inputs: tuple[int, ...] = INPUTS) -> Program:
-    mesh = BrickwallMesh(modes)
-    return Program(mesh, np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared), inputs)
+    return program_in(BrickwallMesh(modes), inputs, seed)
 
 
-def record_of(
-    noise: NoiseParameters | DeviceNoise, program: Program, detector: Detector = "threshold"
-) -> CalibrationRecord:
+def record_of(noise: Noise, program: Program, detector: Detector = "threshold") -> CalibrationRecord:
     """Without a phase error, as calibrations write them."""
-    if isinstance(noise, NoiseParameters):
-        noise = DeviceNoise.of(noise, modes=program.modes, detector=detector)
     record = known_record(noise, Identity("twin", "twin", program.modes, program.input_modes, detector))
     return record.model_copy(update={"phase_error": None})
 
@@ -44,11 +41,6 @@ def record_of(
 def model_of(program: Program, record: CalibrationRecord) -> Forward:
     columns = program.mesh.columns(program.phases, program.input_modes)
     return forward(columns, record.noise().at(program.input_modes, modes=program.modes), record.detector)
-
-
-def ideal(model: Forward) -> FloatArray:
-    p = model.ideal[model.space.free]
-    return np.asarray(p / p.sum())
 
 
 def of(numbers: FloatArray, program: Program, record: CalibrationRecord, *, seed: int = 0) -> Systematics:
@@ -59,7 +51,7 @@ def of(numbers: FloatArray, program: Program, record: CalibrationRecord, *, seed
 @lru_cache
 def phase_errors(phase_error: float, detector: Detector = "threshold", programs: int = 10) -> tuple[float, ...]:
     """As measured by a million shots of each of some programs."""
-    noise = NoiseParameters(indistinguishability=0.92, g2=0.02, transmittance=0.3, phase_error=phase_error)
+    noise = Noise(indistinguishability=0.92, g2=0.02, transmittance=0.3, phase_error=phase_error)
     device = LocalDevice(seed=3, model=LocalModel(noise=noise, detector=detector), name="twin")
     found = []
     for seed in range(programs):
@@ -92,7 +84,7 @@ def test_without_an_error_none_is_measured() -> None:
 
 def test_the_records_own_phase_error_goes_first() -> None:
     program = program_of(1)
-    record = record_of(NoiseParameters(transmittance=0.3), program)
+    record = record_of(Noise(transmittance=0.3), program)
     known = record.model_copy(update={"phase_error": Measured(value=0.03, standard_error=0.001, unit="rad")})
     numbers = 1e6 * model_of(program, record).model
     common = of(numbers, program, known)
@@ -103,7 +95,7 @@ def test_the_records_own_phase_error_goes_first() -> None:
 
 def test_exact_counts_of_a_known_device_have_no_common_error() -> None:
     program = program_of(2)
-    record = record_of(NoiseParameters(indistinguishability=0.9, g2=0.02, transmittance=0.3), program)
+    record = record_of(Noise(indistinguishability=0.9, g2=0.02, transmittance=0.3), program)
     common = of(1e6 * model_of(program, record).model, program, record)
     assert common.phase_error == 0.0
     np.testing.assert_allclose(common.rows, 0.0, atol=1e-12)
@@ -146,7 +138,7 @@ def test_calibration_errors_are_those_of_estimates_with_another_record(
     monkeypatch.setattr(module, "CALIBRATION_DRAWS", 2_000)
     program = program_of(5, modes=6, inputs=(0, 2, 5))
     efficiencies = np.array([0.9, 0.7, 0.8, 0.95, 0.85, 1.0])
-    noise = DeviceNoise(1.0, 0.9, 0.03, np.full(6, 0.3), efficiencies, np.full(6, 1e-3))
+    noise = Noise(indistinguishability=0.9, g2=0.03, transmittance=0.3, efficiency=efficiencies, dark_counts=1e-3)
     record = record_of(noise, program)
     truth = model_of(program, record)
     numbers = 1e6 * truth.model
@@ -166,9 +158,7 @@ def test_calibration_errors_are_those_of_estimates_with_another_record(
 
 def test_rows_change_no_sum() -> None:
     program = program_of(6)
-    record = uncertain(
-        record_of(NoiseParameters(indistinguishability=0.92, g2=0.02, transmittance=0.3), program), "g2", 0.003
-    )
+    record = uncertain(record_of(Noise(indistinguishability=0.92, g2=0.02, transmittance=0.3), program), "g2", 0.003)
     rng = np.random.default_rng(0)
     numbers = rng.poisson(1e6 * model_of(program_of(7), record).model).astype(float)  # of another program: much error
     common = of(numbers, program, record)
@@ -179,7 +169,7 @@ def test_rows_change_no_sum() -> None:
 
 def test_draws_are_those_of_the_seed() -> None:
     program = program_of(8)
-    record = uncertain(record_of(NoiseParameters(transmittance=0.3, g2=0.02), program), "g2", 0.003)
+    record = uncertain(record_of(Noise(transmittance=0.3, g2=0.02), program), "g2", 0.003)
     numbers = 1e6 * model_of(program, record).model
     first, again, other = (of(numbers, program, record, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.rows, again.rows)
@@ -189,7 +179,7 @@ def test_draws_are_those_of_the_seed() -> None:
 def test_an_uncertain_calibration_is_no_phase_error() -> None:
     """Counts of a device a standard deviation away from its record: what the record allows is taken off."""
     program = program_of(9)
-    noise = NoiseParameters(indistinguishability=0.92, g2=0.02, transmittance=0.3)
+    noise = Noise(indistinguishability=0.92, g2=0.02, transmittance=0.3)
     record = record_of(noise, program)
     numbers = 1e9 * model_of(program, moved(record, "indistinguishability", 0.01)).model
     sure = of(numbers, program, record).phase_error
@@ -199,7 +189,7 @@ def test_an_uncertain_calibration_is_no_phase_error() -> None:
 
 def test_one_photon_has_no_class_to_measure_with() -> None:
     program = program_of(10, modes=4, inputs=(1,))
-    record = record_of(NoiseParameters(transmittance=0.3, g2=0.02), program)
+    record = record_of(Noise(transmittance=0.3, g2=0.02), program)
     common = of(1e5 * model_of(program, record).model, program, record)
     assert common.phase_error == 0.0
     assert np.isfinite(common.rows).all()

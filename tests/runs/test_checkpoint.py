@@ -144,7 +144,12 @@ def test_missing_tensors_are_told(tmp_path: Path) -> None:
 
 
 @given(position=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
-@settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_a_flipped_bit_in_the_tensors_is_told(tmp_path: Path, position: float, flip: int) -> None:
     written(tmp_path, 1)
     path = newest(tmp_path, ".safetensors")
@@ -156,7 +161,12 @@ def test_a_flipped_bit_in_the_tensors_is_told(tmp_path: Path, position: float, f
 
 
 @given(content=st.binary(max_size=200) | st.text(max_size=50).map(lambda t: json.dumps(t).encode()))
-@settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_any_other_header_is_told(tmp_path: Path, content: bytes) -> None:
     written(tmp_path, 1)
     newest(tmp_path, ".json").write_bytes(content)

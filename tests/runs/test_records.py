@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,13 @@ from qpu_sdk.errors import (
     ConfigError,
     MitigationError,
 )
+from qpu_sdk.mitigation.methods import METHODS
 from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts, Detector
-from qpu_sdk.photonics.noise import DeviceNoise, NoiseParameters
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.runs.records import load_records, resolve, save_records
-from qpu_sdk.training.config import MitigationConfig, RunConfig
+from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import load_config, parse_config
 from qpu_sdk.training.estimator import Mitigation
 from qpu_sdk.training.qnn import QNNBank
@@ -62,8 +62,8 @@ class Silent(Device):
 
 
 def record(device: str = QPU, *, modes: int = 4, inputs: tuple[int, ...] = (0, 1), **changes: Any) -> CalibrationRecord:
-    noise = NoiseParameters(transmittance=0.3, indistinguishability=0.9)
-    found = known_record(DeviceNoise.of(noise, modes=modes), Identity(device, "", modes, inputs, "threshold"))
+    noise = Noise(transmittance=0.3, indistinguishability=0.9)
+    found = known_record(noise, Identity(device, "", modes, inputs, "threshold"))
     return CalibrationRecord.model_validate(found.model_dump() | changes)
 
 
@@ -86,34 +86,30 @@ def written(path: Path, one: CalibrationRecord) -> str:
 # -- configuration -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", ["auto", "post-selection", "post-select", "subtract", ["unfold", "fuse"]])
-def test_steps_go_to_toml_and_back(tmp_path: Path, steps: str | list[str]) -> None:
-    tree = {"mitigation": {"steps": steps, "record": "a/b.json", "max_age_h": 12.0}}
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_the_method_goes_to_toml_and_back(tmp_path: Path, method: str) -> None:
+    tree = {"mitigation": {"method": method, "record": "a/b.json", "max_age_h": 12.0}}
     config, path = parse_config(tree, where="test"), tmp_path / "config.toml"
     path.write_text(config.to_toml(), encoding="utf-8")
     assert load_config(path) == config
-    assert config.mitigation.steps == (steps if isinstance(steps, str) else tuple(steps))
-
-
-def test_steps_are_set_from_the_command_line() -> None:
-    assert load_config(overrides=['mitigation.steps=["unfold", "fuse"]']).mitigation.steps == ("unfold", "fuse")
-    assert load_config(overrides=["mitigation.steps=subtract"]).mitigation.pipeline_steps == "subtract"
-    assert MitigationConfig(steps="post-selection").pipeline_steps == "post-select"
-    assert MitigationConfig(steps=("response", "post-selection")).pipeline_steps == ("response", "post-select")
+    assert config.mitigation.method == method
+    assert load_config(overrides=[f"mitigation.method={method}"]).mitigation.method == method
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"steps": "magic"}, "mitigation.steps: step 'magic' is unknown"),
-        ({"steps": ["recycle", "subtract"]}, "mitigation.steps: steps recycle, subtract do not go together"),
-        ({"steps": ["post-selection", "response"]}, "worse than no correction"),
-        ({"steps": []}, "mitigation.steps"),
-        ({"steps": 3}, "mitigation.steps: the steps are no name and no list of names"),
-        ({"steps": [1]}, "mitigation.steps: the steps are no name and no list of names"),
+        ({"method": "magic"}, "mitigation.method: method 'magic' is unknown. Use auto, post-select, response"),
+        (
+            {"method": "post-selection"},
+            "mitigation.method: method 'post-selection' is unknown; post-select is the near",
+        ),
+        ({"method": "unfold, fuse"}, "unfold-fuse is the nearest"),
+        ({"method": ["unfold", "fuse"]}, "mitigation.method: Input should be a valid string"),
+        ({"method": 3}, "mitigation.method: Input should be a valid string"),
         ({"max_age_h": 0}, "mitigation.max_age_h"),
         ({"record": 3}, "mitigation.record"),
-        ({"step": "auto"}, "unknown key 'mitigation.step'"),
+        ({"steps": "auto"}, "unknown key 'mitigation.steps'"),
     ],
 )
 def test_mistakes_are_one_line_that_names_the_key(values: dict[str, Any], words: str) -> None:
@@ -130,7 +126,7 @@ def test_where_records_come_from_is_not_in_the_fingerprint_but_their_content_is(
     prints += [Mitigation({QPU: record(notes="another")}, "auto", 0, {}).fingerprint(config)]
     assert len(set(prints)) == 4
     assert prints[0] == config.fingerprint
-    assert tiny.config(mitigation={"steps": "unfold"}).fingerprint != config.fingerprint
+    assert tiny.config(mitigation={"method": "unfold"}).fingerprint != config.fingerprint
 
 
 # -- which record ------------------------------------------------------------------------------------------
@@ -148,14 +144,14 @@ def test_a_noisy_simulator_knows_its_noise_whenever_it_is_asked() -> None:
     known = one.records[NOISY]
     assert (known.device, known.origin, known.modes, known.input_modes) == (NOISY, "simulated", 4, (0, 1))
     assert (known.g2.value, known.g2.standard_error) == (0.182, 0.0)
-    assert known.noise().input_transmissions.tolist() == [0.4, 0.4, 0.0, 0.0]
-    assert resolved(NOISY, open_device(NOISY, seed=1), steps="post-selection").records == {}
+    assert known.noise().transmittance == (0.4, 0.4, 0.0, 0.0)
+    assert resolved(NOISY, open_device(NOISY, seed=1), method="post-select").records == {}
 
 
-def test_named_steps_work_on_a_noiseless_simulator() -> None:
+def test_a_named_method_works_on_a_noiseless_simulator() -> None:
     device = "local:slos?transmittance=0.3"
-    known = resolved(device, open_device(device, seed=1), steps="unfold").records[device]
-    assert (known.detector, known.noise().input_transmissions[0], known.g2.value) == ("pnr", 0.3, 0.0)
+    known = resolved(device, open_device(device, seed=1), method="unfold").records[device]
+    assert (known.detector, known.noise().transmittance, known.g2.value) == ("threshold", (0.3, 0.3, 0.0, 0.0), 0.0)
 
 
 def test_a_twin_serves_with_the_record_it_is_made_of(tmp_path: Path) -> None:
@@ -183,8 +179,8 @@ def test_a_device_without_a_record_is_post_selected_and_that_is_said(caplog: pyt
     assert found.notes[QPU].startswith(f"no calibration record of {QPU}; make one with: qpu-sdk calibrate {QPU}")
     assert [r.getMessage() for r in caplog.records] == [found.notes[QPU]]
     with pytest.raises(CalibrationNotFound, match="no calibration record of fake:qpu; make one with"):
-        resolved(steps="subtract")
-    assert resolved(steps="post-selection").notes == {}
+        resolved(method="subtract")
+    assert resolved(method="post-select").notes == {}
 
 
 def test_the_newest_record_that_fits_is_taken_from_a_folder(tmp_path: Path) -> None:
@@ -252,7 +248,7 @@ def test_noise_that_no_record_can_hold_is_said() -> None:
     assert found.records == {}
     assert "second photon" in found.notes[device]
     with pytest.raises(CalibrationNotFound, match="second photon"):
-        resolved(device, open_device(device, seed=1), steps="unfold")
+        resolved(device, open_device(device, seed=1), method="unfold")
 
 
 # -- what a simulator knows of itself ----------------------------------------------------------------------
@@ -271,13 +267,13 @@ def test_a_known_record_gives_the_same_clicks(
 ) -> None:
     """Of any brightness without second photons, and of brightness 1 with them."""
     for b, g2 in ((brightness, 0.0), (1.0, 0.3)):
-        noise = DeviceNoise(
+        noise = Noise(
             brightness=b,
             indistinguishability=overlap,
             g2=g2,
-            input_transmissions=transmittance * np.array([1.0, 0.5, 0.0, 0.9]),
-            output_efficiencies=np.array(efficiencies),
-            dark_counts=np.full(4, dark),
+            transmittance=transmittance * np.array([1.0, 0.5, 0.0, 0.9]),
+            efficiency=efficiencies,
+            dark_counts=dark,
         )
         found = known_record(noise, Identity("d", "", 4, (0, 1, 3), "threshold")).noise()
         columns = haar(4, seed=1)[:, :2]
@@ -287,36 +283,34 @@ def test_a_known_record_gives_the_same_clicks(
 
 def test_another_brightness_with_second_photons_sends_as_many_of_each() -> None:
     """A source of brightness 0.5: its photon numbers behind the loss, and how many of the photons are common."""
-    noise = DeviceNoise.of(NoiseParameters(brightness=0.5, g2=0.2, indistinguishability=0.5), modes=2)
+    noise = Noise(brightness=0.5, g2=0.2, indistinguishability=0.5)
     found = known_record(noise, Identity("d", "", 2, (0,), "threshold"))
     one, two = (known_photons(n) for n in (noise, found.noise()))
     np.testing.assert_allclose(one, two, rtol=1e-12)
 
 
-def known_photons(noise: DeviceNoise) -> list[float]:
+def known_photons(noise: Noise) -> list[float]:
     """Probabilities of one and two photons, and mean number of common ones, from the definition of the source."""
-    b, g2, t = noise.brightness, noise.g2, float(noise.input_transmissions[0] * noise.output_efficiencies[0])
+    here = noise.at((0,), modes=2)
+    b, g2, t = noise.brightness, noise.g2, float(here.transmittance[0] * here.efficiency[0])
     roots = np.roots([g2, 2 * b * g2 - 2.0, b * b * g2])
     two = float(min(r.real for r in roots if r.real >= 0.0))
     single = (b - two) * t + 2 * two * t * (1 - t)
-    return [single, two * t * t, float(np.sqrt(noise.indistinguishability)) * b * t]
+    return [single, two * t * t, float(np.sqrt(here.indistinguishability)) * b * t]
 
 
 @pytest.mark.parametrize("noise", [{"modes": 2}, {"modes": 3, "eta": 0.0}])
 def test_noise_of_too_few_modes_or_without_light_gives_no_record(noise: dict[str, Any]) -> None:
-    given = DeviceNoise.of(NoiseParameters(), modes=noise["modes"])
-    given = replace(given, output_efficiencies=np.full(noise["modes"], noise.get("eta", 1.0)))
+    given = Noise(efficiency=np.full(noise["modes"], noise.get("eta", 1.0)))
     with pytest.raises(CalibrationError, match="Use fewer modes, or other noise"):
         known_record(given, Identity("d", "", 3, (0,), "threshold"))
 
 
 def test_pairs_and_phase_errors_go_into_a_known_record() -> None:
-    overlaps = np.array([[1.0, 0.8, 0.6], [0.8, 1.0, 0.5], [0.6, 0.5, 1.0]])
-    noise = replace(
-        DeviceNoise.of(NoiseParameters(transmittance=0.5, phase_error=0.01), modes=3), indistinguishability=overlaps
-    )
+    pairs = ((1.0, 0.8, 0.6), (0.8, 1.0, 0.5), (0.6, 0.5, 1.0))
+    noise = Noise(transmittance=0.5, phase_error=0.01, indistinguishability=pairs)
     back = known_record(noise, Identity("d", "", 3, (0, 1, 2), "threshold")).noise()
-    np.testing.assert_allclose(back.indistinguishability, overlaps, rtol=1e-14)
+    assert back.indistinguishability == pairs
     assert back.phase_error == 0.01
 
 
@@ -332,8 +326,8 @@ def test_rows_say_what_was_done_and_how_sure_it_is() -> None:
     states, rows = zip(*run.run(run.init()), strict=True)
     for row in rows:
         if row["kind"] == "measure":
-            assert all(len(row[key]) == 2 for key in ("samples", "effective_samples", "overhead", "steps", "shift"))
-            assert all(steps and set(steps) <= {"unfold", "fuse", "subtract"} for steps in row["steps"])
+            assert all(len(row[key]) == 2 for key in ("samples", "effective_samples", "overhead", "methods", "shift"))
+            assert set(row["methods"]) <= {"unfold-fuse", "subtract"}
             assert all(0.0 < shift < 1.0 for shift in row["shift"])
         if row["kind"] in ("measure", "spsa"):
             assert 0.0 < row["p_error"] < 10.0
@@ -343,17 +337,16 @@ def test_rows_say_what_was_done_and_how_sure_it_is() -> None:
 
 
 def test_without_noise_nothing_is_changed() -> None:
-    auto, plain = (tiny.training(tiny.config(mitigation={"steps": s})) for s in ("auto", "post-selection"))
+    auto, plain = (tiny.training(tiny.config(mitigation={"method": m})) for m in ("auto", "post-select"))
     found, other = finish(auto), finish(plain)
     assert torch.equal(weights(auto, found), weights(plain, other))
     assert torch.equal(found.p, found.p_before)
     assert found.measured["shift"] == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("steps", ["auto", "recycle-free", "subtract"])
-def test_stopping_after_any_unit_changes_no_bit_of_a_mitigated_run(steps: str) -> None:
-    chosen = {"auto": "auto", "recycle-free": ["fuse"], "subtract": "subtract"}[steps]
-    config = noisy_config(mitigation={"steps": chosen}, training={"rounds": 1})
+@pytest.mark.parametrize("method", ["auto", "fuse", "subtract"])
+def test_stopping_after_any_unit_changes_no_bit_of_a_mitigated_run(method: str) -> None:
+    config = noisy_config(mitigation={"method": method}, training={"rounds": 1})
     whole, states = tiny.training(config), []
     for state, _ in whole.run(whole.init()):
         states.append((state, copied(whole.bank.journal)))
@@ -416,7 +409,7 @@ def test_damaged_records_stop_a_run_from_going_on(tmp_path: Path, damage: str) -
 
 def test_two_models_of_one_device_do_not_share_a_memory_of_records() -> None:
     """The record follows the open device, not its name."""
-    model = LocalModel(noise=NoiseParameters(transmittance=0.5, g2=0.1))
+    model = LocalModel(noise=Noise(transmittance=0.5, g2=0.1))
     found = resolved("local:slos", LocalDevice(seed=1, model=model))
     assert found.records["local:slos"].g2.value == 0.1
 
@@ -427,11 +420,3 @@ def test_a_bank_without_a_configuration_post_selects() -> None:
     with Journal(None):
         [measured] = bank.measure(bank.initial_phases(seed=1)[None], shots=2000, tag="t")
     assert [[s.name for s in d.history] for d in measured] == [["post-select"], ["post-select"]]
-
-
-@pytest.mark.parametrize("name", ["auto", "post-selection"])
-def test_a_list_of_one_is_that_one(name: str) -> None:
-    """No record is asked for that the same word alone does not need."""
-    alone, listed = (MitigationConfig.model_validate({"steps": steps}) for steps in (name, [name]))
-    assert listed.pipeline_steps == alone.pipeline_steps
-    assert isinstance(listed.pipeline_steps, str)

@@ -41,6 +41,7 @@ from qpu_sdk.devices.cloud.payload import PlatformDetails, encode_payload
 from qpu_sdk.photonics.counts import Counts, Detector
 from qpu_sdk.photonics.meshes import IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.program import Program
+from tests.helpers import program as program_in
 
 Table = dict[tuple[int, ...], int]
 LABELS = {"device": "d", "tag": "t", "job_id": "j"}
@@ -53,7 +54,7 @@ def zipped(text: str, prefix: str = ":PCVL:zip:") -> str:
 
 
 def program(seed: int, *, inputs: tuple[int, ...] = (0, 1)) -> Program:
-    return Program(MESH, np.random.default_rng(seed).uniform(-7, 7, MESH.declared), inputs)
+    return program_in(MESH, inputs, seed, within=(-7.0, 7.0))
 
 
 def platform(version: int = 2) -> PlatformDetails:
