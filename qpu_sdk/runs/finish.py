@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from torch import Tensor, from_numpy
+from torch import Tensor
 
-from ..arrays import IntArray
 from ..devices.registry import DeviceAddress
 from ..export.weights import SCHEMA_VERSION, Model, save_model
 from ..files import write_atomic
@@ -18,7 +17,6 @@ from ..training.config import RunConfig
 from ..training.controls import trainable_parameters
 from ..training.fit import evaluate
 from ..training.loop import TrainingState
-from ..training.sources import Images
 from ..versions import versions
 from .folder import read_metrics
 from .opened import Opened
@@ -116,17 +114,17 @@ class _Accuracies(TypedDict):
 
 def _accuracies(run: Opened, weights: Tensor) -> _Accuracies:
     target, data = run.training.target, run.dataset
-    test = evaluate(target, weights, *tensors_of(data.x_test, data.y_test))
-    train = evaluate(target, weights, *tensors_of(data.x_train, data.y_train))
-    held = tensors_of(data.x_validation, data.y_validation)
+    test = evaluate(target, weights, *data.test.tensors())
+    train = evaluate(target, weights, *data.train.tensors())
+    held = evaluate(target, weights, *data.validation.tensors()) if len(data.validation) else None
     return {
         "test_accuracy": test.accuracy,
         "test_standard_error": (test.accuracy * (1 - test.accuracy) / test.size) ** 0.5,
         "train_accuracy": train.accuracy,
-        "validation_accuracy": evaluate(target, weights, *held).accuracy if len(data.y_validation) else None,
+        "validation_accuracy": None if held is None else held.accuracy,
         "test_size": test.size,
         "train_size": train.size,
-        "validation_size": len(data.y_validation),
+        "validation_size": len(data.validation),
     }
 
 
@@ -134,8 +132,8 @@ def _before(run: Opened, state: TrainingState, mitigation: MitigationSummary | N
     """Test accuracy of the same generator on the p without mitigation; None where no record changed it."""
     if mitigation is None or not mitigation.record_ids:
         return None
-    plain, data = run.training.weights(state, state.p_before), run.dataset
-    return evaluate(run.training.target, plain, *tensors_of(data.x_test, data.y_test)).accuracy
+    plain = run.training.weights(state, state.p_before)
+    return evaluate(run.training.target, plain, *run.dataset.test.tensors()).accuracy
 
 
 class _Spent(TypedDict):
@@ -193,8 +191,3 @@ def _parameters(run: Opened) -> TrainableParameters:
         total=trainable_parameters(run.training),
         identifiable=identifiable,
     )
-
-
-def tensors_of(images: Images, labels: IntArray) -> tuple[Tensor, Tensor]:
-    """Images and labels as tensors, sharing memory."""
-    return from_numpy(images), from_numpy(labels)

@@ -24,7 +24,7 @@ from ..training.data import absolute_source
 from ..training.fit import evaluate
 from ..training.loop import TrainingState
 from .checkpoint import Origin, load_checkpoint, save_checkpoint
-from .finish import finish, tensors_of
+from .finish import finish
 from .folder import RunFolder, drop_rows_after, finished_controls
 from .opened import Opened, open_run, torch_threads
 from .records import load_records, save_records
@@ -158,6 +158,6 @@ def _trained(control: Control, run: Opened, observer: Observer | None) -> dict[s
         trained = state
         if observer is not None:
             observer.advanced({"loss": result.loss, "accuracy": result.accuracy}, done=epoch, total=epochs)
-    test = tensors_of(run.dataset.x_test, run.dataset.y_test)
-    accuracy = evaluate(fitter.target, fitter.weights(trained, control.p), *test).accuracy
+    weights = fitter.weights(trained, control.p)
+    accuracy = evaluate(fitter.target, weights, *run.dataset.test.tensors()).accuracy
     return {"accuracy": accuracy, "parameters": fitter.generator.parameter_count}

@@ -37,7 +37,7 @@ class Batches:
     @classmethod
     def of(cls, dataset: Dataset, *, seed: int) -> Batches:
         """The training part of a dataset."""
-        return cls(torch.from_numpy(dataset.x_train), torch.from_numpy(dataset.y_train), seed)
+        return cls(*dataset.train.tensors(), seed)
 
     def epoch(self, epoch: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Shuffled batches; the last one may be smaller."""

@@ -109,7 +109,7 @@ def bits(value: Any, name: str = "state") -> dict[str, Any]:
 def test_a_run_learns_the_tiny_problem() -> None:
     config = tiny.config(training={"rounds": 1, "final_epochs": 40, "lr": 0.05}, spsa={"steps": 0})
     run, data = tiny.training(config), tiny.dataset(test=200)
-    images, labels = torch.from_numpy(data.x_test), torch.from_numpy(data.y_test)
+    images, labels = data.test.tensors()
     before = evaluate(run.target, run.weights(run.init(), torch.ones(36)), images, labels).accuracy
     after = evaluate(run.target, weights(run, finish(run)), images, labels).accuracy
     assert before < 0.7

@@ -15,7 +15,7 @@ from qpu_sdk.generator.mps import LeanMPSGenerator
 from qpu_sdk.runs.records import resolve
 from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import parse_config
-from qpu_sdk.training.data import Dataset
+from qpu_sdk.training.data import Dataset, Images
 from qpu_sdk.training.loop import Training
 from qpu_sdk.training.qnn import QNNBank
 from qpu_sdk.training.schedule import Schedule
@@ -47,12 +47,9 @@ def dataset(*, train: int = 48, test: int = 20, classes: int = 2, side: int = 4)
     images[labels != 1, :, side // 2 :] += 0.4
     return Dataset(
         name="tiny",
-        x_train=images[:train],
-        y_train=labels[:train],
-        x_test=images[train:],
-        y_test=labels[train:],
-        x_validation=images[:0],
-        y_validation=labels[:0],
+        train=Images(images[:train], labels[:train]),
+        test=Images(images[train:], labels[train:]),
+        validation=Images(images[:0], labels[:0]),
     )
 
 
