@@ -48,8 +48,8 @@ def fit(observations: Sequence[Observation], *, most_clicks: int, pairs: bool = 
     check_enough(observations, sets, inputs)
     start = _start(observations, sets, inputs, pairs=pairs)
     problem = Likelihood(observations, sets, start)
-    vector, information, likelihood, iterations = _score(problem)
-    return in_gauge(Fit(start.of(vector), problem.covariance(information), likelihood, iterations))
+    x, information, likelihood, iterations = _score(problem)
+    return in_gauge(Fit(start.of(problem.vector(x)), problem.covariance(x, information), likelihood, iterations))
 
 
 def check_enough(observations: Sequence[Observation], sets: ModeSets, inputs: tuple[int, ...]) -> None:
@@ -61,7 +61,7 @@ def check_enough(observations: Sequence[Observation], sets: ModeSets, inputs: tu
         raise CalibrationError(
             f"mode {silent[0]} never fires in {shots:,.0f} shots. Leave it out with fewer modes, or have it repaired."
         )
-    hom = [o for o in observations if o.name.startswith("hom")] or list(observations)
+    hom = [o for o in observations if o.circuit == "hong-ou-mandel"] or list(observations)
     coincidences = sum(float(o.numbers[sets.clicks == 2].sum()) for o in hom)
     if coincidences < FEWEST_COINCIDENCES:
         shots = max(o.shots for o in hom)
@@ -97,14 +97,14 @@ def _start(observations: Sequence[Observation], sets: ModeSets, inputs: tuple[in
 
 
 def _score(problem: Likelihood) -> tuple[FloatArray, FloatArray, float, int]:
-    """Fisher scoring; the natural values, the information about them, the log-likelihood and the iterations."""
+    """Fisher scoring; the coordinates, the information about them, the log-likelihood and the iterations."""
     x = problem.clipped(problem.coordinates(problem.start.vector()))
     likelihood, damping = problem.likelihood(problem.probabilities(x[None])), 1e-3
     gradient, curvature, information = problem.derivatives(x)
     for iteration in range(1, MOST_ITERATIONS + 1):
         move = problem.move(x, gradient, curvature, damping)
         if gradient @ move[problem.free] < SETTLED:
-            return _natural(problem, x, information, likelihood, iteration)
+            return x, information, likelihood, iteration
         there = problem.clipped(x + move)
         found = problem.likelihood(problem.probabilities(there[None]))
         if found < likelihood:
@@ -116,14 +116,3 @@ def _score(problem: Likelihood) -> tuple[FloatArray, FloatArray, float, int]:
         f"the fit has not settled after {MOST_ITERATIONS} iterations: the counts do not fit the model. Measure again, "
         "with more shots."
     )
-
-
-def _natural(
-    problem: Likelihood, x: FloatArray, information: FloatArray, likelihood: float, iterations: int
-) -> tuple[FloatArray, FloatArray, float, int]:
-    """Information about natural values: a logarithm's derivative is 1 / value."""
-    vector = problem.vector(x)
-    slope = np.ones(len(x))
-    slope[problem._first_log :] /= vector[problem._first_log :]
-    slope = slope[problem.free]
-    return vector, slope[:, None] * information * slope, likelihood, iterations

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import CalibrationError
-from ..files import write_atomic
 from .printing import BAD_INPUT, INTERRUPTED, Json, console, fail, one_line_errors, parse_modes, print_or_json
 
 Rows = list[tuple[str, str]]
@@ -20,6 +19,7 @@ def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]
     """Rows of a record and its JSON; ``page``: also write it as HTML."""
     from ..calibration.page import job_rows, record_page, record_rows
     from ..calibration.store import load_record
+    from ..files import write_atomic
 
     record = load_record(path)
     if page is not None:

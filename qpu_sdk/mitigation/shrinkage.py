@@ -36,7 +36,7 @@ COUNTS_KNOWING, COUNTS_UNKNOWING, ITERATIONS = 0.3, 0.03, 80
 CELLS, CELLS_ABOVE, CELLS_GUESS, CELLS_COUNTS = 44, 8, 24, 32
 FAR_GUESS, FAR_COUNTS = 8.0, 6.0
 #: Means up to which the prior has u.
-MOST = 10.0
+MOST_PRIOR = 10.0
 
 
 @final
@@ -110,7 +110,7 @@ def _edges(m: FloatArray, numbers: FloatArray, b: FloatArray, scale: FloatArray)
     """Edges of the cells of every outcome, ``(K, G + 1)``; ``scale``: counts that u = 1 stands for, ``(K,)``."""
     sharpest = m / np.sqrt(CONCENTRATIONS[-1] * m**2 / (m + DELTA))
     seen, error = np.maximum(numbers - b, 0.0) / scale, np.sqrt(numbers + 1.0) / scale
-    usual = MOST * np.maximum(m, 1.0)
+    usual = MOST_PRIOR * np.maximum(m, 1.0)
     top = np.maximum(usual, (numbers + 6.0 * np.sqrt(numbers + 1.0) + 8.0) / np.maximum(scale, SHAPES[0]))
     above = (top / usual)[:, None] ** np.linspace(0.0, 1.0, CELLS_ABOVE + 1)[1:]
     parts = [np.linspace(0.0, 1.0, CELLS + 1) ** 4 * usual[:, None], usual[:, None] * above]

@@ -342,7 +342,7 @@ def test_doctor_finds_a_whole_installation() -> None:
 
 
 def test_doctor_tells_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    from qpu_sdk.cli.devices import doctor
+    from qpu_sdk.cli import doctor
     from qpu_sdk.errors import DataError
 
     def broken() -> str:
