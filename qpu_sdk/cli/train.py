@@ -90,10 +90,9 @@ def plan_command(
         from ..runs.plan import device_figures, plan_run
         from ..runs.tables import plan_rows
         from ..training.config_file import load_config
-        from ..training.schedule import device_names
 
         resolved = load_config(config, overrides=list(set_ or []))
-        names = device_names(resolved)
+        names = resolved.device_names
         figures = {name: device_figures(resolved, name, offline=offline, records=records) for name in names}
         planned = plan_run(resolved, figures)
         if json_:

@@ -28,7 +28,6 @@ from ..files import write_atomic
 from ..photonics.counts import Detector
 from ..training.config import RunConfig
 from ..training.estimator import Mitigation
-from ..training.schedule import device_names
 
 log = logging.getLogger(__name__)
 INDEX, SCHEMA_VERSION = "index.json", 1
@@ -47,7 +46,7 @@ def resolve(config: RunConfig, devices: Mapping[str, Device]) -> Mitigation:
     records: dict[str, CalibrationRecord] = {}
     notes: dict[str, str] = {}
     if method != "post-select":
-        users = [_User.of(config, name, devices[name]) for name in device_names(config) if name in devices]
+        users = [_User.of(config, name, devices[name]) for name in config.device_names if name in devices]
         for user in users:
             try:
                 record = _record_of(user, users, file, config)
@@ -226,7 +225,7 @@ def load_records(folder: Path, config: RunConfig) -> Mitigation:
             raise ValueError(f"schema version {index['schema_version']}, this SDK reads {SCHEMA_VERSION}")
         entries = {str(name): dict(entry) for name, entry in index["devices"].items()}
         records = {name: load_record(folder / entry["file"]) for name, entry in entries.items() if "file" in entry}
-        if not set(entries) <= set(device_names(config)):
+        if not set(entries) <= set(config.device_names):
             raise ValueError("it names devices that the configuration does not")
         for name, record in records.items():
             if record.id != entries[name]["id"]:

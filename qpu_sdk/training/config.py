@@ -216,6 +216,11 @@ class RunConfig(Section):
         return self.qnn[index].device or self.device
 
     @property
+    def device_names(self) -> tuple[str, ...]:
+        """Device strings, each once, in the order of the QNNs."""
+        return tuple(dict.fromkeys(self.device_of(i) for i in range(len(self.qnn))))
+
+    @property
     def data_seed(self) -> int:
         """Seed of the split: the run's unless given."""
         return self.seed if self.data.seed is None else self.data.seed

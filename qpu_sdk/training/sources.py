@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-Images = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.float32]
 
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte",
@@ -181,7 +181,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def read_image(path: Path, *, invert: bool) -> Images:
+def read_image(path: Path, *, invert: bool) -> Pixels:
     """One grey image as the networks take it, ``(1, 28, 28)`` in [0, 1], light on dark like MNIST.
 
     ``.npy`` arrays are taken as they are; other files are read by Pillow and resized to 28 x 28.
@@ -205,7 +205,7 @@ def read_image(path: Path, *, invert: bool) -> Images:
     return np.asarray(1.0 - pixels if invert else pixels)
 
 
-def checked_images(x: npt.NDArray[np.generic], name: str) -> Images:
+def checked_images(x: npt.NDArray[np.generic], name: str) -> Pixels:
     """Images as float32 in [0, 1], ``(n, C, H, W)``, from pixels ``(n, pixels)``, ``(n, H, W)`` or ``(n, C, H, W)``.
 
     :param name: of the array, for messages.

@@ -144,7 +144,8 @@ def training_step(chi: int) -> Result:
         F.cross_entropy(plain(images), labels).backward()
         adam.step()
 
-    ours = lambda: fitter.run_batch(p, images, labels)  # noqa: E731
+    state = fitter.init(seed=1)
+    ours = lambda: fitter.step_(state, p, images, labels)  # noqa: E731
     return compare(f"training_step_chi{chi}", ours, "plain CNN step", peer, runs=60)
 
 

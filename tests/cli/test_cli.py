@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from qpu_sdk import __version__
 from qpu_sdk.training.config_file import load_config
-from qpu_sdk.training.schedule import planned_settings
+from qpu_sdk.training.schedule import Schedule
 from tests.commands import Commands, interrupt_after, metric_rows, same_model
 from tests.digits import TINY, train_arguments, write_digits
 
@@ -57,8 +57,8 @@ def test_train_leaves_a_complete_folder(finished: tuple[Path, Path, dict[str, An
     names = set(snapshot(folder))
     assert {"config.toml", "metrics.jsonl", "model.safetensors", "summary.json", "report.html"} <= names
     assert json.loads((folder / "summary.json").read_text()) == summary
-    config = load_config(folder / "config.toml")
-    assert (summary["circuit_settings"], summary["shots"]) == planned_settings(config)
+    schedule = Schedule.of(load_config(folder / "config.toml"))
+    assert (summary["circuit_settings"], summary["shots"]) == (schedule.settings, schedule.shots)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["unit"] for row in rows] == list(range(1, len(rows) + 1))
     assert (summary["test_size"], summary["train_size"], summary["target_parameters"]) == (30, 60, 6690)

@@ -114,10 +114,10 @@ def test_one_spsa_step_is_one_job_a_device_and_few_requests() -> None:
         names = [f"quandela:{name}?url={cloud.url}&{FAST}" for name in settings.platforms]
         config = tiny.config(qnn=[{"modes": 4, "photons": 2, "device": name} for name in names])
         run = tiny.training(config)
-        for unit, row in run.run():
-            if unit.kind in ("spsa", "measure"):
+        for _, row in run.run(run.init()):
+            if row["kind"] in ("spsa", "measure"):
                 assert row["jobs"] % 2 == 0
-        steps = sum(unit.kind in ("spsa", "measure") for unit in run.units)
+        steps = sum(unit.kind in ("spsa", "measure") for unit in run.schedule.units)
         jobs, requests = cloud.jobs, cloud.requests
     assert len(jobs) == run.bank.spent.jobs == 2 * steps
     count = {name: sum(methods.values()) for name, methods in requests["endpoints"].items()}
