@@ -449,7 +449,7 @@ def test_refusals_have_the_vendors_words(cloud: EmulatedCloud) -> None:
 
 def test_what_an_administrator_can_change() -> None:
     settings = CloudSettings(seed=1, platforms=("qpu:belenos",), max_shots=5000)
-    with EmulatedCloud(settings) as cloud:
+    with EmulatedCloud(settings, clock=Clock()) as cloud:
         create(cloud, envelope([0.1]))
         create(cloud, envelope([0.1]))
         full = post(cloud, "/api/job", envelope([0.1]))
