@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from torch import Tensor
 
 from ..devices.registry import DeviceAddress
+from ..export.structure import Structure, describe
 from ..export.weights import SCHEMA_VERSION, Model, save_model
 from ..files import write_atomic
 from ..generator.mps import identifiable_parameters
@@ -17,6 +18,7 @@ from ..training.config import RunConfig
 from ..training.controls import trainable_parameters
 from ..training.fit import evaluate
 from ..training.loop import TrainingState
+from ..training.targets import BUILT_IN
 from ..versions import versions
 from .folder import read_metrics
 from .opened import Opened
@@ -25,9 +27,17 @@ from .summary import MitigationSummary, RunSummary, TrainableParameters
 
 
 def metadata_of(
-    config: RunConfig, *, test_accuracy: float, versions: Mapping[str, str], mitigation: MitigationSummary | None = None
+    config: RunConfig,
+    *,
+    test_accuracy: float,
+    versions: Mapping[str, str],
+    mitigation: MitigationSummary | None = None,
+    structure: Structure | None = None,
 ) -> dict[str, str]:
-    """Provenance of a run's model, without times, so that equal runs give equal files."""
+    """Provenance of a run's model, without times, so that equal runs give equal files.
+
+    :param structure: of a network that was passed as an object, as far as it is made of ``torch.nn``'s layers.
+    """
     values = {
         "format": "qpu_sdk",
         "schema_version": str(SCHEMA_VERSION),
@@ -39,6 +49,8 @@ def metadata_of(
         "test_accuracy": f"{test_accuracy:.6f}",
         "versions": json.dumps(dict(versions), sort_keys=True),
     }
+    if structure is not None:
+        values["structure"] = json.dumps(structure)
     if mitigation is None:
         return values
     told = mitigation.model_dump(mode="json", exclude={"notes"})
@@ -90,10 +102,15 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
         control_parameters={name: entry["parameters"] for name, entry in controls.items()},
         versions=versions(),
     )
+    target = run.training.target
     metadata = metadata_of(
-        config, test_accuracy=summary.test_accuracy, versions=summary.versions, mitigation=mitigation
+        config,
+        test_accuracy=summary.test_accuracy,
+        versions=summary.versions,
+        mitigation=mitigation,
+        structure=describe(target.module) if config.target.factory not in BUILT_IN else None,
     )
-    save_model(folder.model, Model(run.training.target.tensors(weights), metadata))
+    save_model(folder.model, Model(target.state(weights), metadata))
     page = run_page(folder.path.resolve().name, summary, read_metrics(folder.metrics), config.to_toml())
     write_atomic(folder.report, page)
     write_atomic(folder.summary, summary.model_dump_json(indent=1) + "\n")

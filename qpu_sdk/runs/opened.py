@@ -17,14 +17,18 @@ from ..generator.mps import Generator, LeanMPSGenerator, MPSGenerator
 from ..photonics.program import Program
 from ..seeds import child_seed
 from ..training.config import GeneratorConfig, RunConfig
-from ..training.data import Dataset, load_dataset
+from ..training.data import Dataset, load_dataset, split_dataset
 from ..training.estimator import Mitigation
 from ..training.loop import Training, TrainingState
 from ..training.qnn import QNN, QNNBank, qnns_of
 from ..training.schedule import Schedule
 from ..training.targets import load_target
 from .folder import RunFolder
+from .given import Given
 from .records import resolve
+
+#: Everything is what the configuration names.
+NOTHING_GIVEN = Given()
 
 
 @final
@@ -54,11 +58,13 @@ def open_run(
     config: RunConfig,
     *,
     wait: bool,
+    given: Given = NOTHING_GIVEN,
     mitigation: Mitigation | None = None,
     state: TrainingState | None = None,
 ) -> Opened:
     """Open everything; a run that has done all its units opens no device.
 
+    :param given: a network and images that were passed as objects.
     :param mitigation: of a run that goes on; None for a new one.
     :param state: where it goes on; None for its beginning.
     :raises BudgetExceeded: when the run does not fit its budget.
@@ -66,8 +72,8 @@ def open_run(
     """
     schedule = Schedule.of(config)
     schedule.check(config.budget)
-    target = load_target(config.target.factory, seed=child_seed(config.seed, "target"))
-    dataset = load_dataset(config.data, seed=config.data_seed)
+    target = given.target or load_target(config.target.factory, seed=child_seed(config.seed, "target"))
+    dataset = _dataset(given.data, config)
     generator = open_generator(config.generator, target.size, seed=child_seed(config.seed, "generator"))
     finished = state is not None and state.done == len(schedule.units)
     journal = Journal(folder.journal)
@@ -79,6 +85,12 @@ def open_run(
     training = Training.of(config, schedule, dataset=dataset, target=target, generator=generator, bank=bank)
     state = state if state is not None else training.init()
     return Opened(folder, config, dataset, training, state, journal, devices)
+
+
+def _dataset(data: Dataset | None, config: RunConfig) -> Dataset:
+    if data is None:
+        return load_dataset(config.data, seed=config.data_seed)
+    return split_dataset(data, config.data, seed=config.data_seed)
 
 
 def _check_devices(qnns: Sequence[QNN], schedule: Schedule, devices: Mapping[str, Device]) -> None:

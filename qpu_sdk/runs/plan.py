@@ -113,6 +113,21 @@ class Plan:
         return max(d.cost.seconds for d in self.devices)
 
 
+def plan(config: RunConfig, *, offline: bool = False, records: Path | None = None) -> Plan:
+    """What a run takes before it takes it: settings, jobs, events, errors, time and credits.
+
+    :param offline: True to use published figures only and open no connection.
+    :param records: folder of calibration records; the newest of a device goes before published figures.
+    :raises ConfigError: when nothing is known of a device offline.
+    :raises CalibrationError: when the newest record of a device is damaged or too old.
+
+    >>> plan(RunConfig()).total.settings
+    102
+    """
+    names = config.device_names
+    return plan_run(config, {n: device_figures(config, n, offline=offline, records=records) for n in names})
+
+
 def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:
     """Work out what a run takes.
 

@@ -25,6 +25,10 @@ NonNegative = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
+#: What a configuration says of a network or images that were passed as objects, which no file can name.
+GIVEN = "(given)"
+
+
 class Section(BaseModel):
     """A table of the configuration: unknown keys are refused, values cannot be changed afterwards."""
 
@@ -43,7 +47,10 @@ class DataConfig(Section):
 
 
 class TargetConfig(Section):
-    """The network whose weights are generated: ``module:function`` returning a ``torch.nn.Module``."""
+    """The network whose weights are generated: ``module:function`` returning a ``torch.nn.Module``.
+
+    :data:`GIVEN` stands for one that was passed to :func:`qpu_sdk.runs.train.train`; so it does for images.
+    """
 
     factory: str = "qpu_sdk.training.targets:paper_cnn"
 

@@ -8,9 +8,10 @@ in the Perceval Quest format (column image: text list of 784 floats in [0, 1]; c
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,8 @@ import numpy.typing as npt
 from ..arrays import IntArray
 from ..errors import DataError
 from ..seeds import child_seed
-from .config import DataConfig
-from .sources import Pixels, checked_images, reader_of
+from .config import GIVEN, DataConfig
+from .sources import AnyArray, Pixels, checked_images, reader_of, stacked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,6 +69,28 @@ class Dataset:
     test: Images
     validation: Images
 
+    @classmethod
+    def of(cls, *parts: Any, name: str = GIVEN) -> Dataset:
+        """A dataset of one's own: ``(x_train, y_train, x_test, y_test)``, or a training and a test set of torch.
+
+        :param parts: four arrays or tensors, images ``(n, H, W)`` or ``(n, C, H, W)``, bytes or floats in [0, 1], and
+            labels ``(n,)`` from 0; or two ``torch.utils.data.Dataset`` whose entries are (image, label).
+        :raises DataError: one line that says what is wrong with which array and what is allowed.
+
+        >>> x, y = np.zeros((4, 8, 8)), np.array([0, 1, 0, 1])
+        >>> Dataset.of(x, y, x[:2], y[:2]).train.x.shape
+        (4, 1, 8, 8)
+        """
+        if len(parts) == 2:
+            arrays = [*stacked(parts[0], "training set"), *stacked(parts[1], "test set")]
+        elif len(parts) == 4:
+            arrays = [np.asarray(part) for part in parts]
+        else:
+            raise DataError(
+                f"{len(parts)} parts are no dataset. Give x_train, y_train, x_test, y_test, or two datasets."
+            )
+        return _of(arrays[:2], arrays[2:], name)
+
     @property
     def classes(self) -> int:
         """Number of classes, the largest label + 1."""
@@ -89,20 +112,31 @@ def load_dataset(config: DataConfig, *, seed: int) -> Dataset:
     :param seed: of every random choice of images.
     :raises DataError: one line that says what is wrong with which array and what is allowed.
     """
-    source = config.source
-    arrays = reader_of(source)()
-    train, test = (
-        _images(arrays[f"x_{part}"], arrays[f"y_{part}"], f"{part} of {source}") for part in ("train", "test")
-    )
-    if train.x.shape[1:] != test.x.shape[1:]:
-        raise DataError(f"training images of {source} are {train.x.shape[2:]} pixels, test images {test.x.shape[2:]}.")
-    full = Dataset(source, train, test, validation=test.take(np.arange(0)))
+    arrays = reader_of(config.source)()
+    train, test = ([arrays[f"{axis}_{part}"] for axis in "xy"] for part in ("train", "test"))
+    return split_dataset(_of(train, test, config.source), config, seed=seed)
+
+
+def split_dataset(full: Dataset, config: DataConfig, *, seed: int) -> Dataset:
+    """The images that a configuration asks for, out of those that are there.
+
+    :param seed: of every random choice of images.
+    :raises DataError: when there are too few.
+    """
     return _split(_draw(full, config, seed), config, seed)
+
+
+def _of(train: Sequence[AnyArray], test: Sequence[AnyArray], name: str) -> Dataset:
+    """Checked images and labels, none for validation yet."""
+    first, second = (_images(x, y, f"{part} of {name}") for part, (x, y) in (("train", train), ("test", test)))
+    if first.x.shape[1:] != second.x.shape[1:]:
+        raise DataError(f"training images of {name} are {first.x.shape[2:]} pixels, test images {second.x.shape[2:]}.")
+    return Dataset(name, first, second, validation=second.take(np.arange(0)))
 
 
 def absolute_source(source: str) -> str:
     """The source with its paths made absolute, so that a run can be resumed from another folder."""
-    if source in ("mnist-5k", "mnist"):
+    if source in ("mnist-5k", "mnist", GIVEN):
         return source
     return ",".join(str(Path(part).resolve()) if Path(part).exists() else part for part in source.split(","))
 

