@@ -38,7 +38,7 @@ from ..mitigation.outcomes import LEVEL
 from ..photonics.counts import Counts, merge
 from ..photonics.program import Program
 from ..statistics import sampling_distance, total_variation
-from .programs import Kind, KnownProgram, known_programs
+from .programs import KnownProgram, ProgramKind, known_programs
 
 OURS, RAW = "ours", "raw"
 #: Distances that differ by less are the same.
@@ -59,7 +59,7 @@ class Trial:
     :param why: it gave no estimate, or which method of ours it was.
     """
 
-    kind: Kind
+    kind: ProgramKind
     number: int
     method: str
     shots: int
@@ -202,7 +202,7 @@ class ComparisonRequest:
     :param input_modes: where photons enter; None for every input of the record.
     """
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ProgramKind, ...]
     each: int
     shots: tuple[int, ...]
     seed: int

@@ -31,7 +31,7 @@ VECTORS = ("x", "m", "v", "previous")
 
 @final
 @dataclass(frozen=True)
-class Origin:
+class RunOrigin:
     """What the bits of a state depend on besides itself: where it goes on, these are the same.
 
     :param config: fingerprint of the run's configuration and records.
@@ -62,7 +62,7 @@ class _Header(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     schema_version: int
-    origin: Origin
+    origin: RunOrigin
     sha256: str
     done: int
     epoch: int
@@ -73,7 +73,7 @@ class _Header(BaseModel):
     best_loss: float | None
 
 
-def save_checkpoint(folder: Path, state: TrainingState, origin: Origin) -> None:
+def save_checkpoint(folder: Path, state: TrainingState, origin: RunOrigin) -> None:
     """Write one checkpoint and drop all but the newest :data:`KEPT`."""
     from safetensors.torch import save
 
@@ -99,7 +99,7 @@ def save_checkpoint(folder: Path, state: TrainingState, origin: Origin) -> None:
         old.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path, *, config: str) -> tuple[TrainingState, Origin] | None:
+def load_checkpoint(folder: Path, *, config: str) -> tuple[TrainingState, RunOrigin] | None:
     """The newest checkpoint, ``None`` when there is none yet.
 
     :param config: fingerprint of the configuration and records that it must be of.

@@ -26,7 +26,7 @@ from ..training.controls import CONTROLS, Control, open_control, train_control
 from ..training.data import Dataset, absolute_source
 from ..training.fit import evaluate
 from ..training.loop import TrainingState
-from .checkpoint import Origin, load_checkpoint, save_checkpoint
+from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from .finish import finish
 from .folder import RunFolder, drop_rows_after, finished_controls
 from .given import Given
@@ -205,7 +205,7 @@ def _go(run: Opened, observer: Observer | None, *, new: Given | None = None) -> 
 def _train(run: Opened, observer: Observer | None) -> TrainingState:
     """Do the remaining units; when stopped, by Ctrl-C or a device, save the state after the last finished one."""
     folder, units, state = run.folder, run.training.schedule.units, run.state
-    origin = Origin(run.mitigation.fingerprint(run.config), run.dataset.fingerprint, torch.get_num_threads())
+    origin = RunOrigin(run.mitigation.fingerprint(run.config), run.dataset.fingerprint, torch.get_num_threads())
     drop_rows_after(folder.metrics, state.done)
     with folder.metrics.open("a", encoding="utf-8") as metrics:
         try:

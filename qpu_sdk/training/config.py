@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from ..devices.base import DeviceSpec
 from ..devices.budget import Budget, Rates
@@ -20,8 +20,6 @@ from ..mitigation.methods import check_method
 from ..photonics.interferometer import Mesh
 from ..photonics.meshes import open_mesh
 
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
@@ -40,10 +38,10 @@ class DataConfig(Section):
 
     source: str = "mnist-5k"
     draw: Literal["given", "training"] = "given"
-    train_size: Positive | None = None
-    test_size: Positive | None = None
-    validation_size: NonNegative = 0
-    seed: NonNegative | None = None
+    train_size: PositiveInt | None = None
+    test_size: PositiveInt | None = None
+    validation_size: NonNegativeInt = 0
+    seed: NonNegativeInt | None = None
 
 
 class TargetConfig(Section):
@@ -59,10 +57,10 @@ class QNNConfig(Section):
     """One photonic circuit."""
 
     modes: Annotated[int, Field(ge=2, le=64)]
-    photons: Positive
+    photons: PositiveInt
     mesh: Literal["isometry", "rectangular", "brickwall"] = "isometry"
     device: str | None = None
-    input_modes: tuple[NonNegative, ...] | None = None
+    input_modes: tuple[NonNegativeInt, ...] | None = None
 
     def open_mesh(self) -> Mesh:
         """The mesh; raises :class:`ProgramError` when the photons do not fit the modes."""
@@ -89,21 +87,21 @@ class GeneratorConfig(Section):
     """From probabilities to weights; see :mod:`qpu_sdk.generator.mps`."""
 
     kind: Literal["lean", "paper"] = "lean"
-    bond_dim: Positive = 6
+    bond_dim: PositiveInt = 6
     init_std: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
 
 
 class TrainingConfig(Section):
     """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit."""
 
-    warm_start_epochs: NonNegative = 70
+    warm_start_epochs: NonNegativeInt = 70
     warm_start_lr: Rate = 0.02
-    trials: Positive = 6
-    trial_epochs: Positive = 6
-    rounds: NonNegative = 4
-    generator_epochs: NonNegative = 4
-    final_epochs: Positive = 20
-    batch_size: Positive = 128
+    trials: PositiveInt = 6
+    trial_epochs: PositiveInt = 6
+    rounds: NonNegativeInt = 4
+    generator_epochs: NonNegativeInt = 4
+    final_epochs: PositiveInt = 20
+    batch_size: PositiveInt = 128
     optimiser: Literal["adam", "rotated-adam"] = "rotated-adam"
     lr: Rate = 0.01
     beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.99
@@ -112,9 +110,9 @@ class TrainingConfig(Section):
     weight_penalty: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0003
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.03
     final_lr: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    shots: Positive = 100_000
-    final_shots: Positive = 1_000_000
-    threads: Positive | None = None
+    shots: PositiveInt = 100_000
+    final_shots: PositiveInt = 1_000_000
+    threads: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _trials_are_warm(self) -> TrainingConfig:
@@ -129,20 +127,20 @@ class TrainingConfig(Section):
 class SPSAConfig(Section):
     """Gains in Spall's letters; see :mod:`qpu_sdk.training.spsa`. ``a`` is calibrated unless given."""
 
-    steps: NonNegative = 5
-    shots: Positive = 100_000
+    steps: NonNegativeInt = 5
+    shots: PositiveInt = 100_000
     a: Rate | None = None
     c: Rate = 0.02
     A: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
     alpha: Rate = 0.602
     gamma: Rate = 0.101
-    resamplings: Positive = 1
-    calibration_pairs: Positive = 4
+    resamplings: PositiveInt = 1
+    calibration_pairs: PositiveInt = 4
     first_step: Rate = 0.002
     max_step: Rate | None = 0.004
     smoothing: Literal["none", "adam"] = "none"
     blocking: bool = True
-    images: Positive = 1000
+    images: PositiveInt = 1000
 
 
 class MitigationConfig(Section):
@@ -175,10 +173,10 @@ class MitigationConfig(Section):
 class BudgetConfig(Section):
     """Hard limits of one run, reserved before each submission, and what devices charge (unset: see ``budget.py``)."""
 
-    settings: Positive | None = 400
-    shots: Positive | None = None
+    settings: PositiveInt | None = 400
+    shots: PositiveInt | None = None
     credits: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
-    jobs: Positive | None = None
+    jobs: PositiveInt | None = None
     seconds: Rate | None = None
     credits_per_shot: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
     seconds_per_setting: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
@@ -201,7 +199,7 @@ class RunConfig(Section):
     """
 
     device: str = "local:slos"
-    seed: NonNegative = 0
+    seed: NonNegativeInt = 0
     controls: bool = False
     data: DataConfig = DataConfig()
     target: TargetConfig = TargetConfig()

@@ -80,7 +80,10 @@ class RandomSubspaceGenerator(Generator):
             self.theta.zero_()
 
     def forward(self, p: Tensor) -> Tensor:
-        """The weights; ``p`` is ignored."""
+        """The weights; ``p`` is ignored.
+
+        :returns: ``(target_size,)``.
+        """
         matrix: Tensor = self.get_buffer("matrix")
         return self.get_buffer("initial") + matrix @ self.theta
 
@@ -104,7 +107,10 @@ class DirectWeights(Generator):
             self.weights.copy_(self.get_buffer("initial"))
 
     def forward(self, p: Tensor) -> Tensor:
-        """The weights; ``p`` is ignored."""
+        """The weights; ``p`` is ignored.
+
+        :returns: ``(target_size,)``.
+        """
         return self.weights
 
 

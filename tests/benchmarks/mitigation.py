@@ -22,7 +22,7 @@ from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.calibration.store import CalibrationStore
 from qpu_sdk.comparison.compare import ComparisonRequest, compare_on
 from qpu_sdk.comparison.page import cells, comparison_page, harm
-from qpu_sdk.comparison.programs import KINDS, Kind, known_programs
+from qpu_sdk.comparison.programs import KINDS, ProgramKind, known_programs
 from qpu_sdk.comparison.table import MeanRow, rows
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.mitigation.mitigate import mitigate
@@ -35,7 +35,10 @@ PAGE = ROOT / "docs" / "mitigation.md"
 FOLDER = ROOT / "runs" / "mitigation"
 INPUTS, SEED = (0, 2, 5, 8), 2026
 #: Programs of a kind: the goals are about the first one.
-EACH: tuple[tuple[tuple[Kind, ...], int], ...] = ((("brickwall",), 20), (("haar", "identity", "permutation", "dft"), 8))
+EACH: tuple[tuple[tuple[ProgramKind, ...], int], ...] = (
+    (("brickwall",), 20),
+    (("haar", "identity", "permutation", "dft"), 8),
+)
 POINTS = ((0.3, 10_000_000), (0.3, 1_000_000), (0.06, 10_000_000), (0.06, 1_000_000))
 #: TVD of post-selection and goals of the project for the mean over brick-wall programs, in the order of the points.
 GOALS = ((0.079, 0.025), (0.094, 0.060), (0.251, 0.160), (0.580, 0.220))

@@ -17,13 +17,13 @@ from safetensors.torch import load
 
 from qpu_sdk.errors import CheckpointError
 from qpu_sdk.runs import checkpoint as module
-from qpu_sdk.runs.checkpoint import KEPT, SCHEMA_VERSION, Origin, load_checkpoint, save_checkpoint
+from qpu_sdk.runs.checkpoint import KEPT, SCHEMA_VERSION, RunOrigin, load_checkpoint, save_checkpoint
 from qpu_sdk.training.fit import FitState
 from qpu_sdk.training.loop import Learnt, TrainingState
 from qpu_sdk.training.spsa import SPSA
 from tests.training.test_loop import bits
 
-ORIGIN = Origin("abc", "images", 2)
+ORIGIN = RunOrigin("abc", "images", 2)
 
 
 def learnt(unit: int) -> Learnt:
@@ -38,7 +38,7 @@ def example(unit: int, **changes: Any) -> TrainingState:
     return replace(TrainingState(unit, learnt(unit), p, p, measured, epoch=3, wall_s=0.7), **changes)
 
 
-def written(folder: Path, *units: int, origin: Origin = ORIGIN) -> None:
+def written(folder: Path, *units: int, origin: RunOrigin = ORIGIN) -> None:
     for unit in units:
         save_checkpoint(folder, example(unit), origin)
 

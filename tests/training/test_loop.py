@@ -20,7 +20,7 @@ from qpu_sdk.devices.registry import open_device
 from qpu_sdk.errors import ConfigError, DataError, MitigationError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.program import Program
-from qpu_sdk.runs.checkpoint import Origin, load_checkpoint, save_checkpoint
+from qpu_sdk.runs.checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.fit import evaluate
 from qpu_sdk.training.loop import Training, TrainingState
@@ -231,7 +231,7 @@ def copied(journal: Journal) -> Journal:
 def test_stopping_after_any_unit_changes_no_bit(changes: dict[str, Any], tmp_path: Path) -> None:
     """By induction: read back after a unit and gone on for one more, a run is where the whole one was after that."""
     config = tiny.config(**changes)
-    whole, origin = tiny.training(config), Origin("config", "data", 1)
+    whole, origin = tiny.training(config), RunOrigin("config", "data", 1)
     steps = [(whole.init(), {}, whole.bank.spent, copied(whole.bank.journal))]
     for state, row in whole.run(steps[0][0]):
         steps.append((state, row, whole.bank.spent, copied(whole.bank.journal)))
