@@ -75,6 +75,7 @@ _NESTED = {
 _KEYED_BY_STATES = frozenset({("FFConfigurator", "configs"), ("FFCircuitProvider", "config_circ")})
 
 
+@final
 class UnreadableText(DataError):
     """A text from outside is no Perceval text that is read here."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, final
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
@@ -33,6 +33,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+@final
 class DataConfig(Section):
     """Which images. ``draw="training"`` draws both sets by seed from the source's training images."""
 
@@ -44,6 +45,7 @@ class DataConfig(Section):
     seed: NonNegativeInt | None = None
 
 
+@final
 class TargetConfig(Section):
     """The network whose weights are generated: ``module:function`` returning a ``torch.nn.Module``.
 
@@ -53,6 +55,7 @@ class TargetConfig(Section):
     factory: str = "qpu_sdk.training.targets:paper_cnn"
 
 
+@final
 class QNNConfig(Section):
     """One photonic circuit."""
 
@@ -83,6 +86,7 @@ class QNNConfig(Section):
         return self
 
 
+@final
 class GeneratorConfig(Section):
     """From probabilities to weights; see :mod:`qpu_sdk.generator.mps`."""
 
@@ -91,6 +95,7 @@ class GeneratorConfig(Section):
     init_std: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
 
 
+@final
 class TrainingConfig(Section):
     """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit."""
 
@@ -124,6 +129,7 @@ class TrainingConfig(Section):
         return self
 
 
+@final
 class SPSAConfig(Section):
     """Gains in Spall's letters; see :mod:`qpu_sdk.training.spsa`. ``a`` is calibrated unless given."""
 
@@ -143,6 +149,7 @@ class SPSAConfig(Section):
     images: PositiveInt = 1000
 
 
+@final
 class MitigationConfig(Section):
     """How counts become a distribution; see :mod:`qpu_sdk.mitigation.mitigate`.
 
@@ -170,6 +177,7 @@ class MitigationConfig(Section):
         return self if self.record is None else self.model_copy(update={"record": str(Path(self.record).absolute())})
 
 
+@final
 class BudgetConfig(Section):
     """Hard limits of one run, reserved before each submission, and what devices charge (unset: see ``budget.py``)."""
 
@@ -191,6 +199,7 @@ class BudgetConfig(Section):
         return rates_of(spec, credits_per_shot=self.credits_per_shot, seconds_per_setting=self.seconds_per_setting)
 
 
+@final
 class RunConfig(Section):
     """The whole configuration.
 

@@ -54,6 +54,7 @@ _REFUSED = re.compile(
 )
 
 
+@final
 class _Bearer(requests.auth.AuthBase):
     """Adds the token to a request; as an auth object it also keeps ``.netrc`` out."""
 
@@ -65,6 +66,7 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
+@final
 class _Straight(requests.Session):
     """Makes no connection but to the cloud the user named; a redirect is not even looked at."""
 

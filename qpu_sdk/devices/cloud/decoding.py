@@ -37,6 +37,7 @@ CONVERTERS = frozenset({("perceval.utils", "samples_to_sample_count")})
 Outcomes = list[tuple[tuple[int, ...], int]]
 
 
+@final
 class UnusableAnswer(DeviceError):
     """The server answered with something that is not a result."""
 

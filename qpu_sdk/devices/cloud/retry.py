@@ -43,6 +43,7 @@ class Patience:
     longest_s: float = 60.0
 
 
+@final
 class TransientError(Exception):
     """The same request may succeed a moment later."""
 
