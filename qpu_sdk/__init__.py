@@ -93,7 +93,7 @@ _HOMES = {
     "QPUError": "errors",
 }
 
-__all__ = [  # noqa: PLE0604 - the same names, in the same order
+__all__ = [
     *_HOMES,
     "__version__",
 ]

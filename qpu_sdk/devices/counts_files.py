@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..errors import DataError, DeviceError
+from ..errors import DataError
 from ..photonics.counts import Counts, Detector
-from .cloud.decoding import perceval_object
+from .perceval_texts import UnreadableText, read
 
 
 def load_counts(path: str | Path) -> list[Counts]:
@@ -68,8 +68,8 @@ def text_of(path: Path) -> str:
 def _of_perceval(text: str, photons: int | None, detector: Detector) -> Counts:
     """Counts of a serialised ``BSCount``, which tells neither photons nor detectors."""
     try:
-        found = perceval_object(text, frozenset({"BSCount"}))
-    except DeviceError as error:
+        found = read(text, frozenset({"BSCount"}))
+    except UnreadableText as error:
         raise DataError(f"not counts of Perceval: {error}. Expected serialize(BSCount).") from error
     if photons is None:
         raise DataError("counts of Perceval do not say how many photons were sent. Add --photons N or --inputs 0,2,5.")

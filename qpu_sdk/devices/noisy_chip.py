@@ -24,6 +24,7 @@ from ..photonics.patterns import MAX_SETS, count_fock_states
 from ..photonics.photon_counting import fock_distribution
 from ..photonics.program import Program
 from ..seeds import child_seed
+from .perceval_texts import LOCK
 
 OutcomeArray = npt.NDArray[np.uint8]
 NoisyEngine = Literal["clicks", "perceval"]
@@ -160,7 +161,8 @@ def perceval_distribution(program: Program, noise: Noise, detector: Detector) ->
     experiment.add(0, circuit)
     for mode, found in enumerate(detectors_to_perceval(efficiencies, detector)):
         experiment.add(mode, found)
-    experiment.with_input(state)
+    with LOCK:
+        experiment.with_input(state)
     experiment.min_detected_photons_filter(0)
     computer = SimulatedComputer("SLOS")
     computer.noise = source.to_perceval()

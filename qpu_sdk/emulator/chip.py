@@ -12,6 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from ..arrays import FloatArray
+from ..devices.perceval_texts import LOCK, read, written
 from ..errors import ConfigError, ProgramError
 from ..photonics.click_model import MAX_PRODUCTS, accurate_click_distribution, check_click_work
 from ..photonics.counts import Detector
@@ -31,6 +32,9 @@ _FINEST_PRECISION = 1e-10
 #: Share of the accepted windows that may be dropped for having too many clicks, and the products that keeping the
 #: others may take; the first that work is used.
 _NEGLECTED = ((1e-9, 300_000_000), (1e-6, 300_000_000), (1e-4, MAX_PRODUCTS))
+
+#: Perceval's simulators share their overloaded methods, as its experiments do: one thread at a time.
+_SIMULATION = threading.Lock()
 
 
 @final
@@ -78,8 +82,6 @@ class EmulatedChip:
         The random numbers follow from the server's seed, the content of the setting, and how often the server
         saw that content before (``occurrence``, from 0); threads and job ids play no role.
         """
-        from perceval.serialization import serialize
-
         setting = submission.settings[index]
         rng = np.random.default_rng(child_seed(self.seed, setting.digest, occurrence))
         experiment, noise = self._prepare(submission, setting, rng)
@@ -90,19 +92,19 @@ class EmulatedChip:
             entry |= {"physical_perf": exact.physical, "logical_perf": exact.logical}
         if setting.iteration is not None:
             entry["iteration"] = setting.iteration
-        return SettingResult(serialize(entry), shots)
+        return SettingResult(written(entry), shots)
 
     def _prepare(self, submission: Submission, setting: SentSetting, rng: np.random.Generator) -> tuple[Any, Noise]:
         """The experiment with this setting's values, detectors and phase errors; and the noise of its photons."""
-        from perceval.serialization import deserialize
-
-        iteration, experiment = setting.iteration or {}, deserialize(submission.experiment)
+        iteration = setting.iteration or {}
+        with LOCK:
+            experiment = read(submission.experiment, frozenset({"Experiment"}))
+            if "input_state" in iteration:
+                experiment.with_input(iteration["input_state"])
         parameters = experiment.get_circuit_parameters()
         for name, value in (iteration.get("circuit_params") or {}).items():
             if value is not None:
                 parameters[name].set_value(value)
-        if "input_state" in iteration:
-            experiment.with_input(iteration["input_state"])
         if "min_detected_photons" in iteration:
             experiment.min_detected_photons_filter(iteration["min_detected_photons"])
         if "postselect" in iteration:
@@ -260,7 +262,8 @@ def _simulated(experiment: Any, noise: Noise, least: int) -> dict[str, Any]:
     # Perceval drops input states rarer than precision * the commonest, which at low transmittance is the vacuum.
     chance = noise.click_probability ** max(least, 0)
     precision = min(1e-6, max(_FINEST_PRECISION, _RELATIVE_PRECISION * chance))
-    result: dict[str, Any] = computer.probs(experiment, precision=precision)
+    with _SIMULATION:
+        result: dict[str, Any] = computer.probs(experiment, precision=precision)
     return result
 
 

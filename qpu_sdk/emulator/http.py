@@ -227,7 +227,7 @@ async def _read(receive: Receive) -> bytes:
 def _parsed(body: bytes) -> object:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -8,10 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
+from ..devices.perceval_texts import ARCHIVE, Limits, UnreadableText, check_iteration, read_tree, written
 from ..errors import ConfigError
 
 Command = Literal["probs", "sample_count", "samples"]
 COMMANDS = ("sample_count", "samples", "probs")
+
+_LIMITS = Limits(text=2**26, unpacked=2**26)
+_KINDS = frozenset({"Experiment", "BasicState", "StateVector", "SVDistribution", "NoiseModel", "PostSelect"})
+_MITIGATIONS = {"CompilationAveraging", "DetectorBalancing", "DistinguishablePhotonMitigation", "PhotonRecycling"}
+_ARCHIVED_KINDS = (
+    _KINDS
+    | _MITIGATIONS
+    | {ARCHIVE, "ComputationIterator", "Computation", "Command", "FockState", "NoisyFockState", "AnnotatedFockState"}
+)
 
 
 @final
@@ -61,12 +71,13 @@ def read_submission(payload: dict[str, Any], *, platform: str) -> Submission:
     """Decode a v1 or v2 payload.
 
     :raises ConfigError: when it is no payload of a command that is known here.
+    :raises UnreadableText: when a text in it is damaged, too large, or would be evaluated.
     """
     try:
         version = 2 if "computation" in payload else 1
         parts = _decode_v2(payload) if version == 2 else _decode_v1(payload)
         return _submission(version, parts, platform)
-    except ConfigError:
+    except (ConfigError, UnreadableText):
         raise
     except Exception as error:  # whatever Perceval's deserialiser says about a broken payload
         what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -74,9 +85,7 @@ def read_submission(payload: dict[str, Any], *, platform: str) -> Submission:
 
 
 def _decode_v1(payload: dict[str, Any]) -> dict[str, Any]:
-    from perceval.serialization import deserialize
-
-    p = deserialize(payload, strict=False)
+    p = read_tree(payload, _KINDS, _LIMITS)
     if "experiment" not in p:
         raise ConfigError("payload has neither computation nor experiment. Send what Perceval 1.0 or newer sends.")
     return {**p, "noise": p["experiment"].noise, "job_context": p.get("job_context")}
@@ -84,12 +93,8 @@ def _decode_v1(payload: dict[str, Any]) -> dict[str, Any]:
 
 def _decode_v2(payload: dict[str, Any]) -> dict[str, Any]:
     from perceval.runtime import ComputationIterator
-    from perceval.serialization import deserialize
 
-    def is_archive(value: object) -> bool:
-        return isinstance(value, str) and value.startswith("pcvlar")
-
-    p = {k: deserialize(v) if is_archive(v) else v for k, v in payload.items()}
+    p = read_tree(payload, _ARCHIVED_KINDS, _LIMITS)
     computation = p["computation"]
     if p.get("mitigations"):
         raise ConfigError("payload asks for error mitigation, which is not emulated. Set mitigations to an empty list.")
@@ -106,21 +111,21 @@ def _decode_v2(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _submission(version: int, parts: dict[str, Any], platform: str) -> Submission:
-    from perceval.serialization import serialize
-
     command, experiment = parts["command"], parts["experiment"]
     if command not in COMMANDS:
         raise ConfigError(f"command {command!r} is unknown. Use one of {', '.join(COMMANDS)}.")
     iterator = parts.get("iterator")
     experiment.name = "emulated"  # the client's name for it must not decide the random numbers
-    text = serialize(experiment)
+    text = written(experiment)
     common = json.dumps([platform, command, text, repr(parts["noise"])])
     settings = []
     for iteration in iterator or [None]:
+        if iteration is not None:
+            check_iteration(iteration)
         asked = {**parts, **(iteration or {})}
         shots = int(asked["max_shots"])
         samples = int(asked["max_samples"]) if asked.get("max_samples") is not None else shots
-        content = json.dumps([common, shots, samples, serialize(iteration)], sort_keys=True)
+        content = json.dumps([common, shots, samples, written(iteration)], sort_keys=True)
         settings.append(SentSetting(iteration, shots, samples, hashlib.sha256(content.encode()).hexdigest()))
     parameters = parts.get("parameters") or {}
     return Submission(

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from types import TracebackType
 from typing import Any, final
 
@@ -57,20 +58,28 @@ def _listening(port: int) -> socket.socket:
 class EmulatedCloud:
     """An emulated Quandela Cloud that runs in a thread of this process while the context is open.
 
+    :param settings: of the cloud; or write them out, as in ``EmulatedCloud(seed=1, time_scale=1000.0)``.
     :param faults: what goes wrong; None: nothing.
     :param port: on 127.0.0.1; 0 takes a free one.
     :param clock: seconds; for tests.
-    :raises ConfigError: when the extra is not installed or the port is taken.
+    :param options: the fields of :class:`~qpu_sdk.emulator.settings.CloudSettings`, in place of ``settings``.
+    :raises ConfigError: when the extra is not installed, the port is taken, or a setting is unknown or missing.
+
+    >>> with EmulatedCloud(seed=1, platforms=("sim:ideal",)) as cloud:
+    ...     cloud.url.startswith("http://127.0.0.1:")
+    True
     """
 
     def __init__(
         self,
-        settings: CloudSettings,
+        settings: CloudSettings | None = None,
         faults: Faults | None = None,
         *,
         port: int = 0,
         clock: Callable[[], float] = time.time,
+        **options: Any,
     ) -> None:
+        settings = _settings(settings, options)
         self._state = CloudState(settings, clock)
         self._application = Application(self._state, faults or Faults())
         self._server = _uvicorn(self._application)
@@ -111,6 +120,19 @@ class EmulatedCloud:
     def change(self, **values: Any) -> None:
         """Change settings, as ``POST /emulator/set`` does; raises :class:`ConfigError`."""
         self._state.change(**values)
+
+
+def _settings(settings: CloudSettings | None, options: dict[str, Any]) -> CloudSettings:
+    """The settings, given as a value or written out."""
+    if settings is not None and options:
+        raise ConfigError(f"settings and {', '.join(options)} were given. Use one of the two ways.")
+    known = [field.name for field in fields(CloudSettings)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigError(f"the emulated cloud has no setting {unknown[0]!r}. Settings: {', '.join(known)}.")
+    if settings is None and "seed" not in options:
+        raise ConfigError("the emulated cloud needs a seed. Write EmulatedCloud(seed=1).")
+    return settings if settings is not None else CloudSettings(**options)
 
 
 def serve(

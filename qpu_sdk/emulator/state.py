@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, final
 
+from ..devices.perceval_texts import UnreadableText
 from ..errors import ConfigError
 from .jobs import EmulatedJob
 from .payloads import encode_results, read_submission
@@ -143,6 +144,8 @@ class CloudState:
         check_payload(asked["payload"], platform)
         try:
             submission, failure = read_submission(asked["payload"], platform=platform.name), ""
+        except UnreadableText as error:
+            raise CloudRefusal(400, f"Invalid payload: {error}") from None
         except ConfigError as error:  # the real worker finds out after the job was accepted
             submission, failure = None, str(error)
         check_shots(asked["payload"], submission, self.settings.max_shots)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import torch
+from torch import nn
 
 from ..errors import ConfigError, DataError
 from ..files import write_atomic
 from ..training.config import DataConfig
 from ..training.targets import BUILT_IN, Target
+from .structure import build
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +32,9 @@ _FOREIGN = "the model does not say which images it was trained on. Train or expo
 class Model:
     """A trained network: named tensors and where they come from.
 
-    :param metadata: strings; ``target`` names the factory, ``data`` and ``data_seed`` the images.
+    :param tensors: the whole ``state_dict``.
+    :param metadata: strings; ``target`` names the factory, ``structure`` the layers, ``data`` and ``data_seed`` the
+        images.
     """
 
     tensors: Mapping[str, Tensor]
@@ -52,25 +56,38 @@ class Model:
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(_FOREIGN) from error
 
-    def open_target(self) -> Target:
-        """The network to load the tensors into.
+    def module(self, network: nn.Module | None = None) -> nn.Module:
+        """The trained network as an ordinary module, in evaluation mode.
 
-        Only built-in targets are opened by the name in a file; nothing else is imported.
+        Without ``network`` it is made of what the file says: a built-in target, or layers of ``torch.nn``. Nothing that
+        a file names is imported, so a class of your own has to be passed.
 
-        :raises ConfigError: for a target of the user's own (load its tensors with torch instead).
+        :param network: a fresh one of your own; the weights are loaded into it.
+        :raises ConfigError: when the file does not say how the network is made.
         :raises DataError: when the tensors are not that network's.
         """
         name = self.metadata.get("target", "")
-        if name not in BUILT_IN:
+        if network is None and name in BUILT_IN:
+            network = BUILT_IN[name]()
+        elif network is None and "structure" in self.metadata:
+            network = build(json.loads(self.metadata["structure"]))
+        elif network is None:
             raise ConfigError(
-                f"the model names the target {name!r}, which is not built in. Load the tensors into your own module "
-                "with safetensors.torch.load_file."
+                f"the model names the target {name!r}, which is not built in. Pass a fresh network of yours: "
+                "load_model(PATH).module(NETWORK)."
             )
-        target = Target(BUILT_IN[name]())
-        shapes = {key: tensor.shape for key, tensor in self.tensors.items()}
-        if shapes != target.shapes or any(t.dtype != torch.float32 for t in self.tensors.values()):
-            raise DataError(f"the model's tensors are not those of {name}. Train or export the model again.")
-        return target
+        kinds = {key: (t.shape, t.dtype) for key, t in network.state_dict().items()}
+        if kinds != {key: (t.shape, t.dtype) for key, t in self.tensors.items()}:
+            raise DataError(
+                f"the model's tensors are not those of {name or type(network).__name__}. Pass the network that was "
+                "trained, or train it again."
+            )
+        network.load_state_dict(dict(self.tensors), strict=True)
+        return network.eval()
+
+    def open_target(self) -> Target:
+        """The trained network as a function of its flat weights; raises as :meth:`module` does."""
+        return Target(self.module())
 
 
 def save_model(path: str | Path, model: Model) -> None:

@@ -1,6 +1,6 @@
 """What Perceval's objects say, read without losing anything: interferometers, input states, counts, detectors.
 
-Objects only: texts of Perceval (``:PCVL:...``) are read by :mod:`qpu_sdk.devices.cloud.decoding` alone, because
+Objects only: texts of Perceval (``:PCVL:...``) are read by :mod:`qpu_sdk.devices.perceval_texts` alone, because
 Perceval's own reader evaluates expressions in them.
 """
 

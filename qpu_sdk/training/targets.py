@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import importlib
 from collections.abc import Callable, Mapping
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,7 +53,10 @@ class Target:
     """A network as a function of its flat weights, in ``state_dict`` order.
 
     The module runs in evaluation mode (no dropout, frozen batch statistics) through
-    ``torch.func.functional_call``; its own parameters are only the template of names and shapes.
+    ``torch.func.functional_call``; its own parameters are only the template of names and shapes. It is a copy:
+    the caller's module is left as it was.
+
+    :raises ConfigError: when the module has no parameter to generate, or lazy ones without a shape.
 
     >>> target = Target(paper_cnn())
     >>> target.size
@@ -58,7 +64,8 @@ class Target:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self.module = module.eval().requires_grad_(False)
+        _check_parameters(module)
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.shapes: dict[str, torch.Size] = {name: p.shape for name, p in module.named_parameters()}
         self.sizes = [shape.numel() for shape in self.shapes.values()]
         self.size = sum(self.sizes)
@@ -72,6 +79,25 @@ class Target:
         """The network's output for a batch of images."""
         result: Tensor = torch.func.functional_call(self.module, self.tensors(weights), (images,))
         return result
+
+    def state(self, weights: Tensor) -> dict[str, Tensor]:
+        """The whole ``state_dict`` with these weights: generated tensors, what is tied to them, and buffers.
+
+        :param weights: ``(size,)``.
+        """
+        generated = self.tensors(weights)
+        by_tensor = {id(p): name for name, p in self.module.named_parameters()}
+        own = self.module.state_dict(keep_vars=True)
+        return {name: generated[by_tensor[id(t)]] if id(t) in by_tensor else t.detach() for name, t in own.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the network computes with given weights, as far as it can be told: layers, names, buffers."""
+        digest = hashlib.sha256(repr(self.module).encode())
+        digest.update(repr([(name, tuple(shape)) for name, shape in self.shapes.items()]).encode())
+        for name, buffer in self.module.named_buffers():
+            digest.update(name.encode() + np.ascontiguousarray(buffer.detach().numpy()).tobytes())
+        return digest.hexdigest()
 
     def flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The inverse of :meth:`tensors`."""
@@ -97,3 +123,13 @@ def load_target(factory: str, *, seed: int) -> Target:
     if not isinstance(module, nn.Module):
         raise ConfigError(f"target {factory!r} returned {type(module).__name__}, not a torch.nn.Module.")
     return Target(module)
+
+
+def _check_parameters(module: nn.Module) -> None:
+    parameters = list(module.parameters())
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
+        raise ConfigError(
+            f"{type(module).__name__} has lazy layers without a shape. Run it once on a batch of images, then pass it."
+        )
+    if not parameters:
+        raise ConfigError(f"{type(module).__name__} has no parameter, so there is nothing to generate. Add a layer.")

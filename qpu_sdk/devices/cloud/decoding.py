@@ -1,17 +1,14 @@
 """What a server sends, read without trusting it.
 
-Perceval's deserializer can build any registered class, among them handlers that open connections with the user's
-token, and its clients import the function that an answer names. So only text of a few kinds is handed to it, only
-up to a size, and converters come from a list written here.
+Its texts go through the one reader of Perceval texts. Perceval's clients import the function that an answer names;
+here converters come from a list.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import re
-import zlib
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +19,8 @@ import numpy as np
 from ...errors import DataError, DeviceError
 from ...photonics.counts import Counts, Detector
 from ...photonics.program import Program
+from .. import perceval_texts
+from ..perceval_texts import Limits, UnreadableText
 
 #: Largest text that is unpacked, bytes.
 MAX_TEXT = 256 * 2**20
@@ -60,50 +59,27 @@ def unpack(text: str) -> str:
 
     :raises UnusableAnswer: when it is damaged or unpacks to more than :data:`MAX_TEXT` bytes.
     """
-    prefix = next((p for p in (":PCVL:zip:", "pcvlar:zip:") if text.startswith(p)), None)
-    if prefix is None:
-        return text
-    unzip = zlib.decompressobj()
     try:
-        body = unzip.decompress(base64.b64decode(text[len(prefix) :]), MAX_TEXT).decode()
-    except (ValueError, zlib.error) as error:  # bad base64 and bad UTF-8 are ValueErrors
-        raise UnusableAnswer(f"a compressed text is damaged ({error})") from None
-    if not unzip.eof:
-        why = "is cut off" if len(body) < MAX_TEXT and not unzip.unconsumed_tail else f"exceeds {MAX_TEXT} bytes"
-        raise UnusableAnswer(f"a compressed text {why}")
-    return body if prefix.startswith(":") else f"pcvlar{body}"
+        return perceval_texts.unpack(text, _limits())
+    except UnreadableText as error:
+        raise UnusableAnswer(str(error)) from None
 
 
 def perceval_object(text: object, kinds: frozenset[str]) -> Any:
-    """The Perceval object of a text of one of these kinds; raises :class:`UnusableAnswer` for anything else."""
-    if not isinstance(text, str):
-        raise UnusableAnswer(f"a {type(text).__name__} where text was expected")
-    plain = unpack(text)
-    kind = plain.split(":", 3)[2] if plain.startswith(":PCVL:") and plain.count(":") >= 3 else ""
-    if kind not in kinds:
-        raise UnusableAnswer(f"text of kind {kind or plain[:20]!r} where {' or '.join(sorted(kinds))} was expected")
+    """The Perceval object of a text of one of these kinds; raises :class:`UnusableAnswer` for anything else.
+
+    Of an experiment, only size and detectors are read.
+    """
     try:
-        return _bare_experiment(plain) if kind == "Experiment" else _plain_object(plain)
-    except Exception as error:  # Perceval raises whatever its parsers raise
-        raise UnusableAnswer(f"text of kind {kind} cannot be read ({type(error).__name__})") from None
+        if kinds == HARDWARE_KINDS:
+            return perceval_texts.hardware(text, _limits())
+        return perceval_texts.read(text, kinds, _limits())
+    except UnreadableText as error:
+        raise UnusableAnswer(str(error)) from None
 
 
-def _plain_object(text: str) -> Any:
-    from perceval.serialization import deserialize
-
-    return deserialize(text, strict=True)
-
-
-def _bare_experiment(text: str) -> Any:
-    """Size and detectors of an experiment; its other fields hold texts that Perceval would build anything from."""
-    from perceval.serialization.deserialize import deserialize_experiment, pb
-
-    whole, bare = pb.Experiment(), pb.Experiment()
-    whole.ParseFromString(base64.b64decode(text.split(":", 3)[3]))
-    bare.MergeFrom(pb.Experiment(n_mode=whole.n_mode, min_photons_filter=whole.min_photons_filter))
-    for mode, detector in whole.detectors.items():
-        bare.detectors[mode].CopyFrom(detector)
-    return deserialize_experiment(bare)
+def _limits() -> Limits:
+    return Limits(text=MAX_TEXT, unpacked=MAX_TEXT)
 
 
 def command_names(specs: Mapping[str, Any]) -> frozenset[str]:

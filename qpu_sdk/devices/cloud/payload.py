@@ -14,6 +14,7 @@ from ...photonics.decomposition import embed
 from ...photonics.interferometer import Mesh
 from ...photonics.meshes import RectangularMesh
 from ...photonics.program import Program
+from ..perceval_texts import LOCK
 from .decoding import HARDWARE_KINDS, Sent, UnusableAnswer, command_names, perceval_object
 
 if TYPE_CHECKING:
@@ -112,6 +113,13 @@ def encode_payload(
     Raw counts are asked for: a filter of one click, no mitigation, photon recycling off. ``max_samples`` equals
     ``max_shots``, because with that filter every shot is a sample.
     """
+    with LOCK:
+        return _encoded(programs, shots, name, platform)
+
+
+def _encoded(
+    programs: Sequence[Program], shots: int, name: str, platform: PlatformDetails
+) -> tuple[dict[str, Any], Sent]:
     from perceval.runtime import Computation, ComputationIterator
 
     mesh, phases = common_mesh(programs)

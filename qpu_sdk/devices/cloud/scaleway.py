@@ -202,8 +202,25 @@ def _refused_token(code: int) -> AuthenticationError:
 def _open_layer(platform: str, project: str, url: str | None, idle_s: int) -> Any:
     from perceval.providers.scaleway import ScalewayCommunicationLayer
 
+    class Layer(ScalewayCommunicationLayer):  # type: ignore[misc]
+        """Perceval's layer, with the texts that Scaleway sends left as they are: building them evaluates them."""
+
+        _last_fetch_time: float | None
+
+        def fetch_data(self) -> None:
+            now = time.monotonic()
+            if self._last_fetch_time is not None and now - self._last_fetch_time < self.MINIMUM_FETCH_INTERVAL:
+                return
+            try:
+                self._platform_details = self._rpc_handler.fetch_platform_details()
+            except requests.HTTPError:
+                if not self._platform_details:
+                    raise
+            else:
+                self._last_fetch_time = now
+
     try:
-        return ScalewayCommunicationLayer(
+        return Layer(
             platform,
             project,
             url=url,

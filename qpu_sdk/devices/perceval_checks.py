@@ -1,0 +1,341 @@
+"""What may stand in a Perceval text: its words, its formulas and its circuits, looked at before Perceval reads them.
+
+Perceval hands formulas, and names of parameters too once it negates them, to sympy, which evaluates them as Python.
+Its parser of post-selections takes time exponential in the parentheses and ends the process when they are many; a
+name ``a:999999999`` becomes as many symbols. So each is parsed here first, by rules that know only what Perceval
+itself writes.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+from ..errors import DataError
+
+#: A text of Perceval inside another one, read by the caller: the text, the kinds, and the plain text as answer.
+Nested = Callable[[str, frozenset[str]], str]
+
+STATE_KINDS = frozenset({"BasicState", "StateVector", "SVDistribution"})
+
+_NAME = re.compile(r"[^\W\d]\w{0,63}")
+_FORMULA = re.compile(r"[\w .+*/^()-]{1,200}", re.ASCII)
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.UAdd, ast.USub)
+_CONSTANTS = frozenset({"pi"})
+_LARGEST_NUMBER, _LARGEST_EXPONENT, _LARGEST_FORMULA = 1e6, 16, 100
+
+_COUNT = r"\d{0,3}"
+_MODE = rf"{_COUNT}(?:\{{[\w:.,]{{0,40}}\}}{_COUNT})*+"
+_STATE = rf"\|{_MODE}(?:,{_MODE}){{0,255}}+>"
+_REAL = r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,4})?"
+_TERM = rf"\({_REAL},{_REAL}\)\*{_STATE}"
+_VECTOR = rf"{_TERM}(?:\+{_TERM})*+"
+_BODIES = {
+    kind: re.compile(pattern, re.ASCII)
+    for kind, pattern in {
+        "BasicState": _STATE,
+        "StateVector": _VECTOR,
+        "SVDistribution": rf"\{{(?:{_VECTOR}={_REAL}(?:;{_VECTOR}={_REAL})*+)?\}}",
+        "BSCount": rf"\{{(?:{_STATE}=\d{{1,19}}(?:;{_STATE}=\d{{1,19}})*+)?\}}",
+        "BSSamples": rf"(?:{_STATE}(?:;{_STATE})*+)?/(?:\d{{1,8}}(?:;\d{{1,8}})*+)?",
+        "PostSelect": r"[\[\]\d\s,<>=!&|^()A-Za-z]{0,4000}",
+    }.items()
+}
+NOISE_FIELDS = frozenset(
+    [
+        "brightness",
+        "indistinguishability",
+        "g2",
+        "g2_distinguishable",
+        "transmittance",
+        "phase_imprecision",
+        "phase_error",
+    ]
+)
+_DEEPEST_SELECTION, _MOST_NEGATIONS = 6, 2
+
+#: Whole numbers whose bound is not the number of modes, and the bound.
+_WHOLE = {
+    ("Experiment", "min_photons_filter"): 0x0FFFFFFF,  # Perceval's "not set"
+    ("Detector", "n_wires"): 10_000,
+    ("Detector", "max_detections"): 10_000,
+    ("BSLayeredPPNR", "bs_layers"): 8,  # 2^8 detectors
+}
+_LARGEST_REAL, _LONGEST_DELAY, _LONGEST_NAME = 1e9, 64.0, 1000
+_NESTED = {
+    "input_state": STATE_KINDS,
+    "noise_model": frozenset({"NoiseModel"}),
+    "post_select": frozenset({"PostSelect"}),
+}
+_KEYED_BY_STATES = frozenset({("FFConfigurator", "configs"), ("FFCircuitProvider", "config_circ")})
+
+
+class UnreadableText(DataError):
+    """A text from outside is no Perceval text that is read here."""
+
+
+@final
+@dataclass(frozen=True)
+class Limits:
+    """How large a text from outside, with all that it holds, may be.
+
+    :param text: characters as they came.
+    :param unpacked: bytes after compression is undone.
+    :param depth: lists, circuits and texts inside each other.
+    :param modes: of a state or a circuit.
+    :param components: of all circuits.
+    :param objects: values of any kind.
+    :param outcomes: different outcomes of counts.
+    :param samples: of a list of samples.
+    """
+
+    text: int = 256 * 2**20
+    unpacked: int = 256 * 2**20
+    depth: int = 32
+    modes: int = 256
+    components: int = 50_000
+    objects: int = 2_500_000
+    outcomes: int = 5_000_000
+    samples: int = 20_000_000
+
+
+Countable = Literal["unpacked", "components", "objects", "outcomes", "samples"]
+
+
+@final
+class Budget:
+    """What is left of the limits while one text is read, with everything inside it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._spent: dict[str, int] = {}
+
+    def spend(self, what: Countable, number: int = 1) -> None:
+        """Count these; raises :class:`UnreadableText` when they are too many."""
+        self._spent[what] = self._spent.get(what, 0) + number
+        if self._spent[what] > getattr(self.limits, what):
+            self.refuse(f"more than {getattr(self.limits, what)} {what}")
+
+    def spent(self, what: Countable) -> int:
+        """How many of these were counted so far."""
+        return self._spent.get(what, 0)
+
+    def check_depth(self, depth: int) -> None:
+        """Refuse what is nested deeper than the limit."""
+        if depth > self.limits.depth:
+            self.refuse(f"more than {self.limits.depth} levels inside each other")
+
+    def check_modes(self, modes: int) -> None:
+        """Refuse more modes than the limit."""
+        if abs(modes) > self.limits.modes:
+            self.refuse(f"{modes} modes or places; the limit is {self.limits.modes}")
+
+    def refuse(self, what: str) -> None:
+        """Raise :class:`UnreadableText` about the size."""
+        raise UnreadableText(f"the text holds {what}. Send a smaller one.")
+
+
+def shown(value: object, length: int = 40) -> str:
+    """A value from outside for a message: ASCII without control characters, cut.
+
+    >>> shown("a" * 50 + "\\x1b[2J")
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'..."
+    """
+    text = str(value)
+    return ascii(text[:length]) + ("..." if len(text) > length else "")
+
+
+# -- words ----------------------------------------------------------------------------------------------------------
+
+
+def check_name(name: str) -> None:
+    """Refuse a name of a parameter that is more than a word, since sympy would evaluate it."""
+    if _NAME.fullmatch(name) is None:
+        raise UnreadableText(f"a parameter is called {shown(name)}. Use letters, digits and _, 64 at most.")
+
+
+def check_formula(text: str, declared: Iterable[str]) -> None:
+    """Refuse what is not plain arithmetic of numbers, ``pi`` and these names.
+
+    >>> check_formula("(-2*a + pi/4)**2", {"a"})
+    >>> check_formula("b + 1", {"a"})
+    Traceback (most recent call last):
+        ...
+    qpu_sdk.devices.perceval_checks.UnreadableText: an expression 'b + 1' is no plain arithmetic of declared names...
+    """
+    try:
+        known = frozenset(declared) | _CONSTANTS
+        tree = ast.parse(text.replace("^", "**").strip(), mode="eval").body if _FORMULA.fullmatch(text) else None
+        plain = tree is not None and _is_plain(tree, known) and sum(1 for _ in ast.walk(tree)) <= _LARGEST_FORMULA
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        plain = False
+    if not plain:
+        raise UnreadableText(
+            f"an expression {shown(text)} is no plain arithmetic of declared names. Give the parameter a value."
+        )
+
+
+def _is_plain(node: ast.AST, known: frozenset[str]) -> bool:
+    if isinstance(node, ast.Constant):
+        return _is_number(node.value, _LARGEST_NUMBER)
+    if isinstance(node, ast.Name):
+        return node.id in known
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, _OPERATORS) and _is_plain(node.operand, known)
+    if not isinstance(node, ast.BinOp):
+        return False
+    if isinstance(node.op, ast.Pow):  # one at a time: towers of them are numbers that no memory holds
+        towers = any(isinstance(inner, ast.Pow) for inner in ast.walk(node.left))
+        return not towers and _is_plain(node.left, known) and _is_exponent(node.right)
+    return isinstance(node.op, _OPERATORS) and _is_plain(node.left, known) and _is_plain(node.right, known)
+
+
+def _is_exponent(node: ast.AST) -> bool:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node = node.operand
+    return isinstance(node, ast.Constant) and _is_number(node.value, _LARGEST_EXPONENT)
+
+
+def check_body(kind: str, body: str, budget: Budget) -> None:
+    """Refuse the text of a state, counts, samples, noise or a post-selection that Perceval would not have written."""
+    if kind == "NoiseModel":
+        return _check_noise(body)
+    if _BODIES[kind].fullmatch(body) is None:
+        raise UnreadableText(f"text of kind {kind} cannot be read (not as Perceval 1.3 writes it). Send it again.")
+    if kind == "PostSelect":
+        return _check_selection(body)
+    outcomes, _, order = body.partition("/")
+    if kind == "BasicState":
+        budget.check_modes(body.count(",") + 1)
+    else:
+        budget.spend("outcomes", outcomes.count(";") + outcomes.count("+") + 1)
+        budget.spend("samples", order.count(";") + 1)
+    return None
+
+
+def _check_noise(body: str) -> None:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(
+        key in NOISE_FIELDS and (value is None or _is_number(value, _LARGEST_REAL) or isinstance(value, bool))
+        for key, value in found.items()
+    ):
+        raise UnreadableText(f"text of kind NoiseModel cannot be read: {shown(body)} is no table of its numbers.")
+
+
+def _check_selection(body: str) -> None:
+    depth = 0
+    for bracket in re.findall("[()]", body):
+        depth += 1 if bracket == "(" else -1
+        if depth > _DEEPEST_SELECTION:
+            raise UnreadableText(f"a post-selection has more than {_DEEPEST_SELECTION} levels. Write fewer ( ).")
+    if re.search(rf"(?:(?:!|not)[\s(]*){{{_MOST_NEGATIONS + 1},}}", body, re.IGNORECASE):
+        raise UnreadableText(f"a post-selection is negated more than {_MOST_NEGATIONS} times. Write fewer !.")
+
+
+def _is_number(value: object, largest: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= largest
+
+
+def check_iteration(iteration: object) -> None:
+    """Refuse an iteration of a job whose values are texts: a phase that is one would be evaluated.
+
+    :param iteration: the table that a client varies, its Perceval texts read.
+    :raises UnreadableText: when a phase is not a number, or another value is a text or a list.
+    """
+    if not isinstance(iteration, dict):
+        raise UnreadableText(f"an iteration is {shown(iteration)}. Send a table of what varies.")
+    for key, value in iteration.items():
+        if key == "circuit_params" and isinstance(value, dict):
+            for name, phase in value.items():
+                if not isinstance(name, str) or not (phase is None or _is_number(phase, _LARGEST_REAL)):
+                    raise UnreadableText(f"phase {shown(name)} is {shown(phase)}. Send finite numbers.")
+        elif key == "circuit_params" and value is None:
+            continue
+        elif not isinstance(key, str) or isinstance(value, str | bytes | list | tuple | dict):
+            raise UnreadableText(f"{shown(key)} of an iteration is {shown(value)}. Send a number or Perceval's object.")
+
+
+# -- circuits -------------------------------------------------------------------------------------------------------
+
+
+def check_message(message: Any, budget: Budget, nested: Nested, depth: int = 0) -> None:
+    """Look at a protobuf message of Perceval with everything inside it; its inner texts become plain ones.
+
+    :param nested: reads an inner text.
+    :raises UnreadableText: when something in it is too large, or is evaluated and not plain.
+    """
+    kind = message.DESCRIPTOR.name
+    budget.check_depth(depth)
+    budget.spend("objects")
+    if kind == "Component":
+        budget.spend("components")
+    if kind == "Parameter":
+        _check_parameter(message)
+    if kind == "TimeDelay" and abs(message.dt.real_value) > _LONGEST_DELAY:
+        raise UnreadableText(f"a delay of {message.dt.real_value:g} periods; the limit is {_LONGEST_DELAY:g}.")
+    for field, value in message.ListFields():
+        if kind == "Experiment" and field.name in _NESTED:
+            setattr(message, field.name, nested(value, _NESTED[field.name]))
+            continue
+        if hasattr(value, "items"):
+            for key in value:
+                _check_key(key, budget, states=(kind, field.name) in _KEYED_BY_STATES)
+        for one in _each(value):
+            if hasattr(one, "ListFields"):
+                check_message(one, budget, nested, depth + 1)
+            else:
+                _check_value(one, kind, field.name, budget)
+
+
+def _each(value: Any) -> Iterable[Any]:
+    """The values of a field: one, several, or those of a table."""
+    if isinstance(value, str | bytes | bool | int | float) or hasattr(value, "ListFields"):
+        return (value,)
+    return value.values() if hasattr(value, "items") else value  # type: ignore[no-any-return]
+
+
+def _check_key(key: str | int, budget: Budget, *, states: bool) -> None:
+    if isinstance(key, int):
+        budget.check_modes(key)
+    elif states:
+        check_body("BasicState", key, budget)
+    else:
+        check_name(key)
+
+
+def _check_value(value: Any, kind: str, field: str, budget: Budget) -> None:
+    if isinstance(value, float):
+        budget.spend("objects")
+        if not abs(value) <= _LARGEST_REAL or not math.isfinite(value):
+            raise UnreadableText(f"a number is {value:g}; the limit is {_LARGEST_REAL:g}. Send finite numbers.")
+    elif isinstance(value, int) and (kind, field) in _WHOLE:
+        if not 0 <= value <= _WHOLE[kind, field]:
+            raise UnreadableText(f"{field} is {value}; the limit is {_WHOLE[kind, field]}. Send less.")
+    elif isinstance(value, int):
+        budget.spend("objects")
+        budget.check_modes(value)
+    elif isinstance(value, str) and len(value) > _LONGEST_NAME:
+        raise UnreadableText(f"{field} has {len(value)} characters; the limit is {_LONGEST_NAME}. Shorten it.")
+
+
+def _check_parameter(parameter: Any) -> None:
+    form = parameter.WhichOneof("type")
+    if form == "expression":
+        declared = [inner.symbol or inner.name for inner in parameter.expr_parameters]
+        for name in declared:
+            check_name(name)
+        check_formula(parameter.expression, declared)
+        if declared:  # Perceval then evaluates the name
+            check_formula(parameter.name, declared)
+    elif form == "symbol":
+        check_name(parameter.symbol)
+    elif parameter.name and _NAME.fullmatch(parameter.name) is None:
+        parameter.ClearField("name")  # a formula that has a value: Perceval needs no more than that

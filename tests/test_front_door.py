@@ -1,0 +1,254 @@
+"""The front door: what the documentation writes is what runs, and importing it costs nothing."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import perceval as pcvl
+import pytest
+from perceval.runtime import SimulatedComputer
+from torch import nn
+
+import qpu_sdk as qs
+from qpu_sdk.errors import CheckpointError, ConfigError, DataError, DeviceUnavailable, ProgramError
+
+ROOT = Path(__file__).parents[1]
+#: A run of seconds: two small circuits, few epochs.
+SHORT: dict[str, Any] = {
+    "qnn": [{"modes": 6, "photons": 2}, {"modes": 7, "photons": 2}],
+    "training": {"warm_start_epochs": 2, "trials": 1, "rounds": 1, "generator_epochs": 1, "final_epochs": 2},
+    "spsa": {"steps": 1, "shots": 1000, "images": 50},
+}
+
+
+def stripes(n: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(seed)
+    row, column = np.mgrid[:8, :8]
+    labels = rng.integers(2, size=n)
+    patterns = np.stack([row % 4 < 2, column % 4 < 2])
+    return np.clip(patterns[labels] * 0.6 + rng.uniform(0, 0.4, (n, 8, 8)), 0, 1), labels
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Tanh(), nn.Linear(4, 2))
+
+
+@pytest.fixture(scope="module")
+def data() -> qs.Dataset:
+    return qs.Dataset.of(*stripes(200, 1), *stripes(100, 2))
+
+
+# -- the module itself -------------------------------------------------------------------------------------
+
+
+def test_every_name_is_there_and_there_are_about_32() -> None:
+    names = [name for name in qs.__all__ if not name.startswith("_")]
+    assert 28 <= len(names) <= 36
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert getattr(qs, name).__doc__
+        assert name in dir(qs)
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse((ROOT / "qpu_sdk/__init__.py").read_text(encoding="utf-8"))
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {a.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for a in node.names}
+    assert seen == qs._HOMES
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    heavy = "{'torch', 'perceval', 'numpy'}"
+    code = f"import sys, qpu_sdk; print(sorted({{n.partition('.')[0] for n in sys.modules}} & {heavy}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("calibrat", "calibrate"), ("program", "Program"), ("Isometrymesh", "IsometryMesh"), ("zzz", "dir")],
+)
+def test_a_name_that_is_not_there_names_the_nearest(wrong: str, meant: str) -> None:
+    with pytest.raises(AttributeError, match=meant):
+        getattr(qs, wrong)
+
+
+# -- as the documentation writes it ------------------------------------------------------------------------
+
+
+def test_run_calibrate_mitigate(tmp_path: Path) -> None:
+    program = qs.Program.random(qs.IsometryMesh(modes=6, photons=3), seed=1)
+    device = qs.open_device("local:slos?noise=ascella", seed=1)
+    counts = device.run(program, shots=200_000)
+    record = qs.calibrate(device, modes=6, inputs=program.input_modes, shots=200_000, seed=0)
+    found = qs.mitigate(counts, record, program=program, seed=0)
+    assert 0.0 < qs.total_variation(found.probabilities, program.probabilities()) < 1.0
+    found.plot(tmp_path / "p.png")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert len(str(found).splitlines()) > 5
+    twin = qs.twin(record, seed=2)
+    assert twin.run(program, shots=1000).shots == 1000
+    path = qs.CalibrationStore(tmp_path).save(record)
+    assert qs.load_record(path) == record
+
+
+def test_train_resume_and_load(tmp_path: Path, data: qs.Dataset) -> None:
+    net = network()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    config = qs.RunConfig(**SHORT, seed=1)
+    run = qs.train(config, tmp_path / "stripes", target=net, data=data)
+    assert 0.0 <= run.summary.test_accuracy <= 1.0
+    assert run.report.is_file()
+    assert all((before[name] == tensor).all() for name, tensor in net.state_dict().items())
+    again = qs.resume(tmp_path / "stripes", target=network(), data=data)
+    assert again.summary.test_accuracy == run.summary.test_accuracy
+    loaded = qs.load_model(tmp_path / "stripes").module()
+    assert repr(loaded) == repr(net)
+    for name, tensor in run.model.module().state_dict().items():
+        assert (loaded.state_dict()[name] == tensor).all()
+    x, y = stripes(100, 2)
+    import torch
+
+    right = (loaded(torch.tensor(x[:, None], dtype=torch.float32)).argmax(dim=1).numpy() == y).mean()
+    assert right == pytest.approx(run.summary.test_accuracy)
+
+
+def test_a_run_is_resumed_with_what_it_began_with(tmp_path: Path, data: qs.Dataset) -> None:
+    config = qs.RunConfig(**SHORT, seed=1)
+    qs.train(config, tmp_path / "run", target=network(), data=data)
+    other = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.Tanh(), nn.Linear(3, 2))
+    for given, words in (
+        ({"target": other, "data": data}, "target"),
+        ({"target": network(), "data": qs.Dataset.of(*stripes(200, 3), *stripes(100, 2))}, "images"),
+        ({"data": data}, "target="),
+        ({"target": network()}, "data="),
+    ):
+        with pytest.raises(CheckpointError, match=words) as caught:
+            qs.resume(tmp_path / "run", **given)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path, data: qs.Dataset) -> None:
+    config = qs.RunConfig(**SHORT, seed=1)
+    whole = qs.train(config, tmp_path / "whole", target=network(), data=data)
+    seen = []
+
+    def stop(row: Any) -> None:
+        seen.append(row)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        qs.train(config, tmp_path / "cut", target=network(), data=data, on_progress=stop)
+    run = qs.resume(tmp_path / "cut", target=network(), data=data)
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut")]
+    assert files[0] == files[1]
+    assert run.summary.test_accuracy == whole.summary.test_accuracy
+
+
+def test_plan_says_what_a_run_takes(tmp_path: Path) -> None:
+    planned = qs.plan(qs.RunConfig(**SHORT, seed=1))
+    assert planned.total.settings == 2 * (1 + 2 * 4 + 1)
+    assert not planned.problems
+
+
+def test_perceval_objects_go_in_and_out() -> None:
+    circuit = pcvl.Circuit(3) // pcvl.BS(0.4) // (1, pcvl.BS(1.1))
+    program = qs.Program.from_perceval(circuit, pcvl.BasicState("|1,0,1>"))
+    experiment = pcvl.Experiment(circuit)
+    experiment.with_input(pcvl.BasicState([1, 0, 1]))
+    assert qs.Program.from_perceval(experiment).fingerprint == program.fingerprint
+    table = pcvl.BSCount({pcvl.BasicState([1, 1, 0]): 5, pcvl.BasicState([0, 1, 1]): 4})
+    counts = qs.Counts.from_perceval(table, photons=2, detector="threshold")
+    assert counts.to_perceval() == table
+    noise = qs.Noise.from_perceval(pcvl.NoiseModel(transmittance=0.5, g2=0.1))
+    assert noise.to_perceval() == pcvl.NoiseModel(transmittance=0.5, g2=0.1)
+
+
+@pytest.mark.parametrize("kind", ["processor", "computer"])
+def test_a_processor_of_perceval_is_a_device(kind: str) -> None:
+    noise = pcvl.NoiseModel(transmittance=0.4, indistinguishability=0.9)
+    if kind == "processor":
+        found: Any = pcvl.Processor("SLOS", 4, noise)
+    else:
+        found = SimulatedComputer("SLOS")
+        found.noise = noise
+    program = qs.Program.random(qs.RectangularMesh(4), photons=2, seed=3)
+    ours = qs.open_device("local:slos?noise=transmittance:0.4,indistinguishability:0.9&detector=pnr", seed=1)
+    theirs = qs.open_device(found, seed=1)
+    counts, expected = (device.run(program, shots=200_000) for device in (theirs, ours))
+    p, q = qs.post_select(counts), qs.post_select(expected)
+    sigma = np.sqrt(p.standard_errors**2 + q.standard_errors**2)
+    assert (np.abs(p.probabilities - q.probabilities) < 5 * sigma + 1e-12).all()
+    assert qs.open_device(found, seed=1).run(program, shots=200_000).to_json() == counts.to_json()
+
+
+def test_a_cloud_is_rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PCVL_CLOUD_TOKEN", "rehearsal")
+    program = qs.Program.random(qs.IsometryMesh(modes=4, photons=2), seed=1)
+    with qs.EmulatedCloud(seed=1, platforms=("sim:ideal",), time_scale=1e4) as cloud:
+        device = qs.open_device(f"quandela:sim:ideal?url={cloud.url}", seed=1)
+        counts = device.run(program, shots=2000)
+    assert counts.shots == 2000
+    assert isinstance(device, qs.Device)
+
+
+# -- bad input ---------------------------------------------------------------------------------------------
+
+
+def test_no_labels_no_parameters_no_shapes(tmp_path: Path, data: qs.Dataset) -> None:
+    import torch
+    from torch.utils.data import TensorDataset
+
+    config = qs.RunConfig(**SHORT, seed=1)
+    images = torch.rand(10, 1, 8, 8)
+    with pytest.raises(DataError, match="label"):
+        qs.Dataset.of(TensorDataset(images), TensorDataset(images))
+    for target, words in (
+        (nn.Sequential(nn.Flatten()), "no parameter"),
+        (nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), "lazy"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            qs.train(config, tmp_path / "run", target=target, data=data)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_torch_dataset_is_a_dataset() -> None:
+    import torch
+    from torch.utils.data import TensorDataset
+
+    (x, y), (u, v) = stripes(30, 1), stripes(20, 2)
+    sets = [TensorDataset(torch.tensor(a[:, None]), torch.tensor(b)) for a, b in ((x, y), (u, v))]
+    assert qs.Dataset.of(*sets).fingerprint == qs.Dataset.of(x, y, u, v).fingerprint
+    tensors = [torch.tensor(a) for a in (x, y, u, v)]
+    assert qs.Dataset.of(*tensors).fingerprint == qs.Dataset.of(x, y, u, v).fingerprint
+
+
+@pytest.mark.parametrize("found", [object(), 3, None])
+def test_what_is_no_device_is_one_line(found: Any) -> None:
+    with pytest.raises((ConfigError, DeviceUnavailable), match="device"):
+        qs.open_device(found, seed=1)
+
+
+def test_what_is_no_program_is_one_line() -> None:
+    with pytest.raises(ProgramError):
+        qs.Program.from_perceval(pcvl.Circuit(2) // pcvl.PS(pcvl.P("phi")), pcvl.BasicState([1, 1]))
+
+
+@pytest.mark.parametrize("script", ["sample_a_circuit", "mitigate_a_circuit", "own_network"])
+def test_an_example_has_one_import_of_ours(script: str) -> None:
+    tree = ast.parse((ROOT / "examples" / f"{script}.py").read_text(encoding="utf-8"))
+    ours = [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom) and "qpu_sdk" in ast.unparse(node)
+    ]
+    assert ours == ["import qpu_sdk as qs"]
+    _ = os, time
