@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from qpu_sdk.cli.app import app
 from qpu_sdk.export.weights import load_model
-from qpu_sdk.runs.summary import read_summary
+from qpu_sdk.runs.summary import RunSummary
 from tests.digits import train_arguments, write_digits
 
 READER = """
@@ -86,7 +86,8 @@ def test_accuracy_is_the_one_reported(folder: Path) -> None:
     with np.load(folder / "digits.npz") as arrays:
         labels = arrays["y_test"]
     hits = (np.load(folder / "logits.npy").argmax(axis=1) == labels).mean()
-    assert hits == pytest.approx(read_summary(folder / "run").test_accuracy, abs=1e-12)
+    summary = RunSummary.model_validate_json((folder / "run" / "summary.json").read_text())
+    assert hits == pytest.approx(summary.test_accuracy, abs=1e-12)
 
 
 def test_the_model_depends_on_its_input(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ from ..devices.job_record import RAW
 from ..devices.journal import Journal
 from ..devices.journalled import JournalledDevice
 from ..devices.machines import rates_of
+from ..devices.pending import pending_journal
 from ..devices.registry import DeviceAddress, is_rehearsal, open_device
 from ..devices.sending import Terms
-from ..errors import CalibrationError, SubmissionUncertain
+from ..errors import CalibrationError
 from ..photonics.counts import Counts
 from ..versions import package_versions
 from .fit import fit
@@ -189,26 +189,16 @@ def measure_device(name: str, out: Path, request: CalibrationRequest, *, credits
     :param credits: most that may be spent, ``None`` for no limit.
     :returns: the record's file.
     :raises BudgetExceeded: before anything is sent, when it would cost more.
+    :raises DataError: when the folder cannot be made.
     """
     device = open_device(name, seed=request.seed)
-    pending = _pending(out, name, request)
     rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
-    try:
-        with Journal(pending) as journal:
-            whose, terms = _whose(name, device, request), Terms("calibrate", Budget(credits=credits), rates)
-            try:
-                record = calibrate(device, request, whose, journal=journal, terms=terms)
-            finally:
-                if not any(job.durable and job.state.open for job in journal.jobs()):
-                    device.close()  # which may end its jobs
-    except SubmissionUncertain as error:
-        raise SubmissionUncertain(
-            f"{error} Both need --run {pending}; then give the same command again.", job_id=error.job_id
-        ) from None
-    path = CalibrationStore(out).save(record)
-    for leftover in pending.parent.glob(f"*{pending.name}*"):
-        leftover.unlink()
-    return path
+    # How the counts are fitted and how long the record counts change nothing of what is measured.
+    measured = (name, request.modes, tuple(sorted(request.input_modes)), request.shots, request.seed)
+    with pending_journal(device, out, "calibration", measured) as journal:
+        whose, terms = _whose(name, device, request), Terms("calibrate", Budget(credits=credits), rates)
+        record = calibrate(device, request, whose, journal=journal, terms=terms)
+        return CalibrationStore(out).save(record)
 
 
 def vendor_figures(name: str, out: Path, request: CalibrationRequest) -> Path:
@@ -223,17 +213,6 @@ def vendor_figures(name: str, out: Path, request: CalibrationRequest) -> Path:
         whose.vendor, whose.identity, utc=now, versions=package_versions(), validity_h=request.validity_h
     )
     return CalibrationStore(out).save(record)
-
-
-def _pending(out: Path, name: str, request: CalibrationRequest) -> Path:
-    """Where the journal of these very settings lies; how they are fitted and how long they count change nothing."""
-    measured = (name, request.modes, tuple(sorted(request.input_modes)), request.shots, request.seed)
-    digest = hashlib.sha256(repr(measured).encode()).hexdigest()[:16]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CalibrationError(f"cannot write to {out} ({error}). Choose another --out.") from error
-    return out / f".{digest}.sqlite"
 
 
 def _whose(name: str, device: Device, request: CalibrationRequest) -> Whose:

@@ -104,7 +104,7 @@ def _joint(a: CalibrationRecord, b: CalibrationRecord, changes: tuple[Change, ..
     along = vectors.T @ np.array([change.z for change in tested])
     keep = values > SMALLEST_EIGENVALUE * len(names)
     statistic, degrees = float((along[keep] ** 2 / values[keep]).sum()), int(keep.sum())
-    return ChiSquare(chi2=statistic, dof=degrees, p_value=min(1.0, chi_square_tail(statistic, degrees)))
+    return ChiSquare(chi2=statistic, dof=degrees, p_value=chi_square_tail(statistic, degrees))
 
 
 def _covariance(record: CalibrationRecord, names: list[str]) -> FloatArray:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..report.figures import svg
-from ..report.html import STYLE
+from ..report.html import figure, page, paragraph, section, table
 from ..report.text import quantity
 from .drift import Change, RecordChanges
 from .parts import ChiSquare, Measured
@@ -100,8 +99,8 @@ def draw_record(record: CalibrationRecord) -> Figure:
     from matplotlib.figure import Figure
 
     height = max(2.9, 1.2 + 0.24 * len(record.jobs))
-    figure = Figure(figsize=(11, 2.9 + height), layout="constrained")
-    panels = figure.subplots(2, 3, height_ratios=(2.9, height))
+    drawn = Figure(figsize=(11, 2.9 + height), layout="constrained")
+    panels = drawn.subplots(2, 3, height_ratios=(2.9, height))
     transmissions = sorted(record.input_transmissions.items())
     _points(panels[0, 0], [(str(mode), m) for mode, m in transmissions], "input transmission", "mode")
     _points(panels[0, 1], _by_mode(record.output_efficiencies), "output efficiency", "mode")
@@ -110,12 +109,12 @@ def draw_record(record: CalibrationRecord) -> Figure:
     _points(panels[1, 1], [("all sources", record.g2)], "g2", "")
     _jobs(panels[1, 2], record)
     if panels[1, 2].get_legend_handles_labels()[0]:
-        figure.legend(loc="outside lower right", ncols=3, frameon=False, fontsize=8)
+        drawn.legend(loc="outside lower right", ncols=3, frameon=False, fontsize=8)
     for axes in panels.flat:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.5)
         axes.set_axisbelow(True)
-    return figure
+    return drawn
 
 
 def _by_mode(values: Sequence[Measured]) -> list[tuple[str, Measured]]:
@@ -181,18 +180,15 @@ def _plain(text: str, longest: int) -> str:
 
 def record_page(record: CalibrationRecord) -> str:
     """One self-contained HTML page: figure, numbers, jobs."""
-    name = html.escape(f"Calibration of {record.device}")
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{name}</title><style>{STYLE}</style></head><body>
-<h1>{name}</h1>
-<p>{ORIGINS[record.origin]} {html.escape(record.utc_end)}. Error bars are one standard error.</p>
-{record_figure(record)}
-<h2>Numbers</h2>
-<table>{_cells(record_rows(record))}</table>
-<h2>Jobs</h2>
-<table>{_cells(job_rows(record) or [("none", "")])}</table>
-</body></html>
-"""
+    return page(
+        f"Calibration of {record.device}",
+        [
+            paragraph(f"{ORIGINS[record.origin]} {record.utc_end}. Error bars are one standard error."),
+            figure(record_figure(record)),
+            section("Numbers", table(record_rows(record))),
+            section("Jobs", table(job_rows(record) or [("none", "")])),
+        ],
+    )
 
 
 ORIGINS = {
@@ -200,7 +196,3 @@ ORIGINS = {
     "simulated": "Measured on a simulation, not on hardware,",
     "vendor": "Published by the vendor, not measured, read",
 }
-
-
-def _cells(rows: list[tuple[str, str]]) -> str:
-    return "\n".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in rows)

@@ -9,7 +9,6 @@ and the second one is at equal settings too. What calibration cost is stated bes
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,18 +24,18 @@ from ..calibration.record import CalibrationRecord
 from ..calibration.store import check_age, load_record
 from ..devices.base import Device
 from ..devices.budget import Budget
-from ..devices.journal import Journal
 from ..devices.journalled import JournalledDevice
 from ..devices.machines import rates_of
+from ..devices.pending import pending_journal
 from ..devices.registry import open_device
 from ..devices.replay import ReplayDevice
 from ..devices.sending import Terms
-from ..errors import ConfigError, DataError, MitigationError
+from ..errors import ConfigError, MitigationError
 from ..mitigation.case import check_match
 from ..mitigation.mitigate import checked_steps, mitigate
 from ..photonics.counts import Counts, merge
 from ..photonics.program import Program
-from ..statistics import sampling_floor, total_variation
+from ..statistics import sampling_distance, total_variation
 from .programs import Kind, KnownProgram, known_programs
 
 OURS, RAW = "ours", "raw"
@@ -185,7 +184,7 @@ def _trial(
         settings=len(counts) if settings is None else settings,
         events=events,
         tvd=None if p is None else total_variation(p, known.truth),
-        floor=sampling_floor(known.truth, events),
+        floor=sampling_distance(known.truth, events),
         covered=covered,
         why=why,
     )
@@ -256,15 +255,10 @@ def compare_on(
     programs = known_programs(
         request.kinds, modes=record.modes, input_modes=inputs, each=request.each, seed=request.seed
     )
-    pending = folder / f".comparison-{_digest(name, record, request)}.sqlite"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot make {folder} ({error.strerror or error}). Choose another place.") from error
     rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
     trials: list[Trial] = []
     finished = itertools.count(1)
-    with Journal(pending) as journal:
+    with pending_journal(device, folder, "comparison", (name, record.id, request)) as journal:
         journalled = JournalledDevice(device, journal, Terms("compare", Budget(credits=credits), rates))
         for shots in request.shots:
             trials += compare(
@@ -277,8 +271,6 @@ def compare_on(
                 presets=request.presets,
                 done=lambda: progress(next(finished), len(programs) * len(request.shots)),
             )
-    for leftover in folder.glob(f"*{pending.name}*"):
-        leftover.unlink()
     shots_of_record = sum(job.shots for job in record.jobs)
     return Comparison(name, record.id, len(record.jobs), shots_of_record, request, tuple(trials))
 
@@ -319,7 +311,3 @@ def _check_record(device: Device, record: CalibrationRecord, inputs: tuple[int, 
     )
     check_match(nothing, record, None)
     check_age(record, math.inf if spec.simulated else None, datetime.now(UTC))  # simulators stay as they are
-
-
-def _digest(name: str, record: CalibrationRecord, request: ComparisonRequest) -> str:
-    return hashlib.sha256(repr((name, record.id, request)).encode()).hexdigest()[:16]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 
 from ..report.figures import svg
-from ..report.html import STYLE
+from ..report.html import bullets, figure, page, paragraph, section, table
 from .compare import Comparison, Trial
 from .table import Row, rows
 
@@ -59,18 +58,6 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def comparison_markdown(comparison: Comparison) -> str:
-    """One table a kind of program and number of shots."""
-    parts = []
-    for kind, shots, trials in groups(comparison):
-        found = rows(trials)
-        lines = [f"**{_title(kind, shots, trials)}**", ""]
-        lines += ["| " + " | ".join(HEAD) + " |", "| " + " | ".join("---" for _ in HEAD) + " |"]
-        lines += ["| " + " | ".join(cells(row)) + " |" for row in found]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
-
-
 def _title(kind: str, shots: int, trials: Sequence[Trial]) -> str:
     programs = len({t.number for t in trials})
     events = [t.events for t in trials if t.method == "raw" and t.settings == 1]
@@ -119,8 +106,8 @@ def comparison_figure(comparison: Comparison) -> str:
     from matplotlib.figure import Figure
 
     every = list(groups(comparison))
-    figure = Figure(figsize=(9.0, 2.4 * len(every)), layout="constrained")
-    axes = figure.subplots(len(every), 1, squeeze=False)[:, 0]
+    drawn = Figure(figsize=(9.0, 2.4 * len(every)), layout="constrained")
+    axes = drawn.subplots(len(every), 1, squeeze=False)[:, 0]
     for ax, (kind, shots, trials) in zip(axes, every, strict=True):
         found = rows(trials)
         names = [f"{name_of(row.method)}, {row.settings}" for row in found]
@@ -138,31 +125,21 @@ def comparison_figure(comparison: Comparison) -> str:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="x", alpha=0.25, linewidth=0.5)
     axes[-1].set_xlabel("total variation distance to the ideal distribution (dotted: sampling floor; bars: 95 %)")
-    return svg(figure)
+    return svg(drawn)
 
 
 def comparison_page(comparison: Comparison) -> str:
     """The tables and the figure, self-contained."""
-    body = [f"<h1>Mitigations on {html.escape(comparison.device)}</h1>"]
-    body.append(
-        f"<p>Record {html.escape(comparison.record_id)}: {_cost(comparison)}, not counted below. Every estimate got "
-        "the same number of shots; where it took several settings they were divided over these. Ours and raw are shown "
-        "at one setting and at as many as Perceval's presets took.</p>"
-    )
-    for kind, shots, trials in groups(comparison):
-        body.append(f"<h2>{html.escape(_title(kind, shots, trials))}</h2>")
-        body.append("<table><tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in HEAD) + "</tr>")
-        for row in rows(trials):
-            body.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row)) + "</tr>")
-        body.append("</table>")
-    body.append(f"<h2>All estimates</h2>{comparison_figure(comparison)}")
     hurts = harm(comparison)
-    body.append("<h2>Where ours is worse than raw</h2>")
-    body.append("<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in hurts) + "</ul>" if hurts else "Nowhere.")
-    title = f"mitigations on {html.escape(comparison.device)}"
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}
-th {{ text-align: left; padding: .35rem .6rem }}</style></head><body>
-{chr(10).join(body)}
-</body></html>
-"""
+    parts = [
+        paragraph(
+            f"Record {comparison.record_id}: {_cost(comparison)}, not counted below. Every estimate got the same "
+            "number of shots; where it took several settings they were divided over these. Ours and raw are shown at "
+            "one setting and at as many as Perceval's presets took."
+        )
+    ]
+    for kind, shots, trials in groups(comparison):
+        parts.append(section(_title(kind, shots, trials), table([cells(row) for row in rows(trials)], HEAD)))
+    parts.append(section("All estimates", figure(comparison_figure(comparison))))
+    parts.append(section("Where ours is worse than raw", bullets(hurts) if hurts else paragraph("Nowhere.")))
+    return page(f"Mitigations on {comparison.device}", parts)

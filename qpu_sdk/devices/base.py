@@ -97,8 +97,6 @@ class Job(abc.ABC):
     id: str
     #: True when the job goes on without this process and can be asked for again.
     durable: bool = False
-    #: Is given the provider's raw answer before it is read, so that nothing that was paid for is lost.
-    keep: Callable[[str], None] | None = None
 
     @property
     def pause_s(self) -> float:
@@ -174,8 +172,19 @@ class RemoteDevice(Device):
         """
 
     @abc.abstractmethod
-    def attach(self, job_id: str, programs: Sequence[Program], *, shots: int, tag: str) -> Job:
-        """Handle of a job that was created earlier with these programs; asks the provider nothing yet."""
+    def attach(
+        self,
+        job_id: str,
+        programs: Sequence[Program],
+        *,
+        shots: int,
+        tag: str,
+        keep: Callable[[str], None] | None = None,
+    ) -> Job:
+        """Handle of a job that was created earlier with these programs; asks the provider nothing yet.
+
+        :param keep: is given the provider's raw answer before it is read, so that nothing that was paid for is lost.
+        """
 
     @abc.abstractmethod
     def stop(self, job_id: str) -> None:

@@ -11,16 +11,17 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import final
 
-from ..errors import DeviceUnreachable, JobCancelled, JobFailed, JobStopped, QPUError, QueueFull, SubmissionUncertain
+from ..errors import JobCancelled, JobFailed, JobStopped, QPUError, SubmissionUncertain
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from .base import Device, Job, JobStatus, RemoteDevice, wait_for
 from .budget import Cost
-from .job_record import RAW, Intent, JobRecord, JobState, job_name, uncertain
+from .job_record import JobRecord, JobState, job_name, uncertain
 from .journal import Journal
-from .sending import InFlight, Part, Terms
+from .sending import InFlight, Sending, Submission, Terms, say
 
 log = logging.getLogger(__name__)
 
@@ -69,17 +70,15 @@ class JournalledJob(Job):
 
     def __init__(self, owner: JournalledDevice, programs: Sequence[Program], *, shots: int, tag: str) -> None:
         self.durable = isinstance(owner.device, RemoteDevice)
-        self._owner, self._journal, self._terms = owner, owner.journal, owner.terms
-        self._shots, self._tag = shots, tag
+        self._owner, self._journal, self._terms, self._shots = owner, owner.journal, owner.terms, shots
         self._programs, self._place = _settings(programs, reuse=owner.terms.reuse)
         self._counts: dict[int, Counts] = {}
         self._flying: list[InFlight] = []
-        self._waiting: list[Part] = []
-        self._room_known_until = 0.0
         self._error: QPUError | None = None
         self._cancelled = False
         self.id = job_name(owner.terms.label, tag)
-        self._sent = 0
+        submission = Submission(self.id, self._programs, shots, tag, owner.settings_per_job)
+        self._sending = Sending(owner.device, owner.journal, owner.terms, submission, owner.handles)
 
     # -- the life of a job ---------------------------------------------------------------------------------
 
@@ -95,7 +94,7 @@ class JournalledJob(Job):
                 self._attach(record)
         flying = {i for job in self._flying for i in job.members.values()}
         missing = [i for i in range(len(self._programs)) if i not in self._counts and i not in flying]
-        self._queue(missing)
+        self._sending.queue(missing)
         self._advance()
 
     def _attach(self, record: JobRecord) -> None:
@@ -120,12 +119,8 @@ class JournalledJob(Job):
                 job_id=record.job_id,
             )
         programs = [by_print[f] for f in record.programs]
-        return self._owner.device.attach(record.job_id, programs, shots=self._shots, tag=record.tag)
-
-    def _queue(self, members: Sequence[int], replaces: str = "") -> None:
-        size = self._owner.settings_per_job or max(1, len(members))
-        for start in range(0, len(members), size):
-            self._waiting.append(Part(tuple(members[start : start + size]), replaces))
+        keep = partial(self._journal.keep, record.name)
+        return self._owner.device.attach(record.job_id, programs, shots=self._shots, tag=record.tag, keep=keep)
 
     def _advance(self) -> None:
         for job in list(self._flying):
@@ -137,150 +132,20 @@ class JournalledJob(Job):
         if self._cancelled and not self._flying and not self._complete:
             partial = tuple(self._counts.get(i) for i in self._place)
             raise JobCancelled(f"job {self.id} was cancelled before all was sent.", job_id=self.id, partial=partial)
-        self._send()
-
-    def _send(self) -> None:
-        """Create waiting jobs while there is room."""
-        if not self._waiting or time.monotonic() < max(self._room_known_until, self._waiting[0].not_before):
-            return
-        room = self._room()
-        while self._waiting and room > 0:
-            if not self._create(self._waiting[0]):
-                return
-            self._waiting.pop(0)
-            room -= 1
-        if self._waiting:
-            self._room_known_until = time.monotonic() + self._pause_for_room()
-
-    def _room(self) -> int:
-        """Jobs that may be sent now; a provider that does not say is given one at a time."""
-        if not isinstance(self._owner.device, RemoteDevice):
-            return len(self._waiting)
-        room = self._owner.device.room()
-        if room is None:
-            return 0 if self._flying else 1
-        if room <= 0 and not self._flying:
-            self._lose_patience(self._waiting[0], "there is no room for another job")
-        return room
-
-    def _create(self, part: Part) -> bool:
-        """Commit, send, commit; True when the provider has the job, False when it may be tried again later."""
-        programs = [self._programs[i] for i in part.members]
-        self._intend(part, programs)
-        try:
-            handle = self._handle(part, programs)
-        except (QueueFull, DeviceUnreachable) as error:
-            self._journal.move(part.name, JobState.REFUSED, str(error))
-            self._lose_patience(part, str(error), error)
-            return False
-        except SubmissionUncertain as error:
-            self._journal.move(part.name, JobState.UNCERTAIN, str(error))
-            raise SubmissionUncertain(uncertain(part.name, str(error)), job_id=error.job_id) from None
-        except QPUError as error:
-            self._journal.move(part.name, JobState.REFUSED, str(error))
-            raise
-        except BaseException:  # Ctrl-C in the middle of a request: nobody knows, unless it never left this process
-            state = JobState.UNCERTAIN if self.durable else JobState.REFUSED
-            self._journal.move(part.name, state, "interrupted while it was being sent")
-            raise
-        self._accepted(part, handle)
-        return True
-
-    def _accepted(self, part: Part, handle: Job) -> None:
-        try:
-            self._journal.accepted(part.name, handle.id)
-        except QPUError as error:
-            raise type(error)(
-                f"job {handle.id} was created, but its id could not be noted ({error}). Note it: "
-                f"qpu-sdk jobs attach {handle.id}."
-            ) from error
-        self._owner.handles[part.name] = handle
-        self._flying.append(InFlight(part.name, handle, dict(enumerate(part.members))))
-        self._say("%s: job %s sent (%d settings)", handle.id, len(part.members))
-
-    def _intend(self, part: Part, programs: Sequence[Program]) -> None:
-        cost = self._terms.rates.cost(settings=len(programs), shots=self._shots)
-        if part.name:
-            record = self._journal.job(part.name)
-            if record.state is not JobState.REFUSED:  # interrupted between its request and our note of it
-                raise SubmissionUncertain(uncertain(part.name, record.message), job_id=record.job_id)
-            self._terms.budget.check(self._journal.total(), cost)
-            self._journal.retry(part.name)
-            return
-        self._terms.budget.check(self._journal.total(), cost)
-        self._sent += 1
-        name = self.id if self._sent == 1 else f"{self.id}.{self._sent}"
-        intent = Intent(
-            name=name,
-            device=self._owner.spec.name,
-            tag=self._tag,
-            durable=self.durable,
-            programs=tuple(p.fingerprint for p in programs),
-            shots_each=self._shots,
-            request=RAW,
-            cost=cost,
-            replaces=part.replaces or self._stopped_before(programs),
-        )
-        self._journal.intend(intent)
-        part.name = name
-
-    def _stopped_before(self, programs: Sequence[Program]) -> str:
-        """Name of the newest job that ended without counts of one of these settings, ``""`` for none."""
-        prints = {p.fingerprint for p in programs}
-        for record in reversed(self._journal.jobs()):
-            stopped = record.state in (JobState.FAILED, JobState.CANCELLED)
-            here = record.device == self._owner.spec.name and record.shots_each == self._shots
-            if self._terms.reuse and stopped and here and prints & set(record.programs):
-                return record.name
-        return ""
-
-    def _handle(self, part: Part, programs: Sequence[Program]) -> Job:
-        device = self._owner.device
-        if not isinstance(device, RemoteDevice):
-            return device.submit(programs, shots=self._shots, tag=self._tag)
-        job_id = device.create(programs, shots=self._shots, name=part.name)
-        return device.attach(job_id, programs, shots=self._shots, tag=self._tag)
-
-    def _lose_patience(self, part: Part, why: str, error: QPUError | None = None) -> None:
-        """Wait longer each time; past the limit of patience, give up with the run resumable."""
-        now, unreachable = time.monotonic(), isinstance(error, DeviceUnreachable)
-        if (
-            part.refused_since is None or part.unreachable != unreachable
-        ):  # hours in a queue are no hours without a line
-            part.refused_since, part.unreachable = now, unreachable
-        waited = now - part.refused_since
-        if waited > self._patience_s(error):
-            kind = type(error) if error is not None else QueueFull
-            raise kind(f"{self._owner.spec.name}: {why}, for {waited:.0f} s now. Go on later with: qpu-sdk resume.")
-        self._say("%s: waiting, %s (%.0f s)", why, waited)
-        part.not_before = now + self._pause_for_room(part)
-
-    def _pause_for_room(self, part: Part | None = None) -> float:
-        """Seconds until asking for room again: what a job in flight waits, or a growing interval."""
-        if part is None or self._flying:
-            return min((job.handle.pause_s for job in self._flying), default=1.0)
-        part.wait_s, wait = min(60.0, 2.0 * part.wait_s), part.wait_s
-        return min(wait, self._patience_s(None))
-
-    def _patience_s(self, error: QPUError | None) -> float:
-        """For room in the queue, which may take long, or for a connection, which should not."""
-        device = self._owner.device
-        if not isinstance(device, RemoteDevice):
-            return 0.0
-        return device.deadline_s if isinstance(error, DeviceUnreachable) else device.queue_s
+        for sent in self._sending.send(self._flying):
+            self._flying.append(sent)  # one by one: what follows may fail, and this job exists
 
     def _show(self, job: InFlight, status: JobStatus) -> None:
         if status is job.shown:
             return
         job.shown = status
         if status.final:
-            self._say("%s: job %s is %s", job.handle.id, status.value)
+            say(self._owner.device, "%s: job %s is %s", job.handle.id, status.value)
         if status is JobStatus.RUNNING and self.durable:
             self._journal.move(job.name, JobState.RUNNING)
 
     def _harvest(self, job: InFlight) -> None:
         """Commit what a finished job brought; what a cancelled one lacks is queued again."""
-        job.handle.keep = lambda text: self._journal.keep(job.name, text)
         try:
             counts: Sequence[Counts | None] = job.handle.result()
         except JobStopped as error:
@@ -303,8 +168,8 @@ class JournalledJob(Job):
             return
         by_hand = self._cancelled or (not job.was_stopped and self._journal.stopped(job.name))
         if isinstance(stopped, JobCancelled) and brought and not by_hand:
-            self._say("%s: job %s was cut short; %d settings go again", job.handle.id, len(missing))
-            self._queue(missing, replaces=job.name)
+            say(self._owner.device, "%s: job %s was cut short; %d settings go again", job.handle.id, len(missing))
+            self._sending.queue(missing, replaces=job.name)
             return
         raise stopped
 
@@ -323,11 +188,6 @@ class JournalledJob(Job):
         shots = max(sum(c.shots for c in counts), usage.shots or 0)  # what came was taken, whatever is reported
         seconds = len(counts) * rates.seconds_per_setting if usage.seconds is None else usage.seconds
         return Cost(len(counts), shots, round(shots * rates.credits_per_shot, 9), 1, seconds)
-
-    def _say(self, text: str, *values: object) -> None:
-        """Jobs of a provider are news; those of this process are over before anybody reads it."""
-        if self.durable:
-            log.info(text, self._owner.spec.name, *values)
 
     # -- Job -----------------------------------------------------------------------------------------------
 
@@ -353,8 +213,8 @@ class JournalledJob(Job):
     def pause_s(self) -> float:
         """Seconds until something can have changed."""
         pauses = [job.handle.pause_s for job in self._flying]
-        if self._waiting:
-            pauses.append(max(self._room_known_until, self._waiting[0].not_before) - time.monotonic())
+        if self._sending.due_at is not None:
+            pauses.append(self._sending.due_at - time.monotonic())
         return max(0.001, min(pauses, default=0.001))
 
     def result(self, timeout_s: float | None = None) -> list[Counts]:
@@ -378,7 +238,7 @@ class JournalledJob(Job):
     def cancel(self) -> None:
         """Ask the provider to stop what it has; what was not sent is not sent any more."""
         self._cancelled = True
-        self._waiting.clear()
+        self._sending.clear()
         for job in self._flying:
             job.handle.cancel()
         if not self._flying and not self._complete and self._error is None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
-from .base import Job, JobStatus
+from ..errors import DeviceUnreachable, QPUError, QueueFull, SubmissionUncertain
+from ..photonics.program import Program
+from .base import Device, Job, JobStatus, RemoteDevice
 from .budget import UNLIMITED, Budget, Rates
+from .job_record import RAW, Intent, JobState, uncertain
+from .journal import Journal
 from .machines import FREE
+
+log = logging.getLogger(__name__)
 
 
 @final
@@ -51,3 +61,194 @@ class InFlight:
     members: dict[int, int]
     shown: JobStatus | None = None
     was_stopped: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class Submission:
+    """What is asked for at once.
+
+    :param name: of its first job; the others are numbered.
+    :param shots: of every program.
+    :param most: programs in a job, None for no limit.
+    """
+
+    name: str
+    programs: Sequence[Program]
+    shots: int
+    tag: str
+    most: int | None
+
+
+@final
+class Sending:
+    """Settings that wait to be sent: intended in the journal, sent once, and noted; asked again while refused.
+
+    :param handles: gets the handle of every job that the provider has, by name.
+    """
+
+    def __init__(
+        self, device: Device, journal: Journal, terms: Terms, submission: Submission, handles: dict[str, Job]
+    ) -> None:
+        self._device, self._journal, self._terms = device, journal, terms
+        self._submission, self._handles = submission, handles
+        self._waiting: list[Part] = []
+        self._room_known_until = 0.0
+        self._sent = 0
+
+    def queue(self, members: Sequence[int], replaces: str = "") -> None:
+        """Settings to send, by their place in the submission, in jobs as large as the device takes."""
+        size = self._submission.most or max(1, len(members))
+        for start in range(0, len(members), size):
+            self._waiting.append(Part(tuple(members[start : start + size]), replaces))
+
+    def clear(self) -> None:
+        """Send nothing more."""
+        self._waiting.clear()
+
+    @property
+    def due_at(self) -> float | None:
+        """When sending may succeed, a reading of the monotonic clock; None when nothing waits."""
+        return max(self._room_known_until, self._waiting[0].not_before) if self._waiting else None
+
+    def send(self, flying: Sequence[InFlight]) -> Iterator[InFlight]:
+        """Create waiting jobs while there is room, and give each as soon as the provider has it.
+
+        :param flying: what the provider has of this submission, these jobs too once they are given.
+        :raises BudgetExceeded: before the job that would pass a limit is sent.
+        :raises SubmissionUncertain: when nobody knows whether a job exists.
+        :raises DeviceError: when patience ends, or the provider refuses.
+        """
+        if self.due_at is None or time.monotonic() < self.due_at:
+            return
+        room = self._room(flying)
+        while self._waiting and room > 0:
+            sent = self._create(self._waiting[0], flying)
+            if sent is None:
+                return
+            yield sent
+            self._waiting.pop(0)
+            room -= 1
+        if self._waiting:
+            self._room_known_until = time.monotonic() + self._pause_for_room(flying)
+
+    def _room(self, flying: Sequence[InFlight]) -> int:
+        """Jobs that may be sent now; a provider that does not say is given one at a time."""
+        if not isinstance(self._device, RemoteDevice):
+            return len(self._waiting)
+        room = self._device.room()
+        if room is None:
+            return 0 if flying else 1
+        if room <= 0 and not flying:
+            self._lose_patience(flying, self._waiting[0], "there is no room for another job")
+        return room
+
+    def _create(self, part: Part, flying: Sequence[InFlight]) -> InFlight | None:
+        """Commit, send, commit; None when the provider has no job of it and it may be tried again later."""
+        programs = [self._submission.programs[i] for i in part.members]
+        self._intend(part, programs)
+        try:
+            handle = self._handle(part, programs)
+        except (QueueFull, DeviceUnreachable) as error:
+            self._journal.move(part.name, JobState.REFUSED, str(error))
+            self._lose_patience(flying, part, str(error), error)
+            return None
+        except SubmissionUncertain as error:
+            self._journal.move(part.name, JobState.UNCERTAIN, str(error))
+            raise SubmissionUncertain(uncertain(part.name, str(error)), job_id=error.job_id) from None
+        except QPUError as error:
+            self._journal.move(part.name, JobState.REFUSED, str(error))
+            raise
+        except BaseException:  # Ctrl-C in the middle of a request: nobody knows, unless it never left this process
+            state = JobState.UNCERTAIN if isinstance(self._device, RemoteDevice) else JobState.REFUSED
+            self._journal.move(part.name, state, "interrupted while it was being sent")
+            raise
+        return self._accepted(part, handle)
+
+    def _accepted(self, part: Part, handle: Job) -> InFlight:
+        try:
+            self._journal.accepted(part.name, handle.id)
+        except QPUError as error:
+            raise type(error)(
+                f"job {handle.id} was created, but its id could not be noted ({error}). Note it: "
+                f"qpu-sdk jobs attach {handle.id}."
+            ) from error
+        self._handles[part.name] = handle
+        say(self._device, "%s: job %s sent (%d settings)", handle.id, len(part.members))
+        return InFlight(part.name, handle, dict(enumerate(part.members)))
+
+    def _intend(self, part: Part, programs: Sequence[Program]) -> None:
+        cost = self._terms.rates.cost(settings=len(programs), shots=self._submission.shots)
+        if part.name:
+            record = self._journal.job(part.name)
+            if record.state is not JobState.REFUSED:  # interrupted between its request and our note of it
+                raise SubmissionUncertain(uncertain(part.name, record.message), job_id=record.job_id)
+            self._terms.budget.check(self._journal.total(), cost)
+            self._journal.retry(part.name)
+            return
+        self._terms.budget.check(self._journal.total(), cost)
+        self._sent += 1
+        name = self._submission.name if self._sent == 1 else f"{self._submission.name}.{self._sent}"
+        intent = Intent(
+            name=name,
+            device=self._device.spec.name,
+            tag=self._submission.tag,
+            durable=isinstance(self._device, RemoteDevice),
+            programs=tuple(p.fingerprint for p in programs),
+            shots_each=self._submission.shots,
+            request=RAW,
+            cost=cost,
+            replaces=part.replaces or self._stopped_before(programs),
+        )
+        self._journal.intend(intent)
+        part.name = name
+
+    def _stopped_before(self, programs: Sequence[Program]) -> str:
+        """Name of the newest job that ended without counts of one of these settings, ``""`` for none."""
+        prints = {p.fingerprint for p in programs}
+        for record in reversed(self._journal.jobs()):
+            stopped = record.state in (JobState.FAILED, JobState.CANCELLED)
+            here = record.device == self._device.spec.name and record.shots_each == self._submission.shots
+            if self._terms.reuse and stopped and here and prints & set(record.programs):
+                return record.name
+        return ""
+
+    def _handle(self, part: Part, programs: Sequence[Program]) -> Job:
+        device, shots, tag = self._device, self._submission.shots, self._submission.tag
+        if not isinstance(device, RemoteDevice):
+            return device.submit(programs, shots=shots, tag=tag)
+        job_id = device.create(programs, shots=shots, name=part.name)
+        return device.attach(job_id, programs, shots=shots, tag=tag, keep=partial(self._journal.keep, part.name))
+
+    def _lose_patience(self, flying: Sequence[InFlight], part: Part, why: str, error: QPUError | None = None) -> None:
+        """Wait longer each time; past the limit of patience, give up with the run resumable."""
+        now, unreachable = time.monotonic(), isinstance(error, DeviceUnreachable)
+        # Hours in a queue are no hours without a line.
+        if part.refused_since is None or part.unreachable != unreachable:
+            part.refused_since, part.unreachable = now, unreachable
+        waited = now - part.refused_since
+        if waited > self._patience_s(error):
+            kind = type(error) if error is not None else QueueFull
+            raise kind(f"{self._device.spec.name}: {why}, for {waited:.0f} s now. Go on later with: qpu-sdk resume.")
+        say(self._device, "%s: waiting, %s (%.0f s)", why, waited)
+        part.not_before = now + self._pause_for_room(flying, part)
+
+    def _pause_for_room(self, flying: Sequence[InFlight], part: Part | None = None) -> float:
+        """Seconds until asking for room again: what a job in flight waits, or a growing interval."""
+        if part is None or flying:
+            return min((job.handle.pause_s for job in flying), default=1.0)
+        part.wait_s, wait = min(60.0, 2.0 * part.wait_s), part.wait_s
+        return min(wait, self._patience_s(None))
+
+    def _patience_s(self, error: QPUError | None) -> float:
+        """For room in the queue, which may take long, or for a connection, which should not."""
+        device = self._device
+        if not isinstance(device, RemoteDevice):
+            return 0.0
+        return device.deadline_s if isinstance(error, DeviceUnreachable) else device.queue_s
+
+
+def say(device: Device, text: str, *values: object) -> None:
+    """Jobs of a provider are news; those of this process are over before anybody reads it."""
+    if isinstance(device, RemoteDevice):
+        log.info(text, device.spec.name, *values)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, final, get_args
+from typing import Annotated, Any, Literal, final
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from ..errors import ConfigError
 from ..seeds import child_seed
@@ -33,9 +33,12 @@ _ONLY_FOR: dict[str, tuple[Action, ...]] = {
 }
 
 
+#: Calls and jobs count from 1.
+Whole = Annotated[int, Field(strict=True, ge=1)]
+
+
 @final
-@dataclass(frozen=True)
-class Fault:
+class Fault(BaseModel):
     """One rule; without ``calls``, ``every``, ``first`` and ``probability`` it holds for all calls.
 
     :param endpoint: whose calls; ``"any"`` counts and matches all of them.
@@ -53,65 +56,52 @@ class Fault:
     :param handled: the request is done before the wrong answer is sent.
     :param include_job_id: put the id of the created job into the body; needs ``handled``.
     :param delay_s: real seconds.
-    :raises ConfigError: when a key does not fit.
+    :raises pydantic.ValidationError: when a key does not fit.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     endpoint: Endpoint
     action: Action
-    calls: tuple[int, ...] = ()
-    every: int = 0
-    first: int = 0
-    probability: float = 1.0
-    job: int = 0
-    status: int = 500
+    calls: tuple[Whole, ...] = Field(default=(), min_length=1)
+    every: Whole | None = None
+    first: Whole | None = None
+    probability: float = Field(default=1.0, strict=True, ge=0.0, le=1.0)
+    job: Whole | None = None
+    status: int = Field(default=500, strict=True, ge=200, le=599)
     body: Any = None
     null: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
-    headers: dict[str, str] = field(default_factory=dict)
-    handled: bool = False
-    include_job_id: bool = False
-    delay_s: float = 0.0
+    headers: dict[str, str] = {}
+    handled: StrictBool = False
+    include_job_id: StrictBool = False
+    delay_s: float = Field(default=0.0, strict=True, ge=0.0)
 
-    def __post_init__(self) -> None:
-        for name, allowed in (("endpoint", get_args(Endpoint)), ("action", get_args(Action))):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"fault {name} is {getattr(self, name)!r}. Use one of {', '.join(allowed)}.")
-        for name in ("every", "first", "job"):
-            if not _is_whole(getattr(self, name)) or getattr(self, name) < 0:
-                raise ConfigError(f"fault {name} is {getattr(self, name)!r}; it must be a whole number from 1. Fix it.")
-        if not isinstance(self.calls, tuple) or not all(_is_whole(call) and call >= 1 for call in self.calls):
-            raise ConfigError(f"fault calls is {self.calls!r}; it must be whole numbers from 1. Write [1, 2].")
-        if not _is_number(self.probability) or not 0.0 <= self.probability <= 1.0:
-            raise ConfigError(f"fault probability is {self.probability!r}; it must be 0 to 1. Choose such a value.")
-        if not _is_whole(self.status) or not 200 <= self.status <= 599:
-            raise ConfigError(f"fault status is {self.status!r}; it must be 200 to 599. Choose such a code.")
-        if not _is_number(self.delay_s) or self.delay_s < 0:
-            raise ConfigError(f"fault delay_s is {self.delay_s!r}; it must be 0 or more seconds. Choose such a value.")
-        for name, value in (("headers", self.headers), ("body", self.body if self._merges else {})):
-            if not isinstance(value, dict):
-                raise ConfigError(f"fault {name} is {value!r}; it must be a table. Write {{ key = 1 }}.")
-        for name in ("null", "remove"):
-            if not isinstance(getattr(self, name), tuple) or not all(isinstance(f, str) for f in getattr(self, name)):
-                raise ConfigError(f"fault {name} is {getattr(self, name)!r}; it must be names of fields. Fix it.")
+    @model_validator(mode="after")
+    def _fits_together(self) -> Fault:
+        for key, actions in _ONLY_FOR.items():
+            if key in self.model_fields_set and self.action not in actions:
+                raise ValueError(f"{key} does not go with action {self.action!r}. Use {' or '.join(actions)}.")
         if self.include_job_id and not self.handled:
-            raise ConfigError("fault include_job_id is true but handled is not: no job exists. Set handled = true.")
-
-    @property
-    def _merges(self) -> bool:
-        return self.include_job_id or (self.action == "replace" and self.body is not None)
+            raise ValueError("include_job_id is true but handled is not: no job exists. Set handled = true.")
+        merges = self.include_job_id or (self.action == "replace" and self.body is not None)
+        if merges and not isinstance(self.body, dict):
+            raise ValueError(f"body is {self.body!r}; it must be a table. Write {{ key = 1 }}.")
+        return self
 
     @property
     def is_handled(self) -> bool:
         """Whether the server does what was asked."""
         return self.handled or self.action in _HANDLED_ALWAYS
 
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    def holds(self, number: int, *, seed: int) -> bool:
+        """Whether the rule holds for the call with that number, from 1."""
+        return (
+            (not self.calls or number in self.calls)
+            and (self.every is None or number % self.every == 0)
+            and (self.first is None or number <= self.first)
+            and (self.probability == 1.0 or np.random.default_rng(seed).random() < self.probability)
+        )
 
 
 @final
@@ -159,41 +149,33 @@ class Faults:
         with self._lock:
             met = None
             for index, rule in enumerate(self.rules):
-                if rule.endpoint not in (endpoint, "any") or (rule.job and rule.job != job):
+                if rule.endpoint not in (endpoint, "any") or rule.job not in (None, job):
                     continue
                 # With `job` the calls about that job count, else all calls of the endpoint.
                 self._calls[index, rule.endpoint] += 1
                 number = self._calls[index, rule.endpoint]
-                if met is None and _holds(rule, number, child_seed(seed, "fault", index, number)):
+                if met is None and rule.holds(number, seed=child_seed(seed, "fault", index, number)):
                     met = rule
             return met
 
 
-def _holds(rule: Fault, number: int, seed: int) -> bool:
-    if rule.calls and number not in rule.calls:
-        return False
-    if (rule.every and number % rule.every) or (rule.first and number > rule.first):
-        return False
-    return rule.probability >= 1.0 or np.random.default_rng(seed).random() < rule.probability
+def _fault(table: dict[str, Any]) -> Fault:
+    try:
+        return Fault.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError(f"fault {_problem(error, table)}") from error
 
 
-def _fault(table: Mapping[str, Any]) -> Fault:
-    known = [f.name for f in fields(Fault)]
-    if unknown := [key for key in table if key not in known]:
-        raise ConfigError(f"fault has an unknown key {unknown[0]!r}. Known keys: {', '.join(known)}.")
-    for key in ("endpoint", "action"):
-        if key not in table:
-            raise ConfigError(f"fault has no {key}. Name one.")
-    for key, actions in _ONLY_FOR.items():
-        if key in table and table["action"] not in actions:
-            raise ConfigError(f"fault {key} does not go with action {table['action']!r}. Use {' or '.join(actions)}.")
-    for key in ("every", "first", "job"):
-        if key in table and table[key] == 0:
-            raise ConfigError(f"fault {key} is 0; it must be a whole number from 1. Leave it out for all calls.")
-    if "calls" in table and not table["calls"]:
-        raise ConfigError("fault calls is empty. Leave it out for all calls.")
-    values = dict(table)
-    for key in ("calls", "null", "remove"):
-        if isinstance(values.get(key), list):
-            values[key] = tuple(values[key])
-    return Fault(**values)
+def _problem(error: ValidationError, table: dict[str, Any]) -> str:
+    """What is wrong with a table, the value, what is allowed, and the way out."""
+    first = error.errors(include_url=False)[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "missing":
+        return f"has no {key}. Name one."
+    if first["type"] == "extra_forbidden":
+        return f"has an unknown key {key!r}. Known keys: {', '.join(Fault.model_fields)}."
+    if first["type"] == "value_error":
+        return first["msg"].removeprefix("Value error, ")
+    allowed = re.sub(r"^\w+ should", "it must", first["msg"])
+    way_out = "Choose such a value" if Fault.model_fields[key].is_required() else "Choose such a value, or leave it out"
+    return f"{key} is {table[key]!r}; {allowed}. {way_out}."

@@ -10,6 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
+from ..devices.machines import ASSUMED, machine_of
 from ..photonics.counts import Detector
 from ..photonics.noise import Noise, by_mode, mean_pair
 from .chip import EmulatedChip
@@ -49,12 +50,12 @@ class EmulatedPlatform:
 
 
 def emulated_platform(name: str, *, noise: Noise, seed: int, payload_version: int) -> EmulatedPlatform:
-    """Build a platform: ``*ascella`` has 12 modes and 6 photons, every other 24 and 12; ``sim:ideal`` resolves numbers.
+    """Build a platform: as large as the machine in its name; ``sim:ideal`` resolves numbers.
 
     :param noise: its hidden truth.
     :param payload_version: 1 leaves the key ``commands`` out, so that Perceval 1.3 sends v1 payloads.
     """
-    modes, photons = (12, 6) if name.endswith("ascella") else (24, 12)
+    machine = machine_of(name) or ASSUMED
     detector: Detector = "pnr" if name == "sim:ideal" else "threshold"
     is_qpu = name.startswith("qpu:")
     chip = EmulatedChip(
@@ -63,8 +64,8 @@ def emulated_platform(name: str, *, noise: Noise, seed: int, payload_version: in
         noise=noise,
         detector=detector,
         takes_noise=not is_qpu,
-        max_modes=modes,
-        max_photons=photons,
+        max_modes=machine.modes,
+        max_photons=machine.photons,
     )
     commands = ("sample_count", "samples") if is_qpu else ("sample_count", "samples", "probs")
     platform_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.emulated.invalid"))
@@ -73,7 +74,7 @@ def emulated_platform(name: str, *, noise: Noise, seed: int, payload_version: in
         "name": name,
         "type": "qpu" if is_qpu else "simulator",
         "perfs": _performances(noise) if detector == "threshold" else {},
-        "specs": _specifications(chip, commands, photons, payload_version),
+        "specs": _specifications(chip, commands, payload_version),
     }
     return EmulatedPlatform(name, platform_id, details, commands, chip)
 
@@ -95,12 +96,12 @@ def _percent(values: dict[str, float]) -> dict[str, Any]:
     return {key: round(100.0 * value, 6) for key, value in values.items()}
 
 
-def _specifications(chip: EmulatedChip, commands: tuple[str, ...], photons: int, version: int) -> dict[str, Any]:
+def _specifications(chip: EmulatedChip, commands: tuple[str, ...], version: int) -> dict[str, Any]:
     from perceval import PMetadata
     from perceval.runtime import CommandFactory, PlatformSpecs
     from perceval.runtime.platform_specs import serialize_specs_backward_compatibility
 
-    modes, threshold = chip.max_modes, chip.detector == "threshold"
+    modes, photons, threshold = chip.max_modes, chip.max_photons, chip.detector == "threshold"
     specs = PlatformSpecs()
     specs["available_commands"] = list(commands)
     specs["constraints"] = {

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import final
 
-from ..devices.machines import NOISE_PRESETS
+from ..devices.machines import ASSUMED, NOISE_PRESETS, machine_of
 from ..errors import ConfigError
 from ..photonics.noise import Noise
 
@@ -23,15 +23,15 @@ class CloudSettings:
 
     :param seed: of all random numbers.
     :param platforms: names as ``qpu:NAME`` or ``sim:NAME``.
-    :param noise: the hidden truth (a platform named ideal has none that differs by mode); None: by the platform's name
-        (belenos, ascella, else ideal).
-    :param seconds_per_setting: simulated seconds an iteration takes; None: 15 on qpu:*, 1 on sim:*.
+    :param noise: the hidden truth (a platform named ideal has none that differs by mode); None: of the machine in the
+        platform's name, else ideal.
+    :param seconds_per_setting: simulated seconds an iteration takes; None: the machine's on qpu:*, 1 on sim:*.
     :param queue_s: simulated seconds every job waits at least.
     :param job_limit_s: simulated seconds after which a job is cancelled, its finished iterations kept; None: never.
     :param time_scale: simulated seconds in a real second.
     :param max_waiting: jobs of a platform that may wait; None: 1 on qpu:*, 10 on sim:*.
     :param credits: of the account; None: without limit.
-    :param credits_per_shot: None: 1e-6 on qpu:*, 0 on sim:*.
+    :param credits_per_shot: None: the machine's on qpu:*, 0 on sim:*.
     :param max_shots: largest number of shots of an iteration; None: no limit.
     :param status: ``"available"``, ``"maintenance"`` or ``"decommissioned"``, of all platforms.
     :param tokens: accepted tokens; None: any. Kept in memory only.
@@ -82,12 +82,13 @@ class CloudSettings:
         """The hidden truth of a platform."""
         if self.noise is not None and (self.noise.modes is None or not platform.endswith("ideal")):
             return self.noise
-        preset = next((name for name in NOISE_PRESETS if platform.endswith(name)), "ideal")
-        return NOISE_PRESETS[preset].noise
+        machine = machine_of(platform)
+        return NOISE_PRESETS[machine.name if machine is not None and machine.noise is not None else "ideal"]
 
     def setting_s(self, platform: str) -> float:
         """Simulated seconds an iteration takes."""
-        return _or(self.seconds_per_setting, 15.0 if platform.startswith("qpu:") else 1.0)
+        machine = machine_of(platform) or ASSUMED
+        return _or(self.seconds_per_setting, machine.seconds_per_setting if platform.startswith("qpu:") else 1.0)
 
     def waiting_limit(self, platform: str) -> int:
         """Jobs of a platform that may wait."""
@@ -95,7 +96,8 @@ class CloudSettings:
 
     def credits_for(self, platform: str, shots: int) -> float:
         """Price of shots."""
-        return shots * _or(self.credits_per_shot, 1e-6 if platform.startswith("qpu:") else 0.0)
+        machine = machine_of(platform) or ASSUMED
+        return shots * _or(self.credits_per_shot, machine.credits_per_shot if platform.startswith("qpu:") else 0.0)
 
 
 def _or(value: float | None, default: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ import numpy as np
 from ..arrays import FloatArray, IntArray
 from ..photonics.fock import collision_free_outcomes
 from ..report.figures import svg
-from ..report.html import STYLE
+from ..report.html import Html, figure, page, section, table
 from ..report.text import percent
 from ..statistics import total_variation
 from .distribution import Diagnostics, Distribution
@@ -141,8 +140,8 @@ def draw_distribution(found: Distribution) -> Figure:
     shown = np.sort(_most_probable(found.probabilities, MOST_BARS))
     names, x = outcome_names(found), np.arange(len(shown))
     raw = found if found.raw is None else post_select(found.raw)
-    figure = Figure(figsize=(11, 5.6), layout="constrained")
-    bars, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1.0))
+    drawn = Figure(figsize=(11, 5.6), layout="constrained")
+    bars, below = drawn.subplots(2, 1, sharex=True, height_ratios=(2.2, 1.0))
     for offset, one, label, colour in ((-0.2, raw, "post-selected", "0.7"), (0.2, found, "mitigated", "tab:blue")):
         errors = one.standard_errors[shown]
         bars.bar(x + offset, one.probabilities[shown], yerr=errors, label=label, color=colour, **BARS)
@@ -161,7 +160,7 @@ def draw_distribution(found: Distribution) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.5)
         axes.set_axisbelow(True)
-    return figure
+    return drawn
 
 
 def distribution_page(name: str, found: Sequence[Distribution]) -> str:
@@ -169,21 +168,12 @@ def distribution_page(name: str, found: Sequence[Distribution]) -> str:
 
     :param name: title.
     """
-    parts = "\n".join(_part(one, index, len(found)) for index, one in enumerate(found))
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title><style>{STYLE}</style></head><body>
-<h1>{html.escape(name)}</h1>
-{parts}
-</body></html>
-"""
+    return page(name, [_part(one, index, len(found)) for index, one in enumerate(found)])
 
 
-def _part(found: Distribution, index: int, number: int) -> str:
-    cells = "\n".join(
-        f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in distribution_rows(found)
-    )
-    heading = f"<h2>{html.escape(title(found, index, number))}</h2>\n" if number > 1 else ""
-    return f"{heading}{distribution_figure(found)}\n<table>{cells}</table>"
+def _part(found: Distribution, index: int, number: int) -> Html:
+    parts = figure(distribution_figure(found)), table(distribution_rows(found))
+    return section(title(found, index, number), *parts) if number > 1 else Html("\n".join(parts))
 
 
 def title(found: Distribution, index: int, number: int) -> str:

@@ -102,15 +102,6 @@ def rank_collision_free(outcomes: IntArray, modes: int) -> IntArray:
     return np.asarray(math.comb(modes, photons) - 1 - below, dtype=np.int64)
 
 
-def joint_index(*indices: int, sizes: tuple[int, ...]) -> int:
-    """Index of a joint outcome of several QNNs: row-major, i = K2*a + b for two.
-
-    >>> joint_index(3, 5, sizes=(126, 70))
-    215
-    """
-    return int(np.ravel_multi_index(indices, sizes))
-
-
 def check_modes_photons(modes: int, photons: int) -> None:
     """Raise :class:`ProgramError` unless ``1 <= photons <= modes``."""
     if not 1 <= photons <= modes:

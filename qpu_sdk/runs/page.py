@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..report.figures import svg
-from ..report.html import STYLE
+from ..report.html import figure, listing, page, paragraph, section, table
 from ..report.text import percent
 from .summary import RunSummary
 from .tables import summary_rows
-
-if TYPE_CHECKING:
-    pass
-
 
 #: What the kinds of unit are called in a legend, and how they are drawn.
 STYLES: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -36,8 +31,8 @@ def training_curve(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    losses, accuracies = figure.subplots(1, 2)
+    curve = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, accuracies = curve.subplots(1, 2)
     named: set[str] = set()
     for kind, part in _pieces(rows):
         label, style = STYLES[kind]
@@ -53,7 +48,7 @@ def training_curve(rows: Sequence[Mapping[str, Any]]) -> str:
     for axes in (losses, accuracies):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.5)
-    return svg(figure)
+    return svg(curve)
 
 
 def _pieces(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
@@ -69,18 +64,17 @@ def run_page(name: str, summary: RunSummary, rows: Sequence[Mapping[str, Any]], 
     :param name: title of the run.
     :param rows: rows of ``metrics.jsonl``.
     """
-    cells = "\n".join(
-        f"<tr><td>{html.escape(key)}</td><td>{html.escape(value)}</td></tr>" for key, value in summary_rows(summary)
+    parameters = summary.trainable_parameters.total
+    return page(
+        name,
+        [
+            paragraph(
+                f"{parameters:,} trained parameters generate {summary.target_parameters:,} weights. "
+                "The exported network runs without a quantum computer and without this SDK."
+            ),
+            table(summary_rows(summary)),
+            section("Training", figure(training_curve(rows))),
+            section("Configuration", listing(config_toml)),
+        ],
+        headline=f"{name}: {percent(summary.test_accuracy)} test accuracy",
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title><style>{STYLE}</style></head><body>
-<h1>{html.escape(name)}: {percent(summary.test_accuracy)} test accuracy</h1>
-<p>{summary.trainable_parameters.total:,} trained parameters generate {summary.target_parameters:,} weights.
-The exported network runs without a quantum computer and without this SDK.</p>
-<table>{cells}</table>
-<h2>Training</h2>
-{training_curve(rows)}
-<h2>Configuration</h2>
-<pre>{html.escape(config_toml)}</pre>
-</body></html>
-"""

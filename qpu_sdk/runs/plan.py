@@ -24,7 +24,7 @@ from ..calibration.store import CalibrationStore
 from ..devices.base import DeviceSpec, RemoteDevice
 from ..devices.budget import Cost, Rates
 from ..devices.local import LocalDevice
-from ..devices.machines import PUBLISHED, known_transmittance
+from ..devices.machines import MACHINES, known_transmittance, machine_of
 from ..devices.registry import DeviceAddress, open_device
 from ..errors import BudgetExceeded, CalibrationNotFound, ConfigError
 from ..photonics.permanents import collision_free_tree, probabilities
@@ -164,18 +164,17 @@ def _uncalibrated(config: RunConfig, name: str, *, offline: bool) -> Figures:
 
 
 def _published(config: RunConfig, address: DeviceAddress) -> Figures:
-    machine = address.name.lower().rpartition(":")[2].rpartition("-")[2]
-    if machine not in PUBLISHED:
-        known = ", ".join(PUBLISHED)
+    machine = machine_of(address.name)
+    if machine is None:
+        known = ", ".join(MACHINES)
         raise ConfigError(f"nothing is published of {address.name!r} (known: {known}). Plan without --offline.")
-    modes, photons = PUBLISHED[machine]
-    from ..devices.cloud.opening import CloudOptions, device_name  # HTTP only where a cloud is named
+    from ..devices.cloud.options import CloudOptions, device_name  # HTTP only where a cloud is named
 
     options = CloudOptions.parse(address.options)
     name = device_name(f"{address.kind}:{address.name}", options)  # as in records, whatever the other options
     simulated = address.name.lower().startswith("sim")
-    spec = DeviceSpec(name, modes, photons, detector="threshold", simulated=simulated)
-    transmittance, source = known_transmittance(machine)
+    spec = DeviceSpec(name, machine.modes, machine.photons, detector="threshold", simulated=simulated)
+    transmittance, source = known_transmittance(machine.name)
     return Figures(spec, config.budget.rates(spec), transmittance, source, options.settings_per_job)
 
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from ..errors import CheckpointError
+from pydantic import BaseModel, ConfigDict
 
 
 class TrainableParameters(BaseModel):
@@ -79,19 +74,3 @@ class RunSummary(BaseModel):
     controls: dict[str, float] = {}
     control_parameters: dict[str, int] = {}
     versions: dict[str, str]
-
-
-def read_summary(path: str | Path) -> RunSummary:
-    """Read a ``summary.json``, or the one of a run folder.
-
-    :raises CheckpointError: when it is missing or not a summary of this version.
-    """
-    path = Path(path)
-    path = path / "summary.json" if path.is_dir() else path
-    try:
-        return RunSummary.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
-        line = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path} is not the summary of a finished run ({line}). Finish it with: qpu-sdk resume."
-        ) from error

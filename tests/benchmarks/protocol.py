@@ -52,7 +52,7 @@ ARMS = (
 def run(arm: Arm, seed: int, mnist: str) -> dict[str, Any]:
     """One run, with its controls where the arm has them; gives its summary."""
     from qpu_sdk.runs import train as runs
-    from qpu_sdk.runs.summary import read_summary
+    from qpu_sdk.runs.summary import RunSummary
     from qpu_sdk.training.config_file import load_config
 
     folder = ROOT / "runs" / "protocol" / f"{arm.slug}-seed{seed}"
@@ -67,7 +67,7 @@ def run(arm: Arm, seed: int, mnist: str) -> dict[str, Any]:
         else:
             config = load_config(ROOT / "examples" / arm.config, overrides=overrides)
             runs.train(config, folder, observer=observer)
-    summary = read_summary(folder).model_dump(mode="json")
+    summary = RunSummary.model_validate_json((folder / "summary.json").read_text()).model_dump(mode="json")
     summary["data"] = "MNIST training files" if arm.protocol else summary["data"]
     return {"arm": arm.name, **summary}
 

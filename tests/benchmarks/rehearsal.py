@@ -14,14 +14,14 @@ import statistics
 import sys
 from typing import Any
 
+from qpu_sdk.devices.machines import MACHINES
 from tests.benchmarks.pages import RESULTS_PAGE, ROOT, replace_between
 from tests.benchmarks.protocol import CONTROLS, mean_and_spread
 
 RESULTS = ROOT / "docs" / "results" / "rehearsal.json"
 SEEDS = (0, 1, 2)
-#: The published training: 400,400 settings (arXiv:2505.08474, finite differences), at 15 s each.
+#: The published training (arXiv:2505.08474, finite differences).
 PUBLISHED_SETTINGS = 400_400
-SECONDS_PER_SETTING = 15.0
 
 
 def run(seed: int) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def run(seed: int) -> dict[str, Any]:
     from qpu_sdk.emulator.server import EmulatedCloud
     from qpu_sdk.emulator.settings import CloudSettings
     from qpu_sdk.runs import train as runs
-    from qpu_sdk.runs.summary import read_summary
+    from qpu_sdk.runs.summary import RunSummary
     from qpu_sdk.training.config_file import load_config
 
     folder = ROOT / "runs" / "rehearsal" / f"seed{seed}"
@@ -41,7 +41,7 @@ def run(seed: int) -> dict[str, Any]:
             config = load_config(ROOT / "examples" / "belenos.toml", overrides=overrides)
             runs.train(config, folder, observer=runs.Silent())
             _check(cloud.jobs, cloud.requests, folder)
-    summary = read_summary(folder).model_dump(mode="json")
+    summary = RunSummary.model_validate_json((folder / "summary.json").read_text()).model_dump(mode="json")
     return summary | {"devices": ["emulated qpu:belenos"]}
 
 
@@ -59,7 +59,7 @@ def table(results: list[dict[str, Any]]) -> str:
     first, q = results[0], results[0]["trainable_parameters"]
     head = ["seeds", "train / test images", "parameters", "settings", "jobs", "shots", "machine time", "credits"]
     head += ["**test %**", *(f"control: {name.replace('_', ' ')}" for name in CONTROLS)]
-    published = PUBLISHED_SETTINGS * SECONDS_PER_SETTING / 86_400
+    published = PUBLISHED_SETTINGS * MACHINES["belenos"].seconds_per_setting / 86_400
     cells = [
         str(len(results)),
         f"{first['train_size']:,} / {first['test_size']:,}",

@@ -99,7 +99,7 @@ def pulls(record: CalibrationRecord, truth: dict[str, float]) -> FloatArray:
 # -- one device ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("noise", [uneven(), NOISE_PRESETS["ascella"].noise, NOISE_PRESETS["belenos"].noise])
+@pytest.mark.parametrize("noise", [uneven(), NOISE_PRESETS["ascella"], NOISE_PRESETS["belenos"]])
 def test_the_truth_is_found_within_its_errors(noise: Noise) -> None:
     record = measured(device_of(noise))
     assert np.abs(pulls(record, truth_of(noise))).max() < 4.0
@@ -173,7 +173,7 @@ def test_what_does_not_fit_the_device_is_refused_before_it_is_asked() -> None:
 
 
 def test_counts_without_lossy_shots_are_refused() -> None:
-    model = LocalModel(noise=NOISE_PRESETS["ascella"].noise, outcomes="collision_free")
+    model = LocalModel(noise=NOISE_PRESETS["ascella"], outcomes="collision_free")
     with pytest.raises(CalibrationError, match=r"none with a single click: .* Ask for raw counts, filter one click"):
         measured(LocalDevice(seed=1, model=model))
 
@@ -267,7 +267,7 @@ def test_an_emulated_belenos_is_calibrated_in_one_job(server: EmulatedCloud) -> 
     [job] = server.jobs
     assert {j.job_id for j in record.jobs} == {job["job_id"]}
     assert re.fullmatch(r"calibrate/calibrate-[0-9a-f]{12}", job["job_name"])
-    z = dict(zip(record.parameters, pulls(record, truth_of(NOISE_PRESETS["belenos"].noise, request)), strict=True))
+    z = dict(zip(record.parameters, pulls(record, truth_of(NOISE_PRESETS["belenos"], request)), strict=True))
     wanted = ("indistinguishability", "g2", *(f"input_transmissions[{j}]" for j in request.input_modes))
     assert all(abs(z[name]) < 5.0 for name in wanted), z
     assert record.validation is not None

@@ -26,7 +26,7 @@ def test_every_noisy_preset_has_one(preset: str) -> None:
 
 def assert_true(record: CalibrationRecord, preset: str) -> None:
     """Each number within five of its standard errors of the preset; efficiencies of mean 1; no dark counts."""
-    noise = NOISE_PRESETS[preset].noise
+    noise = NOISE_PRESETS[preset]
     truth = {"indistinguishability": noise.indistinguishability, "g2": noise.g2}
     for name in record.parameters:
         kind = name.partition("[")[0]

@@ -48,7 +48,7 @@ def test_a_record_is_written_and_printed(folder: Path) -> None:
     assert (record.modes, record.input_modes, record.validity_h, record.seed) == (4, (0, 2), 6.0, 5)
     name = open_device(DEVICE, seed=0).spec.name
     assert (record.device, record.platform, record.origin) == (name, "slos", "simulated")
-    truth = {"g2": 0.05, "indistinguishability": NOISE_PRESETS["belenos"].noise.indistinguishability}
+    truth = {"g2": 0.05, "indistinguishability": NOISE_PRESETS["belenos"].indistinguishability}
     truth |= {"input_transmissions[0]": 0.2, "input_transmissions[2]": 0.2}
     for parameter, value in truth.items():
         found = record.measured()[parameter]
@@ -172,7 +172,7 @@ def test_records_of_two_devices_are_not_compared(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_told(folder: Path) -> None:
     folder.parent.joinpath("file").write_text("")
-    assert "Choose another --out" in fail(BAD_INPUT, DEVICE, *FEW, "--out", folder.parent / "file" / "records")
+    assert "Choose another place" in fail(BAD_INPUT, DEVICE, *FEW, "--out", folder.parent / "file" / "records")
 
 
 # -- interruptions ---------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import chi2
 
 from qpu_sdk.devices.base import Device, DeviceSpec, Job, JobStatus
 from qpu_sdk.devices.conformance import CHECKS, IDEAL_CHECKS, Check, identity_program, run_all, scrambling_program
@@ -24,7 +23,6 @@ from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ProgramError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.program import Program
-from qpu_sdk.statistics import chi_square, chi_square_tail
 
 ADDRESSES = [
     "local:slos",
@@ -382,39 +380,6 @@ def test_the_suite_does_not_hide_errors_of_other_kinds() -> None:
 
     with pytest.raises(ProgramError, match="closed"):
         run_all(refuse)
-
-
-# -- the suite's own statistics ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("degrees", [5, 9, 20, 69])
-@pytest.mark.parametrize("p", [0.9, 0.5, 0.1, 1e-3, 1e-6])
-def test_wilson_and_hilferty_are_close_to_the_exact_tail(degrees: int, p: float) -> None:
-    found = chi_square_tail(float(chi2.isf(p, degrees)), degrees)
-    assert abs(found - p) < 0.01 or 1.0 <= found / p < 2.0
-    assert abs(np.log(found / p)) < 0.7
-
-
-@pytest.mark.parametrize("degrees", [5, 9, 20, 69])
-def test_thresholds_reject_less_often_than_they_say(degrees: int) -> None:
-    assert chi_square_tail(float(chi2.isf(1e-6, degrees)), degrees) >= 1e-6
-    assert 1.0 - chi_square_tail(float(chi2.ppf(1e-6, degrees)), degrees) >= 1e-6
-
-
-def test_rare_bins_are_put_together() -> None:
-    statistic, degrees = chi_square(np.array([20.0, 1.0, 2.0, 9.0]), np.array([18.0, 2.0, 2.0, 10.0]))
-    assert degrees == 1
-    assert abs(statistic - (4 / 18 + 4 / 14)) < 1e-12
-    assert chi_square(np.array([1.0, 0.0]), np.array([0.5, 0.5]))[1] == 0
-
-
-def test_chi_square_rejects_as_often_as_it_should() -> None:
-    rng, p = np.random.default_rng(1), np.array([0.4, 0.3, 0.15, 0.1, 0.04, 0.01])
-    draws = rng.multinomial(1000, p, size=2000).astype(np.float64)
-    tails = np.array([chi_square_tail(*chi_square(drawn, 1000 * p)) for drawn in draws])
-    for level in (0.05, 0.5, 0.95):
-        expected, sigma = 2000 * level, np.sqrt(2000 * level * (1 - level))
-        assert abs((tails < level).sum() - expected) < 5 * sigma
 
 
 def test_checks_may_run_side_by_side() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qpu_sdk.devices.base import DeviceSpec
 from qpu_sdk.devices.budget import UNLIMITED, Budget, Cost, Rates
-from qpu_sdk.devices.machines import FREE, QPU_RATES, rates_of
+from qpu_sdk.devices.machines import ASSUMED, FREE, rates_of
 from qpu_sdk.errors import BudgetExceeded, ConfigError
 from qpu_sdk.training.config_file import load_config
 
@@ -51,12 +51,12 @@ def test_a_job_costs_its_shots_and_its_settings(settings: int, shots: int, credi
 
 def test_simulators_are_free_and_qpus_are_not() -> None:
     assert rates_of(spec(simulated=True), credits_per_shot=None, seconds_per_setting=None) == FREE == Rates(0.0, 0.0)
-    assert rates_of(spec(simulated=False), credits_per_shot=None, seconds_per_setting=None) == QPU_RATES
+    assert rates_of(spec(simulated=False), credits_per_shot=None, seconds_per_setting=None) == ASSUMED.rates
 
 
 @pytest.mark.parametrize("simulated", [True, False])
 def test_own_rates_replace_the_defaults_one_by_one(simulated: bool) -> None:
-    device, default = spec(simulated=simulated), FREE if simulated else QPU_RATES
+    device, default = spec(simulated=simulated), FREE if simulated else ASSUMED.rates
     own = rates_of(device, credits_per_shot=0.5, seconds_per_setting=None)
     assert own == replace(default, credits_per_shot=0.5)
     own = rates_of(device, credits_per_shot=None, seconds_per_setting=0.0)  # a zero is a figure, not a gap

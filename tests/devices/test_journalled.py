@@ -70,6 +70,7 @@ def clock() -> Iterator[Clock]:
     with pytest.MonkeyPatch.context() as patch:
         fake = Clock()
         patch.setattr("qpu_sdk.devices.journalled.time", fake)
+        patch.setattr("qpu_sdk.devices.sending.time", fake)
         patch.setattr("qpu_sdk.devices.base.time", fake)
         yield fake
 
@@ -159,10 +160,18 @@ class Remote(RemoteDevice):
         provider.passing("created")
         return job_id
 
-    def attach(self, job_id: str, programs: Sequence[Program], *, shots: int, tag: str) -> Job:
+    def attach(
+        self,
+        job_id: str,
+        programs: Sequence[Program],
+        *,
+        shots: int,
+        tag: str,
+        keep: Callable[[str], None] | None = None,
+    ) -> Job:
         sent = self.provider.jobs[job_id]
         assert ([p.fingerprint for p in programs], shots) == ([p.fingerprint for p in sent.programs], sent.shots)
-        return Handle(self.provider, sent, tag)
+        return Handle(self.provider, sent, tag, keep)
 
     def stop(self, job_id: str) -> None:
         self.provider.jobs[job_id].stopped = True
@@ -178,8 +187,8 @@ class Remote(RemoteDevice):
 class Handle(Job):
     durable = True
 
-    def __init__(self, provider: Provider, sent: Sent, tag: str) -> None:
-        self.id, self._provider, self._sent, self._tag = sent.id, provider, sent, tag
+    def __init__(self, provider: Provider, sent: Sent, tag: str, keep: Callable[[str], None] | None = None) -> None:
+        self.id, self._provider, self._sent, self._tag, self._keep = sent.id, provider, sent, tag, keep
 
     def status(self) -> JobStatus:
         self._provider.passing("status")
@@ -195,8 +204,8 @@ class Handle(Job):
         self._provider.passing("result")
         sent = self._sent
         brought = [self._counts(p) if i < sent.done else None for i, p in enumerate(sent.programs)]
-        if self.keep is not None:
-            self.keep(f"answer of {sent.id}")
+        if self._keep is not None:
+            self._keep(f"answer of {sent.id}")
         self._provider.passing("fetched")
         finished = [c for c in brought if c is not None]
         if sent.status is JobStatus.FAILED:

@@ -102,7 +102,7 @@ def test_counts_follow_the_click_model(engine: str, detector: str) -> None:
 
 
 @pytest.mark.parametrize("detector", ["threshold", "pnr"])
-@pytest.mark.parametrize("noise", [BRIGHT, NOISE_PRESETS["ascella"].noise, twin(5)], ids=["bright", "ascella", "twin"])
+@pytest.mark.parametrize("noise", [BRIGHT, NOISE_PRESETS["ascella"], twin(5)], ids=["bright", "ascella", "twin"])
 def test_the_click_model_and_perceval_agree(noise: Any, detector: Any) -> None:
     ours, theirs = (
         shot(LARGE, LocalModel(noise=noise, detector=detector, engine=engine))  # type: ignore[arg-type]
@@ -268,7 +268,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_way_to_write_noise(text: str) -> None:
     device = open_device(text, seed=1)
     assert isinstance(device, LocalDevice)
-    belenos = NOISE_PRESETS["belenos"].noise
+    belenos = NOISE_PRESETS["belenos"]
     assert (device.model.noise.g2, device.model.noise.transmittance) == (0.1, belenos.transmittance)
     assert (device.spec.detector, device.spec.max_modes) == ("threshold", 62)
     again = open_device(str(DeviceAddress.parse(text)), seed=1)

@@ -677,11 +677,25 @@ def test_when_faults_happen() -> None:
         ('[[fault]]\nendpoint = "create"\naction = "delay"\ndelay_s = -1', "fault delay_s is -1"),
         ('[[fault]]\nendpoint = "create"\naction = "replace"\nbody = 1', "fault body is 1"),
         ('[[fault]]\nendpoint = "create"\naction = "answer"\ninclude_job_id = true\nbody = {}', "handled is not"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\ncalls = []', "fault calls is \\[\\]"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\ncalls = [true]', "fault calls is \\[True\\]"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\ncalls = 1', "fault calls is 1"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\nfirst = 1.5', "fault first is 1.5"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\nprobability = nan', "fault probability is nan"),
+        ('[[fault]]\nendpoint = "create"\naction = "drop"\nprobability = "1"', "fault probability is '1'"),
+        ('[[fault]]\nendpoint = "create"\naction = "delay"\ndelay_s = inf', "fault delay_s is inf"),
+        ('[[fault]]\nendpoint = "create"\naction = "html"\nhandled = 1', "fault handled is 1"),
+        ('[[fault]]\nendpoint = "create"\naction = "answer"\nheaders = 1', "fault headers is 1"),
+        ('[[fault]]\nendpoint = "create"\naction = "answer"\nheaders = { Retry-After = 1 }', "fault headers is"),
+        ('[[fault]]\nendpoint = "create"\naction = "replace"\nnull = "id"', "fault null is 'id'"),
+        ('[[fault]]\nendpoint = "create"\naction = "replace"\nremove = [1]', "fault remove is \\[1\\]"),
     ],
 )
 def test_faults_that_make_no_sense(text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         Faults.parse(text)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
 
 
 def test_a_delay_does_not_hold_up_the_end() -> None:

@@ -21,7 +21,6 @@ from qpu_sdk.errors import MitigationError, ProgramError
 from qpu_sdk.mitigation.fusion import GAINS, LOG_KAPPA, Fusion, fuse, log_evidence, priors
 from qpu_sdk.mitigation.recycling import recycle, recycled
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.statistics import beta_quantile, log_gamma, log_rising
 from tests.mitigation.test_recycling import (
     any_counts,
     frequencies,
@@ -290,7 +289,7 @@ def test_intervals_of_hardly_any_prior_weight_start_at_zero() -> None:
     posterior = np.array([1e-6, 3e-4, 50.0])
     mean = posterior / posterior.sum()
     low, high = Fusion(mean, mean, 1.0, 0, 0.0, 0.0, posterior).interval(0.9)
-    assert low[0] == low[1] == high[0] == 0.0
+    assert max(low[0], low[1], high[0]) < 1e-300
     assert 0.999 < low[2] <= high[2] == 1.0
 
 
@@ -299,43 +298,3 @@ def test_a_level_that_is_no_probability_is_refused(level: float) -> None:
     found = fuse(events(4, 2, np.arange(6)))
     with pytest.raises(MitigationError, match=r"it must be between 0 and 1, such as 0\.95\.$"):
         found.interval(level)
-
-
-# -- gamma and beta functions ----------------------------------------------------------------------------------
-
-
-def test_log_gamma_is_scipys() -> None:
-    x = np.concatenate([np.geomspace(1e-300, 1e37, 5000), np.linspace(0.5, 3.0, 1000), np.arange(1.0, 200.0)])
-    np.testing.assert_allclose(log_gamma(x), gammaln(x), rtol=2e-14, atol=2e-14)
-
-
-@given(st.floats(1e-6, 1e3), st.floats(0.0, 1e4))
-def test_log_rising_is_a_difference_of_two_log_gammas(x: float, n: float) -> None:
-    expected = gammaln(x + n) - gammaln(x)
-    assert log_rising(np.array([x]), np.array([n]))[0] == pytest.approx(expected, rel=1e-11, abs=1e-10)
-
-
-@given(st.floats(1e-6, 1e9), st.integers(0, 60))
-def test_log_rising_of_whole_numbers_is_a_sum_of_logarithms(x: float, n: int) -> None:
-    """Large x are where the difference of two log-gammas has lost its digits."""
-    expected = math.fsum(math.log(x + j) for j in range(n))
-    assert log_rising(np.array([x]), np.array([float(n)]))[0] == pytest.approx(expected, rel=1e-12, abs=1e-12)
-
-
-@pytest.mark.parametrize("q", [1e-4, 0.025, 0.16, 0.5, 0.9])
-@pytest.mark.parametrize("powers", [(-6.0, 3.0), (-2.0, 6.0), (3.0, 7.5)])
-def test_beta_quantiles_are_scipys(q: float, powers: tuple[float, float]) -> None:
-    rng = np.random.default_rng(1)
-    a, b = 10.0 ** rng.uniform(*powers, 200), 10.0 ** rng.uniform(*powers, 200)
-    x, rest = beta_quantile(q, a, b)
-    np.testing.assert_allclose(x, beta.ppf(q, a, b), rtol=0.0, atol=1e-8)
-    np.testing.assert_allclose(rest, beta.isf(q, b, a), rtol=0.0, atol=1e-8)
-    large = a > 0.1
-    np.testing.assert_allclose(x[large], beta.ppf(q, a, b)[large], rtol=1e-8)
-
-
-def test_beta_quantiles_of_powers_are_exact() -> None:
-    """I_x(a, 1) = x^a."""
-    a = np.array([1e-3, 0.1, 1.0, 7.0, 1e5])
-    x, _ = beta_quantile(0.3, a, np.ones(5))
-    np.testing.assert_allclose(x, 0.3 ** (1.0 / a), rtol=1e-9)

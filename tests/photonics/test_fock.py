@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -16,7 +15,6 @@ from qpu_sdk.photonics.fock import (
     collision_free_index,
     collision_free_outcomes,
     fock_outcomes,
-    joint_index,
     occupations,
     rank_collision_free,
 )
@@ -72,13 +70,6 @@ def test_rank_inverts_the_order(size: tuple[int, int]) -> None:
     modes, photons = size
     every = collision_free_outcomes(modes, photons)
     np.testing.assert_array_equal(rank_collision_free(every, modes), np.arange(len(every)))
-
-
-@given(st.lists(st.integers(1, 7), min_size=1, max_size=4), st.data())
-def test_joint_index_is_row_major(sizes: list[int], data: st.DataObject) -> None:
-    indices = [data.draw(st.integers(0, size - 1)) for size in sizes]
-    order = {t: i for i, t in enumerate(itertools.product(*map(range, sizes)))}
-    assert joint_index(*indices, sizes=tuple(sizes)) == order[tuple(indices)]
 
 
 def test_shared_tables_cannot_be_written() -> None:

@@ -246,7 +246,7 @@ def test_the_newest_run_is_that_whose_journal_was_written_last(tmp_path: Path) -
 
 
 def test_a_job_whose_answer_was_lost_is_attached(digits: Path, folder: Path) -> None:
-    with cloud(Fault("create", "drop-after", calls=(2,))) as server:
+    with cloud(Fault(endpoint="create", action="drop-after", calls=(2,))) as server:
         line = fail(DEVICE_OR_BUDGET, *train(digits, folder, server))
         first, lost = server.jobs
         for words in (lost["job_name"], "jobs attach ID", "jobs forget", "not sent again"):
@@ -263,7 +263,7 @@ def test_a_job_whose_answer_was_lost_is_attached(digits: Path, folder: Path) -> 
 
 
 def test_a_job_that_never_arrived_is_forgotten(digits: Path, folder: Path) -> None:
-    with cloud(Fault("create", "drop", calls=(2,))) as server:
+    with cloud(Fault(endpoint="create", action="drop", calls=(2,))) as server:
         fail(DEVICE_OR_BUDGET, *train(digits, folder, server))
         assert (len(server.jobs), states(folder)) == (1, ["done", "uncertain"])
         name = succeed("jobs", "list", "--run", folder, "--json")[1]["name"]
@@ -293,7 +293,7 @@ def test_a_cancelled_job_keeps_what_it_finished(digits: Path, folder: Path, ran_
 
 def test_a_job_that_never_brings_its_result_can_be_given_up(digits: Path, folder: Path) -> None:
     """The provider does not know it any more: it counts as spent, and its settings are sent again."""
-    with cloud(Fault("result", "answer", status=404, calls=(1, 2, 3, 4))) as server:
+    with cloud(Fault(endpoint="result", action="answer", status=404, calls=(1, 2, 3, 4))) as server:
         assert "ask again later" in fail(DEVICE_OR_BUDGET, *train(digits, folder, server))
         [name] = [r["name"] for r in succeed("jobs", "list", "--run", folder, "--json")]
         assert "--lost" in fail(BAD_INPUT, "jobs", "forget", name, "--run", folder)
@@ -360,7 +360,8 @@ def test_a_token_that_expires_loses_no_job(digits: Path, folder: Path, monkeypat
 
 @pytest.mark.parametrize("endpoint", ["status", "result", "create"])
 def test_a_token_that_is_refused_while_we_wait_loses_no_job(digits: Path, folder: Path, endpoint: Any) -> None:
-    refusal = Fault(endpoint, "answer", calls=(2,), status=401, body={"error": "Invalid or expired job token"})
+    body = {"error": "Invalid or expired job token"}
+    refusal = Fault(endpoint=endpoint, action="answer", calls=(2,), status=401, body=body)
     with cloud(refusal) as server:
         line = fail(DEVICE_OR_BUDGET, *train(digits, folder, server))
         assert "refuses the token" in line

@@ -16,7 +16,7 @@ from qpu_sdk.calibration.parts import Identity
 from qpu_sdk.calibration.store import CalibrationStore, load_record
 from qpu_sdk.cli.progress import Progress
 from qpu_sdk.export.weights import load_model
-from qpu_sdk.runs.summary import read_summary
+from qpu_sdk.runs.summary import RunSummary
 from tests.commands import Commands
 from tests.digits import train_arguments, write_digits
 
@@ -78,7 +78,7 @@ def test_the_summary_tells_before_and_after(finished: tuple[Path, Path, dict[str
     assert 0.0 <= summary["test_accuracy_before_mitigation"] <= 1.0
     last = [row for row in metrics(folder) if row["kind"] == "measure"][-1]
     assert (found["p_shift"], found["effective_samples"]) == (last["shift"], last["effective_samples"])
-    assert read_summary(folder).model_dump(mode="json") == summary
+    assert RunSummary.model_validate_json((folder / "summary.json").read_text()).model_dump(mode="json") == summary
 
 
 def test_the_model_and_the_page_name_the_record(finished: tuple[Path, Path, dict[str, Any]]) -> None:
@@ -227,7 +227,7 @@ def test_a_cloud_device_without_a_record_is_post_selected_and_says_so_once(tmp_p
     note = f"no calibration record of {name}; make one with: qpu-sdk calibrate {name}"
     assert shown.stderr.count(note) == 1
     assert shown.stdout.count(note) == 1
-    summary = read_summary(tmp_path / "run")
+    summary = RunSummary.model_validate_json((tmp_path / "run" / "summary.json").read_text())
     assert summary.mitigation is not None
     assert summary.mitigation.notes[device].startswith(note)
     assert summary.test_accuracy_before_mitigation is None

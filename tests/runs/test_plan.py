@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from qpu_sdk.devices.base import Device, DeviceSpec, Job
 from qpu_sdk.devices.budget import Cost, Rates
 from qpu_sdk.devices.local import LocalDevice
-from qpu_sdk.devices.machines import FREE, QPU_RATES
+from qpu_sdk.devices.machines import ASSUMED, FREE
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import BudgetExceeded, ConfigError
 from qpu_sdk.photonics.noise import Noise
@@ -33,7 +33,6 @@ from qpu_sdk.runs.plan import (
 )
 from qpu_sdk.runs.tables import plan_rows
 from qpu_sdk.seeds import child_seed
-from qpu_sdk.statistics import sampling_distance
 from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.schedule import check_budget, device_names, planned_settings
 from tests.training import tiny
@@ -163,25 +162,6 @@ def test_planned_events_are_those_of_a_lossy_device(eta: float) -> None:
         assert abs(seen - row.events) <= 5 * row.events**0.5
 
 
-@pytest.mark.parametrize(("outcomes", "events"), [(2, 500), (10, 2000), (40, 20_000)])
-def test_the_distance_of_an_estimate_is_that_of_drawn_ones(outcomes: int, events: int) -> None:
-    rng = np.random.default_rng(outcomes)
-    p = rng.dirichlet(np.full(outcomes, 2.0))
-    distances = np.abs(rng.multinomial(events, p, size=4000) / events - p).sum(axis=1) / 2
-    error = distances.std() / len(distances) ** 0.5
-    expected = sampling_distance(p, events)
-    # next to leading order: E|X - np| of a binomial is that of a normal up to a part of about 1 / (8 n p (1 - p))
-    rest = float(np.sqrt(p * (1 - p) / (2 * np.pi * events)) @ (1 / (8 * events * p * (1 - p))))
-    assert abs(distances.mean() - expected) <= 5 * error + 2 * rest
-
-
-def test_the_distance_is_never_above_one_and_shrinks_with_the_root_of_the_events() -> None:
-    p = np.full(100, 0.01)
-    assert sampling_distance(p, 0.0) == sampling_distance(p, 1e-3) == 1.0
-    assert sampling_distance(p, 4e6) == pytest.approx(sampling_distance(p, 1e6) / 2)
-    assert sampling_distance(np.array([1.0, 0.0]), 10) == 0.0
-
-
 # -- what stands in the way --------------------------------------------------------------------------------
 
 SHOTS_OF = {
@@ -290,10 +270,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("device", "modes", "photons", "transmittance", "rates"),
     [
-        ("quandela:qpu:belenos", 24, 12, 0.0484, QPU_RATES),
+        ("quandela:qpu:belenos", 24, 12, 0.0484, ASSUMED.rates),
         ("quandela:sim:belenos", 24, 12, 0.0484, FREE),
-        ("quandela:qpu:ascella?poll_s=5", 12, 6, 0.0244, QPU_RATES),
-        ("quandela:qpu:altair", 20, 10, 0.06, QPU_RATES),
+        ("quandela:qpu:ascella?poll_s=5", 12, 6, 0.0244, ASSUMED.rates),
+        ("quandela:qpu:altair", 20, 10, 0.06, ASSUMED.rates),
     ],
 )
 @pytest.mark.usefixtures("no_network")

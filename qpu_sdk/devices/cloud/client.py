@@ -15,11 +15,10 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn, TypeVar, final
+from typing import Any, NoReturn, final
 from urllib.parse import quote_plus
 
 import requests
-import tenacity
 from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
@@ -35,12 +34,11 @@ from ...errors import (
     SubmissionUncertain,
 )
 from .account import checked_id, checked_url
-from .retry import TRANSIENT, Patience, TransientError, never_sent, reason_of, retry_after
+from .retry import TRANSIENT, Patience, TransientError, never_sent, reason_of, repeat, retry_after
 from .transport import NotFound, Transport
 
 log = logging.getLogger(__name__)
 Answer = dict[str, Any]
-T = TypeVar("T")
 #: Longest answer that is read, bytes.
 MAX_ANSWER = 512 * 2**20
 #: Clocks further apart than this are reported, seconds.
@@ -162,10 +160,15 @@ class CloudClient(Transport):
     def cancel(self, job_id: str) -> bool:
         """Ask to stop a job; False when it cannot be cancelled any more. Repeating it does no harm."""
         try:
-            response = self._repeat(lambda: self._checked_post(f"api/job/cancel/{checked_id(job_id)}"), f"job {job_id}")
+            return repeat(
+                lambda: self._checked_post(f"api/job/cancel/{checked_id(job_id)}"),
+                f"job {job_id}",
+                at=self.url,
+                patience=self.patience,
+                sleep=self._sleep,
+            )
         except NotFound as error:
             raise DeviceUnavailable(f"job {job_id} is unknown at {self.url} ({error.text}).") from None
-        return response
 
     def close(self) -> None:
         """Nothing is held open: every request has a connection of its own."""
@@ -192,36 +195,7 @@ class CloudClient(Transport):
                 )
             return answer
 
-        return self._repeat(once, what)
-
-    def _repeat(self, once: Callable[[], T], what: str) -> T:
-        """Ask again while the reason may pass, with growing, jittered pauses, until the deadline."""
-        p = self.patience
-        backoff = tenacity.wait_random_exponential(multiplier=p.first_s, max=p.longest_s)
-
-        def pause(state: tenacity.RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            asked = error.after_s if isinstance(error, TransientError) else 0.0
-            return max(asked, float(backoff(state)))
-
-        def say(state: tenacity.RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            log.info("%s: %s; asking again in %.1f s", what, error, state.upcoming_sleep)
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(TransientError),
-            wait=pause,
-            stop=tenacity.stop_before_delay(p.deadline_s),
-            sleep=self._sleep,
-            before_sleep=say,
-            reraise=True,
-        )
-        try:
-            return retrying(once)
-        except TransientError as error:
-            raise DeviceUnavailable(
-                f"{what}: no usable answer from {self.url} for {p.deadline_s:g} s ({error}). Go on later."
-            ) from None
+        return repeat(once, what, at=self.url, patience=self.patience, sleep=self._sleep)
 
     def _refuse_get(self, response: requests.Response, body: bytes, what: str) -> NoReturn:
         code, text = response.status_code, self._text(body)

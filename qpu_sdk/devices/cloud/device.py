@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 from ...errors import AuthenticationError, DeviceUnavailable, JobCancelled, JobFailed, ProgramError
@@ -15,6 +14,7 @@ from ...photonics.program import Program
 from ..base import DeviceSpec, Job, JobStatus, RemoteDevice, Usage, wait_for
 from ..journalled import JournalledJob, submit_alone
 from .decoding import Sent, UnusableAnswer, decode_result
+from .options import CloudOptions
 from .payload import PlatformDetails, encode_payload
 from .transport import NotFound, Transport
 
@@ -38,23 +38,16 @@ RESULT_TRIES = 4
 
 
 @final
-@dataclass(frozen=True)
-class Polling:
-    """How often a job's status is asked, seconds: at most once in ``first_s``, growing by half up to ``longest_s``."""
-
-    first_s: float = 2.0
-    longest_s: float = 30.0
-
-
-@final
 class CloudJob(Job):
     """A job the provider has; its status is asked at most once an interval, whoever asks."""
 
     durable = True
 
-    def __init__(self, device: CloudDevice, job_id: str, sent: Sent, *, tag: str) -> None:
+    def __init__(
+        self, device: CloudDevice, job_id: str, sent: Sent, *, tag: str, keep: Callable[[str], None] | None
+    ) -> None:
         self.id = job_id
-        self._device, self._sent, self._tag = device, sent, tag
+        self._device, self._sent, self._tag, self._keep = device, sent, tag, keep
         self._status = JobStatus.QUEUED
         self._message = ""
         self._progress: float | None = None
@@ -134,8 +127,8 @@ class CloudJob(Job):
         for left in reversed(range(tries)):
             try:
                 answer = self._device.transport.result(self.id)
-                if self.keep is not None:
-                    self.keep(json.dumps(answer))
+                if self._keep is not None:
+                    self._keep(json.dumps(answer))
                 return decode_result(answer, self._sent, detector=self._device.spec.detector, labels=labels)
             except (UnusableAnswer, NotFound) as error:
                 if left:
@@ -162,10 +155,7 @@ class CloudDevice(RemoteDevice):
     :param name: how configurations name the device.
     :param transport: how the provider is talked to.
     :param platform: what the provider says about it.
-    :param settings_per_job: most programs in one job; larger submissions are split.
-    :param any_status: send even when the platform says that it takes no jobs; its answer decides.
-    :param queue_s: seconds to wait for room in the queue.
-    :param deadline_s: seconds to wait for a connection.
+    :param options: how large its jobs are, how often it is asked, and how long it is waited for.
     """
 
     def __init__(
@@ -173,12 +163,7 @@ class CloudDevice(RemoteDevice):
         name: str,
         transport: Transport,
         platform: PlatformDetails,
-        *,
-        settings_per_job: int = 20,
-        polling: Polling | None = None,
-        any_status: bool = False,
-        queue_s: float = RemoteDevice.queue_s,
-        deadline_s: float = RemoteDevice.deadline_s,
+        options: CloudOptions,
     ) -> None:
         self.spec = DeviceSpec(
             name=name,
@@ -188,10 +173,11 @@ class CloudDevice(RemoteDevice):
             detector=platform.detector,
             simulated=platform.simulated,
         )
-        self.transport, self.platform, self.any_status = transport, platform, any_status
-        self.polling = polling if polling is not None else Polling()
+        self.transport, self.platform, self.any_status = transport, platform, bool(options.any_status)
+        self.polling = options.polling
         self.performance, self.architecture_hash = platform.performance, platform.architecture_hash
-        self.settings_per_job, self.queue_s, self.deadline_s = settings_per_job, queue_s, deadline_s
+        self.settings_per_job = options.settings_per_job
+        self.queue_s, self.deadline_s = options.queue_s, options.deadline_s
         self._sent: dict[str, Sent] = {}
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> JournalledJob:
@@ -221,12 +207,20 @@ class CloudDevice(RemoteDevice):
                 "device, or send all the same with ?any_status=1."
             )
 
-    def attach(self, job_id: str, programs: Sequence[Program], *, shots: int, tag: str) -> CloudJob:
+    def attach(
+        self,
+        job_id: str,
+        programs: Sequence[Program],
+        *,
+        shots: int,
+        tag: str,
+        keep: Callable[[str], None] | None = None,
+    ) -> CloudJob:
         """Handle of a job that exists; see :meth:`qpu_sdk.devices.base.RemoteDevice.attach`."""
         sent = self._sent.pop(job_id, None)
         if sent is None:
             _, sent = encode_payload(programs, shots=shots, name="", platform=self.platform)
-        return CloudJob(self, job_id, sent, tag=tag)
+        return CloudJob(self, job_id, sent, tag=tag, keep=keep)
 
     def stop(self, job_id: str) -> None:
         """Ask the provider to stop a job."""

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import final
+from typing import TypeVar, final
 
 import requests
+import tenacity
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+
+from ...errors import DeviceUnavailable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: Answers to a GET after which the same GET may succeed; so may one after any 5xx.
 TRANSIENT = frozenset({408, 409, 421, 423, 425, 429})
@@ -35,11 +44,47 @@ class Patience:
 
 
 class TransientError(Exception):
-    """The same GET may succeed a moment later."""
+    """The same request may succeed a moment later."""
 
     def __init__(self, why: str, *, after_s: float = 0.0) -> None:
         super().__init__(why)
         self.after_s = after_s
+
+
+def repeat(
+    once: Callable[[], T], what: str, *, at: str, patience: Patience, sleep: Callable[[float], None] = time.sleep
+) -> T:
+    """Ask again while the reason may pass, with growing, jittered pauses, until the deadline.
+
+    :param once: a request that does no harm when repeated; :class:`TransientError` says that the reason may pass.
+    :param at: who is asked.
+    :raises DeviceUnavailable: at the deadline.
+    """
+    backoff = tenacity.wait_random_exponential(multiplier=patience.first_s, max=patience.longest_s)
+
+    def pause(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.after_s if isinstance(error, TransientError) else 0.0
+        return max(asked, float(backoff(state)))
+
+    def say(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.info("%s: %s; asking again in %.1f s", what, error, state.upcoming_sleep)
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(TransientError),
+        wait=pause,
+        stop=tenacity.stop_before_delay(patience.deadline_s),
+        sleep=sleep,
+        before_sleep=say,
+        reraise=True,
+    )
+    try:
+        return retrying(once)
+    except TransientError as error:
+        raise DeviceUnavailable(
+            f"{what}: no usable answer from {at} for {patience.deadline_s:g} s ({error}). Go on later."
+        ) from None
 
 
 def never_sent(error: requests.RequestException) -> bool:

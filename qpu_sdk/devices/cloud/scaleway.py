@@ -17,7 +17,6 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar, final
 
 import requests
-import tenacity
 
 from ...errors import (
     AuthenticationError,
@@ -29,16 +28,12 @@ from ...errors import (
     SubmissionUncertain,
 )
 from .account import checked_id, checked_url
-from .retry import TRANSIENT, Patience, never_sent
+from .retry import TRANSIENT, Patience, TransientError, never_sent, repeat
 from .transport import NotFound, Transport
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-class _Transient(Exception):
-    """The same request may succeed a moment later."""
 
 
 @final
@@ -94,7 +89,7 @@ class ScalewayClient(Transport):
             if _code(error) in (401, 403):
                 raise _refused_token(_code(error)) from None
             raise SubmissionUncertain(f"its creation ended with {type(error).__name__}") from None
-        except _Transient as error:
+        except TransientError as error:
             raise SubmissionUncertain(f"no answer to its creation: {error}") from None
         if not isinstance(job_id, str) or not job_id:
             raise SubmissionUncertain("its creation was answered without an id")
@@ -139,17 +134,7 @@ class ScalewayClient(Transport):
 
     def _ask(self, call: Callable[[], T], what: str) -> T:
         """Repeat a request that does no harm until the deadline."""
-        p = self.patience
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_Transient),
-            wait=tenacity.wait_random_exponential(multiplier=p.first_s, max=p.longest_s),
-            stop=tenacity.stop_before_delay(p.deadline_s),
-            reraise=True,
-        )
-        try:
-            return retrying(lambda: self._once(call, what))
-        except _Transient as error:
-            raise DeviceUnavailable(f"{what}: no usable answer from Scaleway ({error}). Go on later.") from None
+        return repeat(lambda: self._once(call, what), what, at="Scaleway", patience=self.patience)
 
     def _once(self, call: Callable[[], T], what: str) -> T:
         try:
@@ -161,12 +146,12 @@ class ScalewayClient(Transport):
             if code == 404:
                 raise NotFound(f"{what} is unknown at Scaleway.", text="HTTP 404") from None
             if code in TRANSIENT or code >= 500:
-                raise _Transient(f"HTTP {code}") from None
+                raise TransientError(f"HTTP {code}") from None
             raise DeviceUnavailable(f"{what}: Scaleway refuses ({type(error).__name__}). Check its name.") from None
-        except (QPUError, _Transient):
+        except (QPUError, TransientError):
             raise
         except Exception as error:  # Perceval takes an answer apart without looking what it is
-            raise _Transient(type(error).__name__) from None
+            raise TransientError(type(error).__name__) from None
 
     def _bounded(self, call: Callable[[], T], limit_s: float) -> T:
         """Run in a thread of its own; when it takes too long it is left behind, and nobody waits for it."""
@@ -182,7 +167,7 @@ class ScalewayClient(Transport):
         try:
             return future.result(limit_s)
         except FutureTimeoutError:
-            raise _Transient(f"no answer in {limit_s:g} s") from None
+            raise TransientError(f"no answer in {limit_s:g} s") from None
 
 
 def _code(error: BaseException | None) -> int:

@@ -14,7 +14,7 @@ import responses
 
 from qpu_sdk.devices.cloud.account import cloud_token
 from qpu_sdk.devices.cloud.device import CloudDevice
-from qpu_sdk.devices.cloud.opening import CloudOptions
+from qpu_sdk.devices.cloud.options import CloudOptions
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.errors import AuthenticationError, ConfigError, DeviceUnavailable, QPUError
 
