@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs protocol mitigation noisy faults soak rehearsal clean
+.PHONY: run test check bench docs protocol mitigation noisy faults validate rehearsal clean
 
 # The environment is made anew when a file that says what is in it changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -18,7 +18,7 @@ run: $(VENV)/.installed
 	$(BIN)/qpu-sdk train examples/lean.toml --out $(RUN)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
@@ -50,9 +50,9 @@ noisy: $(VENV)/.installed
 faults: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.faults --out docs/results/faults.md
 
-# A run on two emulated machines with faults, killed a hundred times.
-soak: $(VENV)/.installed
-	QPU_SDK_KILLS=100 $(BIN)/python -m pytest -q tests/test_soak.py
+# Statistical studies, before a release: a hundred devices, programs and kills; writes docs/results/validation.json and .md.
+validate: $(VENV)/.installed
+	$(BIN)/python -m tests.validation
 
 # Training on an emulated Belenos, with controls; writes docs/results/rehearsal.json and the table of docs/results.md.
 rehearsal: $(VENV)/.installed

@@ -41,7 +41,7 @@ def chi_square_tail(statistic: float, degrees: int) -> float:
 
 
 def put_together(expected: FloatArray) -> npt.NDArray[np.bool_]:
-    """Which bins are one bin: those that expect too few and, so that the sum does not, the smallest of the others."""
+    """Which bins are one bin, ``(B,)``: those that expect too few and, so that the sum does not, the smallest other."""
     rare = expected < MIN_EXPECTED
     if rare.any():
         rare |= expected <= expected[~rare].min(initial=np.inf)
@@ -71,7 +71,13 @@ def total_variation(p: FloatArray, q: FloatArray) -> float:
 
 
 def normal_quantile(level: float) -> float:
-    """z such that a normal variable is within +-z with probability ``level``."""
+    """z such that a normal variable is within +-z with probability ``level``.
+
+    :raises MitigationError: unless ``0 < level < 1``.
+
+    >>> round(normal_quantile(0.95), 4)
+    1.96
+    """
     if not 0.0 < level < 1.0:
         raise MitigationError(f"the level of an interval is {level}; it must be between 0 and 1, such as 0.95.")
     return NormalDist().inv_cdf(0.5 + level / 2.0)

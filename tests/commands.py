@@ -1,16 +1,24 @@
-"""The command line called in this process: its output read as JSON, its failures as one line."""
+"""The command line called in this process: its output read as JSON, its failures as one line.
+
+And what a run leaves: to be interrupted, and compared with another.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
 from qpu_sdk.cli.app import app
+from qpu_sdk.cli.progress import Progress
+from qpu_sdk.export.weights import load_model
 
 
 @dataclass(frozen=True)
@@ -46,3 +54,26 @@ class Commands:
         [line] = result.stderr.strip().splitlines()
         assert line.startswith("qpu-sdk: ")
         return str(line)
+
+
+def interrupt_after(units: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C in the middle of a run."""
+
+    def advanced(self: Progress, row: Mapping[str, Any], *, done: int, total: int) -> None:
+        if done == units:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "advanced", advanced)
+
+
+def metric_rows(folder: Path) -> list[dict[str, Any]]:
+    """Rows of metrics.jsonl with the clock left out."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) | {"wall_s": 0} for line in lines]
+
+
+def same_model(one: Path, other: Path) -> bool:
+    """Equal tensors, bit for bit, and equal provenance."""
+    a, b = (load_model(folder) for folder in (one, other))
+    same = all(torch.equal(a.tensors[name], b.tensors[name]) for name in {*a.tensors, *b.tensors})
+    return same and dict(a.metadata) == dict(b.metadata)

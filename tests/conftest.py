@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import logging
+import os
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from qpu_sdk.errors import QPUError
 
-settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("repeatable")
+
+# Before numpy and torch are loaded, and for every process that a test starts: two workers need no more cores than two,
+# and sums are the same bit for bit wherever a test runs.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 #: Every token that a test uses begins like the vendor's.
 TOKEN = re.compile(rb"_T_[\w-]{4,}")
@@ -44,3 +55,29 @@ def _no_token_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     leaks = [path for path in folder.rglob("*") if path.is_file() and path.name != PERCEVAL_CONFIG]
     leaks = [path for path in leaks if TOKEN.search(path.read_bytes())]
     assert not leaks, f"a token was left in {leaks}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_end_at_once() -> Iterator[None]:
+    """uvicorn looks ten times a second whether it should end, and then waits a tenth of a second more."""
+    if importlib.util.find_spec("uvicorn") is None:
+        yield
+        return
+    import uvicorn.server
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.005))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uvicorn.server, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": sleep}))
+        yield
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without what takes a third of a second each to draw."""
+
+    def savefig(self: object, out: Any, **options: object) -> None:
+        out.write("<svg></svg>")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)

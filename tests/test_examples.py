@@ -13,7 +13,7 @@ from qpu_sdk.runs.plan import device_figures, plan_run
 from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.qnn import qnns_of
-from qpu_sdk.training.schedule import planned_settings
+from qpu_sdk.training.schedule import Schedule
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -52,7 +52,7 @@ def test_faults_are_understood() -> None:
 
 @pytest.mark.parametrize("name", ["lean.toml", "paper.toml", "belenos.toml"])
 def test_runs_fit_four_hundred_settings(name: str) -> None:
-    assert planned_settings(load_config(EXAMPLES / name))[0] <= 400
+    assert Schedule.of(load_config(EXAMPLES / name)).settings <= 400
 
 
 @pytest.mark.parametrize("script", ["sample_a_circuit.py", "mitigate_a_circuit.py", "own_network.py"])

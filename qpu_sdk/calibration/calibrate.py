@@ -28,7 +28,7 @@ from .goodness import binned, joint_test, same_distribution, setting_test
 from .known import vendor_record
 from .likelihood import observe
 from .parameters import Fit
-from .parts import CalibrationJob, ChiSquare, Identity, Measured, MeasuredPair, Origin, Unit
+from .parts import CalibrationJob, ChiSquare, Identity, Measured, MeasuredPair, Origin, PhysicalUnit
 from .plan import CalibrationSetting, calibration_plan
 from .record import CalibrationRecord, utc_text
 from .store import CalibrationStore
@@ -140,7 +140,7 @@ def _numbers(found: Fit, request: CalibrationRequest) -> dict[str, Any]:
     p, errors = found.parameters, dict(zip(found.parameters.names, found.standard_errors, strict=True))
     values = dict(zip(p.names, p.vector(), strict=True))
 
-    def number(name: str, unit: Unit = "1") -> Measured:
+    def number(name: str, unit: PhysicalUnit = "1") -> Measured:
         return Measured(value=float(values[name]), standard_error=float(errors[name]), unit=unit)
 
     pairs = [(j, k) for a, j in enumerate(p.inputs) for k in p.inputs[a + 1 :]]

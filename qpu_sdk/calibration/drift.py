@@ -15,7 +15,7 @@ import numpy as np
 from ..arrays import FloatArray
 from ..errors import CalibrationMismatch
 from ..statistics import chi_square_tail, correlations
-from .parts import ChiSquare, Measured, Unit
+from .parts import ChiSquare, Measured, PhysicalUnit
 from .record import CalibrationRecord
 
 #: Smallest eigenvalue of a correlation matrix that counts as a degree of freedom.
@@ -34,7 +34,7 @@ class Change:
     """
 
     parameter: str
-    unit: Unit
+    unit: PhysicalUnit
     before: float
     after: float
     difference: float

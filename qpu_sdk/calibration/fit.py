@@ -30,9 +30,9 @@ from .parameters import Fit, Parameters, in_gauge
 
 #: Two-click events that the Hong-Ou-Mandel settings must bring, so that the fit is better than a guess.
 FEWEST_COINCIDENCES = 100
-#: Most steps of scoring; five to ten are usual.
-MOST_STEPS = 60
-#: A step that would raise the log-likelihood by less is not worth taking.
+#: Most iterations of scoring; five to ten are usual.
+MOST_ITERATIONS = 60
+#: A move that would raise the log-likelihood by less is not worth taking.
 SETTLED = 1e-3
 
 
@@ -48,8 +48,8 @@ def fit(observations: Sequence[Observation], *, most_clicks: int, pairs: bool = 
     check_enough(observations, sets, inputs)
     start = _start(observations, sets, inputs, pairs=pairs)
     problem = Likelihood(observations, sets, start)
-    vector, information, likelihood, steps = _score(problem)
-    return in_gauge(Fit(start.of(vector), problem.covariance(information), likelihood, steps))
+    x, information, likelihood, iterations = _score(problem)
+    return in_gauge(Fit(start.of(problem.vector(x)), problem.covariance(x, information), likelihood, iterations))
 
 
 def check_enough(observations: Sequence[Observation], sets: ModeSets, inputs: tuple[int, ...]) -> None:
@@ -61,7 +61,7 @@ def check_enough(observations: Sequence[Observation], sets: ModeSets, inputs: tu
         raise CalibrationError(
             f"mode {silent[0]} never fires in {shots:,.0f} shots. Leave it out with fewer modes, or have it repaired."
         )
-    hom = [o for o in observations if o.name.startswith("hom")] or list(observations)
+    hom = [o for o in observations if o.circuit == "hong-ou-mandel"] or list(observations)
     coincidences = sum(float(o.numbers[sets.clicks == 2].sum()) for o in hom)
     if coincidences < FEWEST_COINCIDENCES:
         shots = max(o.shots for o in hom)
@@ -97,14 +97,14 @@ def _start(observations: Sequence[Observation], sets: ModeSets, inputs: tuple[in
 
 
 def _score(problem: Likelihood) -> tuple[FloatArray, FloatArray, float, int]:
-    """Fisher scoring; the natural values, the information about them, the log-likelihood and the steps taken."""
+    """Fisher scoring; the coordinates, the information about them, the log-likelihood and the iterations."""
     x = problem.clipped(problem.coordinates(problem.start.vector()))
     likelihood, damping = problem.likelihood(problem.probabilities(x[None])), 1e-3
     gradient, curvature, information = problem.derivatives(x)
-    for step in range(1, MOST_STEPS + 1):
+    for iteration in range(1, MOST_ITERATIONS + 1):
         move = problem.move(x, gradient, curvature, damping)
         if gradient @ move[problem.free] < SETTLED:
-            return _natural(problem, x, information, likelihood, step)
+            return x, information, likelihood, iteration
         there = problem.clipped(x + move)
         found = problem.likelihood(problem.probabilities(there[None]))
         if found < likelihood:
@@ -113,17 +113,6 @@ def _score(problem: Likelihood) -> tuple[FloatArray, FloatArray, float, int]:
         x, likelihood, damping = there, found, damping / 10.0
         gradient, curvature, information = problem.derivatives(x)
     raise CalibrationError(
-        f"the fit has not settled after {MOST_STEPS} steps: the counts do not fit the model. Measure again, with more "
-        "shots."
+        f"the fit has not settled after {MOST_ITERATIONS} iterations: the counts do not fit the model. Measure again, "
+        "with more shots."
     )
-
-
-def _natural(
-    problem: Likelihood, x: FloatArray, information: FloatArray, likelihood: float, steps: int
-) -> tuple[FloatArray, FloatArray, float, int]:
-    """Information about natural values: a logarithm's derivative is 1 / value."""
-    vector = problem.vector(x)
-    slope = np.ones(len(x))
-    slope[problem._first_log :] /= vector[problem._first_log :]
-    slope = slope[problem.free]
-    return vector, slope[:, None] * information * slope, likelihood, steps

@@ -69,7 +69,10 @@ def joint_test(tests: Sequence[ChiSquare], *, less: int = 0) -> ChiSquare:
 
 
 def same_distribution(first: Observation, last: Observation) -> ChiSquare:
-    """Whether two runs of one circuit are samples of one distribution: the two-sample chi-square test."""
+    """Whether two runs of one circuit are samples of one distribution: the two-sample chi-square test.
+
+    :raises CalibrationError: when one of them brought no shots.
+    """
     a, b = first.observed()[1:], last.observed()[1:]
     order = np.argsort(a + b)[::-1]
     a, b = a[order], b[order]

@@ -11,7 +11,7 @@ from pydantic import JsonValue, ValidationError
 from ..errors import CalibrationError
 from ..files import first_problem
 from ..photonics.noise import Noise, by_mode, emission
-from .parts import Identity, Measured, MeasuredPair, Unit
+from .parts import Identity, Measured, MeasuredPair, PhysicalUnit
 from .record import CalibrationRecord
 
 #: The time of a record that nobody measured: equal simulators have equal records.
@@ -123,11 +123,11 @@ def _known_pairs(noise: Noise, inputs: tuple[int, ...], common: float) -> Measur
     return tuple(MeasuredPair(modes=p, value=v, standard_error=0.0) for p, v in zip(pairs, values, strict=True))
 
 
-def _known(value: float, unit: Unit = "1") -> Measured:
+def _known(value: float, unit: PhysicalUnit = "1") -> Measured:
     return Measured(value=value, standard_error=0.0, unit=unit)
 
 
-def _published(value: float, unit: Unit = "1") -> Measured:
+def _published(value: float, unit: PhysicalUnit = "1") -> Measured:
     return Measured(value=value, standard_error=None, unit=unit)
 
 

@@ -15,12 +15,12 @@ from ..photonics.counts import Counts
 from ..photonics.noise import emission
 from ..photonics.patterns import ModeSets, mode_sets, moebius
 from .parameters import Parameters
-from .plan import CalibrationSetting
+from .plan import CalibrationSetting, Circuit
 
 #: Smallest dark-count probability that is told from none.
 LEAST_DARK = 1e-10
 #: The click model is right to a few 1e-15: no pattern is rarer than that for sure.
-ROUNDING = 1e-15
+RAREST = 1e-15
 #: Curvature below which a direction counts as flat.
 FLAT = 1e-4
 
@@ -36,7 +36,7 @@ class Observation:
     :param windows: detection windows, empty ones included, ``None`` when unknown.
     """
 
-    name: str
+    circuit: Circuit
     inputs: tuple[int, ...]
     columns: ComplexArray
     numbers: FloatArray
@@ -89,7 +89,7 @@ def observe(
     np.add.at(numbers, np.searchsorted(sets.masks, masks), counts.numbers[kept])
     more = float(counts.numbers[~kept].sum() + counts.other)
     columns = program.mesh.columns(program.phases, program.input_modes)
-    return Observation(setting.name, program.input_modes, columns, numbers, more, windows)
+    return Observation(setting.circuit, program.input_modes, columns, numbers, more, windows)
 
 
 @final
@@ -103,31 +103,34 @@ class Likelihood:
     def __init__(self, observations: Sequence[Observation], sets: ModeSets, start: Parameters) -> None:
         self.observations, self.sets, self.start = list(observations), sets, start
         self.observed = [o.observed() for o in self.observations]
-        self._first_log = len(start.overlap) + 1
-        self._first_dark = self._first_log + len(start.transmissions) + len(start.efficiencies)
-        held = self._first_log + len(start.transmissions) + int(np.argmax(start.efficiencies))
-        self.free = np.flatnonzero(np.arange(len(start.vector())) != held)
+        self.layout = start.layout
+        held = self.layout.efficiencies.start + int(np.argmax(start.efficiencies))
+        self.free = np.flatnonzero(np.arange(self.layout.size) != held)
+        self._lowest = self._everywhere(1e-4, 0.0, np.log(1e-6), np.log(LEAST_DARK))
+        self._highest = self._everywhere(1.0, 0.49, np.log(10.0), np.log(0.1))
+
+    def _everywhere(self, overlap: float, g2: float, efficiency: float, dark: float) -> FloatArray:
+        """Coordinates with one value a kind, ``(P,)``."""
+        out, at = np.empty(self.layout.size), self.layout
+        out[at.overlap], out[at.g2], out[at.transmissions], out[at.efficiencies] = overlap, g2, efficiency, efficiency
+        out[at.dark] = dark
+        return out
 
     def coordinates(self, vector: FloatArray) -> FloatArray:
-        """From natural values."""
-        out = vector.copy()
-        out[self._first_log :] = np.log(np.maximum(vector[self._first_log :], LEAST_DARK))
+        """From natural values, ``(P,)``."""
+        out, logs = vector.copy(), self.layout.positive
+        out[logs] = np.log(np.maximum(vector[logs], LEAST_DARK))
         return out
 
     def vector(self, coordinates: FloatArray) -> FloatArray:
         """To natural values, ``(..., P)``."""
-        out = coordinates.copy()
-        out[..., self._first_log :] = np.exp(coordinates[..., self._first_log :])
+        out, logs = coordinates.copy(), self.layout.positive
+        out[..., logs] = np.exp(coordinates[..., logs])
         return out
 
     def clipped(self, coordinates: FloatArray) -> FloatArray:
-        """Within the physical range."""
-        out, first, dark = coordinates.copy(), self._first_log, self._first_dark
-        out[: first - 1] = np.clip(out[: first - 1], 1e-4, 1.0)
-        out[first - 1] = np.clip(out[first - 1], 0.0, 0.49)
-        out[first:dark] = np.clip(out[first:dark], np.log(1e-6), np.log(10.0))
-        out[dark:] = np.clip(out[dark:], np.log(LEAST_DARK), np.log(0.1))
-        return np.asarray(out)
+        """Within the physical range, ``(P,)``."""
+        return np.clip(coordinates, self._lowest, self._highest)
 
     def probabilities(self, coordinates: FloatArray) -> list[FloatArray]:
         """p of every observation at a batch of points, ``(D, P) -> [(D, K + 1)]``."""
@@ -135,8 +138,8 @@ class Likelihood:
         out: list[FloatArray] = []
         for o in self.observations:
             p = moebius(within(o.columns[None], _arrays(self.start, points, o.inputs), self.sets), self.sets)
-            p = np.maximum(p, ROUNDING)
-            p = np.concatenate([p, np.maximum(1.0 - p.sum(axis=1, keepdims=True), ROUNDING)], axis=1)
+            p = np.maximum(p, RAREST)
+            p = np.concatenate([p, np.maximum(1.0 - p.sum(axis=1, keepdims=True), RAREST)], axis=1)
             if o.windows is None:
                 p[:, 0] = 0.0
                 p /= p.sum(axis=1, keepdims=True)
@@ -154,26 +157,26 @@ class Likelihood:
     def around(self, coordinates: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Points a little above and below in one coordinate after the other, ``(P, P)`` each."""
         # probabilities are linear in dark counts, and rounding spoils small differences of rare patterns
-        sizes = np.diag(np.where(np.arange(len(coordinates)) >= self._first_dark, 0.1, 1e-4))
+        sizes, g2 = np.diag(self._everywhere(1e-4, 1e-4, 1e-4, 0.1)), self.layout.g2
         above, below = coordinates + sizes, coordinates - sizes
-        below[:, self._first_log - 1] = np.maximum(below[:, self._first_log - 1], 0.0)  # g2 may be 0
+        below[:, g2] = np.maximum(below[:, g2], 0.0)  # it may be 0
         return above, below
 
     def derivatives(self, coordinates: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Gradient, a curvature for steps, and the Fisher information, in the free coordinates.
+        """Gradient ``(F,)``, a curvature for moves, and the Fisher information, ``(F, F)``, in the F free coordinates.
 
         Differences are central. The curvature weighs a pattern with what is seen or expected, whichever is more: a
         rare pattern that was seen bends the likelihood more than its expectation says.
         """
         free = self.free
         above, below = (points[free] for points in self.around(coordinates))
-        steps = (above - below)[np.arange(len(free)), free]
+        apart = (above - below)[np.arange(len(free)), free]
         points = np.concatenate([above, below])
         size = len(self.free)
         gradient, curvature, information = np.zeros(size), np.zeros((size, size)), np.zeros((size, size))
         at = self.probabilities(coordinates[None])
         for n, p, moved in zip(self.observed, at, self.probabilities(points), strict=True):
-            slope = (moved[: len(free)] - moved[len(free) :]) / steps[:, None]
+            slope = (moved[: len(free)] - moved[len(free) :]) / apart[:, None]
             total, seen = n.sum(), (n > 0) | (n.sum() * p[0] > 1e-3)
             relative = slope[:, seen] / p[0, seen]
             gradient += relative @ n[seen]
@@ -183,9 +186,9 @@ class Likelihood:
         return gradient, curvature, information
 
     def move(self, x: FloatArray, gradient: FloatArray, curvature: FloatArray, damping: float) -> FloatArray:
-        """A damped scoring step; what stands at a limit and wants beyond it stays, ``(P,)``."""
-        lowest, highest = (self.clipped(np.full(len(x), end))[self.free] for end in (-np.inf, np.inf))
-        stays = ((lowest >= x[self.free]) & (gradient < 0.0)) | ((highest <= x[self.free]) & (gradient > 0.0))
+        """A damped move of scoring; what stands at a limit and wants beyond it stays, ``(P,)``."""
+        at_lowest, at_highest = self._lowest[self.free] >= x[self.free], self._highest[self.free] <= x[self.free]
+        stays = (at_lowest & (gradient < 0.0)) | (at_highest & (gradient > 0.0))
         goes = np.flatnonzero(~stays)
         part = curvature[np.ix_(goes, goes)]
         out = np.zeros(len(x))
@@ -193,23 +196,28 @@ class Likelihood:
         out[self.free[goes]] = np.linalg.solve(part + np.diag(ridge), gradient[goes])
         return out
 
-    def covariance(self, information: FloatArray) -> FloatArray:
-        """Of the natural values at the coordinates' point of ``information``; see :func:`_score`."""
-        out = np.zeros((len(self.start.vector()),) * 2)
-        out[np.ix_(self.free, self.free)] = np.linalg.inv(information)
+    def covariance(self, coordinates: FloatArray, information: FloatArray) -> FloatArray:
+        """Of the natural values, ``(P, P)``, from the information about the free coordinates at a point.
+
+        A logarithm's derivative by its value is 1 / value.
+        """
+        slope, logs = np.ones(self.layout.size), self.layout.positive
+        slope[logs] /= self.vector(coordinates)[logs]
+        slope = slope[self.free]
+        out = np.zeros((self.layout.size,) * 2)
+        out[np.ix_(self.free, self.free)] = np.linalg.inv(slope[:, None] * information * slope)
         return out
 
 
 def _arrays(start: Parameters, points: FloatArray, inputs: tuple[int, ...]) -> ClickArrays:
     """A batch of parameter vectors ``(D, P)`` for a program that uses these inputs."""
-    overlaps, n, m = len(start.overlap), len(start.inputs), len(start.efficiencies)
     places = [start.inputs.index(j) for j in inputs]
-    overlap, g2, t, eta, dark = np.split(points, np.cumsum([overlaps, 1, n, m]), axis=1)
-    one, two = emission(np.ones(len(points)), np.clip(g2[:, 0], 0.0, 0.5))
+    overlap, g2, t, eta, dark = start.layout.unflatten(points)
+    one, two = emission(np.ones(len(points)), np.clip(g2, 0.0, 0.5))
     pairs = None
-    if overlaps > 1:
-        pairs = np.tile(np.eye(n), (len(points), 1, 1))
-        rows, columns = np.triu_indices(n, 1)
+    if overlap.shape[1] > 1:
+        pairs = np.tile(np.eye(len(start.inputs)), (len(points), 1, 1))
+        rows, columns = np.triu_indices(len(start.inputs), 1)
         pairs[:, rows, columns] = pairs[:, columns, rows] = np.sqrt(np.maximum(overlap, 0.0))
         pairs = pairs[:, places][:, :, places]
     common = np.ones(len(points)) if pairs is not None else np.sqrt(np.maximum(overlap[:, 0], 0.0))

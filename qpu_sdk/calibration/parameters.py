@@ -13,6 +13,63 @@ from .parts import parameter_name
 
 
 @final
+@dataclass(frozen=True)
+class Layout:
+    """Where the parameters stand in the vector: overlaps, g2, then those that are positive, ``(P,)``.
+
+    :param overlaps: number of them: one, or one of each pair of inputs.
+    """
+
+    overlaps: int
+    inputs: int
+    modes: int
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return self.overlaps + 1 + self.inputs + 2 * self.modes
+
+    @property
+    def overlap(self) -> slice:
+        """I of pairs of inputs."""
+        return slice(0, self.overlaps)
+
+    @property
+    def g2(self) -> int:
+        """Of all sources."""
+        return self.overlaps
+
+    @property
+    def positive(self) -> slice:
+        """All that follow, whose natural scale is logarithmic."""
+        return slice(self.g2 + 1, self.size)
+
+    @property
+    def transmissions(self) -> slice:
+        """Of the inputs."""
+        return slice(self.g2 + 1, self.g2 + 1 + self.inputs)
+
+    @property
+    def efficiencies(self) -> slice:
+        """Of the modes."""
+        return slice(self.transmissions.stop, self.transmissions.stop + self.modes)
+
+    @property
+    def dark(self) -> slice:
+        """Of the modes."""
+        return slice(self.efficiencies.stop, self.efficiencies.stop + self.modes)
+
+    def unflatten(self, vectors: FloatArray) -> tuple[FloatArray, ...]:
+        """Overlaps, g2, transmissions, efficiencies and dark counts of vectors ``(..., P)``; g2 is ``(...)``.
+
+        >>> [part.tolist() for part in Layout(1, 2, 2).unflatten(np.arange(8))]
+        [[0], 1, [2, 3], [4, 5], [6, 7]]
+        """
+        places = (self.overlap, self.g2, self.transmissions, self.efficiencies, self.dark)
+        return tuple(vectors[..., place] for place in places)
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Parameters:
     """The parameters of a device with one value a name.
@@ -44,15 +101,19 @@ class Parameters:
             *(parameter_name("dark_counts", i) for i in range(len(self.dark))),
         ]
 
+    @property
+    def layout(self) -> Layout:
+        """Of :meth:`vector`."""
+        return Layout(len(self.overlap), len(self.transmissions), len(self.efficiencies))
+
     def vector(self) -> FloatArray:
         """All values, ``(P,)``."""
         return np.concatenate([self.overlap, [self.g2], self.transmissions, self.efficiencies, self.dark])
 
     def of(self, vector: FloatArray) -> Parameters:
         """The same device with other values."""
-        sizes = [len(self.overlap), 1, len(self.transmissions), len(self.efficiencies)]
-        overlap, g2, t, eta, dark = np.split(vector, np.cumsum(sizes))
-        return replace(self, overlap=overlap, g2=float(g2[0]), transmissions=t, efficiencies=eta, dark=dark)
+        overlap, g2, t, eta, dark = self.layout.unflatten(vector)
+        return replace(self, overlap=overlap, g2=float(g2), transmissions=t, efficiencies=eta, dark=dark)
 
     def noise(self, inputs: tuple[int, ...]) -> ProgramNoise:
         """What a program that uses these inputs sees."""
@@ -82,13 +143,13 @@ class Fit:
     """Result of :func:`fit`.
 
     :param covariance: of :meth:`Parameters.vector`, ``(P, P)``; singular, because the gauge holds the mean efficiency.
-    :param steps: scoring steps taken.
+    :param iterations: of scoring that it took.
     """
 
     parameters: Parameters
     covariance: FloatArray
     log_likelihood: float
-    steps: int
+    iterations: int
 
     @property
     def standard_errors(self) -> FloatArray:
@@ -99,9 +160,8 @@ class Fit:
 def in_gauge(found: Fit) -> Fit:
     """Scale efficiencies to mean 1, and transmissions the other way; errors follow to first order."""
     p, vector = found.parameters, found.parameters.vector()
-    t0, modes = len(p.overlap) + 1, len(p.efficiencies)
-    e0, mean = t0 + len(p.transmissions), float(p.efficiencies.mean())
-    t, eta = slice(t0, e0), slice(e0, e0 + modes)
+    modes, mean = p.layout.modes, float(p.efficiencies.mean())
+    t, eta = p.layout.transmissions, p.layout.efficiencies
     jacobian = np.eye(len(vector))
     jacobian[t, t] *= mean
     jacobian[t, eta] = vector[t, None] / modes

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..photonics.counts import Detector
 
-Unit = Literal["1", "1/window", "rad", "s"]
+PhysicalUnit = Literal["1", "1/window", "rad", "s"]
 Origin = Literal["measured", "simulated", "vendor"]
 Role = Literal["fit", "validation", "drift"]
 UtcText = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$")]
@@ -29,7 +29,7 @@ class Measured(BaseModel):
 
     value: float
     standard_error: NonNegative | None
-    unit: Unit = "1"
+    unit: PhysicalUnit = "1"
 
 
 @final
@@ -41,7 +41,7 @@ class MeasuredPair(BaseModel):
     modes: tuple[Mode, Mode]
     value: float
     standard_error: NonNegative | None
-    unit: Unit = "1"
+    unit: PhysicalUnit = "1"
 
     @property
     def measured(self) -> Measured:

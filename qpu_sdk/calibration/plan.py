@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from ..errors import CalibrationError
 from ..photonics.meshes import RectangularMesh
 from ..photonics.program import Program
 from .parts import Role
+
+Circuit = Literal["shift", "fan", "hong-ou-mandel", "splitters", "random"]
 
 #: Most shifts in a plan.
 MOST_SHIFTS = 3
@@ -38,10 +40,12 @@ class CalibrationSetting:
     """One circuit of a calibration.
 
     :param role: whether it is fitted, predicted, or compared with the first.
+    :param circuit: which of the circuits above it is.
     """
 
     name: str
     role: Role
+    circuit: Circuit
     program: Program
 
 
@@ -61,16 +65,17 @@ def calibration_plan(modes: int, input_modes: tuple[int, ...], *, seed: int) -> 
     if len(inputs) < 2 or len(set(inputs)) < len(inputs) or inputs[0] < 0 or inputs[-1] >= modes:
         raise CalibrationError(f"inputs {input_modes} are not two or more distinct modes of 0..{modes - 1}.")
     mesh = RectangularMesh(modes)
-    shifts = _shifts(modes, inputs)
-    pairs = [(f"hom {k}", _hom(modes, inputs, p), inputs) for k, p in enumerate(_rounds(len(inputs)))]
-    own = [(f"splitters {k}", _splitters(modes, part), part) for k, part in enumerate(_parts(modes, inputs))]
+
+    def setting(name: str, role: Role, circuit: Circuit, u: ComplexArray, part: tuple[int, ...]) -> CalibrationSetting:
+        return CalibrationSetting(name, role, circuit, Program(mesh, mesh.phases_of(u), part))
+
+    fitted = [setting(name, "fit", circuit, u, inputs) for name, circuit, u in _shifts(modes, inputs)]
+    for k, pairs in enumerate(_rounds(len(inputs))):
+        fitted.append(setting(f"hom {k}", "fit", "hong-ou-mandel", _hom(modes, inputs, pairs), inputs))
+    for k, part in enumerate(_parts(modes, inputs)):
+        fitted.append(setting(f"splitters {k}", "fit", "splitters", _splitters(modes, part), part))
     rng = np.random.default_rng(seed)
-    random = [(f"random {k}", haar(modes, rng), inputs) for k in range(2)]
-    fitted = [
-        CalibrationSetting(name, "fit", Program(mesh, mesh.phases_of(u), part))
-        for name, u, part in [*shifts, *pairs, *own]
-    ]
-    held = [CalibrationSetting(name, "validation", Program(mesh, mesh.phases_of(u), part)) for name, u, part in random]
+    held = [setting(f"random {k}", "validation", "random", haar(modes, rng), inputs) for k in range(2)]
     return (*fitted, *held, _repeated(fitted[0]))
 
 
@@ -78,18 +83,23 @@ def _repeated(first: CalibrationSetting) -> CalibrationSetting:
     """The same circuit under another fingerprint, so that it is run again: a phase is 2 pi larger."""
     phases = first.program.phases.copy()
     phases[-1] += 2.0 * np.pi
-    return CalibrationSetting("repeat", "drift", Program(first.program.mesh, phases, first.program.input_modes))
+    program = Program(first.program.mesh, phases, first.program.input_modes)
+    return CalibrationSetting("repeat", "drift", first.circuit, program)
 
 
-def _shifts(modes: int, inputs: tuple[int, ...]) -> list[tuple[str, ComplexArray, tuple[int, ...]]]:
+def _shifts(modes: int, inputs: tuple[int, ...]) -> list[tuple[str, Circuit, ComplexArray]]:
     """Shifts that link everything, or two of them and a fan where that would take too many."""
     offsets = _offsets(modes, len(inputs))
     if len(offsets) <= MOST_SHIFTS:
-        return [(f"shift {c}", _shift(modes, inputs, c), inputs) for c in offsets]
+        return [(f"shift {c}", "shift", _shift(modes, inputs, c)) for c in offsets]
     k = np.arange(modes)
     fan = np.exp(2.0j * np.pi * np.outer(k, k) / modes) / np.sqrt(modes)
-    some = [(f"shift {c}", _shift(modes, inputs, c), inputs) for c in (0, modes // 2)]
-    return [*some, ("fan", fan, inputs)]
+    half = modes // 2
+    return [
+        ("shift 0", "shift", _shift(modes, inputs, 0)),
+        (f"shift {half}", "shift", _shift(modes, inputs, half)),
+        ("fan", "fan", fan),
+    ]
 
 
 def _offsets(modes: int, inputs: int) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ from .parts import (
     MeasuredPair,
     Mode,
     Origin,
-    Unit,
+    PhysicalUnit,
     UtcText,
     parameter_name,
 )
@@ -45,8 +45,8 @@ GAUGE = (
     "Brightness is fixed to 1 and the input transmissions carry it, because counts hold only their product; "
     "the output efficiencies have mean 1, because counts hold only transmission times efficiency."
 )
-#: Unit and largest value of each parameter. Above g2 = 0.5 no source of brightness 1 exists.
-LIMITS: Mapping[str, tuple[Unit, float]] = {
+#: PhysicalUnit and largest value of each parameter. Above g2 = 0.5 no source of brightness 1 exists.
+LIMITS: Mapping[str, tuple[PhysicalUnit, float]] = {
     "brightness": ("1", 1.0),
     "indistinguishability": ("1", 1.0),
     "g2": ("1", 0.5),

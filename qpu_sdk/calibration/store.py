@@ -191,6 +191,7 @@ def check_age(record: CalibrationRecord, max_age_h: float | None, now: datetime)
     """Raise :class:`CalibrationStale` when a record is too old, and when it is from the future.
 
     :param max_age_h: hours, None for the record's own ``validity_h``.
+    :raises CalibrationError: when the record is of the future.
     """
     age, limit = record.age_h(now), record.validity_h if max_age_h is None else max_age_h
     if age < -CLOCK_SKEW_H:

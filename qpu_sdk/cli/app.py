@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
 from .calibrate import calibrate_command
 from .compare import compare_command
 from .devices import devices_command, doctor_command, emulate_command
@@ -31,7 +30,9 @@ app = typer.Typer(
 def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Options of the program itself."""
     if version:
-        typer.echo(__version__)
+        from importlib.metadata import version as installed
+
+        typer.echo(installed("qpu_sdk"))
         raise typer.Exit
 
 

@@ -10,16 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import CalibrationError
-from ..files import write_atomic
-from .printing import BAD_INPUT, INTERRUPTED, Json, console, fail, one_line_errors, parse_modes, print_or_json
-
-Rows = list[tuple[str, str]]
+from .printing import BAD_INPUT, INTERRUPTED, Json, Rows, console, fail, one_line_errors, parse_modes, print_or_json
 
 
 def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]:
-    """Rows of a record and its JSON; ``page``: also write it as HTML."""
+    """Rows of a record and its JSON; ``page``: also write it as HTML.
+
+    :raises CalibrationError: when the record cannot be read or the page not written.
+    """
     from ..calibration.page import job_rows, record_page, record_rows
     from ..calibration.store import load_record
+    from ..files import write_atomic
 
     record = load_record(path)
     if page is not None:

@@ -21,8 +21,8 @@ def compare_command(
     presets: Annotated[
         str | None, typer.Option(help="Of none,low,medium,high,recycling; empty for none; default: all.")
     ] = None,
-    steps: Annotated[
-        list[str] | None, typer.Option(help="Steps of ours to try besides auto, such as subtract; repeatable.")
+    method: Annotated[
+        list[str] | None, typer.Option(help="A method of ours to try besides auto, such as subtract; repeatable.")
     ] = None,
     inputs: Annotated[str | None, typer.Option(help="Where photons enter, such as 0,2,5; none: as the record.")] = None,
     seed: Annotated[int, typer.Option(help="Of the programs, and of a simulator.")] = 0,
@@ -39,16 +39,15 @@ def compare_command(
         from ..comparison.compare import ComparisonRequest, compare_on
         from ..comparison.page import comparison_page, comparison_rows
         from ..files import write_atomic
-        from .mitigate import parse_steps
+        from ..mitigation.methods import AUTO
 
-        chosen = [parse_steps(one) for one in steps or ()]
         request = ComparisonRequest(
             kinds=_names(programs),  # type: ignore[arg-type]
             each=each,
             shots=tuple(shots or (1_000_000,)),
             seed=seed,
             presets=None if presets is None else _names(presets),
-            steps=tuple(one for one in chosen if isinstance(one, tuple)),  # auto is there anyway
+            methods=tuple(name for name in method or () if name != AUTO),  # which is there anyway
             input_modes=None if inputs is None else parse_modes(inputs),
         )
         folder = page.parent if page is not None else Path("runs")

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 jobs = typer.Typer(help="Look at the jobs of a run, and decide about uncertain ones.", no_args_is_help=True)
 
-Run = Annotated[
+RunOption = Annotated[
     Path | None,
     typer.Option("--run", help="Folder of the run, or a calibration's journal; none: the newest under runs/."),
 ]
 
 
 @jobs.command("list")
-def jobs_list(run: Run = None, json_: Json = False) -> None:
+def jobs_list(run: RunOption = None, json_: Json = False) -> None:
     """All jobs of a run; works while it goes on."""
     with one_line_errors():
         from ..runs.jobs import list_jobs
@@ -35,7 +35,7 @@ def jobs_list(run: Run = None, json_: Json = False) -> None:
 
 @jobs.command("show")
 def jobs_show(
-    job: Annotated[str, typer.Argument(help="Name or id of the job.")], run: Run = None, json_: Json = False
+    job: Annotated[str, typer.Argument(help="Name or id of the job.")], run: RunOption = None, json_: Json = False
 ) -> None:
     """One job with its settings."""
     with one_line_errors():
@@ -49,7 +49,7 @@ def jobs_show(
 @jobs.command("attach")
 def jobs_attach(
     job_id: Annotated[str, typer.Argument(help="Id of the job at the provider.")],
-    run: Run = None,
+    run: RunOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the uncertain job, if the provider does not tell.")] = None,
     json_: Json = False,
 ) -> None:
@@ -63,7 +63,7 @@ def jobs_attach(
 @jobs.command("forget")
 def jobs_forget(
     job: Annotated[str, typer.Argument(help="Name of the job.")],
-    run: Run = None,
+    run: RunOption = None,
     lost: Annotated[
         bool, typer.Option("--lost", help="It exists, and will never bring its result; it is spent.")
     ] = False,
@@ -79,7 +79,7 @@ def jobs_forget(
 @jobs.command("cancel")
 def jobs_cancel(
     job: Annotated[str | None, typer.Argument(help="Name or id of the job; none: all that are open.")] = None,
-    run: Run = None,
+    run: RunOption = None,
     json_: Json = False,
 ) -> None:
     """Stop jobs at the provider; what they finished is kept."""

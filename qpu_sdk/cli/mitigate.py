@@ -6,27 +6,24 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, final
+from typing import TYPE_CHECKING, Annotated, Any, final
 
 import typer
 
-from ..calibration.record import CalibrationRecord
-from ..calibration.store import load_record
-from ..devices.counts_files import read_counts, text_of
 from ..errors import CalibrationMismatch, ConfigError, DataError, MitigationError
-from ..files import write_atomic
-from ..mitigation.distribution import Distribution
-from ..mitigation.mitigate import mitigate
-from ..mitigation.page import distribution_data, distribution_page, distribution_rows, title
-from ..photonics.program import Program
-from .printing import BAD_INPUT, Json, console, fail, one_line_errors, parse_modes, print_or_json
+from .printing import BAD_INPUT, Json, Rows, console, fail, one_line_errors, parse_modes, print_or_json
+
+if TYPE_CHECKING:
+    from ..calibration.record import CalibrationRecord
+    from ..mitigation.distribution import Distribution
+    from ..photonics.program import Program
 
 
 def mitigate_command(
     counts: Annotated[Path, typer.Argument(help="Counts as devices write them, one JSON a line, or Perceval's text.")],
     record: Annotated[Path | None, typer.Option(help="A calibration record of the device.")] = None,
-    steps: Annotated[
-        str, typer.Option(help="auto, or of response, unfold, subtract, fuse, recycle, post-select: unfold,fuse")
+    method: Annotated[
+        str, typer.Option(help="auto, or post-select, response, subtract, unfold, unfold-fuse, fuse, recycle.")
     ] = "auto",
     program: Annotated[Path | None, typer.Option(help="The program that was run, as JSON.")] = None,
     inputs: Annotated[str | None, typer.Option(help="Modes that photons entered, such as 0,2,5,8.")] = None,
@@ -41,7 +38,7 @@ def mitigate_command(
         if record is None:
             fail("no record. Make one with qpu-sdk calibrate DEVICE, then: --record FILE", BAD_INPUT)
         modes = None if inputs is None else parse_modes(inputs)
-        request = MitigationRequest(counts, record, parse_steps(steps), program, modes, photons, seed)
+        request = MitigationRequest(counts, record, method, program, modes, photons, seed)
         found = mitigate_file(request)
         for path in write_results(request, found, out=out, page=page):
             console().print(f"written: {path}", highlight=False, soft_wrap=True)
@@ -49,7 +46,6 @@ def mitigate_command(
 
 
 SCHEMA_VERSION = 1
-Rows = list[tuple[str, str]]
 
 
 @final
@@ -59,15 +55,15 @@ class MitigationRequest:
 
     :param counts: file of one :class:`Counts` a line, or of Perceval's text of a ``BSCount``.
     :param record: file of a calibration record.
-    :param steps: as the pipeline takes them.
-    :param program: file of :meth:`Program.to_json`; steps that model the circuit need it.
+    :param method: as :func:`~qpu_sdk.mitigation.mitigate.mitigate` takes it.
+    :param program: file of :meth:`Program.to_json`; methods that model the circuit need it.
     :param input_modes: where photons entered; counts of Perceval do not say how many did.
     :param photons: the same without the modes.
     """
 
     counts: Path
     record: Path
-    steps: str | tuple[str, ...] = "auto"
+    method: str = "auto"
     program: Path | None = None
     input_modes: tuple[int, ...] | None = None
     photons: int | None = None
@@ -79,8 +75,15 @@ def mitigate_file(request: MitigationRequest) -> list[Distribution]:
 
     :raises DataError: when a file is not what it should be.
     :raises CalibrationError: when the record is missing or of something else.
-    :raises MitigationError: when the counts have no event, are of another program, or not what a step needs.
+    :raises MitigationError: when the counts have no event, are of another program, or not what the method needs.
+    :raises CalibrationMismatch: when the record is of another device, of fewer modes, other inputs or detectors.
     """
+    from ..calibration.store import load_record
+    from ..devices.counts_files import read_counts
+    from ..mitigation.methods import check_method
+    from ..mitigation.mitigate import mitigate
+
+    check_method(request.method)
     record = load_record(request.record)
     program = None if request.program is None else _program(request.program)
     photons = _photons(request, program)
@@ -91,7 +94,7 @@ def mitigate_file(request: MitigationRequest) -> list[Distribution]:
         if photons is not None and counts.photons != photons:
             raise DataError(f"{where}: they are of {counts.photons} photons, {photons} are asked for. Leave that out.")
         try:
-            found.append(mitigate(counts, record, program=program, steps=request.steps, seed=request.seed))
+            found.append(mitigate(counts, record, program=program, method=request.method, seed=request.seed))
         except MitigationError as error:
             raise MitigationError(f"{where}: {error}") from error
         except CalibrationMismatch as error:
@@ -99,17 +102,10 @@ def mitigate_file(request: MitigationRequest) -> list[Distribution]:
     return found
 
 
-def parse_steps(text: str) -> str | tuple[str, ...]:
-    """``auto``, or names with commas between them.
-
-    >>> parse_steps("auto"), parse_steps("unfold,fuse"), parse_steps("post-selection")
-    ('auto', ('unfold', 'fuse'), ('post-select',))
-    """
-    names = tuple({"post-selection": "post-select"}.get(name.strip(), name.strip()) for name in text.split(","))
-    return "auto" if names == ("auto",) else names
-
-
 def _program(path: Path) -> Program:
+    from ..devices.counts_files import text_of
+    from ..photonics.program import Program
+
     try:
         return Program.from_json(text_of(path))
     except DataError as error:
@@ -145,6 +141,8 @@ def _check_inputs(request: MitigationRequest, record: CalibrationRecord, program
 
 def rows_of(found: list[Distribution]) -> Rows:
     """Rows of all distributions, with a heading each where there are several."""
+    from ..mitigation.page import distribution_rows, title
+
     rows: Rows = []
     for index, one in enumerate(found):
         rows += [(title(one, index, len(found)), "")] if len(found) > 1 else []
@@ -154,6 +152,8 @@ def rows_of(found: list[Distribution]) -> Rows:
 
 def data_of(request: MitigationRequest, found: list[Distribution]) -> dict[str, Any]:
     """Everything as JSON; what is not finite, as effective samples of a certain outcome, is None."""
+    from ..mitigation.page import distribution_data
+
     return {
         "schema_version": SCHEMA_VERSION,
         "counts": str(request.counts),
@@ -170,6 +170,9 @@ def write_results(
 
     :raises DataError: when one cannot be written.
     """
+    from ..files import write_atomic
+    from ..mitigation.page import distribution_page
+
     texts: list[tuple[Path, str]] = []
     if out is not None:
         texts.append((out, json.dumps(data_of(request, found), allow_nan=False) + "\n"))

@@ -12,6 +12,8 @@ import typer
 from ..errors import BudgetExceeded, DeviceError, JobError, QPUError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+#: Names and values, printed in two columns.
+Rows = list[tuple[str, str]]
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 
 
@@ -25,7 +27,7 @@ def parse_modes(text: str) -> tuple[int, ...]:
         raise ConfigError(f"--inputs {text!r} are not modes. Write for example --inputs 0,2,5,8.") from None
 
 
-def print_or_json(rows: list[tuple[str, str]], data: Mapping[str, Any], json_: bool) -> None:
+def print_or_json(rows: Rows, data: Mapping[str, Any], json_: bool) -> None:
     """Print rows for people, or the data as one JSON object."""
     if json_:
         typer.echo(json.dumps(data))
@@ -40,7 +42,7 @@ def console() -> Any:
     return Console(stderr=True)
 
 
-def print_rows(rows: list[tuple[str, str]]) -> None:
+def print_rows(rows: Rows) -> None:
     """Print names and values in two columns."""
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:

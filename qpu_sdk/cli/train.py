@@ -15,7 +15,7 @@ from .models import DataSource
 from .printing import DEVICE_OR_BUDGET, INTERRUPTED, Json, console, fail, one_line, one_line_errors, print_rows
 
 if TYPE_CHECKING:
-    from ..runs.summary import RunSummary
+    from ..runs.train import Run
 
 
 def train_command(
@@ -53,7 +53,7 @@ def resume_command(
         _run(folder, json_, lambda runs, observer: runs.resume(folder, observer=observer, wait=wait, budget=budget))
 
 
-def _run(folder: Path, json_: bool, work: Callable[[Any, Any], RunSummary]) -> None:
+def _run(folder: Path, json_: bool, work: Callable[[Any, Any], Run]) -> None:
     """Import, run with progress, print the result; a run that stopped ends with how to resume."""
     terminal = console()
     try:
@@ -62,7 +62,7 @@ def _run(folder: Path, json_: bool, work: Callable[[Any, Any], RunSummary]) -> N
             from ..runs.tables import summary_rows
             from .progress import Progress
         with Progress(terminal, quiet=json_) as observer:
-            summary = work(runs, observer)
+            summary = work(runs, observer).summary
     except KeyboardInterrupt:
         fail(f"interrupted. Go on with: qpu-sdk resume {folder}", INTERRUPTED)
     except JobTimeout as error:
@@ -87,15 +87,12 @@ def plan_command(
 ) -> None:
     """Say what a run takes before it takes it; exits with 3 when it cannot work."""
     with one_line_errors():
-        from ..runs.plan import device_figures, plan_run
+        from ..runs.plan import plan
         from ..runs.tables import plan_rows
         from ..training.config_file import load_config
-        from ..training.schedule import device_names
 
         resolved = load_config(config, overrides=list(set_ or []))
-        names = device_names(resolved)
-        figures = {name: device_figures(resolved, name, offline=offline, records=records) for name in names}
-        planned = plan_run(resolved, figures)
+        planned = plan(resolved, offline=offline, records=records)
         if json_:
             typer.echo(json.dumps(asdict(planned) | {"total": asdict(planned.total), "wall_s": planned.wall_s}))
         else:

@@ -30,14 +30,15 @@ from ..devices.registry import open_device
 from ..devices.sending import Terms
 from ..errors import ConfigError, MitigationError
 from ..mitigation.case import check_match
-from ..mitigation.mitigate import checked_steps, mitigate
+from ..mitigation.methods import AUTO, check_method
+from ..mitigation.mitigate import mitigate
+from ..mitigation.outcomes import LEVEL
 from ..photonics.counts import Counts, merge
 from ..photonics.program import Program
 from ..statistics import sampling_distance, total_variation
-from .programs import Kind, KnownProgram, known_programs
+from .programs import KnownProgram, ProgramKind, known_programs
 
 OURS, RAW = "ours", "raw"
-LEVEL = 0.95
 #: Distances that differ by less are the same.
 SAME = 1e-9
 
@@ -47,16 +48,16 @@ SAME = 1e-9
 class Trial:
     """One estimate of one program.
 
-    :param method: ``raw``, ``ours``, ``ours: STEPS``, or a preset of Perceval.
+    :param method: ``raw``, ``ours``, ``ours: METHOD``, or a preset of Perceval.
     :param settings: circuit settings that were run.
     :param events: collision-free N-click events of the program itself.
     :param tvd: total variation distance to the truth; None where the method gave no estimate.
     :param floor: what so many events of a perfect device would have, on average.
     :param covered: share of the outcomes whose 95 % interval holds the truth; None without intervals.
-    :param why: it gave no estimate, or which steps it took.
+    :param why: it gave no estimate, or which method of ours it was.
     """
 
-    kind: Kind
+    kind: ProgramKind
     number: int
     method: str
     shots: int
@@ -75,14 +76,14 @@ def compare(
     *,
     shots: int,
     seed: int,
-    steps: Sequence[tuple[str, ...]] = (),
+    methods: Sequence[str] = (),
     presets: Sequence[str] | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> list[Trial]:
     """Measure every program and estimate it in every way.
 
     :param shots: of each estimate.
-    :param steps: of ours to try besides what ``auto`` takes.
+    :param methods: of ours to try besides what ``auto`` takes.
     :param presets: of Perceval; None for all.
     :param done: called after every program.
     :raises CalibrationMismatch: when the record is not of the device.
@@ -90,7 +91,7 @@ def compare(
     trials: list[Trial] = []
     for known in programs:
         once = _spread(device, known.program, shots, 1)
-        trials += _ours(once, record, known, shots, 1, steps, seed)
+        trials += _ours(once, record, known, shots, 1, methods, seed)
         theirs = list(_presets(device, record, known, shots, once, presets))
         for settings in sorted({trial.settings for trial in theirs} - {0, 1}):
             counts = _spread(device, known.program, shots, settings)
@@ -142,23 +143,21 @@ def _ours(
     known: KnownProgram,
     shots: int,
     settings: int,
-    steps: Sequence[tuple[str, ...]],
+    methods: Sequence[str],
     seed: int,
 ) -> Iterator[Trial]:
-    """Post-selection, auto and the given steps on the same counts."""
-    every: list[tuple[str, str | tuple[str, ...]]] = [(RAW, ("post-select",)), (OURS, "auto")]
-    every += [(f"{OURS}: {', '.join(names)}", names) for names in steps]
-    for method, names in every:
+    """Post-selection, auto and the given methods on the same counts."""
+    every = [(RAW, "post-select"), (OURS, AUTO), *((f"{OURS}: {method}", method) for method in methods)]
+    for name, method in every:
         try:
-            found = mitigate(counts, record, program=known.program, steps=names, seed=seed)
+            found = mitigate(counts, record, program=known.program, method=method, seed=seed)
         except MitigationError as error:
-            yield _trial(known, method, shots, [counts], settings=settings, p=None, why=str(error))
+            yield _trial(known, name, shots, [counts], settings=settings, p=None, why=str(error))
             continue
         low, high = found.interval(LEVEL)
         inside = float(((low <= known.truth) & (known.truth <= high)).mean())
-        why = ", ".join(step.name for step in found.history if step.used)
         p = found.probabilities
-        yield _trial(known, method, shots, [counts], settings=settings, p=p, covered=inside, why=why)
+        yield _trial(known, name, shots, [counts], settings=settings, p=p, covered=inside, why=found.method)
 
 
 def _trial(
@@ -197,16 +196,16 @@ class ComparisonRequest:
     :param each: programs of every kind that has more than one.
     :param shots: of each estimate; one comparison for each number.
     :param presets: of Perceval; None for all.
-    :param steps: of ours, besides ``auto``.
+    :param methods: of ours, besides ``auto``.
     :param input_modes: where photons enter; None for every input of the record.
     """
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ProgramKind, ...]
     each: int
     shots: tuple[int, ...]
     seed: int
     presets: tuple[str, ...] | None = None
-    steps: tuple[tuple[str, ...], ...] = ()
+    methods: tuple[str, ...] = ()
     input_modes: tuple[int, ...] | None = None
 
 
@@ -264,7 +263,7 @@ def compare_on(
                 programs,
                 shots=shots,
                 seed=request.seed,
-                steps=request.steps,
+                methods=request.methods,
                 presets=request.presets,
                 done=lambda: progress(next(finished), len(programs) * len(request.shots)),
             )
@@ -276,8 +275,8 @@ def _check_request(request: ComparisonRequest) -> None:
     """Raise :class:`ConfigError` before anything is measured that would be thrown away."""
     from .presets import PRESETS
 
-    for steps in request.steps:
-        checked_steps(steps)
+    for method in request.methods:
+        check_method(method)
     for preset in request.presets or ():
         if preset not in PRESETS:
             raise ConfigError(f"preset {preset!r} is unknown. Use of {', '.join(PRESETS)}.")
@@ -286,7 +285,7 @@ def _check_request(request: ComparisonRequest) -> None:
             f"{request.each} programs of a kind with {list(request.shots)} shots leave nothing to compare. "
             "Use 1 or more."
         )
-    for what, values in (("kinds", request.kinds), ("shots", request.shots), ("steps", request.steps)):
+    for what, values in (("kinds", request.kinds), ("shots", request.shots), ("methods", request.methods)):
         if len(set(values)) < len(values):
             raise ConfigError(f"{what} {list(values)} name something twice. Name each once.")
 

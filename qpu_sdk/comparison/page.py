@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..report.figures import svg
 from ..report.html import bullets, figure, page, paragraph, section, table
 from .compare import Comparison, Trial
-from .table import Row, rows
+from .table import MeanRow, rows
 
 HEAD = (
     "method",
@@ -39,7 +39,7 @@ def name_of(method: str) -> str:
     return method if method == "raw" or method.startswith("ours") else f"Perceval {method}"
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: MeanRow) -> list[str]:
     """A row of the table."""
     difference = "-"
     if row.difference is not None and row.method != "raw" and row.programs - row.failed > 1:

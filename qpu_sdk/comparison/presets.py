@@ -52,8 +52,8 @@ from ..arrays import FloatArray
 from ..devices.base import Device
 from ..errors import ConfigError, MitigationError
 from ..photonics.click_model import click_distribution
-from ..photonics.conversions import detectors_to_perceval
 from ..photonics.counts import Counts, Detector
+from ..photonics.detectors import detectors_to_perceval
 from ..photonics.fock import collision_free_outcomes, rank_collision_free
 from ..photonics.noise import Noise, mean_pair
 from ..photonics.program import Program

@@ -16,10 +16,10 @@ from ..photonics.permanents import collision_free_tree, probabilities
 from ..photonics.program import Program
 from ..seeds import child_seed
 
-Kind = Literal["brickwall", "haar", "identity", "permutation", "dft"]
-KINDS: tuple[Kind, ...] = ("brickwall", "haar", "identity", "permutation", "dft")
+ProgramKind = Literal["brickwall", "haar", "identity", "permutation", "dft"]
+KINDS: tuple[ProgramKind, ...] = ("brickwall", "haar", "identity", "permutation", "dft")
 #: Kinds of which there is only one program.
-SINGLE: tuple[Kind, ...] = ("identity", "dft")
+SINGLE: tuple[ProgramKind, ...] = ("identity", "dft")
 
 
 @final
@@ -30,14 +30,14 @@ class KnownProgram:
     :param truth: ``(C(M, N),)``, sums to 1.
     """
 
-    kind: Kind
+    kind: ProgramKind
     number: int
     program: Program
     truth: FloatArray = field(repr=False)
 
 
 def known_programs(
-    kinds: Sequence[Kind], *, modes: int, input_modes: tuple[int, ...], each: int, seed: int
+    kinds: Sequence[ProgramKind], *, modes: int, input_modes: tuple[int, ...], each: int, seed: int
 ) -> list[KnownProgram]:
     """Programs of several kinds with their truth.
 
@@ -56,7 +56,7 @@ def known_programs(
     return out
 
 
-def _program(kind: Kind, modes: int, input_modes: tuple[int, ...], seed: int) -> Program:
+def _program(kind: ProgramKind, modes: int, input_modes: tuple[int, ...], seed: int) -> Program:
     rng = np.random.default_rng(seed)
     if kind == "brickwall":
         wall = BrickwallMesh(modes)

@@ -13,7 +13,7 @@ from .compare import RAW, SAME, Trial
 
 @final
 @dataclass(frozen=True)
-class Row:
+class MeanRow:
     """A method over all programs of a group.
 
     :param tvd: mean, with its standard error over programs; over those it gave an estimate for.
@@ -36,7 +36,7 @@ class Row:
     covered: float | None
 
 
-def rows(trials: Sequence[Trial]) -> list[Row]:
+def rows(trials: Sequence[Trial]) -> list[MeanRow]:
     """One row for every method and number of settings, few settings first, of trials with equal shots."""
     groups = dict.fromkeys((t.method, t.settings) for t in trials)
     raw = {(t.kind, t.number, t.shots, t.settings): t for t in trials if t.method == RAW}
@@ -50,7 +50,7 @@ def rows(trials: Sequence[Trial]) -> list[Row]:
         mean, error = _mean([t.tvd for t in found if t.tvd is not None])
         gain, gain_error = _mean(gains)
         out.append(
-            Row(
+            MeanRow(
                 method,
                 settings,
                 programs=len(own),

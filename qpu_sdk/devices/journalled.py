@@ -21,7 +21,7 @@ from .base import Device, Job, JobStatus, RemoteDevice, wait_for
 from .budget import Cost
 from .job_record import JobRecord, JobState, job_name, uncertain
 from .journal import Journal
-from .sending import InFlight, Sending, Submission, Terms, say
+from .sending import InFlight, Order, Sending, Terms, say
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ class JournalledJob(Job):
         self._error: QPUError | None = None
         self._cancelled = False
         self.id = job_name(owner.terms.label, tag)
-        submission = Submission(self.id, self._programs, shots, tag, owner.spec.job_size)
-        self._sending = Sending(owner.device, owner.journal, owner.terms, submission, owner.handles)
+        order = Order(self.id, self._programs, shots, tag, owner.spec.job_size)
+        self._sending = Sending(owner.device, owner.journal, owner.terms, order, owner.handles)
 
     # -- the life of a job ---------------------------------------------------------------------------------
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
 import numpy as np
-import numpy.typing as npt
 
-from ..arrays import ComplexArray, FloatArray
+from ..arrays import ComplexArray, FloatArray, OutcomeArray
 from ..errors import ConfigError, ProgramError
 from ..photonics.click_model import accurate_click_distribution, check_click_work
-from ..photonics.conversions import detectors_to_perceval
 from ..photonics.counts import Detector
+from ..photonics.detectors import detectors_to_perceval
 from ..photonics.noise import Noise, ProgramNoise, by_mode, enough_counts
 from ..photonics.patterns import MAX_SETS, count_fock_states
 from ..photonics.photon_counting import fock_distribution
@@ -26,7 +25,6 @@ from ..photonics.program import Program
 from ..seeds import child_seed
 from .perceval_texts import LOCK
 
-OutcomeArray = npt.NDArray[np.uint8]
 NoisyEngine = Literal["clicks", "perceval"]
 
 #: Share of the shots whose patterns need not be kept apart, because they have too many counts.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
-from .perceval_checks import NOISE_FIELDS, Budget, UnreadableText, shown
+from .perceval_checks import NOISE_FIELDS, ReadingBudget, UnreadableText, shown
 
 #: How an archive begins, and its kind.
 ARCHIVE = "pcvlar"
@@ -67,7 +67,7 @@ class Entry:
 Checked = Callable[[str, str], tuple[str, int]]
 
 
-def taken_apart(text: str, kinds: frozenset[str], budget: Budget, checked: Checked) -> dict[str, Any]:
+def taken_apart(text: str, kinds: frozenset[str], budget: ReadingBudget, checked: Checked) -> dict[str, Any]:
     """An archive in Perceval's JSON form, each part looked at.
 
     :param text: from ``pcvlar``, not compressed.
@@ -182,7 +182,7 @@ def _plain(tag: str, words: _Words) -> Any:
     return text
 
 
-def _measure(root: int, entries: list[Entry], budget: Budget) -> None:
+def _measure(root: int, entries: list[Entry], budget: ReadingBudget) -> None:
     """Refuse circles, places that are not there, and too many objects once shared ones are built at each place."""
     sizes: dict[int, tuple[int, int]] = {}
     above: set[int] = set()

@@ -75,6 +75,7 @@ _NESTED = {
 _KEYED_BY_STATES = frozenset({("FFConfigurator", "configs"), ("FFCircuitProvider", "config_circ")})
 
 
+@final
 class UnreadableText(DataError):
     """A text from outside is no Perceval text that is read here."""
 
@@ -108,7 +109,7 @@ Countable = Literal["unpacked", "components", "objects", "outcomes", "samples"]
 
 
 @final
-class Budget:
+class ReadingBudget:
     """What is left of the limits while one text is read, with everything inside it."""
 
     def __init__(self, limits: Limits) -> None:
@@ -154,7 +155,10 @@ def shown(value: object, length: int = 40) -> str:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name of a parameter that is more than a word, since sympy would evaluate it."""
+    """Refuse a name of a parameter that is more than a word, since sympy would evaluate it.
+
+    :raises UnreadableText: for anything else.
+    """
     if _NAME.fullmatch(name) is None:
         raise UnreadableText(f"a parameter is called {shown(name)}. Use letters, digits and _, 64 at most.")
 
@@ -201,8 +205,11 @@ def _is_exponent(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and _is_number(node.value, _LARGEST_EXPONENT)
 
 
-def check_body(kind: str, body: str, budget: Budget) -> None:
-    """Refuse the text of a state, counts, samples, noise or a post-selection that Perceval would not have written."""
+def check_body(kind: str, body: str, budget: ReadingBudget) -> None:
+    """Refuse the text of a state, counts, samples, noise or a post-selection that Perceval would not have written.
+
+    :raises UnreadableText: for what is not plain, not known, or too large.
+    """
     if kind == "NoiseModel":
         return _check_noise(body)
     if _BODIES[kind].fullmatch(body) is None:
@@ -266,7 +273,7 @@ def check_iteration(iteration: object) -> None:
 # -- circuits -------------------------------------------------------------------------------------------------------
 
 
-def check_message(message: Any, budget: Budget, nested: Nested, depth: int = 0) -> None:
+def check_message(message: Any, budget: ReadingBudget, nested: Nested, depth: int = 0) -> None:
     """Look at a protobuf message of Perceval with everything inside it; its inner texts become plain ones.
 
     :param nested: reads an inner text.
@@ -302,7 +309,7 @@ def _each(value: Any) -> Iterable[Any]:
     return value.values() if hasattr(value, "items") else value  # type: ignore[no-any-return]
 
 
-def _check_key(key: str | int, budget: Budget, *, states: bool) -> None:
+def _check_key(key: str | int, budget: ReadingBudget, *, states: bool) -> None:
     if isinstance(key, int):
         budget.check_modes(key)
     elif states:
@@ -311,7 +318,7 @@ def _check_key(key: str | int, budget: Budget, *, states: bool) -> None:
         check_name(key)
 
 
-def _check_value(value: Any, kind: str, field: str, budget: Budget) -> None:
+def _check_value(value: Any, kind: str, field: str, budget: ReadingBudget) -> None:
     if isinstance(value, float):
         budget.spend("objects")
         if not abs(value) <= _LARGEST_REAL or not math.isfinite(value):

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from .perceval_archives import ARCHIVE, TEXTS, taken_apart
-from .perceval_checks import Budget, Limits, UnreadableText, check_body, check_iteration, check_message, shown
+from .perceval_checks import Limits, ReadingBudget, UnreadableText, check_body, check_iteration, check_message, shown
 
 __all__ = [
     "ARCHIVE",
@@ -60,7 +60,7 @@ def read(text: object, kinds: frozenset[str], limits: Limits = DEFAULT_LIMITS) -
     >>> read(":PCVL:BSCount:{|1,0>=3}", frozenset({"BSCount"}))
     BSCount{|1,0>: 3}
     """
-    return _read(text, kinds, Budget(limits), 0)
+    return _read(text, kinds, ReadingBudget(limits), 0)
 
 
 def read_tree(value: object, kinds: frozenset[str], limits: Limits = DEFAULT_LIMITS) -> Any:
@@ -73,7 +73,7 @@ def read_tree(value: object, kinds: frozenset[str], limits: Limits = DEFAULT_LIM
     >>> read_tree({"counts": [":PCVL:BasicState:|1,0>", 2]}, frozenset({"BasicState"}))
     {'counts': [|1,0>, 2]}
     """
-    return _tree(value, kinds, Budget(limits), 0)
+    return _tree(value, kinds, ReadingBudget(limits), 0)
 
 
 def hardware(text: object, limits: Limits = DEFAULT_LIMITS) -> Any:
@@ -81,7 +81,7 @@ def hardware(text: object, limits: Limits = DEFAULT_LIMITS) -> Any:
 
     :raises UnreadableText: when it is no experiment, damaged or too large.
     """
-    budget = Budget(limits)
+    budget = ReadingBudget(limits)
     plain, kind = _typed(text, frozenset({"Experiment"}), budget)
     with LOCK:
         from perceval.serialization.deserialize import deserialize_experiment, pb
@@ -110,10 +110,10 @@ def unpack(text: str, limits: Limits = DEFAULT_LIMITS) -> str:
     >>> unpack(":PCVL:BSCount:{}")
     ':PCVL:BSCount:{}'
     """
-    return _unpack(text, Budget(limits))
+    return _unpack(text, ReadingBudget(limits))
 
 
-def _unpack(text: str, budget: Budget) -> str:
+def _unpack(text: str, budget: ReadingBudget) -> str:
     prefix = next((p for p in _PACKED if text.startswith(p)), None)
     if prefix is None:
         return text
@@ -135,7 +135,7 @@ def _unpack(text: str, budget: Budget) -> str:
 # -- one text -------------------------------------------------------------------------------------------------------
 
 
-def _typed(text: object, kinds: frozenset[str], budget: Budget) -> tuple[str, str]:
+def _typed(text: object, kinds: frozenset[str], budget: ReadingBudget) -> tuple[str, str]:
     """The plain text and its kind, one of those; ``pcvlar`` for an archive."""
     if not isinstance(text, str):
         raise UnreadableText(f"a {type(text).__name__} where text was expected")
@@ -160,7 +160,7 @@ def _check_characters(text: str) -> None:
         raise UnreadableText("a text holds half a character (a lone surrogate). Send UTF-8.") from None
 
 
-def _read(text: object, kinds: frozenset[str], budget: Budget, depth: int) -> Any:
+def _read(text: object, kinds: frozenset[str], budget: ReadingBudget, depth: int) -> Any:
     budget.check_depth(depth)
     budget.spend("objects")
     plain, kind = _typed(text, kinds, budget)
@@ -199,7 +199,7 @@ def _parsed(plain: str, kind: str) -> Any:
     return message
 
 
-def _looked_at(message: Any, budget: Budget, depth: int) -> Any:
+def _looked_at(message: Any, budget: ReadingBudget, depth: int) -> Any:
     def nested(text: str, kinds: frozenset[str]) -> str:
         inner, kind = _typed(text, kinds, budget)
         check_body(kind, inner.split(":", 3)[3], budget)
@@ -212,7 +212,7 @@ def _looked_at(message: Any, budget: Budget, depth: int) -> Any:
 # -- several --------------------------------------------------------------------------------------------------------
 
 
-def _read_archive(plain: str, kinds: frozenset[str], budget: Budget, depth: int) -> Any:
+def _read_archive(plain: str, kinds: frozenset[str], budget: ReadingBudget, depth: int) -> Any:
     from perceval.serialization import InputArchive, Serialization
 
     def checked(tag: str, text: str) -> tuple[str, int]:
@@ -227,7 +227,7 @@ def _read_archive(plain: str, kinds: frozenset[str], budget: Budget, depth: int)
     return _built("archive", lambda: Serialization.deserialize(InputArchive.from_json(parts)))
 
 
-def _tree(value: object, kinds: frozenset[str], budget: Budget, depth: int) -> Any:
+def _tree(value: object, kinds: frozenset[str], budget: ReadingBudget, depth: int) -> Any:
     budget.check_depth(depth)
     budget.spend("objects")
     inner = partial(_tree, kinds=kinds, budget=budget, depth=depth + 1)

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 from urllib.parse import parse_qsl, urlencode
 
 from ..errors import ConfigError, DeviceUnavailable
+from ..photonics.conversions import is_perceval
 from ..photonics.noise import Noise
 from .base import Device
 from .counts_files import load_counts
@@ -26,6 +27,10 @@ from .local import LocalDevice
 from .machines import parse_noise
 from .replay import ReplayDevice
 from .simulation import LocalModel
+
+if TYPE_CHECKING:
+    import perceval
+    from perceval.runtime import SimulatedComputer
 
 ENTRY_POINT_GROUP = "qpu_sdk.devices"
 
@@ -72,17 +77,25 @@ class DeviceFactory(Protocol):
         ...
 
 
-def open_device(text: str, *, seed: int) -> Device:
-    """Open the device a string names.
+def open_device(name: str | perceval.Processor | SimulatedComputer, *, seed: int) -> Device:
+    """Open the device a string names, or one that a computer of Perceval on this machine describes.
 
+    :param name: such as ``local:slos?noise=ascella`` or ``quandela:qpu:belenos``; or a local ``perceval.Processor`` or
+        ``SimulatedComputer``, whose noise and detectors are behind every program.
     :param seed: of the device's random numbers, if it draws any.
-    :raises ConfigError: when the string or an option is malformed.
+    :raises ConfigError: when the string or an option is malformed, or the object is no device.
     :raises DeviceUnavailable: when no such device is known.
 
     >>> open_device("local:slos", seed=1).spec.name
     'local:slos'
     """
-    address = DeviceAddress.parse(text)
+    if not isinstance(name, str):
+        if not is_perceval(name):
+            raise ConfigError(f"a {type(name).__name__} is no device. Give a string, such as local:slos.")
+        from .perceval_device import open_perceval
+
+        return open_perceval(name, seed=seed)
+    address = DeviceAddress.parse(name)
     factories = device_factories()
     own = f"{address.kind}-{address.name}"  # what a package provides for one name of a kind goes first
     if own not in factories and address.kind not in factories:

@@ -65,7 +65,7 @@ class InFlight:
 
 @final
 @dataclass(frozen=True)
-class Submission:
+class Order:
     """What is asked for at once.
 
     :param name: of its first job; the others are numbered.
@@ -87,18 +87,16 @@ class Sending:
     :param handles: gets the handle of every job that the provider has, by name.
     """
 
-    def __init__(
-        self, device: Device, journal: Journal, terms: Terms, submission: Submission, handles: dict[str, Job]
-    ) -> None:
+    def __init__(self, device: Device, journal: Journal, terms: Terms, order: Order, handles: dict[str, Job]) -> None:
         self._device, self._journal, self._terms = device, journal, terms
-        self._submission, self._handles = submission, handles
+        self._order, self._handles = order, handles
         self._waiting: list[Part] = []
         self._room_known_until = 0.0
         self._sent = 0
 
     def queue(self, members: Sequence[int], replaces: str = "") -> None:
         """Settings to send, by their place in the submission, in jobs as large as the device takes."""
-        size = self._submission.most or max(1, len(members))
+        size = self._order.most or max(1, len(members))
         for start in range(0, len(members), size):
             self._waiting.append(Part(tuple(members[start : start + size]), replaces))
 
@@ -145,7 +143,7 @@ class Sending:
 
     def _create(self, part: Part, flying: Sequence[InFlight]) -> InFlight | None:
         """Commit, send, commit; None when the provider has no job of it and it may be tried again later."""
-        programs = [self._submission.programs[i] for i in part.members]
+        programs = [self._order.programs[i] for i in part.members]
         self._intend(part, programs)
         try:
             handle = self._handle(part, programs)
@@ -178,7 +176,7 @@ class Sending:
         return InFlight(part.name, handle, dict(enumerate(part.members)))
 
     def _intend(self, part: Part, programs: Sequence[Program]) -> None:
-        cost = self._terms.rates.cost(settings=len(programs), shots=self._submission.shots)
+        cost = self._terms.rates.cost(settings=len(programs), shots=self._order.shots)
         if part.name:
             record = self._journal.job(part.name)
             if record.state is not JobState.REFUSED:  # interrupted between its request and our note of it
@@ -188,14 +186,14 @@ class Sending:
             return
         self._terms.budget.check(self._journal.total(), cost)
         self._sent += 1
-        name = self._submission.name if self._sent == 1 else f"{self._submission.name}.{self._sent}"
+        name = self._order.name if self._sent == 1 else f"{self._order.name}.{self._sent}"
         intent = Intent(
             name=name,
             device=self._device.spec.name,
-            tag=self._submission.tag,
+            tag=self._order.tag,
             durable=self._device.spec.durable,
             programs=tuple(p.fingerprint for p in programs),
-            shots_each=self._submission.shots,
+            shots_each=self._order.shots,
             request=RAW,
             cost=cost,
             replaces=part.replaces or self._stopped_before(programs),
@@ -208,13 +206,13 @@ class Sending:
         prints = {p.fingerprint for p in programs}
         for record in reversed(self._journal.jobs()):
             stopped = record.state in (JobState.FAILED, JobState.CANCELLED)
-            here = record.device == self._device.spec.name and record.shots_each == self._submission.shots
+            here = record.device == self._device.spec.name and record.shots_each == self._order.shots
             if self._terms.reuse and stopped and here and prints & set(record.programs):
                 return record.name
         return ""
 
     def _handle(self, part: Part, programs: Sequence[Program]) -> Job:
-        device, shots, tag = self._device, self._submission.shots, self._submission.tag
+        device, shots, tag = self._device, self._order.shots, self._order.tag
         if not isinstance(device, RemoteDevice):
             return device.submit(programs, shots=shots, tag=tag)
         job_id = device.create(programs, shots=shots, name=part.name)

@@ -143,7 +143,7 @@ def _architecture(modes: int, photons: int) -> Any:
     return experiment
 
 
-def check_body(body: object) -> dict[str, Any]:
+def check_request(body: object) -> dict[str, Any]:
     """The body of a create request as the vendor checks it first.
 
     :raises CloudRefusal: with the vendor's status code and text.
@@ -175,7 +175,10 @@ def check_payload(payload: dict[str, Any], platform: EmulatedPlatform) -> None:
 
 
 def check_shots(payload: dict[str, Any], submission: Submission | None, limit: int | None) -> None:
-    """Refuse more shots per iteration than the platform allows."""
+    """Refuse more shots per iteration than the platform allows.
+
+    :raises CloudRefusal: when an iteration asks for more.
+    """
     settings = submission.settings if submission else ()
     asked = [payload["max_shots"], *(setting.max_shots for setting in settings)]
     if limit is not None and max(asked) > limit:

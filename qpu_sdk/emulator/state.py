@@ -22,8 +22,8 @@ from .payloads import encode_results, read_submission
 from .platforms import (
     CloudRefusal,
     EmulatedPlatform,
-    check_body,
     check_payload,
+    check_request,
     check_shots,
     emulated_platform,
     job_limit,
@@ -76,13 +76,19 @@ class CloudState:
                 self._spent = 0.0
 
     def platform(self, name: str) -> EmulatedPlatform:
-        """The platform of that name, or the vendor's 404."""
+        """The platform of that name, or the vendor's 404.
+
+        :raises CloudRefusal: when there is none of that name.
+        """
         if name not in self.platforms:
             raise CloudRefusal(404, "Platform not found")
         return self.platforms[name]
 
     def job(self, job_id: str, otherwise: str = "Not found") -> EmulatedJob:
-        """The job of that id, up to date, or the vendor's 404."""
+        """The job of that id, up to date, or the vendor's 404.
+
+        :raises CloudRefusal: when there is none of that id.
+        """
         if job_id not in self._jobs:
             raise CloudRefusal(404, otherwise)
         self.refresh()
@@ -138,7 +144,7 @@ class CloudState:
 
         :raises CloudRefusal: with the vendor's status code and text.
         """
-        asked = check_body(body)
+        asked = check_request(body)
         platform = self._asked_platform(asked)
         self._check_open()
         check_payload(asked["payload"], platform)
@@ -248,7 +254,10 @@ class CloudState:
             }
 
     def cancel(self, job_id: str) -> dict[str, str]:
-        """Cancel a waiting or running job, or refuse as the vendor does."""
+        """Cancel a waiting or running job, or refuse as the vendor does.
+
+        :raises CloudRefusal: when there is none of that id, or it has ended.
+        """
         with self._lock:
             job = self.job(job_id, f"invalid job_id: {job_id}")
             now = self._clock()

@@ -24,7 +24,7 @@ def evaluate_model(model: Model, *, source: str | None) -> Evaluation:
     data = model.data if source is None else DataConfig(source=source)
     dataset = load_dataset(data, seed=model.data_seed)
     target = model.open_target()
-    images, labels = torch.from_numpy(dataset.x_test), torch.from_numpy(dataset.y_test)
+    images, labels = dataset.test.tensors()
     check_fit(target, images, dataset)
     return evaluate(target, target.flat(model.tensors), images, labels)
 

@@ -42,7 +42,10 @@ class Model:
 
     @property
     def data(self) -> DataConfig:
-        """The data the model was trained on."""
+        """The data the model was trained on.
+
+        :raises DataError: when the file does not say.
+        """
         try:
             return DataConfig.model_validate_json(self.metadata["data"])
         except (KeyError, TypeError, ValueError) as error:
@@ -50,7 +53,10 @@ class Model:
 
     @property
     def data_seed(self) -> int:
-        """Seed of the split of that data."""
+        """Seed of the split of that data.
+
+        :raises DataError: when the file does not say.
+        """
         try:
             return int(self.metadata["data_seed"])
         except (KeyError, TypeError, ValueError) as error:

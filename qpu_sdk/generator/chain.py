@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ def chain_weights(left: Tensor, middle: Tensor, right: Tensor, ends: tuple[Tenso
     return weights
 
 
+@final
 class _ChainWeights(torch.autograd.Function):
     """Both halves are the same work on rows: the right one runs backwards over transposed matrices."""
 

@@ -48,7 +48,10 @@ class Generator(nn.Module, abc.ABC):
         return sum(q.numel() for q in self.parameters())
 
     def checked(self, p: Tensor) -> Tensor:
-        """The entries of ``p`` in use; raises :class:`ConfigError` when there are too few."""
+        """The entries of ``p`` in use; raises :class:`ConfigError` when there are too few.
+
+        :returns: p, ``(n_outcomes,)``.
+        """
         if p.ndim != 1 or len(p) < self.outcomes_needed:
             raise ConfigError(
                 f"{len(p.flatten())} joint outcomes for {self.target_size} weights; {self.outcomes_needed} are needed. "
@@ -59,6 +62,8 @@ class Generator(nn.Module, abc.ABC):
 
 def index_bits(target_size: int) -> int:
     """Bits that tell ``target_size`` weights apart, ceil(log2 target_size), at least 2.
+
+    :raises ConfigError: when the target has fewer than 2 weights.
 
     >>> index_bits(6690)
     13
@@ -118,7 +123,11 @@ class MPSGenerator(Generator):
             self.biases.copy_(identity.expand_as(self.biases))
 
     def forward(self, p: Tensor) -> Tensor:
-        """See :class:`MPSGenerator`."""
+        """See :class:`MPSGenerator`.
+
+        :param p: ``(n_outcomes,)``.
+        :returns: weights, ``(target_size,)``.
+        """
         k, n = self.label_site, self.bits
         half = self.biases.repeat_interleave(torch.tensor([k, n + 1 - k]), dim=0)
         pairs = (self.cores @ self.signs).permute(0, 3, 1, 2) + half.unsqueeze(1)  # M(-1), M(+1) of every site
@@ -173,7 +182,11 @@ class LeanMPSGenerator(Generator):
             self.right[0, 0] = 1.0
 
     def forward(self, p: Tensor) -> Tensor:
-        """See :class:`LeanMPSGenerator`."""
+        """See :class:`LeanMPSGenerator`.
+
+        :param p: ``(n_outcomes,)``.
+        :returns: weights, ``(target_size,)``.
+        """
         half = (self.bits + 1) // 2
         pairs = self.identity + self.signs * self.cores.unsqueeze(1)
         used = self.checked(p)[: self.target_size]

@@ -128,13 +128,13 @@ def _check(numbers: FloatArray, model: Forward, gate: float | None) -> None:
         modes = np.flatnonzero(model.space.patterns[full[weakest]]).tolist()
         raise MitigationError(
             f"the device never shows {photons} interfering photons in modes {modes}: gain {gain[weakest]:.3g}. Check "
-            "the record's efficiencies and indistinguishability, or use step post-select."
+            "the record's efficiencies and indistinguishability, or use method post-select."
         )
     share = float(model.ideal[model.space.free] @ gain) / max(float(model.model[full].sum()), 1e-300)
     if share < LEAST_SIGNAL:
         raise MitigationError(
             f"{share:.2g} of the events of {photons} clicks are signal, {LEAST_SIGNAL} is the least: all photons of "
-            "this program bunch. Use another program, or step post-select."
+            "this program bunch. Use another program, or method post-select."
         )
 
 

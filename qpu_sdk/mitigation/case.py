@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
@@ -16,18 +15,20 @@ from ..photonics.counts import Counts
 from ..photonics.noise import Noise
 from ..photonics.program import Program
 from .background import LEAST_GAIN
-from .distribution import Distribution, StepReport
+from .distribution import Diagnostics, Distribution, MethodReport
 from .forward import Forward, forward, space, without_circuit
+from .uncertainty import Uncertainty
 from .unfolding import missing_classes
 
 #: A class of clicks that expects so many shots and has none was filtered away.
 SURELY_SEEN = 20
+NOTHING_TO_SAY = Diagnostics()
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What a step works on."""
+    """What a method works on."""
 
     counts: Counts
     record: CalibrationRecord
@@ -49,7 +50,7 @@ class Case:
             modes = np.flatnonzero(model.space.patterns[model.space.full[worst]]).tolist()
             raise MitigationError(
                 f"by the record the device never shows {self.counts.photons} interfering photons in modes {modes}. "
-                "Check its efficiencies, transmissions and indistinguishability, or use step post-select."
+                "Check its efficiencies, transmissions and indistinguishability, or use method post-select."
             )
         return model
 
@@ -63,7 +64,7 @@ class Case:
 
     @cached_property
     def numbers(self) -> FloatArray:
-        """Of every pattern of at most N clicks."""
+        """Of every pattern of at most N clicks, ``(K,)``."""
         return space(self.counts.modes, self.counts.photons, self.counts.detector).numbers(self.counts)
 
     @cached_property
@@ -84,7 +85,7 @@ class Case:
         if not self.lower and expected[:photons].sum() <= SURELY_SEEN:
             return (
                 f"the counts hold no event of fewer than {photons} clicks, and by the record hardly any are expected; "
-                "unfolding needs them. Use steps subtract or post-select."
+                "unfolding needs them. Use method subtract or post-select."
             )
         if not self.lower:
             return missing_classes(photons)
@@ -94,14 +95,22 @@ class Case:
                 return missing_classes(photons, which)
         return ""
 
-    def result(self, p: FloatArray, report: Sequence[StepReport], **values: object) -> Distribution:
-        """The baseline with another estimate."""
+    def result(
+        self,
+        p: FloatArray,
+        *history: MethodReport,
+        uncertainty: Uncertainty,
+        unprojected: FloatArray | None = None,
+        diagnostics: Diagnostics = NOTHING_TO_SAY,
+    ) -> Distribution:
+        """The baseline with another estimate, ``(K,)``."""
         return replace(
             self.baseline,
             probabilities=p,
-            history=tuple(report),
-            record_id=self.record.id,
-            **({"unprojected": p, "uncertainty": None} | values),  # type: ignore[arg-type]
+            uncertainty=uncertainty,
+            unprojected=unprojected,
+            history=history,
+            diagnostics=diagnostics,
         )
 
 
@@ -149,8 +158,8 @@ def check_match(counts: Counts, record: CalibrationRecord, program: Program | No
         )
 
 
-def need_program(case: Case, steps: str) -> Program:
+def need_program(case: Case, method: str) -> Program:
     """The program; raises :class:`MitigationError` when none was given."""
     if case.program is None:
-        raise MitigationError(f"steps {steps} model the circuit, which was not given. Give the program that was run.")
+        raise MitigationError(f"{method} models the circuit, which was not given. Give the program that was run.")
     return case.program

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -44,8 +45,8 @@ from ..arrays import FloatArray
 from ..errors import MitigationError
 from ..photonics.counts import Counts, Detector
 from ..photonics.fock import check_modes_photons, rank_collision_free
-from ..photonics.patterns import MAX_SETS, Lattice, count_fock_states, count_sets
-from .distribution import Diagnostics, Distribution, StepReport
+from ..photonics.patterns import MAX_SETS, Lattice, count_patterns, lattice
+from .distribution import Diagnostics, Distribution, MethodReport
 from .simplex import project
 from .uncertainty import Reweighted
 
@@ -78,7 +79,7 @@ class Corrected:
     weights: FloatArray = field(repr=False)
     left_out: int
     raw: Counts = field(repr=False)
-    report: StepReport
+    report: MethodReport
 
 
 def correct_response(
@@ -106,28 +107,28 @@ def correct_response(
     r, d = _checked(counts, efficiencies, dark_counts)
     empty = _empty_windows(counts, windows)
     most = _most_clicks(counts)
-    lattice = Lattice.of(counts.modes, most, counts.detector)
+    patterns = lattice(counts.modes, most, counts.detector)
     clicks = counts.outcomes.sum(axis=1, dtype=np.int64)
     kept = (clicks <= most) & (clicks > 0) & (counts.numbers > 0)
-    seen = np.zeros(len(lattice.counts))
-    np.add.at(seen, lattice.find(counts.outcomes[kept]), counts.numbers[kept])
+    seen = np.zeros(len(patterns.counts))
+    np.add.at(seen, patterns.find(counts.outcomes[kept]), counts.numbers[kept])
     seen[0] = empty
     inverses = [_inverse(float(a), float(b), most, counts.detector) for a, b in zip(r, d, strict=True)]
-    numbers = _apply(seen, inverses, lattice)
-    variances = _apply(seen, [inverse**2 for inverse in inverses], lattice)
-    weights = np.prod([np.diag(k)[lattice.counts[:, i]] for i, k in enumerate(inverses)], axis=0)
+    numbers = _apply(seen, inverses, patterns)
+    variances = _apply(seen, [inverse**2 for inverse in inverses], patterns)
+    weights = np.prod([np.diag(k)[patterns.counts[:, i]] for i, k in enumerate(inverses)], axis=0)
     left_out = int(counts.numbers[clicks > most].sum())
     return Corrected(
         modes=counts.modes,
         photons=counts.photons,
         detector=counts.detector,
-        patterns=lattice.counts[1:],
+        patterns=patterns.counts[1:],
         numbers=numbers[1:],
         variances=variances[1:],
         weights=weights[1:],
         left_out=left_out,
         raw=counts,
-        report=StepReport("response", True, _why(counts, r, d, most, left_out)),
+        report=MethodReport("response", True, _why(counts, r, d, most, left_out)),
     )
 
 
@@ -138,7 +139,7 @@ def select(corrected: Corrected) -> Distribution:
 
     >>> counts = Counts(photons=1, outcomes=np.array([[1, 0], [0, 1]]), numbers=np.array([30, 30]))
     >>> found = select(correct_response(counts, [0.5, 1.0], np.zeros(2)))
-    >>> found.probabilities.round(3).tolist(), [step.name for step in found.history]
+    >>> found.probabilities.round(3).tolist(), [report.name for report in found.history]
     ([0.667, 0.333], ['response', 'post-select'])
     """
     if not isinstance(corrected, Corrected):
@@ -172,7 +173,8 @@ def select(corrected: Corrected) -> Distribution:
         shots=counts.shots,
         uncertainty=sure,
         unprojected=plain,
-        history=(corrected.report, StepReport("post-select", True, why)),
+        method="response",
+        history=(corrected.report, MethodReport("post-select", True, why)),
         diagnostics=Diagnostics(negative_mass=float(np.maximum(-plain, 0.0).sum())),
         raw=counts,
     )
@@ -213,7 +215,7 @@ def _empty_windows(counts: Counts, windows: int | None) -> int:
 
 def _most_clicks(counts: Counts) -> int:
     """Clicks of the largest patterns that are kept."""
-    size = count_sets if counts.detector == "threshold" else count_fock_states
+    size = partial(count_patterns, detector=counts.detector)
     seen = int(counts.outcomes[counts.numbers > 0].sum(axis=1, dtype=np.int64).max(initial=0))
     most = min(max(seen, counts.photons), counts.photons + SURPLUS)
     while most > counts.photons and size(counts.modes, most) > MAX_SETS:
@@ -221,7 +223,7 @@ def _most_clicks(counts: Counts) -> int:
     if counts.modes > 62 or size(counts.modes, most) > MAX_SETS:
         raise MitigationError(
             f"{counts.photons} photons in {counts.modes} modes have {size(counts.modes, most)} patterns; {MAX_SETS} "
-            "are corrected. Use step post-select, or smaller programs."
+            "are corrected. Use method post-select, or smaller programs."
         )
     return most
 
@@ -240,29 +242,29 @@ def _inverse(r: float, d: float, most: int, detector: Detector) -> FloatArray:
     return np.asarray(out @ dark / (1.0 - d))
 
 
-def _apply(p: FloatArray, matrices: list[FloatArray], lattice: Lattice) -> FloatArray:
+def _apply(p: FloatArray, matrices: list[FloatArray], patterns: Lattice) -> FloatArray:
     """The Kronecker product of one matrix a mode times p, ``(K,)``."""
     factors = [_triangles(matrix) for matrix in matrices]
     for mode, (_, upper) in enumerate(factors):
-        p = _along(p, upper, lattice, mode, above=True)
+        p = _along(p, upper, patterns, mode, above=True)
     for mode, (lower, _) in enumerate(factors):
-        p = _along(p, lower, lattice, mode, above=False)
+        p = _along(p, lower, patterns, mode, above=False)
     return p
 
 
-def _along(p: FloatArray, triangle: FloatArray, lattice: Lattice, mode: int, *, above: bool) -> FloatArray:
+def _along(p: FloatArray, triangle: FloatArray, patterns: Lattice, mode: int, *, above: bool) -> FloatArray:
     """A triangular matrix of one mode: every pattern is fed from those above, or below, in that mode, ``(K,)``."""
     size = len(triangle)
     if np.array_equal(triangle, np.eye(size)):
         return p
-    beside, here = lattice.neighbours(mode, above=above), lattice.counts[:, mode]
+    beside, here = patterns.neighbours(mode, above=above), patterns.counts[:, mode]
     padded, source, out = np.append(p, 0.0), np.arange(len(p)), np.zeros(len(p))
-    for steps in range(size):
+    for distance in range(size):
         values = np.zeros(size)
         if above:
-            values[: size - steps] = np.diagonal(triangle, steps)
+            values[: size - distance] = np.diagonal(triangle, distance)
         else:
-            values[steps:] = np.diagonal(triangle, -steps)
+            values[distance:] = np.diagonal(triangle, -distance)
         if values.any():
             out += values[here] * padded[source]
         source = beside[source]

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import final
+from pathlib import Path
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
 from ..arrays import FloatArray
 from ..photonics.counts import Counts
+from ..report.figures import save
+from ..report.text import percent
+from .outcomes import LEVEL, Estimate, draw_estimates, outcome_names, outcome_table
 from .uncertainty import Multinomial, Uncertainty
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Probabilities up to this are rounding errors, and variances up to its square.
 ROUNDING = 1e-14
@@ -18,8 +25,12 @@ ROUNDING = 1e-14
 
 @final
 @dataclass(frozen=True)
-class StepReport:
-    """One step: whether it was used, and why or why not."""
+class MethodReport:
+    """A method or a part of one: whether it was used, and why or why not.
+
+    >>> print(MethodReport("fuse", False, "no lossy shots"))
+    fuse not used: no lossy shots
+    """
 
     name: str
     used: bool
@@ -32,7 +43,7 @@ class StepReport:
 @final
 @dataclass(frozen=True)
 class Diagnostics:
-    """What tells whether to believe an estimate; None where a step has nothing to say.
+    """What tells whether to believe an estimate; None where a method has nothing to say.
 
     :param chi2: of the N-click class against the estimate with its noise put back, rare outcomes merged.
     :param dof: bins of that test.
@@ -52,6 +63,24 @@ class Diagnostics:
     phase_error: float | None = None
     negative_mass: float = 0.0
 
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value of what there is to say.
+
+        >>> Diagnostics(phase_error=0.0114).rows()
+        [('phase error', '0.011 rad')]
+        """
+        rows = []
+        if self.chi2 is not None and self.dof is not None:
+            p = "" if self.p_value is None else f", p = {self.p_value:.2g}"
+            rows.append(("fit", f"chi-square {self.chi2:.1f} on {self.dof} degrees of freedom{p}"))
+        if self.background_fraction is not None:
+            rows.append(("background", f"{percent(self.background_fraction)} of the events of all photons"))
+        if self.phase_error is not None:
+            rows.append(("phase error", f"{self.phase_error:.2g} rad"))
+        if self.negative_mass > 0.0:
+            rows.append(("negative mass", f"{self.negative_mass:.5f} before it was made a distribution"))
+        return rows
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -63,12 +92,24 @@ class Distribution:
     :param shots: shots spent.
     :param uncertainty: None for that of relative frequencies.
     :param unprojected: the estimate before it was made a distribution, ``(C(M, N),)``; None where it was one.
-    :param history: the steps that led here, and those that were left out.
+    :param method: that it is of, a name of :data:`~qpu_sdk.mitigation.methods.METHODS`; relative frequencies unless
+        said.
+    :param history: what led here, and what was left out, with the reasons.
     :param record_id: of the calibration record behind it, ``""`` for none.
     :param raw: the counts.
 
     >>> Distribution(probabilities=np.array([0.25, 0.75]), samples=100, shots=400).standard_errors.round(3).tolist()
     [0.043, 0.043]
+    >>> print(Distribution(probabilities=np.array([0.25, 0.75]), samples=100, shots=400))
+    outcome  probability  standard error     95 % interval
+    1             0.7500          0.0433  0.6570 .. 0.8245
+    0             0.2500          0.0433  0.1755 .. 0.3430
+    <BLANKLINE>
+    method             post-select
+    record             none
+    shots              400
+    samples            100 collision-free events of all photons
+    effective samples  100.0 events of a perfect device
     """
 
     probabilities: FloatArray = field(repr=False)
@@ -76,7 +117,8 @@ class Distribution:
     shots: int
     uncertainty: Uncertainty | None = field(default=None, repr=False)
     unprojected: FloatArray | None = field(default=None, repr=False)
-    history: tuple[StepReport, ...] = ()
+    method: str = "post-select"
+    history: tuple[MethodReport, ...] = ()
     diagnostics: Diagnostics = Diagnostics()
     record_id: str = ""
     raw: Counts | None = field(default=None, repr=False)
@@ -121,3 +163,52 @@ class Distribution:
     def interval(self, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
         """Lower and upper ends, ``(K,)`` each, that hold each probability with that level."""
         return self._sure.interval(level)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value of what the estimate is of, what it is worth, and whether to believe it."""
+        return [
+            ("method", self.method),
+            ("record", self.record_id or "none"),
+            ("shots", f"{self.shots:,}"),
+            ("samples", f"{self.samples:,} collision-free events of all photons"),
+            ("effective samples", f"{_number(self.effective_samples)} events of a perfect device"),
+            *self.diagnostics.rows(),
+        ]
+
+    def __str__(self) -> str:
+        """The most probable outcomes in a table, then :meth:`rows`."""
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join([*outcome_table(self.shown()), "", *(f"{name:<{width}}  {value}" for name, value in rows)])
+
+    def shown(self) -> Estimate:
+        """The numbers that tables and figures show, ``(K,)`` each."""
+        low, high = self.interval(LEVEL)
+        names = outcome_names(self.raw, len(self.probabilities))
+        return Estimate(self.method, names, self.probabilities, self.standard_errors, low, high)
+
+    def draw(self) -> Figure:
+        """Bars of the most probable outcomes with their intervals, raw beside mitigated where the counts are kept."""
+        title = f"Outcome probabilities by {self.method}, {self.samples:,} events in {self.shots:,} shots"
+        return draw_estimates(self.shown(), self._raw_shown(), title=title)
+
+    def plot(self, path: str | Path) -> None:
+        """Write :meth:`draw` to a file, PNG, SVG or PDF by its suffix.
+
+        :raises DataError: when the suffix is another, or the file cannot be written.
+        """
+        save(self.draw(), path, title=f"Outcome probabilities by {self.method}")
+
+    def _raw_shown(self) -> Estimate | None:
+        """Relative frequencies of the counts; None where they are not kept, or are the estimate itself."""
+        if self.raw is None or self.method == "post-select":
+            return None
+        numbers = self.raw.collision_free()
+        samples = int(numbers.sum())
+        return Distribution(
+            probabilities=numbers / samples, samples=samples, shots=self.raw.shots, raw=self.raw
+        ).shown()
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}" if math.isfinite(value) else "unlimited"

@@ -34,13 +34,20 @@ from ..photonics.counts import Counts, Detector
 from ..photonics.fock import (
     check_modes_photons,
     collision_free_index,
-    collision_free_outcomes,
     fock_outcomes,
     occupations,
-    rank_collision_free,
 )
 from ..photonics.noise import ProgramNoise, emission
-from ..photonics.patterns import count_fock_states, count_sets, fock_states, mode_sets, moebius, moebius_rows, zeta_rows
+from ..photonics.patterns import (
+    count_fock_states,
+    count_patterns,
+    fock_states,
+    lattice,
+    mode_sets,
+    moebius,
+    moebius_rows,
+    zeta_rows,
+)
 from ..photonics.permanents import fock_tree, probabilities
 from ..photonics.photon_counting import fock_distribution
 
@@ -75,7 +82,10 @@ class Space:
 
     @property
     def below(self) -> IntArray:
-        """The patterns with fewer than N clicks."""
+        """The patterns with fewer than N clicks.
+
+        :returns: ``(K,)``.
+        """
         return np.flatnonzero(self.patterns.sum(axis=1) < self.photons)
 
     def numbers(self, counts: Counts) -> FloatArray:
@@ -83,20 +93,9 @@ class Space:
         clicks = counts.outcomes.sum(axis=1, dtype=np.int64)
         kept = (clicks >= 1) & (clicks <= self.photons)
         out = np.zeros(len(self.patterns))
-        np.add.at(out, self._ranks(counts.outcomes[kept]), counts.numbers[kept])
+        places = lattice(self.modes, self.photons, self.detector).find(counts.outcomes[kept]) - 1
+        np.add.at(out, places, counts.numbers[kept])
         return out
-
-    def _ranks(self, outcomes: npt.NDArray[np.uint8]) -> IntArray:
-        if self.detector == "threshold":
-            masks = outcomes.astype(np.int64) @ (np.int64(1) << np.arange(self.modes))
-            return np.searchsorted(mode_sets(self.modes, self.photons).masks, masks) - 1
-        starts = fock_states(self.modes, self.photons).starts
-        clicks, ranks = outcomes.sum(axis=1, dtype=np.int64), np.empty(len(outcomes), dtype=np.int64)
-        for k in np.unique(clicks):
-            rows = np.flatnonzero(clicks == k)
-            occupied = np.repeat(np.tile(np.arange(self.modes), len(rows)), outcomes[rows].ravel()).reshape(-1, k)
-            ranks[rows] = starts[k] + rank_collision_free(occupied + np.arange(k), self.modes + int(k) - 1)
-        return ranks - 1
 
 
 @lru_cache(maxsize=8)
@@ -110,24 +109,17 @@ def space(modes: int, photons: int, detector: Detector) -> Space:
     ((495, 9), (255, 9), 126)
     """
     check_modes_photons(modes, photons)
-    patterns = (count_sets if detector == "threshold" else count_fock_states)(modes, photons) - 1
+    patterns = count_patterns(modes, photons, detector) - 1
     outcomes = count_fock_states(modes, photons) - count_fock_states(modes, photons - 1)
     if modes > 62 or patterns * outcomes > MAX_RESPONSE:
         raise MitigationError(
             f"unfolding {photons} photons in {modes} modes takes {patterns} patterns times {outcomes} outcomes; "
-            f"{MAX_RESPONSE} entries are held. Use step response, fuse or post-select, or smaller programs."
+            f"{MAX_RESPONSE} entries are held. Use method response, fuse or post-select, or smaller programs."
         )
     free = collision_free_index(modes, photons)
     states = occupations(fock_outcomes(modes, photons), modes)
-    if detector == "pnr":
-        starts = fock_states(modes, photons).starts
-        return Space(
-            photons, detector, states, free, fock_states(modes, photons).counts[1:], starts[photons] - 1 + free
-        )
-    sets = mode_sets(modes, photons)
-    masks = (np.int64(1) << collision_free_outcomes(modes, photons)).sum(axis=1)
-    clicked = sets.members[1:].astype(np.uint8)
-    return Space(photons, detector, states, free, clicked, np.searchsorted(sets.masks, masks) - 1)
+    seen = lattice(modes, photons, detector)
+    return Space(photons, detector, states, free, seen.counts[1:], seen.find(states[free]) - 1)
 
 
 @final
@@ -209,7 +201,7 @@ def _response(columns: ComplexArray, noise: ProgramNoise, here: Space) -> FloatA
     for j in range(arrives.shape[1]):
         out = _one_second(out, arrives[:, j], one, two, here)
     for mode in np.flatnonzero(noise.dark_counts):
-        more, fewer = fock_states(here.modes, here.photons).steps[mode]
+        more, fewer = fock_states(here.modes, here.photons).neighbour_pairs[mode]
         alone = noise.dark_counts[mode] * out[fewer]
         out = (1.0 - noise.dark_counts[mode]) * out
         out[more] += alone
@@ -234,7 +226,7 @@ def _one_second(p: FloatArray, arrives: FloatArray, one: float, two: float, here
     """Detectors that count: input j sent a second photon with p2, which is lost or adds a count."""
     out = (one + two * (1.0 - arrives.sum())) * p
     if two > 0.0:
-        for arrival, (more, fewer) in zip(arrives, fock_states(here.modes, here.photons).steps, strict=True):
+        for arrival, (more, fewer) in zip(arrives, fock_states(here.modes, here.photons).neighbour_pairs, strict=True):
             out[more] += two * arrival * p[fewer]
     return np.asarray(out)
 

@@ -42,12 +42,12 @@ FLOOR = 1e-4
 #: Range of log kappa, the points that every prior is tried at, and the spacings at which the best ones are compared and
 #: kappa is found in the end.
 LOG_KAPPA = (-1.0, 18.0)
-GRID: FloatArray = np.linspace(*LOG_KAPPA, 20)
+LOG_KAPPA_GRID: FloatArray = np.linspace(*LOG_KAPPA, 20)
 COARSE, FINEST = 0.2, 1e-5
 #: How many of the priors, the best ones of the grid, are compared.
 FINALISTS = 3
 #: Evidences that differ by less are the same.
-SAME = 1e-9
+EQUALLY_LIKELY = 1e-9
 
 
 @final
@@ -78,7 +78,10 @@ class Fusion(Uncertainty):
         return np.asarray((np.diag(p) - np.outer(p, p)) / (self.posterior.sum() + 1.0))
 
     def variances(self) -> FloatArray:
-        """Its diagonal."""
+        """Its diagonal.
+
+        :returns: ``(K,)``.
+        """
         p = self.probabilities
         return np.asarray(p * (1.0 - p) / (self.posterior.sum() + 1.0))
 
@@ -125,10 +128,10 @@ def fuse(counts: Counts) -> Fusion:
         )
     numbers = numbers_of(counts, counts.photons)
     candidates = list(priors(rows))
-    on_grid = [log_evidence(numbers, prior, np.exp(GRID)) for _, _, prior in candidates]
+    on_grid = [log_evidence(numbers, prior, np.exp(LOG_KAPPA_GRID)) for _, _, prior in candidates]
     # The uniform prior comes first, so that another one has to be better.
     finalists = sorted(np.argsort([-_vertex(values) for values in on_grid], kind="stable")[:FINALISTS])
-    starts = {i: float(GRID[_last_largest(on_grid[i])]) for i in finalists}
+    starts = {i: float(LOG_KAPPA_GRID[_last_largest(on_grid[i])]) for i in finalists}
     best = max(finalists, key=lambda i: _refine(numbers, candidates[i][2], starts[i], finest=COARSE)[0])
     lost, gain, prior = candidates[best]
     value, log_kappa = _refine(numbers, prior, starts[best], finest=FINEST)
@@ -163,7 +166,7 @@ def log_evidence(numbers: FloatArray, prior: FloatArray, kappa: FloatArray) -> F
 
 def _last_largest(values: FloatArray) -> int:
     """Where the evidence is largest; the largest concentration where it does not depend on it."""
-    return int(np.flatnonzero(values >= values.max() - SAME)[-1])
+    return int(np.flatnonzero(values >= values.max() - EQUALLY_LIKELY)[-1])
 
 
 def _vertex(values: FloatArray) -> float:
@@ -178,7 +181,7 @@ def _vertex(values: FloatArray) -> float:
 
 def _refine(numbers: FloatArray, prior: FloatArray, log_kappa: float, *, finest: float) -> tuple[float, float]:
     """Largest evidence next to a point of the grid, and its log kappa: grids that are eight times finer each time."""
-    spacing, value = float(GRID[1] - GRID[0]), -math.inf
+    spacing, value = float(LOG_KAPPA_GRID[1] - LOG_KAPPA_GRID[0]), -math.inf
     while spacing > finest:
         low, high = max(log_kappa - spacing, LOG_KAPPA[0]), min(log_kappa + spacing, LOG_KAPPA[1])
         points = np.linspace(low, high, 17)

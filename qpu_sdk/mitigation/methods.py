@@ -1,22 +1,24 @@
-"""One function a method, and one table of them."""
+"""The methods of mitigation: one function each, and one table of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import final
 
 import numpy as np
 
 from ..arrays import FloatArray
-from ..errors import MitigationError
+from ..errors import ConfigError, MitigationError
 from ..photonics.counts import merge
 from ..seeds import child_seed
 from ..statistics import chi_square, chi_square_tail
 from .background import subtract
 from .case import Case, need_program
 from .detector import correct_response, select
-from .distribution import Diagnostics, Distribution, StepReport
+from .distribution import Diagnostics, Distribution, MethodReport
 from .forward import Forward
 from .fusion import fuse
 from .recycling import recycle
@@ -27,60 +29,58 @@ from .unfolding import Unfolded, begin, iterate, unfold, unfold_below, unfold_on
 
 #: Above so many events an outcome, what bunched photons add to them is unfolded from all classes.
 MANY_EVENTS = 100
-#: Resampled counts of steps whose errors have no formula.
+#: Resampled counts of methods whose errors have no formula.
 REPLICAS = 100
 
 
-def _post_select(case: Case, left_out: list[StepReport]) -> Distribution:
-    return replace(case.baseline, history=(*left_out, *case.baseline.history), record_id=case.record.id)
+def _post_select(case: Case) -> Distribution:
+    return case.baseline
 
 
-def _response(case: Case, left_out: list[StepReport]) -> Distribution:
+def _response(case: Case) -> Distribution:
     here = case.noise.at((), modes=case.counts.modes)
-    corrected = correct_response(case.counts, here.efficiency, here.dark_counts)
-    found = select(corrected)
-    return replace(found, history=(*left_out, *found.history), record_id=case.record.id)
+    return select(correct_response(case.counts, here.efficiency, here.dark_counts))
 
 
-def _subtract(case: Case, left_out: list[StepReport]) -> Distribution:
+def _subtract(case: Case) -> Distribution:
     need_program(case, "subtract")
-    found = subtract(case.counts.collision_free().astype(np.float64), case.model)
-    why = f"{100 * found.background_share:.1f} % of the N-click class is background; {100 * found.gate:.0f} % of it"
+    subtracted = subtract(case.counts.collision_free().astype(np.float64), case.model)
+    share = f"{100 * subtracted.background_share:.1f} % of the N-click class is background"
+    why = f"{share}; {100 * subtracted.gate:.0f} % of it was subtracted, as much as the events bear"
     return case.result(
-        found.probabilities,
-        [*left_out, StepReport("subtract", True, f"{why} was subtracted, as much as the events bear")],
-        unprojected=found.unprojected,
-        uncertainty=found.uncertainty,
+        subtracted.probabilities,
+        MethodReport("subtract", True, why),
+        unprojected=subtracted.unprojected,
+        uncertainty=subtracted.uncertainty,
         diagnostics=Diagnostics(
-            background_fraction=found.background_share,
-            negative_mass=float(np.maximum(-found.unprojected, 0.0).sum()),
+            background_fraction=subtracted.background_share,
+            negative_mass=float(np.maximum(-subtracted.unprojected, 0.0).sum()),
         ),
     )
 
 
-def _unfold(case: Case, left_out: list[StepReport]) -> Distribution:
+def _unfold(case: Case) -> Distribution:
     model, numbers = case.model, case.numbers
     if case.filtered:
         raise MitigationError(case.filtered)
-    found = unfold(numbers, model, seed=child_seed(case.seed, "held out"))
-    p = _conditional(found.fock, model)
+    unfolded = unfold(numbers, model, seed=child_seed(case.seed, "held out"))
     rng = np.random.default_rng(child_seed(case.seed, "replicas"))
     again = rng.poisson(numbers, (REPLICAS, len(numbers))).astype(np.float64)
-    pi = begin(found.start, again, model)
-    if found.iterations:
-        ((_, pi),) = iterate(again, model.response, model.background, pi, grid=(found.iterations,))
+    pi = begin(unfolded.start, again, model)
+    if unfolded.iterations:
+        ((_, pi),) = iterate(again, model.response, model.background, pi, grid=(unfolded.iterations,))
     circuit = "" if case.program is not None else "; loss alone, because the circuit was not given"
-    why = f"{found.iterations} steps from a {found.start} start, chosen by held-out counts{circuit}"
+    why = f"{unfolded.iterations} iterations from a {unfolded.start} start, chosen by held-out counts{circuit}"
     return case.result(
-        p,
-        [*left_out, StepReport("unfold", True, why)],
+        _conditional(unfolded.fock, model),
+        MethodReport("unfold", True, why),
         uncertainty=Replicas(_conditional(pi, model)),
-        diagnostics=_diagnostics(numbers, model, found.fock, found.iterations),
+        diagnostics=_diagnostics(numbers, model, unfolded.fock, unfolded.iterations),
     )
 
 
-def _unfold_fuse(case: Case, left_out: list[StepReport]) -> Distribution:
-    program = need_program(case, "unfold, fuse")
+def _unfold_fuse(case: Case) -> Distribution:
+    program = need_program(case, "unfold-fuse")
     model, numbers = case.model, case.numbers
     if case.filtered:
         raise MitigationError(case.filtered)
@@ -98,7 +98,8 @@ def _unfold_fuse(case: Case, left_out: list[StepReport]) -> Distribution:
     diagnostics = _diagnostics(numbers, model, fock / fock.sum(), below.iterations)
     return case.result(
         p,
-        [*left_out, *_fused(case, below, posterior, common)],
+        _below_report(case, below),
+        _fused_report(case, posterior, common),
         unprojected=p if plain is None else plain,
         uncertainty=_posterior(posterior, common),
         diagnostics=replace(
@@ -109,18 +110,17 @@ def _unfold_fuse(case: Case, left_out: list[StepReport]) -> Distribution:
     )
 
 
-def _fuse(case: Case, left_out: list[StepReport]) -> Distribution:
-    found = fuse(case.counts)
-    why = f"the events with a prior worth {found.concentration:.3g} of them, of shots that lost {found.lost} photons"
-    flat = f"the events with a flat prior worth {found.concentration:.3g} of them; lossy shots say nothing more"
+def _fuse(case: Case) -> Distribution:
+    fusion = fuse(case.counts)
+    source = f"of shots that lost {fusion.lost} photons"
+    why = f"the events with a prior worth {fusion.concentration:.3g} of them, {source}"
+    flat = f"the events with a flat prior worth {fusion.concentration:.3g} of them; lossy shots say nothing more"
     return case.result(
-        found.probabilities,
-        [*left_out, StepReport("fuse", True, why if found.gain else flat)],
-        uncertainty=found,
+        fusion.probabilities, MethodReport("fuse", True, why if fusion.gain else flat), uncertainty=fusion
     )
 
 
-def _recycle(case: Case, left_out: list[StepReport]) -> Distribution:
+def _recycle(case: Case) -> Distribution:
     p = recycle(case.counts)
     rng = np.random.default_rng(child_seed(case.seed, "replicas"))
     sorted_counts, again = merge([case.counts], program=case.counts.program), []  # whatever order they came in
@@ -128,18 +128,52 @@ def _recycle(case: Case, left_out: list[StepReport]) -> Distribution:
         with suppress(MitigationError):  # a class of few shots may be gone
             again.append(recycle(replace(sorted_counts, numbers=rng.poisson(sorted_counts.numbers))))
     why = "as Perceval does it; its bias does not go away with more shots, and the errors do not know of it"
-    return case.result(p, [*left_out, StepReport("recycle", True, why)], uncertainty=Replicas(np.stack(again)))
+    return case.result(p, MethodReport("recycle", True, why), uncertainty=Replicas(np.stack(again)))
 
 
-RUN: Mapping[tuple[str, ...], Callable[[Case, list[StepReport]], Distribution]] = {
-    ("post-select",): _post_select,
-    ("response",): _response,
-    ("subtract",): _subtract,
-    ("unfold",): _unfold,
-    ("unfold", "fuse"): _unfold_fuse,
-    ("fuse",): _fuse,
-    ("recycle",): _recycle,
+@final
+@dataclass(frozen=True)
+class Method:
+    """One way from counts to a distribution.
+
+    :param what: it does, in one line.
+    """
+
+    estimate: Callable[[Case], Distribution]
+    what: str
+
+
+#: What the method is called that chooses among the others.
+AUTO = "auto"
+#: Every other method, by name; one that is put in here can be asked for as these can.
+METHODS: dict[str, Method] = {
+    "post-select": Method(_post_select, "relative frequencies of the collision-free N-click events: the baseline"),
+    "response": Method(_response, "relative detector efficiencies and dark counts inverted, then selected"),
+    "subtract": Method(_subtract, "the modelled background taken from the N-click class, as far as the events bear it"),
+    "unfold": Method(_unfold, "EM unfolding of all click classes, stopped by held-out counts"),
+    "unfold-fuse": Method(_unfold_fuse, "the classes of fewer clicks unfolded, and the N-click class fused with them"),
+    "fuse": Method(_fuse, "the N-click class fused with recycled photons, without the circuit"),
+    "recycle": Method(_recycle, "photon recycling in closed form, as Perceval's, to compare with"),
 }
+
+
+def check_method(name: str) -> str:
+    """The name, when it is ``auto`` or of :data:`METHODS`.
+
+    :raises ConfigError: when it is not; names the nearest.
+
+    >>> check_method("unfold-fuse")
+    'unfold-fuse'
+    >>> check_method("unfold, fuse")
+    Traceback (most recent call last):
+    qpu_sdk.errors.ConfigError: method 'unfold, fuse' is unknown; unfold-fuse is the nearest. Use auto, post-select, \
+response, subtract, unfold, unfold-fuse, fuse or recycle.
+    """
+    known = (AUTO, *METHODS)
+    if isinstance(name, str) and name in known:
+        return name
+    near = "".join(f"; {other} is the nearest" for other in get_close_matches(str(name), known, n=1))
+    raise ConfigError(f"method {name!r} is unknown{near}. Use {', '.join(known[:-1])} or {known[-1]}.")
 
 
 def _nothing_below(numbers: FloatArray, model: Forward) -> Unfolded:
@@ -159,9 +193,9 @@ def _unbiased(seen: FloatArray, model: Forward, background: FloatArray, windows:
     return x / x.sum() if x.sum() > 0.0 else None
 
 
-def _posterior(found: Shrunk, common: Systematics) -> Posterior:
-    total = found.mean.sum()
-    return Posterior(found.edges / total, found.masses, common.rows)
+def _posterior(shrunk: Shrunk, common: Systematics) -> Posterior:
+    total = shrunk.mean.sum()
+    return Posterior(shrunk.edges / total, shrunk.masses, common.rows)
 
 
 def _diagnostics(numbers: FloatArray, model: Forward, fock: FloatArray, iterations: int) -> Diagnostics:
@@ -182,21 +216,23 @@ def _diagnostics(numbers: FloatArray, model: Forward, fock: FloatArray, iteratio
     )
 
 
-def _fused(case: Case, below: Unfolded, posterior: Shrunk, common: Systematics) -> list[StepReport]:
-    if case.counts.photons == 1:
-        first = StepReport("unfold", False, "one photon has no class of fewer clicks; the prior is flat")
-    else:
-        steps = f"{below.iterations} steps on the {case.lower:,} shots of fewer than {case.counts.photons} clicks"
-        first = StepReport("unfold", True, f"{steps}, chosen by the likelihood of the events")
+def _below_report(case: Case, below: Unfolded) -> MethodReport:
+    """What became of the classes of fewer clicks."""
+    photons = case.counts.photons
+    if photons == 1:
+        return MethodReport("unfold", False, "one photon has no class of fewer clicks; the prior is flat")
+    on = f"{below.iterations} iterations on the {case.lower:,} shots of fewer than {photons} clicks"
+    return MethodReport("unfold", True, f"{on}, chosen by the likelihood of the events")
+
+
+def _fused_report(case: Case, posterior: Shrunk, common: Systematics) -> MethodReport:
+    """How far the events trust them, and what the error bars hold."""
     source = "measured by these counts" if common.measured else "of the record"
     published = case.record.origin == "vendor"
     known = "do not include the record's, which has none, but" if published else "include the record's and"
-    return [
-        first,
-        StepReport(
-            "fuse",
-            True,
-            f"the {case.baseline.samples:,} events with that as prior, trusted at {100 * posterior.trust:.0f} %; "
-            f"error bars {known} a phase error of {common.phase_error:.2g} rad {source}",
-        ),
-    ]
+    return MethodReport(
+        "fuse",
+        True,
+        f"the {case.baseline.samples:,} events with that as prior, trusted at {100 * posterior.trust:.0f} %; "
+        f"error bars {known} a phase error of {common.phase_error:.2g} rad {source}",
+    )

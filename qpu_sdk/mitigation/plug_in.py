@@ -1,4 +1,4 @@
-"""Our mitigation as Perceval ``AMitigation`` classes, for a ``SimulatedComputer`` or a ``RemoteComputer``.
+"""Our mitigation as a Perceval ``AMitigation``, for a ``SimulatedComputer`` or a ``RemoteComputer``.
 
     computer.mitigations = [CalibratedMitigation(record, seed=0)]
 
@@ -8,10 +8,11 @@ applied to what comes back. Here that is one computation, with a filter of one c
 shots are data too. With that filter a sample is a shot, so a limit of shots becomes one of samples as well, and one of
 samples alone is the number of shots. What comes back are the collision-free outcomes of all photons:
 
-* for ``probs`` a ``BSDistribution``; without a limit :data:`SHOTS` shots are asked for. A simulator that takes a
-  precision is asked for :data:`PRECISION`: by default it drops what is rare at the input, behind much loss most of what
-  all detectors see. Its exact probabilities, those that are no whole numbers of shots, count as :data:`EXACT_SHOTS`
-  shots. ``sample_count`` takes no precision: on an exact simulator behind much loss use ``probs``;
+* for ``probs`` a ``BSDistribution``; without a limit :data:`ASSUMED_SHOTS` shots are asked for. A simulator that
+  takes a precision is asked for :data:`PRECISION`: by default it drops what is rare at the input, behind much loss
+  most of what all detectors see. Its exact probabilities, those that are no whole numbers of shots, count as
+  :data:`EXACT_SHOTS` shots. ``sample_count`` takes no precision: on an exact simulator behind much loss use
+  ``probs``;
 * for ``sample_count`` and ``samples`` as many samples as the limit says, in proportion to the estimate: they are
   expected numbers, not statistics. The errors are in the :class:`~qpu_sdk.mitigation.distribution.Distribution`;
 * under the key :data:`KEY` of the results the distribution itself. Perceval keeps it in synchronous and asynchronous
@@ -19,79 +20,86 @@ samples alone is the number of shots. What comes back are the collision-free out
   take the distribution out before.
 
 ``global_perf`` becomes the share of windows with a collision-free event of all photons. Everything is done on this
-side: no server is believed to know these classes, so a ``RemoteComputer`` sends ``mitigations=[]`` and gets raw counts.
+side: no server is believed to know this class, so a ``RemoteComputer`` sends ``mitigations=[]`` and gets raw counts.
 To estimate shots (``estimate_required_shots``), take the mitigations off: mitigated results have lost no photon.
 """
 
 from __future__ import annotations
 
-import abc
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import copy, deepcopy
 from functools import cached_property
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 import perceval as pcvl
 from perceval.runtime.computation import Computation
 from perceval.runtime.error_mitigation import AMitigation, Imperfections
 from perceval.serialization import Serialization
 from perceval.utils import ConversionHelper
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import FloatArray, IntArray, OutcomeArray
 from ..calibration.record import CalibrationRecord
 from ..errors import CalibrationMismatch, ConfigError, MitigationError, ProgramError
-from ..photonics.conversions import efficiencies_from_perceval, interferometer_of
+from ..photonics.conversions import interferometer_of
 from ..photonics.counts import Counts
+from ..photonics.detectors import efficiencies_from_perceval
 from ..photonics.fock import collision_free_outcomes, occupations
 from ..photonics.meshes import RectangularMesh
 from ..photonics.program import Program
 from .distribution import Distribution
+from .methods import AUTO, check_method
+from .mitigate import mitigate
 
-OutcomeArray = npt.NDArray[np.uint8]
 #: Where the results hold our :class:`~qpu_sdk.mitigation.distribution.Distribution`.
 KEY = "distribution"
 #: Shots of a computation that names no limit.
-SHOTS = 1_000_000
+ASSUMED_SHOTS = 1_000_000
 #: Shots that exact probabilities stand for.
 EXACT_SHOTS = 10**12
 #: Smallest probability of an input, relative to the largest, that an exact simulation keeps.
 PRECISION = 1e-12
+#: What Perceval calls it.
+TAG = "qpu_sdk.CalibratedMitigation"
+if TAG in AMitigation.KNOWN_MITIGATIONS:  # this module is loaded again: Perceval refuses a tag it has
+    AMitigation.KNOWN_MITIGATIONS.remove(TAG)
 
 
-def _tag(name: str) -> str:
-    """A tag of ours, given free when this module is loaded again: Perceval refuses a tag it has."""
-    tag = f"qpu_sdk.{name}"
-    if tag in AMitigation.KNOWN_MITIGATIONS:
-        AMitigation.KNOWN_MITIGATIONS.remove(tag)
-    return tag
-
-
-class RecordMitigation(AMitigation, tag=_tag("RecordMitigation")):  # type: ignore[misc,call-arg]
-    """A mitigation that knows the device from a calibration record.
+@final
+class CalibratedMitigation(AMitigation, tag=TAG):  # type: ignore[misc,call-arg]
+    """Mitigation that knows the device from a calibration record.
 
     :param record: of the device that runs the computations.
-    :param seed: of whatever the steps draw.
+    :param method: ``"auto"``, or a name of :data:`~qpu_sdk.mitigation.methods.METHODS`.
+    :param seed: of whatever the method draws.
+    :raises ConfigError: when the method is unknown.
+
+    >>> from perceval.runtime import SimulatedComputer
+    >>> from qpu_sdk.calibration.known import vendor_record
+    >>> from qpu_sdk.calibration.parts import Identity
+    >>> identity = Identity("local:twin", "local", 3, (0, 2), "pnr")
+    >>> figures = {"Transmittance (%)": 30.0, "HOM (%)": 90.0, "g2 (%)": 2.0}
+    >>> record = vendor_record(figures, identity, utc="2026-03-01T12:00:00Z")
+    >>> experiment = pcvl.Experiment(pcvl.GenericInterferometer(3, lambda i: pcvl.BS()))
+    >>> experiment.with_input(pcvl.BasicState([1, 0, 1]))
+    >>> computer = SimulatedComputer("SLOS")
+    >>> computer.noise = pcvl.NoiseModel(transmittance=0.3, indistinguishability=0.9, g2=0.02)
+    >>> computer.mitigations = [CalibratedMitigation(record, method="subtract", seed=0)]
+    >>> result = computer.execute(Computation(computer.get_command("probs"), experiment))
+    >>> result[KEY].method, sorted(map(str, result["results"]))
+    ('subtract', ['|0,1,1>', '|1,0,1>', '|1,1,0>'])
     """
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**({"tag": _tag(cls.__name__)} | options))
-
-    def __init__(self, record: CalibrationRecord, *, seed: int) -> None:
+    def __init__(self, record: CalibrationRecord, *, method: str = AUTO, seed: int) -> None:
         self._record = record.to_json()  # Perceval saves texts and numbers of an execution that goes on elsewhere
+        self.method = check_method(method)
         self.seed = seed
 
     @cached_property
     def record(self) -> CalibrationRecord:
         """What is known about the device."""
         return CalibrationRecord.from_json(self._record)
-
-    @property
-    @abc.abstractmethod
-    def steps(self) -> str | tuple[str, ...]:
-        """What :func:`qpu_sdk.mitigation.mitigate.mitigate` is asked for."""
 
     def is_known_from(self, known_classes: list[str]) -> bool:
         """False: no server knows it, so it is applied on this side."""
@@ -118,12 +126,10 @@ class RecordMitigation(AMitigation, tag=_tag("RecordMitigation")):  # type: igno
     def _parse_results(
         self, computation: Computation, results: list[dict[str, Any]], imperfections: Imperfections
     ) -> dict[str, Any]:
-        from .mitigate import mitigate
-
         program = _program_of(computation.experiment)
         self._check(program, imperfections)
         counts = self._counts(results[0], program, computation)
-        found = mitigate(counts, self.record, program=program, steps=self.steps, seed=self.seed)
+        found = mitigate(counts, self.record, program=program, method=self.method, seed=self.seed)
         parsed = copy(results[0])
         parsed["results"] = _outcomes(found, program, computation)
         share = float(counts.collision_free().sum() / counts.shots)
@@ -164,104 +170,10 @@ class RecordMitigation(AMitigation, tag=_tag("RecordMitigation")):  # type: igno
             )
 
 
-@final
-class CalibratedMitigation(RecordMitigation):
-    """All steps that suit the data, or those that are named.
-
-    :param steps: ``"auto"``, or names of :data:`STEPS`, in their order.
-
-    >>> from qpu_sdk.calibration.known import vendor_record
-    >>> from qpu_sdk.calibration.parts import Identity
-    >>> figures = {"Transmittance (%)": 5.0, "HOM (%)": 90.0, "g2 (%)": 2.0}
-    >>> identity = Identity("local:twin", "local", 3, (0, 2), "threshold")
-    >>> record = vendor_record(figures, identity, utc="2026-03-01T12:00:00Z")
-    >>> CalibratedMitigation(record, seed=0).steps
-    'auto'
-    >>> CalibratedMitigation(record, steps=["response", "unfold"], seed=0).steps
-    ('response', 'unfold')
-    """
-
-    def __init__(self, record: CalibrationRecord, *, steps: str | Sequence[str] = "auto", seed: int) -> None:
-        super().__init__(record, seed=seed)
-        self._steps = steps if isinstance(steps, str) else tuple(steps)
-
-    @property
-    def steps(self) -> str | tuple[str, ...]:
-        """As they were named."""
-        return self._steps
-
-
-class _OneStep(RecordMitigation):
-    step: ClassVar[str]
-
-    @property
-    def steps(self) -> tuple[str, ...]:
-        """The one step."""
-        return (self.step,)
-
-
-@final
-class DetectorResponse(_OneStep):
-    """Reweights outcomes by what their detectors see of them."""
-
-    step = "response"
-
-
-@final
-class ClickUnfolding(_OneStep):
-    """Finds the distribution that explains the clicks of all classes."""
-
-    step = "unfold"
-
-
-@final
-class BackgroundSubtraction(_OneStep):
-    """Subtracts what distinguishable and surplus photons add, as far as the data support it."""
-
-    step = "subtract"
-
-
-@final
-class RecyclingFusion(_OneStep):
-    """Puts shots that lost photons in as a prior."""
-
-    step = "fuse"
-
-
-@final
-class ClosedFormRecycling(_OneStep):
-    """Photon recycling as Perceval's, without its fits."""
-
-    step = "recycle"
-
-
-@final
-class CollisionFreeSelection(_OneStep):
-    """Keeps collision-free events of all photons: the baseline."""
-
-    step = "post-select"
-
-
-#: The class of each step.
-STEPS: Mapping[str, type[_OneStep]] = {
-    one.step: one
-    for one in (
-        DetectorResponse,
-        ClickUnfolding,
-        BackgroundSubtraction,
-        RecyclingFusion,
-        ClosedFormRecycling,
-        CollisionFreeSelection,
-    )
-}
-
-
 def _make_storable() -> None:
-    """Let Perceval save an ``Execution`` that has these mitigations, and read it in another process."""
-    with contextlib.suppress(RuntimeError):  # loaded again: Perceval knows the tags
-        Serialization.register_class(CalibratedMitigation, ["_record", "seed", "_steps"], tag=CalibratedMitigation._TAG)
-        for one in STEPS.values():
-            Serialization.register_class(one, ["_record", "seed"], tag=one._TAG)
+    """Let Perceval save an ``Execution`` that has this mitigation, and read it in another process."""
+    with contextlib.suppress(RuntimeError):  # loaded again: Perceval knows the tag
+        Serialization.register_class(CalibratedMitigation, ["_record", "seed", "method"], tag=TAG)
 
 
 _make_storable()
@@ -282,7 +194,7 @@ def _program_of(experiment: pcvl.Experiment) -> Program:
 
 def _limits(parameters: Mapping[str, Any]) -> dict[str, int]:
     """Limits of a computation whose samples are shots."""
-    shots = parameters.get("max_shots") or parameters.get("max_samples") or SHOTS
+    shots = parameters.get("max_shots") or parameters.get("max_samples") or ASSUMED_SHOTS
     return {"max_samples": int(shots)} | ({"max_shots": int(shots)} if parameters.get("max_shots") else {})
 
 
@@ -311,7 +223,7 @@ def _outcomes(found: Distribution, program: Program, computation: Computation) -
         kind = pcvl.BSDistribution
     else:
         asked = [computation.parameters.get(name) for name in ("max_samples", "max_shots")]
-        values = apportion(found.probabilities, min((n for n in asked if n), default=SHOTS)).tolist()
+        values = apportion(found.probabilities, min((n for n in asked if n), default=ASSUMED_SHOTS)).tolist()
         kind = pcvl.BSCount
     return kind({pcvl.BasicState(state): value for state, value in zip(states, values, strict=True) if value > 0})
 

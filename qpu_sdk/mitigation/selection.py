@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import MitigationError
 from ..photonics.counts import Counts
-from .distribution import Distribution, StepReport
+from .distribution import Distribution, MethodReport
 
 
 def post_select(counts: Counts) -> Distribution:
@@ -37,6 +37,7 @@ def post_select(counts: Counts) -> Distribution:
         probabilities=numbers / samples,
         samples=samples,
         shots=counts.shots,
-        history=(StepReport("post-select", True, why),),
+        method="post-select",
+        history=(MethodReport("post-select", True, why),),
         raw=counts,
     )

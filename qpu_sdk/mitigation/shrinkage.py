@@ -29,14 +29,14 @@ SHAPES = (0.3, 1.0)
 DELTA = 0.1
 #: No guess is below this share of the mean.
 LOWEST_GUESS = 0.01
-#: Counts that each of them starts with, and steps of the weights' EM.
-COUNTS_KNOWING, COUNTS_UNKNOWING, STEPS = 0.3, 0.03, 80
+#: Counts that each of them starts with, and iterations of the weights' EM.
+COUNTS_KNOWING, COUNTS_UNKNOWING, ITERATIONS = 0.3, 0.03, 80
 #: Cells of the grid: of u that the prior may have, finer towards zero with the fourth power, of those above, and more
 #: where guess and counts are sharp, as far from these as so many standard deviations.
 CELLS, CELLS_ABOVE, CELLS_GUESS, CELLS_COUNTS = 44, 8, 24, 32
 FAR_GUESS, FAR_COUNTS = 8.0, 6.0
 #: Means up to which the prior has u.
-MOST = 10.0
+MOST_PRIOR = 10.0
 
 
 @final
@@ -110,7 +110,7 @@ def _edges(m: FloatArray, numbers: FloatArray, b: FloatArray, scale: FloatArray)
     """Edges of the cells of every outcome, ``(K, G + 1)``; ``scale``: counts that u = 1 stands for, ``(K,)``."""
     sharpest = m / np.sqrt(CONCENTRATIONS[-1] * m**2 / (m + DELTA))
     seen, error = np.maximum(numbers - b, 0.0) / scale, np.sqrt(numbers + 1.0) / scale
-    usual = MOST * np.maximum(m, 1.0)
+    usual = MOST_PRIOR * np.maximum(m, 1.0)
     top = np.maximum(usual, (numbers + 6.0 * np.sqrt(numbers + 1.0) + 8.0) / np.maximum(scale, SHAPES[0]))
     above = (top / usual)[:, None] ** np.linspace(0.0, 1.0, CELLS_ABOVE + 1)[1:]
     parts = [np.linspace(0.0, 1.0, CELLS + 1) ** 4 * usual[:, None], usual[:, None] * above]
@@ -147,7 +147,7 @@ def _weights(evidence: FloatArray) -> FloatArray:
     """Weights of the components, ``(C, K) -> (C,)``."""
     before = np.repeat([COUNTS_KNOWING, COUNTS_UNKNOWING], [len(CONCENTRATIONS), len(SHAPES)])
     weights = before / before.sum()
-    for _ in range(STEPS):
+    for _ in range(ITERATIONS):
         weights = weights * (evidence @ (1.0 / (weights @ evidence))) + before
         weights /= weights.sum()
     return np.asarray(weights)

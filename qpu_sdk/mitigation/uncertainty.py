@@ -97,6 +97,7 @@ class Reweighted(Uncertainty):
         """Wilson's score interval with weights, within 0..1.
 
         :raises MitigationError: unless ``0 < level < 1``.
+        :returns: lower and upper ends, ``(K,)`` each.
         """
         if not 0.0 < level < 1.0:
             raise MitigationError(f"the level of an interval is {level}; it must be between 0 and 1, such as 0.95.")
@@ -126,15 +127,24 @@ class Remainder(Uncertainty):
     left: float
 
     def covariance(self) -> FloatArray:
-        """That of q over left^2."""
+        """That of q over left^2.
+
+        :returns: ``(K, K)``.
+        """
         return self.seen.covariance() / self.left**2
 
     def variances(self) -> FloatArray:
-        """Its diagonal."""
+        """Its diagonal.
+
+        :returns: ``(K,)``.
+        """
         return self.seen.variances() / self.left**2
 
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
-        """Both ends of q's interval in the place of q."""
+        """Both ends of q's interval in the place of q.
+
+        :returns: lower and upper ends, ``(K,)`` each.
+        """
         low, high = ((end - self.lost) / self.left for end in self.seen.interval(level))
         return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
 
@@ -152,15 +162,24 @@ class Replicas(Uncertainty):
     values: FloatArray = field(repr=False)
 
     def covariance(self) -> FloatArray:
-        """Of the replicas."""
+        """Of the replicas.
+
+        :returns: ``(K, K)``.
+        """
         return np.atleast_2d(np.cov(self.values, rowvar=False))
 
     def variances(self) -> FloatArray:
-        """Of the replicas."""
+        """Of the replicas.
+
+        :returns: ``(K,)``.
+        """
         return np.asarray(self.values.var(axis=0, ddof=1))
 
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
-        """Percentiles of the replicas."""
+        """Percentiles of the replicas.
+
+        :returns: lower and upper ends, ``(K,)`` each.
+        """
         normal_quantile(level)
         low, high = np.quantile(self.values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
         return low, high
@@ -195,14 +214,20 @@ class Posterior(Uncertainty):
         return np.asarray(jacobian @ (np.diag(variance) + self.shared.T @ self.shared) @ jacobian.T)
 
     def variances(self) -> FloatArray:
-        """Its diagonal."""
+        """Its diagonal.
+
+        :returns: ``(K,)``.
+        """
         mean, variance = self._moments()
         p = mean / mean.sum()
         together = self.shared - self.shared.sum(axis=1, keepdims=True) * p
         return np.asarray(variance * (1.0 - 2.0 * p) + p**2 * variance.sum() + (together**2).sum(axis=0))
 
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
-        """Equal-tailed ends of each outcome's posterior, widened by the shared errors in quadrature."""
+        """Equal-tailed ends of each outcome's posterior, widened by the shared errors in quadrature.
+
+        :returns: lower and upper ends, ``(K,)`` each.
+        """
         z = normal_quantile(level)
         mean, _ = self._moments()
         tail = (1.0 - level) / 2.0

@@ -2,20 +2,20 @@
 
     mu = R pi + b,      pi <- pi R^T (N / mu) / (A R^T 1),      A = sum N / sum mu
 
-is the iteration of Richardson (J. Opt. Soc. Am. 62, 55) and Lucy (Astron. J. 79, 745): every step raises the Poisson
+is the iteration of Richardson (J. Opt. Soc. Am. 62, 55) and Lucy (Astron. J. 79, 745): each raises the Poisson
 likelihood of all classes at once, and pi stays a distribution. It starts uniform and goes to its end through ever
-finer structure, so the number of steps is the regularisation. Run to the end it fits the noise.
+finer structure, so the number of iterations is the regularisation. Run to the end it fits the noise.
 
-Steps are extrapolated by Nesterov's rule in log pi, ``y = pi_k (pi_k / pi_{k-1})^{(k-1)/(k+2)}``, after Biggs and
-Andrews (Appl. Opt. 36, 1766): k such steps go as far as about k^2 / 8 plain ones.
+Iterations are extrapolated by Nesterov's rule in log pi, ``y = pi_k (pi_k / pi_{k-1})^{(k-1)/(k+2)}``, after Biggs and
+Andrews (Appl. Opt. 36, 1766): k such iterations go as far as about k^2 / 8 plain ones.
 
 Two ways to stop:
 
 * :func:`unfold_below` unfolds the classes of fewer than N clicks and stops where the prediction of the N-click class is
   most likely, of which it knows only how many shots it has. Nothing is held back from the other classes, nothing is
   random. Its result is a prior for that class.
-* :func:`unfold` unfolds all classes; 30 % of the counts are held out, twice, and of several starts and numbers of steps
-  the pair is taken that makes the held-out counts most likely.
+* :func:`unfold` unfolds all classes; 30 % of the counts are held out, twice, and of several starts and numbers of
+  iterations the pair is taken that makes the held-out counts most likely.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..arrays import FloatArray
 from ..errors import MitigationError
 from .forward import Forward
 
-#: Numbers of steps that are tried: each about a fifth more than the one before.
+#: Numbers of iterations that are tried: each about a fifth more than the one before.
 GRID = (5, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 72, 86, 103, 124, 149, 180, 215, 258, 310)
 #: So many worse results in a row end the search.
 PATIENCE = 4
@@ -39,7 +39,7 @@ STARTS = ("uniform", "data")
 SPLITS = 2
 #: Above so many counts of one pattern single precision would show in the result.
 SINGLE_PRECISION = 1e8
-#: Smallest probability that an extrapolated step may reach, from which it can come back.
+#: Smallest probability that an extrapolated iteration may reach, from which it can come back.
 SMALLEST = 1e-12
 
 
@@ -50,7 +50,7 @@ class Unfolded:
 
     :param fock: pi over all Fock outcomes, ``(S,)``.
     :param windows: A, the number of pulses that the counts stand for.
-    :param iterations: steps that were chosen.
+    :param iterations: how many were chosen.
     :param start: where they began: ``"uniform"`` or ``"data"``.
     """
 
@@ -69,11 +69,11 @@ def iterate(
     :param response: R, ``(K, S)``.
     :param background: b, ``(K,)``.
     :param start: ``(B, S)``; positive, rows sum to 1.
-    :returns: after each number of steps in ``grid``, that number and pi, ``(B, S)``.
+    :returns: after each number of iterations in ``grid``, that number and pi, ``(B, S)``.
 
     >>> response = np.array([[0.8, 0.0], [0.1, 0.5]])
     >>> exact = response @ np.array([0.3, 0.7])
-    >>> *_, (steps, pi) = iterate(exact[None], response, np.zeros(2), np.full((1, 2), 0.5))
+    >>> *_, (iterations, pi) = iterate(exact[None], response, np.zeros(2), np.full((1, 2), 0.5))
     >>> pi.round(6).tolist()
     [[0.3, 0.7]]
     """
@@ -96,18 +96,18 @@ def iterate(
             mu = y @ transposed
             mu += b
             scale = mu.sum(axis=1, keepdims=True) / total if len(unseen) else None
-            step = np.divide(n, mu, out=mu) @ r
-            step *= inverse
-            step *= y
+            updated = np.divide(n, mu, out=mu) @ r
+            updated *= inverse
+            updated *= y
             if scale is not None:
-                step *= scale
-                step[:, unseen] = pi[:, unseen]  # no pattern tells about these
-            norm = step.sum(axis=1, keepdims=True)
+                updated *= scale
+                updated[:, unseen] = pi[:, unseen]  # no pattern tells about these
+            norm = updated.sum(axis=1, keepdims=True)
             if stuck and not norm.all():
-                step = np.where(norm > 0.0, step, pi)  # no counts, or none that the model can have: it stays
+                updated = np.where(norm > 0.0, updated, pi)  # no counts, or none that the model can have: it stays
                 norm = np.where(norm > 0.0, norm, kind(1.0))
-            step /= norm
-            before, pi = pi, np.maximum(step, floor, out=step)
+            updated /= norm
+            before, pi = pi, np.maximum(updated, floor, out=updated)
         done = wanted
         yield done, pi.astype(np.float64)
 
@@ -132,14 +132,14 @@ def unfold_below(numbers: FloatArray, model: Forward) -> Unfolded:
     )
     best, score, worse = (start[0], 0), -np.inf, 0
     of_events, events = (model.response[full], model.background[full]), numbers[full]
-    for steps, pi in _with_start(seen[None], response, background, start):
+    for iterations, pi in _with_start(seen[None], response, background, start):
         found = _likelihood(events, of_events[0] @ pi[0] + of_events[1])
         if found > score:
-            best, score, worse = (pi[0], steps), found, 0
+            best, score, worse = (pi[0], iterations), found, 0
         elif (worse := worse + 1) == PATIENCE:
             break
-    fock, steps = best
-    return Unfolded(fock, windows_of(seen, response, background, fock), steps, "uniform")
+    fock, iterations = best
+    return Unfolded(fock, windows_of(seen, response, background, fock), iterations, "uniform")
 
 
 def unfold_on(numbers: FloatArray, model: Forward, fock: FloatArray) -> Unfolded:
@@ -152,8 +152,10 @@ def unfold_on(numbers: FloatArray, model: Forward, fock: FloatArray) -> Unfolded
     :param fock: pi, ``(S,)``.
     """
     start = np.maximum(fock, SMALLEST)[None]
-    ((steps, [pi]),) = iterate(numbers[None], model.response, model.background, start / start.sum(), grid=GRID[-1:])
-    return Unfolded(pi, windows_of(numbers, model.response, model.background, pi), steps, "data")
+    ((iterations, [pi]),) = iterate(
+        numbers[None], model.response, model.background, start / start.sum(), grid=GRID[-1:]
+    )
+    return Unfolded(pi, windows_of(numbers, model.response, model.background, pi), iterations, "data")
 
 
 def unfold(numbers: FloatArray, model: Forward, *, seed: int) -> Unfolded:
@@ -172,16 +174,16 @@ def unfold(numbers: FloatArray, model: Forward, *, seed: int) -> Unfolded:
     best, score = (begin("uniform", numbers[None], model)[0], 0, "uniform"), -np.inf
     for name in STARTS:
         worse, peak = 0, -np.inf
-        for steps, pi in _with_start(every, model.response, model.background, begin(name, every, model)):
+        for iterations, pi in _with_start(every, model.response, model.background, begin(name, every, model)):
             found = _likelihood(held, pi[:-1] @ model.response.T + model.background)
             if found > score:
-                best, score = (pi[-1], steps, name), found
+                best, score = (pi[-1], iterations, name), found
             worse = 0 if found > peak else worse + 1
             peak = max(peak, found)
             if worse == PATIENCE:
                 break
-    fock, steps, name = best
-    return Unfolded(fock, windows_of(numbers, model.response, model.background, fock), steps, name)
+    fock, iterations, name = best
+    return Unfolded(fock, windows_of(numbers, model.response, model.background, fock), iterations, name)
 
 
 def windows_of(numbers: FloatArray, response: FloatArray, background: FloatArray, fock: FloatArray) -> float:
@@ -194,7 +196,7 @@ def missing_classes(photons: int, which: str = "") -> str:
     return (
         f"the counts hold no event of {which or f'fewer than {photons} clicks'}, so they were filtered; unfolding "
         "needs them. "
-        "Ask the device for a filter of 1 click and no mitigation, or use steps subtract or post-select."
+        "Ask the device for a filter of 1 click and no mitigation, or use method subtract or post-select."
     )
 
 
@@ -212,7 +214,7 @@ def _likelihood(numbers: FloatArray, mu: FloatArray) -> float:
 
 
 def begin(name: str, numbers: FloatArray, model: Forward) -> FloatArray:
-    """Where steps begin, ``(B, K) -> (B, S)``.
+    """Where iterations begin, ``(B, K) -> (B, S)``.
 
     :param name: ``"uniform"``, or ``"data"``: collision-free outcomes as seen, smoothed; bunched ones flat; masses in
         proportion to their numbers.

@@ -36,8 +36,8 @@ from .noise import ProgramNoise, emission
 from .patterns import MAX_SETS, ModeSets, count_sets, mode_sets, moebius
 from .permanents import glynn_signs, permanents
 
-#: Complex numbers of one chunk: 64 MB.
-CHUNK_ENTRIES = 100000
+#: Complex numbers of one chunk: 1.6 MB, little enough for a core's cache.
+CACHED_ENTRIES = 100_000
 #: Most numbers that :func:`accurate_click_distribution` holds at once (160 MB), and most products it forms (a minute).
 MAX_ENTRIES, MAX_PRODUCTS = 20_000_000, 2_000_000_000
 
@@ -102,8 +102,8 @@ def within(columns: ComplexArray, arrays: ClickArrays, sets: ModeSets) -> FloatA
     outer = entered.conj()[:, :, :, None] * entered[:, :, None, :] * arrays.eta[:, :, None, None]  # (B, M, N, N)
     out = np.empty((batch, len(sets.masks)))
     outside = (~sets.members).astype(np.float64)
-    rows = min(len(outside), max(1, CHUNK_ENTRIES // photons**2))
-    size = max(1, CHUNK_ENTRIES // (rows * photons**2))
+    rows = min(len(outside), max(1, CACHED_ENTRIES // photons**2))
+    size = max(1, CACHED_ENTRIES // (rows * photons**2))
     for start, first in itertools.product(range(0, batch, size), range(0, len(outside), rows)):
         part, some = slice(start, start + size), slice(first, first + rows)
         h = np.eye(photons) - _real_product(outside[some], _rows(outer, part))
@@ -196,7 +196,7 @@ def accurate_click_distribution(
     outer = outer * overlaps
     lost = np.eye(photons) - outer.sum(axis=0)
     by_degree = np.empty((2 * photons + 1, len(sets.masks)))
-    size = max(1, CHUNK_ENTRIES // (4 * photons * (photons + 2 ** (photons - 1))))
+    size = max(1, CACHED_ENTRIES // (4 * photons * (photons + 2 ** (photons - 1))))
     for start in range(0, len(sets.masks), size):
         part = slice(start, start + size)
         inside = _real_product(sets.members[part].astype(np.float64), outer[None])[0]
@@ -244,7 +244,7 @@ def _matrix_coefficients(lost: ComplexArray, inside: ComplexArray, arrays: Click
 def _add_dark_counts(p: FloatArray, dark: FloatArray, sets: ModeSets) -> FloatArray:
     """Detectors that fire by themselves, ``(K,)``: a mode without a photon clicks with d_i."""
     for mode in np.flatnonzero(dark):
-        with_mode, without = sets.steps[mode]
+        with_mode, without = sets.neighbour_pairs[mode]
         alone = p[without]
         p = np.where(sets.members[:, mode], p, (1.0 - dark[mode]) * p)
         p[with_mode] += dark[mode] * alone

@@ -17,7 +17,11 @@ _ROUNDING = 1e-14
 
 
 def checked_unitary(unitary: ComplexArray, modes: int) -> ComplexArray:
-    """A complex128 copy of a unitary on ``modes`` modes."""
+    """A complex128 copy of a unitary on ``modes`` modes.
+
+    :returns: ``(M, M)``.
+    :raises ProgramError: for another shape, or when it is not unitary to 1e-8.
+    """
     copy = np.array(unitary, dtype=np.complex128)
     if copy.shape != (modes, modes):
         raise ProgramError(f"a matrix of shape {copy.shape} is no unitary on {modes} modes. Use ({modes}, {modes}).")
@@ -80,7 +84,11 @@ def _mixer(theta: float) -> ComplexArray:
 
 
 def move_to_input(delta: FloatArray, phi: FloatArray) -> FloatArray:
-    """Move diag(e^{i delta}) through the gates W, layer by layer, to the input; their ``phi`` becomes that of G."""
+    """Move diag(e^{i delta}) through the gates W, layer by layer, to the input; their ``phi`` becomes that of G.
+
+    :param delta: ``(M,)``; :param phi: ``(layer, upper mode)``, changed in place.
+    :returns: phases at the input, ``(M,)``.
+    """
     last = len(delta) - 1
     for layer in range(last - 1, -1, -1):
         top = np.arange(layer % 2, last - layer, 2)

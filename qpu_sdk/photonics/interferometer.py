@@ -243,7 +243,10 @@ class Mesh(abc.ABC):
         return self.columns(phases, tuple(range(self.modes)))
 
     def checked(self, phases: npt.ArrayLike) -> FloatArray:
-        """Phases as float64; raises :class:`ProgramError` on another length or a value that is not finite."""
+        """Phases as float64; raises :class:`ProgramError` on another length or a value that is not finite.
+
+        :param phases: ``(..., declared)``, returned with the same shape.
+        """
         array = np.asarray(phases, dtype=np.float64)
         if array.ndim == 0 or array.shape[-1] != self.declared:
             got = array.shape[-1] if array.ndim else "a scalar"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import abc
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,55 +17,59 @@ from .counts import Detector
 from .fock import fock_outcomes, occupations, rank_collision_free
 
 
-@final
 @dataclass(frozen=True, eq=False)
-class Lattice:
-    """All patterns of up to so many clicks, the empty one first: :class:`ModeSets` or :class:`FockStates`.
+class Lattice(abc.ABC):
+    """All patterns of up to so many clicks in M modes, the empty one first.
 
     :param counts: clicks per mode, ``(K, M)``.
-    :param steps: for each mode, the patterns with a click in it and the same with one click less there.
+    :param neighbour_pairs: for each mode, the patterns with a click in it and the same with one click less there.
     """
 
     counts: npt.NDArray[np.uint8] = field(repr=False)
-    steps: tuple[tuple[IntArray, IntArray], ...] = field(repr=False)
+    neighbour_pairs: tuple[tuple[IntArray, IntArray], ...] = field(repr=False)
 
-    @classmethod
-    def of(cls, modes: int, clicks: int, detector: Detector) -> Lattice:
-        """The patterns of at most ``clicks`` clicks."""
-        if detector == "threshold":
-            sets = mode_sets(modes, clicks)
-            return cls(sets.members.astype(np.uint8), sets.steps)
-        states = fock_states(modes, clicks)
-        return cls(states.counts, states.steps)
+    @abc.abstractmethod
+    def find(self, patterns: npt.NDArray[np.uint8]) -> IntArray:
+        """Where patterns of the lattice stand in it, ``(P, M) -> (P,)``."""
 
     def neighbours(self, mode: int, *, above: bool) -> IntArray:
         """The pattern with one click more, or less, in ``mode``; K stands for none, ``(K + 1,)``."""
-        more, fewer = self.steps[mode]
+        more, fewer = self.neighbour_pairs[mode]
         out: IntArray = np.full(len(self.counts) + 1, len(self.counts))
         out[fewer if above else more] = more if above else fewer
         return out
 
-    def find(self, patterns: npt.NDArray[np.uint8]) -> IntArray:
-        """Where patterns stand, by adding click after click to the empty one, ``(P, M) -> (P,)``."""
-        out: IntArray = np.zeros(len(patterns), dtype=np.int64)
-        for mode in np.flatnonzero(patterns.any(axis=0)):
-            above = self.neighbours(int(mode), above=True)
-            for level in range(int(patterns[:, mode].max())):
-                rows = patterns[:, mode] > level
-                out[rows] = above[out[rows]]
-        return out
+
+def lattice(modes: int, clicks: int, detector: Detector) -> Lattice:
+    """The patterns of at most ``clicks`` clicks.
+
+    :raises ProgramError: when there are more than :data:`MAX_SETS`.
+
+    >>> lattice(2, 2, "threshold").counts.tolist(), lattice(2, 2, "pnr").counts.tolist()
+    ([[0, 0], [1, 0], [0, 1], [1, 1]], [[0, 0], [1, 0], [0, 1], [2, 0], [1, 1], [0, 2]])
+    """
+    return mode_sets(modes, clicks) if detector == "threshold" else fock_states(modes, clicks)
+
+
+def count_patterns(modes: int, clicks: int, detector: Detector) -> int:
+    """Number of patterns of at most ``clicks`` clicks.
+
+    >>> count_patterns(2, 2, "threshold"), count_patterns(2, 2, "pnr")
+    (4, 6)
+    """
+    return (count_sets if detector == "threshold" else count_fock_states)(modes, clicks)
 
 
 def zeta_rows(p: FloatArray, sets: ModeSets) -> FloatArray:
-    """From P(clicks = T) to P(clicks within T), over the first axis."""
-    for with_mode, without in reversed(sets.steps):
+    """From P(clicks = T) to P(clicks within T), over the first axis, ``(K, ...)``, in place."""
+    for with_mode, without in reversed(sets.neighbour_pairs):
         p[with_mode] += p[without]
     return p
 
 
 def moebius_rows(q: FloatArray, sets: ModeSets) -> FloatArray:
-    """Back again, over the first axis."""
-    for with_mode, without in sets.steps:
+    """Back again, over the first axis, ``(K, ...)``, in place."""
+    for with_mode, without in sets.neighbour_pairs:
         q[with_mode] -= q[without]
     return q
 
@@ -76,19 +80,24 @@ MAX_SETS = 2_000_000
 
 @final
 @dataclass(frozen=True, eq=False)
-class ModeSets:
+class ModeSets(Lattice):
     """All sets of at most so many of M modes, and how they contain each other.
 
     :param masks: bit i stands for mode i; ascending, ``(K,)``.
-    :param members: ``(K, M)`` booleans.
     :param clicks: size of each set, ``(K,)``.
-    :param steps: for each mode, the sets with it and the same sets without it.
     """
 
     masks: IntArray
-    members: npt.NDArray[np.bool_] = field(repr=False)
     clicks: IntArray = field(repr=False)
-    steps: tuple[tuple[IntArray, IntArray], ...] = field(repr=False)
+
+    @property
+    def members(self) -> npt.NDArray[np.bool_]:
+        """Which modes each set has, ``(K, M)``."""
+        return self.counts.view(np.bool_)
+
+    def find(self, patterns: npt.NDArray[np.uint8]) -> IntArray:
+        """Where sets stand, ``(P, M) -> (P,)``."""
+        return np.searchsorted(self.masks, patterns @ (np.int64(1) << np.arange(patterns.shape[1])))
 
 
 def count_sets(modes: int, clicks: int) -> int:
@@ -111,36 +120,44 @@ def mode_sets(modes: int, clicks: int) -> ModeSets:
             f"{clicks} clicks in {modes} modes are {count_sets(modes, clicks)} patterns; the click model holds "
             f"{MAX_SETS}. Ask for fewer clicks."
         )
-    chosen = (c for k in range(clicks + 1) for c in itertools.combinations(range(modes), k))
-    masks = np.sort(np.fromiter((sum(1 << i for i in c) for c in chosen), dtype=np.int64))
-    members = (masks[:, None] >> np.arange(modes)) & 1 == 1
-    steps = []
-    for mode in range(modes):
-        with_mode = np.flatnonzero(members[:, mode])
-        steps.append((with_mode, np.searchsorted(masks, masks[with_mode] ^ (1 << mode))))
-    return ModeSets(masks, members, members.sum(axis=1), tuple(steps))
+    masks, sizes = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    for mode in range(modes):  # sets with a higher mode are larger numbers, so the order stays ascending
+        room = sizes < clicks
+        masks = np.concatenate([masks, masks[room] | np.int64(1 << mode)])
+        sizes = np.concatenate([sizes, sizes[room] + 1])
+    has = [masks & np.int64(1 << mode) != 0 for mode in range(modes)]
+    counts = np.stack(has, axis=1).view(np.uint8)
+    # Taking a mode away keeps the order too, so the n-th set with it becomes the n-th that has room for it.
+    pairs = [(np.flatnonzero(with_it), np.flatnonzero(~with_it & (sizes < clicks))) for with_it in has]
+    return ModeSets(counts, tuple(pairs), masks, sizes)
 
 
 def moebius(q: FloatArray, sets: ModeSets) -> FloatArray:
     """From P(clicks within T) to P(clicks = T): subtract, mode by mode, the set without it; ``(..., K)``, in place."""
-    for with_mode, without in sets.steps:
+    for with_mode, without in sets.neighbour_pairs:
         q[..., with_mode] -= q[..., without]
     return q
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class FockStates:
+class FockStates(Lattice):
     """All outcomes of at most P photons in M modes, by number of photons, lexicographic among equals.
 
-    :param counts: photons per mode, ``(K, M)``.
     :param starts: index of the first outcome of 0, 1, ..., P photons, and K, ``(P + 2,)``.
-    :param steps: for each mode, the outcomes with a photon in it and the same with one photon less there.
     """
 
-    counts: npt.NDArray[np.uint8] = field(repr=False)
     starts: IntArray = field(repr=False)
-    steps: tuple[tuple[IntArray, IntArray], ...] = field(repr=False)
+
+    def find(self, patterns: npt.NDArray[np.uint8]) -> IntArray:
+        """Where outcomes stand, ``(P, M) -> (P,)``."""
+        photons, modes = patterns.sum(axis=1, dtype=np.int64), patterns.shape[1]
+        out: IntArray = np.empty(len(patterns), dtype=np.int64)
+        for k in np.unique(photons):
+            rows = np.flatnonzero(photons == k)
+            occupied = np.repeat(np.tile(np.arange(modes), len(rows)), patterns[rows].ravel()).reshape(len(rows), k)
+            out[rows] = self.starts[k] + _rank_fock(occupied, modes)
+        return out
 
 
 def count_fock_states(modes: int, photons: int) -> int:
@@ -165,7 +182,8 @@ def fock_states(modes: int, photons: int) -> FockStates:
         )
     by_photons = [fock_outcomes(modes, k) for k in range(photons + 1)]
     starts: IntArray = np.cumsum([0, *(len(rows) for rows in by_photons)], dtype=np.int64)
-    found: list[list[tuple[IntArray, IntArray]]] = [[] for _ in range(modes)]
+    nothing = np.zeros(0, dtype=np.int64)
+    found: list[list[tuple[IntArray, IntArray]]] = [[(nothing, nothing)] for _ in range(modes)]
     for k, rows in enumerate(by_photons):
         for place in range(k):
             fewer = starts[k - 1] + _rank_fock(np.delete(rows, place, axis=1), modes)
@@ -173,10 +191,9 @@ def fock_states(modes: int, photons: int) -> FockStates:
             for mode in range(modes):
                 here = np.flatnonzero(first & (rows[:, place] == mode))
                 found[mode].append((starts[k] + here, fewer[here]))
-    nothing = np.zeros(0, dtype=np.int64)
-    steps = [tuple(np.concatenate([nothing, *side]) for side in zip(*pairs, strict=True)) for pairs in found]
+    pairs_of = tuple((np.concatenate([m for m, _ in pairs]), np.concatenate([f for _, f in pairs])) for pairs in found)
     counts = np.concatenate([occupations(rows, modes) for rows in by_photons])
-    return FockStates(counts, starts, tuple((steps_of[0], steps_of[1]) for steps_of in steps))
+    return FockStates(counts, pairs_of, starts)
 
 
 def _rank_fock(outcomes: IntArray, modes: int) -> IntArray:

@@ -49,7 +49,7 @@ def fock_distribution(
     emissions = [_Emission.of(noise, best * float(t)) for t in noise.transmittance]
     p = _InputAverage(columns, emissions, states, eta / best if best > 0.0 else np.ones(modes)).over(0, ())
     for noisy in np.flatnonzero(dark):
-        more, fewer = states.steps[noisy]
+        more, fewer = states.neighbour_pairs[noisy]
         alone = dark[noisy] * p[fewer]
         p = (1.0 - dark[noisy]) * p
         p[more] += alone
@@ -129,7 +129,7 @@ class _InputAverage:
         """A photon from one input that interferes with nothing."""
         arrives = np.abs(self.columns[:, which]) ** 2
         out = float(arrives @ (1.0 - self.efficiencies)) * p
-        for arrival, (more, fewer) in zip(arrives * self.efficiencies, self.states.steps, strict=True):
+        for arrival, (more, fewer) in zip(arrives * self.efficiencies, self.states.neighbour_pairs, strict=True):
             out[more] += arrival * p[fewer]
         return out
 
@@ -140,7 +140,7 @@ def _thin(p: FloatArray, states: FockStates, mode: int, efficiency: float) -> Fl
     :param p: of the first outcomes, up to some number of photons.
     """
     size = len(p)
-    more, fewer = (side[states.steps[mode][0] < size] for side in states.steps[mode])
+    more, fewer = (side[states.neighbour_pairs[mode][0] < size] for side in states.neighbour_pairs[mode])
     with_one_more = np.full(size + 1, size)
     with_one_more[fewer] = more
     padded, seen = np.append(p, 0.0), states.counts[:size, mode].astype(np.int64)

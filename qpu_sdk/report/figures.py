@@ -1,9 +1,13 @@
-"""Figures as SVG text, drawn with matplotlib's object interface (no display, no global state)."""
+"""Figures as SVG text and as files, drawn with matplotlib's object interface (no display, no global state)."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError
+from ..files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,3 +22,28 @@ def svg(figure: Figure, *, title: str | None = None) -> str:
     figure.savefig(out, format="svg", metadata={"Date": None} | ({} if title is None else {"Title": title}))
     text = out.getvalue()
     return text[text.index("<svg") :]
+
+
+#: What a figure says of itself in each kind of file, by suffix: no time, so that equal figures give equal files.
+FIGURE_FILES: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+#: Dots per inch of files of pixels.
+DPI = 200
+
+
+def save(figure: Figure, path: str | Path, *, title: str) -> None:
+    """Write a figure to a file, PNG, SVG or PDF by its suffix.
+
+    :param title: for those who cannot see it.
+    :raises DataError: when the suffix is another, or the file cannot be written.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in FIGURE_FILES:
+        raise DataError(f"cannot draw {path}: {kind or 'no suffix'} is no kind of figure. Use .png, .svg or .pdf.")
+    out = io.BytesIO()
+    figure.savefig(out, format=kind[1:], dpi=DPI, metadata=FIGURE_FILES[kind] | {"Title": title})
+    try:
+        write_atomic(path, out.getvalue())
+    except (OSError, ValueError) as error:  # ValueError: a path that no system can have
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot write {path} ({why}). Choose another place.") from error

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
-import torch
+from torch import Tensor
 
-from ..arrays import IntArray
 from ..devices.registry import DeviceAddress
+from ..export.structure import Structure, describe
 from ..export.weights import SCHEMA_VERSION, Model, save_model
 from ..files import write_atomic
 from ..generator.mps import identifiable_parameters
@@ -17,20 +17,27 @@ from ..seeds import child_seed
 from ..training.config import RunConfig
 from ..training.controls import trainable_parameters
 from ..training.fit import evaluate
-from ..training.loop import Training
-from ..training.schedule import device_names, exact_epochs, total_epochs
-from ..training.sources import Images
+from ..training.loop import TrainingState
+from ..training.targets import BUILT_IN
 from ..versions import versions
-from .folder import RunFolder, read_metrics
+from .folder import read_metrics
 from .opened import Opened
 from .page import run_page
 from .summary import MitigationSummary, RunSummary, TrainableParameters
 
 
 def metadata_of(
-    config: RunConfig, *, test_accuracy: float, versions: Mapping[str, str], mitigation: MitigationSummary | None = None
+    config: RunConfig,
+    *,
+    test_accuracy: float,
+    versions: Mapping[str, str],
+    mitigation: MitigationSummary | None = None,
+    structure: Structure | None = None,
 ) -> dict[str, str]:
-    """Provenance of a run's model, without times, so that equal runs give equal files."""
+    """Provenance of a run's model, without times, so that equal runs give equal files.
+
+    :param structure: of a network that was passed as an object, as far as it is made of ``torch.nn``'s layers.
+    """
     values = {
         "format": "qpu_sdk",
         "schema_version": str(SCHEMA_VERSION),
@@ -42,10 +49,12 @@ def metadata_of(
         "test_accuracy": f"{test_accuracy:.6f}",
         "versions": json.dumps(dict(versions), sort_keys=True),
     }
+    if structure is not None:
+        values["structure"] = json.dumps(structure)
     if mitigation is None:
         return values
     told = mitigation.model_dump(mode="json", exclude={"notes"})
-    for key in ("steps", "record_ids"):
+    for key in ("methods", "record_ids"):
         told[key] = {_without_places(name): entry for name, entry in told[key].items()}
     return values | {"mitigation": json.dumps(told)}
 
@@ -66,71 +75,120 @@ def _without_places(device: str) -> str:
 IDENTIFIABLE_LIMIT = 40_000_000
 
 
-def finish(folder: RunFolder, config: RunConfig, prepared: Opened, controls: Mapping[str, Any]) -> RunSummary:
-    """Evaluate, and write the model, the summary and the page; the test images are looked at only here."""
-    training, target, data = prepared.training, prepared.target, prepared.dataset
-    weights = training.fitter.weights(training.p)
-    test = evaluate(target, weights, *tensors_of(data.x_test, data.y_test))
-    validation, spent = len(data.y_validation), training.bank.spent
-    mitigation, before = _mitigated(config, training), None
-    if mitigation is not None and mitigation.record_ids:
-        plain = training.fitter.weights(training.p_before)
-        before = evaluate(target, plain, *tensors_of(data.x_test, data.y_test)).accuracy
+def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> RunSummary:
+    """Evaluate, and write the model, the summary and the page; the test images are looked at only here.
+
+    :param state: after the last unit.
+    :param controls: accuracy and parameters of each control that was trained, by name.
+    """
+    config, schedule, folder = run.config, run.training.schedule, run.folder
+    mitigation = _mitigated(run, state)
+    weights = run.training.weights(state, state.p)
     summary = RunSummary(
-        test_accuracy=test.accuracy,
-        test_standard_error=(test.accuracy * (1 - test.accuracy) / test.size) ** 0.5,
-        train_accuracy=evaluate(target, weights, *tensors_of(data.x_train, data.y_train)).accuracy,
-        validation_accuracy=(
-            evaluate(target, weights, *tensors_of(data.x_validation, data.y_validation)).accuracy
-            if validation
-            else None
-        ),
-        test_size=test.size,
-        train_size=len(data.y_train),
-        validation_size=validation,
-        data=data.name,
-        data_sha256=data.fingerprint,
-        trainable_parameters=_parameters(config, prepared),
-        target_parameters=target.size,
-        circuit_settings=spent.settings,
-        jobs=spent.jobs,
-        shots=spent.shots,
-        credits=spent.credits,
-        machine_s=spent.seconds,
-        events=training.measured["samples"],
-        epochs=total_epochs(config),
-        exact_gradient_epochs=exact_epochs(config),
-        wall_s=round(training.wall_s, 3),
+        **_accuracies(run, weights),
+        **_spent(run, state),
+        test_accuracy_before_mitigation=_before(run, state, mitigation),
+        data=run.dataset.name,
+        data_sha256=run.dataset.fingerprint,
+        trainable_parameters=_parameters(run),
+        target_parameters=run.training.target.size,
+        epochs=schedule.total_epochs,
+        exact_gradient_epochs=schedule.exact_epochs,
         seed=config.seed,
-        devices=list(device_names(config)),
-        record_ids=list(dict.fromkeys(training.bank.mitigation.record_ids.values())),
+        devices=list(config.device_names),
+        record_ids=list(dict.fromkeys(run.mitigation.record_ids.values())),
         mitigation=mitigation,
-        test_accuracy_before_mitigation=before,
         controls={name: entry["accuracy"] for name, entry in controls.items()},
         control_parameters={name: entry["parameters"] for name, entry in controls.items()},
         versions=versions(),
     )
+    target = run.training.target
     metadata = metadata_of(
-        config, test_accuracy=test.accuracy, versions=summary.versions, mitigation=summary.mitigation
+        config,
+        test_accuracy=summary.test_accuracy,
+        versions=summary.versions,
+        mitigation=mitigation,
+        structure=describe(target.module) if config.target.factory not in BUILT_IN else None,
     )
-    save_model(folder.model, Model(target.tensors(weights), metadata))
+    save_model(folder.model, Model(target.state(weights), metadata))
     page = run_page(folder.path.resolve().name, summary, read_metrics(folder.metrics), config.to_toml())
     write_atomic(folder.report, page)
     write_atomic(folder.summary, summary.model_dump_json(indent=1) + "\n")
     return summary
 
 
-def _mitigated(config: RunConfig, training: Training) -> MitigationSummary | None:
-    """What was done to the final p; None where all of it is post-selected, as it should be."""
-    known, measured = training.bank.mitigation, training.measured
-    if (not known.records and not known.notes) or "steps" not in measured:
+class _Accuracies(TypedDict):
+    """Fractions of the images, and how many these are."""
+
+    test_accuracy: float
+    test_standard_error: float
+    train_accuracy: float
+    validation_accuracy: float | None
+    test_size: int
+    train_size: int
+    validation_size: int
+
+
+def _accuracies(run: Opened, weights: Tensor) -> _Accuracies:
+    target, data = run.training.target, run.dataset
+    test = evaluate(target, weights, *data.test.tensors())
+    train = evaluate(target, weights, *data.train.tensors())
+    held = evaluate(target, weights, *data.validation.tensors()) if len(data.validation) else None
+    return {
+        "test_accuracy": test.accuracy,
+        "test_standard_error": (test.accuracy * (1 - test.accuracy) / test.size) ** 0.5,
+        "train_accuracy": train.accuracy,
+        "validation_accuracy": None if held is None else held.accuracy,
+        "test_size": test.size,
+        "train_size": train.size,
+        "validation_size": len(data.validation),
+    }
+
+
+def _before(run: Opened, state: TrainingState, mitigation: MitigationSummary | None) -> float | None:
+    """Test accuracy of the same generator on the p without mitigation; None where no record changed it."""
+    if mitigation is None or not mitigation.record_ids:
         return None
-    steps: dict[str, list[str]] = {name: [] for name in device_names(config)}
-    for index, used in enumerate(measured["steps"]):
-        own = steps[config.device_of(index)]
-        own += [name for name in used if name not in own]
+    plain = run.training.weights(state, state.p_before)
+    return evaluate(run.training.target, plain, *run.dataset.test.tensors()).accuracy
+
+
+class _Spent(TypedDict):
+    """What the run took, over all its sessions."""
+
+    circuit_settings: int
+    jobs: int
+    shots: int
+    credits: float
+    machine_s: float
+    events: list[int]
+    wall_s: float
+
+
+def _spent(run: Opened, state: TrainingState) -> _Spent:
+    spent = run.training.bank.spent
+    return {
+        "circuit_settings": spent.settings,
+        "jobs": spent.jobs,
+        "shots": spent.shots,
+        "credits": spent.credits,
+        "machine_s": spent.seconds,
+        "events": state.measured["samples"],
+        "wall_s": round(state.wall_s, 3),
+    }
+
+
+def _mitigated(run: Opened, state: TrainingState) -> MitigationSummary | None:
+    """What was done to the final p; None where all of it is post-selected, as it should be."""
+    known, measured = run.mitigation, state.measured
+    if (not known.records and not known.notes) or "methods" not in measured:
+        return None
+    methods: dict[str, list[str]] = {name: [] for name in run.config.device_names}
+    for index, method in enumerate(measured["methods"]):
+        own = methods[run.config.device_of(index)]
+        own += [method] if method not in own else []
     return MitigationSummary(
-        steps=steps,
+        methods=methods,
         record_ids=known.record_ids,
         p_shift=measured["shift"],
         effective_samples=measured["effective_samples"],
@@ -138,18 +196,15 @@ def _mitigated(config: RunConfig, training: Training) -> MitigationSummary | Non
     )
 
 
-def _parameters(config: RunConfig, prepared: Opened) -> TrainableParameters:
-    generator, bank = prepared.training.generator, prepared.training.bank
-    total = trainable_parameters(config, generator)
+def _parameters(run: Opened) -> TrainableParameters:
+    generator, bank = run.training.fitter.generator, run.training.bank
     identifiable = None
     if generator.parameter_count * generator.target_size <= IDENTIFIABLE_LIMIT:
-        seed = child_seed(config.seed, "rank")
+        seed = child_seed(run.config.seed, "rank")
         identifiable = identifiable_parameters(generator, seed=seed) + bank.identifiable(seed=seed)
     return TrainableParameters(
-        phases=bank.declared, generator=generator.parameter_count, total=total, identifiable=identifiable
+        phases=bank.declared,
+        generator=generator.parameter_count,
+        total=trainable_parameters(run.training),
+        identifiable=identifiable,
     )
-
-
-def tensors_of(images: Images, labels: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images and labels as tensors, sharing memory."""
-    return torch.from_numpy(images), torch.from_numpy(labels)

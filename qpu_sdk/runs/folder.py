@@ -49,6 +49,16 @@ class RunFolder:
         return self.path / "controls.json"
 
     @property
+    def given(self) -> Path:
+        """Fingerprints of a network and of images that were passed as objects."""
+        return self.path / "given.json"
+
+    @property
+    def target(self) -> Path:
+        """First weights of a network that was passed as an object."""
+        return self.path / "target.safetensors"
+
+    @property
     def model(self) -> Path:
         """The trained network."""
         return self.path / "model.safetensors"

@@ -143,5 +143,6 @@ def _devices(folder: Path) -> dict[str, Device]:
         with Journal(folder, write=False) as journal:
             names = {record.device for record in journal.jobs() if record.durable}
         return {name: open_device(name, seed=0) for name in names}
-    opened = open_devices(load_config(RunFolder(folder).config))
+    config = load_config(RunFolder(folder).config)
+    opened = open_devices(config.device_names, seed=config.seed)
     return {device.spec.name: device for device in opened.values()}

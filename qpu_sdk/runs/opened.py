@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
@@ -16,67 +16,104 @@ from ..devices.registry import open_device
 from ..generator.mps import Generator, LeanMPSGenerator, MPSGenerator
 from ..photonics.program import Program
 from ..seeds import child_seed
-from ..training.config import RunConfig
-from ..training.data import Dataset, load_dataset
+from ..training.config import GeneratorConfig, RunConfig
+from ..training.data import Dataset, load_dataset, split_dataset
 from ..training.estimator import Mitigation
-from ..training.loop import Training
-from ..training.qnn import QNNBank, qnns_of
-from ..training.schedule import check_budget, device_names, schedule, unit_settings
-from ..training.targets import Target, load_target
+from ..training.loop import Training, TrainingState
+from ..training.qnn import QNN, QNNBank, qnns_of
+from ..training.schedule import Schedule
+from ..training.targets import load_target
 from .folder import RunFolder
+from .given import Given
 from .records import resolve
+
+#: Everything is what the configuration names.
+NOTHING_GIVEN = Given()
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """Everything a run needs, open and checked."""
+    """Everything a run needs, open and checked.
 
+    :param state: where it goes on.
+    """
+
+    folder: RunFolder
+    config: RunConfig
     dataset: Dataset
-    target: Target
     training: Training
+    state: TrainingState
     journal: Journal
     devices: Mapping[str, Device]
 
+    @property
+    def mitigation(self) -> Mitigation:
+        """How counts become distributions."""
+        return self.training.bank.mitigation
+
 
 def open_run(
-    folder: RunFolder, config: RunConfig, *, wait: bool, measure: bool = True, mitigation: Mitigation | None = None
+    folder: RunFolder,
+    config: RunConfig,
+    *,
+    wait: bool,
+    given: Given = NOTHING_GIVEN,
+    mitigation: Mitigation | None = None,
+    state: TrainingState | None = None,
 ) -> Opened:
-    """Open everything; ``mitigation`` is that of a run that goes on, None for a new one."""
-    check_budget(config)
-    target = load_target(config.target.factory, seed=child_seed(config.seed, "target"))
-    dataset = load_dataset(config.data, seed=config.data_seed)
-    journal, devices = Journal(folder.journal), open_devices(config) if measure else {}
-    _check_devices(config, devices)
-    label, timeout_s = folder.path.resolve().name, None if wait else 0.0
+    """Open everything; a run that has done all its units opens no device.
+
+    :param given: a network and images that were passed as objects.
+    :param mitigation: of a run that goes on; None for a new one.
+    :param state: where it goes on; None for its beginning.
+    :raises BudgetExceeded: when the run does not fit its budget.
+    :raises ProgramError: when a device cannot run its circuits.
+    """
+    schedule = Schedule.of(config)
+    schedule.check(config.budget)
+    target = given.target or load_target(config.target.factory, seed=child_seed(config.seed, "target"))
+    dataset = _dataset(given.data, config)
+    generator = open_generator(config.generator, target.size, seed=child_seed(config.seed, "generator"))
+    finished = state is not None and state.done == len(schedule.units)
+    journal = Journal(folder.journal)
+    devices = {} if finished else open_devices(config.device_names, seed=config.seed)
+    _check_devices(qnns_of(config), schedule, devices)
     mitigation = mitigation if mitigation is not None else resolve(config, devices)
+    label, timeout_s = folder.path.resolve().name, None if wait else 0.0
     bank = QNNBank.of(config, devices, journal=journal, label=label, mitigation=mitigation, timeout_s=timeout_s)
-    training = Training(config, dataset=dataset, target=target, generator=open_generator(config, target), bank=bank)
-    return Opened(dataset, target, training, journal, devices)
+    training = Training.of(config, schedule, dataset=dataset, target=target, generator=generator, bank=bank)
+    state = state if state is not None else training.init()
+    return Opened(folder, config, dataset, training, state, journal, devices)
 
 
-def _check_devices(config: RunConfig, devices: Mapping[str, Device]) -> None:
+def _dataset(data: Dataset | None, config: RunConfig) -> Dataset:
+    if data is None:
+        return load_dataset(config.data, seed=config.data_seed)
+    return split_dataset(data, config.data, seed=config.data_seed)
+
+
+def _check_devices(qnns: Sequence[QNN], schedule: Schedule, devices: Mapping[str, Device]) -> None:
     """Raise :class:`ProgramError` when a device cannot run its circuits with the shots of some unit."""
-    shots = max(shots for _, shots in (unit_settings(config, unit) for unit in schedule(config)))
-    for qnn in qnns_of(config):
+    shots = max(unit.shots for unit in schedule.units)
+    for qnn in qnns:
         if qnn.device in devices:
             program = Program(qnn.mesh, np.zeros(qnn.mesh.declared), qnn.input_modes)
             devices[qnn.device].spec.check([program], shots=shots)
 
 
-def open_devices(config: RunConfig) -> dict[str, Device]:
-    """The devices that a configuration names, by their strings."""
-    return {name: open_device(name, seed=child_seed(config.seed, "device", name)) for name in device_names(config)}
+def open_devices(names: Sequence[str], *, seed: int) -> dict[str, Device]:
+    """The devices of a run by their strings, each with a seed of its own."""
+    return {name: open_device(name, seed=child_seed(seed, "device", name)) for name in names}
 
 
-def open_generator(config: RunConfig, target: Target) -> Generator:
+def open_generator(config: GeneratorConfig, target_size: int, *, seed: int) -> Generator:
     """The untrained generator of a run."""
-    g = config.generator
-    seed = child_seed(config.seed, "generator")
-    if g.kind == "paper":
-        std = 1e-9 if g.init_std is None else g.init_std
-        return MPSGenerator(target.size, g.bond_dim, seed=seed, init_std=std)
-    return LeanMPSGenerator(target.size, g.bond_dim, seed=seed, init_std=0.01 if g.init_std is None else g.init_std)
+    if config.kind == "paper":
+        std = 1e-9 if config.init_std is None else config.init_std
+        return MPSGenerator(target_size, config.bond_dim, seed=seed, init_std=std)
+    std = 0.01 if config.init_std is None else config.init_std
+    return LeanMPSGenerator(target_size, config.bond_dim, seed=seed, init_std=std)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ that these figures leave out.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from ..photonics.permanents import collision_free_tree, probabilities
 from ..seeds import child_seed
 from ..statistics import sampling_distance
 from ..training.config import QNNConfig, RunConfig
-from ..training.schedule import device_names, schedule, unit_settings
+from ..training.schedule import Schedule
 
 #: Fewer expected events than this in a setting, and the run would soon stop for want of any.
 FEWEST_EVENTS = 10
@@ -109,14 +110,32 @@ class Plan:
         return max(d.cost.seconds for d in self.devices)
 
 
+def plan(config: RunConfig, *, offline: bool = False, records: Path | None = None) -> Plan:
+    """What a run takes before it takes it: settings, jobs, events, errors, time and credits.
+
+    :param offline: True to use published figures only and open no connection.
+    :param records: folder of calibration records; the newest of a device goes before published figures.
+    :raises ConfigError: when nothing is known of a device offline.
+    :raises CalibrationError: when the newest record of a device is damaged or too old.
+
+    >>> plan(RunConfig()).total.settings
+    102
+    """
+    names = config.device_names
+    return plan_run(config, {n: device_figures(config, n, offline=offline, records=records) for n in names})
+
+
 def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:
     """Work out what a run takes.
 
     :param figures: of every device that the configuration names, by its string.
     """
-    devices = tuple(_device_plan(config, name, figures[name]) for name in device_names(config))
+    schedule, shared = Schedule.of(config), Counter(config.device_of(i) for i in range(len(config.qnn)))
+    devices = tuple(_device_plan(schedule, name, shared[name], figures[name]) for name in config.device_names)
     settings = tuple(
-        row for i, qnn in enumerate(config.qnn) for row in _setting_plans(config, i, qnn, figures[config.device_of(i)])
+        row
+        for i, qnn in enumerate(config.qnn)
+        for row in _setting_plans(config, schedule, i, qnn, figures[config.device_of(i)])
     )
     problems = [text for i, qnn in enumerate(config.qnn) for text in _misfits(i, qnn, figures[config.device_of(i)])]
     problems += [text for row in settings for text in _too_many_shots(row, figures[config.device_of(row.qnn)].spec)]
@@ -181,30 +200,30 @@ def _published(config: RunConfig, address: DeviceAddress) -> Figures:
     return Figures(spec, config.budget.rates(spec), *known_transmittance(machine.name))
 
 
-def _device_plan(config: RunConfig, name: str, figures: Figures) -> DevicePlan:
-    qnns = sum(config.device_of(i) == name for i in range(len(config.qnn)))
+def _device_plan(schedule: Schedule, name: str, qnns: int, figures: Figures) -> DevicePlan:
+    """What a device is asked for by the QNNs that it runs."""
     cost = Cost()
-    for unit in schedule(config):
-        each, shots = unit_settings(config, unit)
-        settings = qnns * each
+    for unit in schedule.units:
+        settings = qnns * unit.settings
         if settings:
             jobs = math.ceil(settings / (figures.spec.job_size or settings))
-            one = figures.rates.cost(settings=settings, shots=shots)
+            one = figures.rates.cost(settings=settings, shots=unit.shots)
             cost += Cost(one.settings, one.shots, one.credits, jobs, one.seconds)
     return DevicePlan(name, cost, figures.transmittance, figures.source)
 
 
-def _setting_plans(config: RunConfig, index: int, qnn: QNNConfig, figures: Figures) -> list[SettingPlan]:
+def _setting_plans(
+    config: RunConfig, schedule: Schedule, index: int, qnn: QNNConfig, figures: Figures
+) -> list[SettingPlan]:
     """One row for every kind of setting: each round's measurement, the SPSA steps, the last measurement."""
     p = _typical(qnn, seed=child_seed(config.seed, "plan", index))
     share = full_share(qnn.photons, figures.transmittance) * float(p.sum())
     counted: dict[tuple[str, int], int] = {}
-    for unit in schedule(config):
-        each, shots = unit_settings(config, unit)
-        if each:
-            last = unit.kind == "measure" and unit.round == config.training.rounds
-            key = ("last measurement" if last else {"measure": "measurement"}.get(unit.kind, unit.kind), shots)
-            counted[key] = counted.get(key, 0) + each
+    for unit in schedule.units:
+        if unit.settings:
+            last = unit == schedule.last_measurement
+            kind = "last measurement" if last else {"measure": "measurement"}.get(unit.kind, unit.kind)
+            counted[kind, unit.shots] = counted.get((kind, unit.shots), 0) + unit.settings
     return [
         SettingPlan(
             qnn=index,

@@ -24,7 +24,6 @@ from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound,
 from ..files import write_atomic
 from ..training.config import RunConfig
 from ..training.estimator import Mitigation
-from ..training.schedule import device_names
 
 log = logging.getLogger(__name__)
 INDEX, SCHEMA_VERSION = "index.json", 1
@@ -34,28 +33,28 @@ def resolve(config: RunConfig, devices: Mapping[str, Device]) -> Mitigation:
     """Find the record of every device; nothing is measured.
 
     :param devices: open, by the strings of the configuration.
-    :raises CalibrationNotFound: when steps are named and a device has no record.
+    :raises CalibrationNotFound: when a method is named and a device has no record.
     :raises CalibrationMismatch: when a record is of another device, of fewer modes, other inputs or detectors.
     :raises CalibrationStale: when the record of a device that is no local simulator is too old.
     """
-    steps, named = config.mitigation.pipeline_steps, config.mitigation.record
+    method, named = config.mitigation.method, config.mitigation.record
     file = load_record(named) if named is not None and not Path(named).is_dir() else None
     records: dict[str, CalibrationRecord] = {}
     notes: dict[str, str] = {}
-    if steps != "post-select":
-        users = [_User.of(config, name, devices[name]) for name in device_names(config) if name in devices]
+    if method != "post-select":
+        users = [_User.of(config, name, devices[name]) for name in config.device_names if name in devices]
         for user in users:
             try:
                 record = _record_of(user, users, file, config)
             except CalibrationNotFound as error:
-                if steps != "auto":
+                if method != "auto":
                     raise
                 notes[user.name] = f"{error} Until then its counts are post-selected."
                 log.info("%s", notes[user.name])
                 continue
             if record is not None:
                 records[user.name] = record
-    return Mitigation(records, steps, config.seed, notes)
+    return Mitigation(records, method, config.seed, notes)
 
 
 @final
@@ -149,7 +148,7 @@ def _own(user: _User, config: RunConfig) -> CalibrationRecord | None:
             f"no calibration record of {name}; make one with: qpu-sdk calibrate {name} --modes {user.modes}, and set "
             "mitigation.record to its folder."
         )
-    if user.noiseless and config.mitigation.pipeline_steps == "auto":
+    if user.noiseless and config.mitigation.method == "auto":
         return None
     if spec.record_file:
         recorded = load_record(spec.record_file)
@@ -182,7 +181,7 @@ def load_records(folder: Path, config: RunConfig) -> Mitigation:
 
     :raises CheckpointError: when something is missing or was changed.
     """
-    none = Mitigation({}, config.mitigation.pipeline_steps, config.seed, {})
+    none = Mitigation({}, config.mitigation.method, config.seed, {})
     if not folder.exists():
         return none
     try:
@@ -191,7 +190,7 @@ def load_records(folder: Path, config: RunConfig) -> Mitigation:
             raise ValueError(f"schema version {index['schema_version']}, this SDK reads {SCHEMA_VERSION}")
         entries = {str(name): dict(entry) for name, entry in index["devices"].items()}
         records = {name: load_record(folder / entry["file"]) for name, entry in entries.items() if "file" in entry}
-        if not set(entries) <= set(device_names(config)):
+        if not set(entries) <= set(config.device_names):
             raise ValueError("it names devices that the configuration does not")
         for name, record in records.items():
             if record.id != entries[name]["id"]:

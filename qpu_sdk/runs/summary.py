@@ -19,7 +19,7 @@ class TrainableParameters(BaseModel):
 class MitigationSummary(BaseModel):
     """What mitigation did to the final p.
 
-    :param steps: used for any QNN of a device, by device string.
+    :param methods: used for any QNN of a device, by device string.
     :param record_ids: by device string.
     :param p_shift: total variation distance from the post-selected distribution, of each QNN.
     :param effective_samples: events of a perfect device with the same variance, of each QNN.
@@ -28,7 +28,7 @@ class MitigationSummary(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    steps: dict[str, list[str]]
+    methods: dict[str, list[str]]
     record_ids: dict[str, str]
     p_shift: list[float]
     effective_samples: list[float | None]

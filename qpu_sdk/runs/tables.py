@@ -56,8 +56,8 @@ def _mitigation_rows(found: MitigationSummary | None) -> list[tuple[str, str]]:
     if found is None:
         return []
     rows = [
-        (f"mitigation of {device}", f"{', '.join(steps) or 'none'}{_record(found.record_ids.get(device))}")
-        for device, steps in found.steps.items()
+        (f"mitigation of {device}", f"{', '.join(methods) or 'none'}{_record(found.record_ids.get(device))}")
+        for device, methods in found.methods.items()
     ]
     if found.record_ids:
         rows.append(("shift of p by mitigation", ", ".join(f"{shift:.4f}" for shift in found.p_shift)))

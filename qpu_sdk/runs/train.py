@@ -2,34 +2,38 @@
 
 ::
 
-    config.toml  records/  metrics.jsonl  journal.sqlite  checkpoint/  controls.json
+    config.toml  given.json  target.safetensors  records/  metrics.jsonl  journal.sqlite  checkpoint/  controls.json
     model.safetensors  summary.json  report.html
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, final
 
 import torch
+from torch import nn
 
 from ..errors import CheckpointError, ConfigError, QPUError
+from ..export.weights import Model, load_model
 from ..files import write_atomic
 from ..training.config import RunConfig
 from ..training.config_file import load_config
-from ..training.controls import CONTROLS, open_control, train_control
-from ..training.data import absolute_source
+from ..training.controls import CONTROLS, Control, open_control, train_control
+from ..training.data import Dataset, absolute_source
 from ..training.fit import evaluate
-from ..training.loop import Checkpoint
-from ..training.schedule import schedule, total_epochs
-from .checkpoint import load_checkpoint, save_checkpoint
-from .finish import finish, tensors_of
+from ..training.loop import TrainingState
+from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
+from .finish import finish
 from .folder import RunFolder, drop_rows_after, finished_controls
-from .opened import Opened, open_generator, open_run, torch_threads
+from .given import Given
+from .opened import Opened, open_run, torch_threads
 from .records import load_records, save_records
 from .summary import RunSummary
+from .tables import summary_rows
 
 
 class Observer(Protocol):
@@ -43,36 +47,91 @@ class Observer(Protocol):
 
 
 @final
-class Silent:
-    """An observer that shows nothing."""
+@dataclass(frozen=True)
+class _Calls(Observer):
+    """Passes every row to a function."""
+
+    on_progress: Callable[[Mapping[str, Any]], None]
 
     def advanced(self, row: Mapping[str, Any], *, done: int, total: int) -> None:
-        """Nothing."""
+        self.on_progress({**row, "done": done, "total": total})
 
     def stage(self, name: str) -> None:
-        """Nothing."""
+        pass
 
 
-def train(config: RunConfig, out: str | Path, *, observer: Observer, wait: bool = True) -> RunSummary:
+@final
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    :param path: its folder.
+    :param summary: its result, as in ``summary.json``.
+    """
+
+    path: Path
+    summary: RunSummary = field(repr=False)
+
+    @property
+    def model(self) -> Model:
+        """The trained network; ``run.model.module()`` is an ordinary ``torch.nn.Module``."""
+        return load_model(self.path)
+
+    @property
+    def report(self) -> Path:
+        """The page with the whole story."""
+        return RunFolder(self.path).report
+
+    def __str__(self) -> str:
+        rows = summary_rows(self.summary)
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def train(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    target: nn.Module | None = None,
+    data: Dataset | None = None,
+    on_progress: Callable[[Mapping[str, Any]], None] | None = None,
+    observer: Observer | None = None,
+    wait: bool = True,
+) -> Run:
     """Train from the beginning in a new folder.
 
     Everything that can be wrong with the input is checked before the folder is made.
 
+    :param target: the network whose weights are generated, in place of the configuration's; it is left as it was.
+    :param data: images, in place of the configuration's.
+    :param on_progress: called with the row of every unit, which also says how many are ``done`` of the ``total``.
+    :param observer: the same with the stages of a run, for a progress bar.
     :param wait: False to stop, resumable, as soon as everything hangs on jobs that go on without this process.
     :raises CheckpointError: when ``out`` already holds a run; nothing in it is changed.
+    :raises ConfigError: when the target has no weights to generate, or does not take the images.
     :raises JobTimeout: with ``wait=False``, when jobs are not done.
+
+    ::
+
+        run = train(RunConfig(seed=1), "runs/first")
+        print(run)
     """
-    folder = RunFolder(Path(out))
-    data = config.data.model_copy(update={"source": absolute_source(config.data.source)})
-    config = config.model_copy(update={"data": data, "mitigation": config.mitigation.absolute()})
+    folder, given = RunFolder(Path(out)), Given.of(target, data)
+    source = config.data.model_copy(update={"source": absolute_source(config.data.source)})
+    config = config.model_copy(update={"data": source, "mitigation": config.mitigation.absolute()})
+    config = given.named(config)
     _check_new(folder)
     with torch_threads(config.training.threads):
-        prepared = open_run(folder, config, wait=wait)
+        run = open_run(folder, config, wait=wait, given=given)
         try:
             folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"cannot write to {folder.path} ({error}). Choose another --out.") from error
-        return _go(folder, config, prepared, observer, new=True)
+        return _go(run, _watched(observer, on_progress), new=given)
+
+
+def _watched(observer: Observer | None, on_progress: Callable[[Mapping[str, Any]], None] | None) -> Observer | None:
+    return _Calls(on_progress) if observer is None and on_progress is not None else observer
 
 
 def _check_new(folder: RunFolder) -> None:
@@ -82,29 +141,38 @@ def _check_new(folder: RunFolder) -> None:
         )
 
 
-def resume(path: str | Path, *, observer: Observer, wait: bool = True, budget: Sequence[str] = ()) -> RunSummary:
+def resume(
+    out: str | Path,
+    *,
+    target: nn.Module | None = None,
+    data: Dataset | None = None,
+    on_progress: Callable[[Mapping[str, Any]], None] | None = None,
+    observer: Observer | None = None,
+    wait: bool = True,
+    budget: Sequence[str] = (),
+) -> Run:
     """Go on where a run stopped; a finished run is only finished again from its files.
 
-    :param wait: as in :func:`start`.
+    :param out: folder of the run.
+    :param target: what :func:`train` was given, if it was; with other weights, but of the same layers.
+    :param data: likewise.
+    :param on_progress: as of :func:`train`, and so are ``observer`` and ``wait``.
     :param budget: ``budget.key=value`` overrides, written to the run's configuration.
-    :raises CheckpointError: when the folder holds no run, or a damaged one.
+    :raises CheckpointError: when the folder holds no run, a damaged one, or one of another target or other images.
+    :raises ConfigError: when ``budget`` names something else.
     """
-    folder = RunFolder(Path(path))
+    folder = RunFolder(Path(out))
     if not folder.config.is_file():
         raise CheckpointError(f"{folder.path} holds no run (no config.toml). Start one with: qpu-sdk train --out DIR.")
     config = _with_budget(folder, budget)
+    given = Given.of(target, data).restored(folder, config)
     mitigation = load_records(folder.records, config)
-    checkpoint = load_checkpoint(folder.checkpoints, config=mitigation.fingerprint(config))
-    with torch_threads(checkpoint.values.get("threads") if checkpoint else config.training.threads):
-        finished = checkpoint is not None and checkpoint.unit == len(schedule(config))
-        prepared = open_run(folder, config, wait=wait, measure=not finished, mitigation=mitigation)
-        if checkpoint is not None:
-            if checkpoint.values.get("data_sha256") != prepared.dataset.fingerprint:
-                raise CheckpointError(
-                    f"the images of {config.data.source} are not those the run began with. Restore them."
-                )
-            prepared.training.restore(checkpoint)
-        return _go(folder, config, prepared, observer)
+    state, origin = load_checkpoint(folder.checkpoints, config=mitigation.fingerprint(config)) or (None, None)
+    with torch_threads(origin.threads if origin is not None else config.training.threads):
+        run = open_run(folder, config, wait=wait, given=given, mitigation=mitigation, state=state)
+        if origin is not None and origin.data != run.dataset.fingerprint:
+            raise CheckpointError(f"the images of {config.data.source} are not those the run began with. Restore them.")
+        return _go(run, _watched(observer, on_progress))
 
 
 def _with_budget(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
@@ -115,71 +183,65 @@ def _with_budget(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
     return load_config(folder.config, overrides=overrides)
 
 
-def _go(folder: RunFolder, config: RunConfig, prepared: Opened, observer: Observer, *, new: bool = False) -> RunSummary:
-    with prepared.journal as journal:
-        if new:  # another process may have begun here while the images were loaded
+def _go(run: Opened, observer: Observer | None, *, new: Given | None = None) -> Run:
+    """Train, control and finish; ``new``: what a run that begins was given, None for one that goes on."""
+    folder = run.folder
+    with run.journal as journal:
+        if new is not None:  # another process may have begun here while the images were loaded
             _check_new(folder)
-            save_records(folder.records, prepared.training.bank.mitigation)
-        write_atomic(folder.config, config.to_toml())  # the budget may be another; now that the run is ours
+            save_records(folder.records, run.mitigation)
+            new.save(folder)
+        write_atomic(folder.config, run.config.to_toml())  # the budget may be another; now that the run is ours
         try:
-            _train(folder, config, prepared, observer)
+            state = _train(run, observer)
         finally:
             if not any(job.durable and job.state.open for job in journal.jobs()):
-                for device in prepared.devices.values():
+                for device in run.devices.values():
                     device.close()
-        controls = _run_controls(folder, config, prepared, observer) if config.controls else {}
-        return finish(folder, config, prepared, controls)
+        controls = _train_controls(run, observer) if run.config.controls else {}
+        return Run(folder.path, finish(run, state, controls))
 
 
-def _train(folder: RunFolder, config: RunConfig, prepared: Opened, observer: Observer) -> None:
+def _train(run: Opened, observer: Observer | None) -> TrainingState:
     """Do the remaining units; when stopped, by Ctrl-C or a device, save the state after the last finished one."""
-    training = prepared.training
-    drop_rows_after(folder.metrics, training.done)
-
-    def commit(state: Checkpoint) -> None:
-        values = {**state.values, "data_sha256": prepared.dataset.fingerprint, "threads": torch.get_num_threads()}
-        owner = training.bank.mitigation.fingerprint(config)
-        save_checkpoint(folder.checkpoints, Checkpoint(state.unit, state.tensors, values), config=owner)
-
-    state = training.checkpoint()
+    folder, units, state = run.folder, run.training.schedule.units, run.state
+    origin = RunOrigin(run.mitigation.fingerprint(run.config), run.dataset.fingerprint, torch.get_num_threads())
+    drop_rows_after(folder.metrics, state.done)
     with folder.metrics.open("a", encoding="utf-8") as metrics:
         try:
-            for unit, row in training.run():
+            for after, row in run.training.run(state):
                 metrics.write(json.dumps(row) + "\n")
                 metrics.flush()
-                state = training.checkpoint()
-                if unit.ends_round:
-                    commit(state)
-                observer.advanced(row, done=training.done, total=len(training.units))
+                state = after  # only now: a state on disk has its row
+                if units[state.done - 1].ends_round:
+                    save_checkpoint(folder.checkpoints, state, origin)
+                if observer is not None:
+                    observer.advanced(row, done=state.done, total=len(units))
         except (KeyboardInterrupt, QPUError):
-            commit(state)
+            save_checkpoint(folder.checkpoints, state, origin)
             raise
+    return state
 
 
-def _run_controls(folder: RunFolder, config: RunConfig, prepared: Opened, observer: Observer) -> dict[str, Any]:
+def _train_controls(run: Opened, observer: Observer | None) -> dict[str, Any]:
     """Train each control that has no result yet; each is one unit for resuming."""
-    done = finished_controls(folder.controls)
-    target, training = prepared.target, prepared.training
-    test = tensors_of(prepared.dataset.x_test, prepared.dataset.y_test)
+    done = finished_controls(run.folder.controls)
     for name in CONTROLS:
-        if name in done:
-            continue
-        observer.stage(name)
-        control = open_control(
-            name,
-            config,
-            target=target,
-            sizes=training.bank.sizes,
-            new_generator=lambda: open_generator(config, target),
-        )
-        epochs = total_epochs(config)
-        for epoch, result in enumerate(
-            train_control(control, config, batches=training.batches, target=target), start=1
-        ):
-            observer.advanced({"loss": result.loss, "accuracy": result.accuracy}, done=epoch, total=epochs)
-        with torch.no_grad():
-            weights = control.generator(control.p)
-        accuracy = evaluate(target, weights, *test).accuracy
-        done[name] = {"accuracy": accuracy, "parameters": control.generator.parameter_count}
-        write_atomic(folder.controls, json.dumps(done, indent=1))
+        if name not in done:
+            if observer is not None:
+                observer.stage(name)
+            done[name] = _trained(open_control(name, run.training), run, observer)
+            write_atomic(run.folder.controls, json.dumps(done, indent=1))
     return done
+
+
+def _trained(control: Control, run: Opened, observer: Observer | None) -> dict[str, Any]:
+    """Test accuracy of a control, and how many numbers it trains."""
+    fitter, epochs = control.fitter, run.training.schedule.total_epochs
+    for epoch, (state, result) in enumerate(train_control(control, run.training), start=1):
+        trained = state
+        if observer is not None:
+            observer.advanced({"loss": result.loss, "accuracy": result.accuracy}, done=epoch, total=epochs)
+    weights = fitter.weights(trained, control.p)
+    accuracy = evaluate(fitter.target, weights, *run.dataset.test.tensors()).accuracy
+    return {"accuracy": accuracy, "parameters": fitter.generator.parameter_count}

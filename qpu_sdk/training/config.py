@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from ..devices.base import DeviceSpec
 from ..devices.budget import Budget, Rates
-from ..errors import ConfigError, MitigationError, ProgramError
-from ..mitigation.mitigate import checked_steps
+from ..errors import ConfigError, ProgramError
+from ..mitigation.methods import check_method
 from ..photonics.interferometer import Mesh
 from ..photonics.meshes import open_mesh
 
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
+
+#: What a configuration says of a network or images that were passed as objects, which no file can name.
+GIVEN = "(given)"
 
 
 class Section(BaseModel):
@@ -31,31 +32,37 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+@final
 class DataConfig(Section):
     """Which images. ``draw="training"`` draws both sets by seed from the source's training images."""
 
     source: str = "mnist-5k"
     draw: Literal["given", "training"] = "given"
-    train_size: Positive | None = None
-    test_size: Positive | None = None
-    validation_size: NonNegative = 0
-    seed: NonNegative | None = None
+    train_size: PositiveInt | None = None
+    test_size: PositiveInt | None = None
+    validation_size: NonNegativeInt = 0
+    seed: NonNegativeInt | None = None
 
 
+@final
 class TargetConfig(Section):
-    """The network whose weights are generated: ``module:function`` returning a ``torch.nn.Module``."""
+    """The network whose weights are generated: ``module:function`` returning a ``torch.nn.Module``.
+
+    :data:`GIVEN` stands for one that was passed to :func:`qpu_sdk.runs.train.train`; so it does for images.
+    """
 
     factory: str = "qpu_sdk.training.targets:paper_cnn"
 
 
+@final
 class QNNConfig(Section):
     """One photonic circuit."""
 
     modes: Annotated[int, Field(ge=2, le=64)]
-    photons: Positive
+    photons: PositiveInt
     mesh: Literal["isometry", "rectangular", "brickwall"] = "isometry"
     device: str | None = None
-    input_modes: tuple[NonNegative, ...] | None = None
+    input_modes: tuple[NonNegativeInt, ...] | None = None
 
     def open_mesh(self) -> Mesh:
         """The mesh; raises :class:`ProgramError` when the photons do not fit the modes."""
@@ -78,25 +85,27 @@ class QNNConfig(Section):
         return self
 
 
+@final
 class GeneratorConfig(Section):
     """From probabilities to weights; see :mod:`qpu_sdk.generator.mps`."""
 
     kind: Literal["lean", "paper"] = "lean"
-    bond_dim: Positive = 6
+    bond_dim: PositiveInt = 6
     init_std: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
 
 
+@final
 class TrainingConfig(Section):
     """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit."""
 
-    warm_start_epochs: NonNegative = 70
+    warm_start_epochs: NonNegativeInt = 70
     warm_start_lr: Rate = 0.02
-    trials: Positive = 6
-    trial_epochs: Positive = 6
-    rounds: NonNegative = 4
-    generator_epochs: NonNegative = 4
-    final_epochs: Positive = 20
-    batch_size: Positive = 128
+    trials: PositiveInt = 6
+    trial_epochs: PositiveInt = 6
+    rounds: NonNegativeInt = 4
+    generator_epochs: NonNegativeInt = 4
+    final_epochs: PositiveInt = 20
+    batch_size: PositiveInt = 128
     optimiser: Literal["adam", "rotated-adam"] = "rotated-adam"
     lr: Rate = 0.01
     beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.99
@@ -105,9 +114,9 @@ class TrainingConfig(Section):
     weight_penalty: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0003
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.03
     final_lr: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    shots: Positive = 100_000
-    final_shots: Positive = 1_000_000
-    threads: Positive | None = None
+    shots: PositiveInt = 100_000
+    final_shots: PositiveInt = 1_000_000
+    threads: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _trials_are_warm(self) -> TrainingConfig:
@@ -119,74 +128,62 @@ class TrainingConfig(Section):
         return self
 
 
+@final
 class SPSAConfig(Section):
     """Gains in Spall's letters; see :mod:`qpu_sdk.training.spsa`. ``a`` is calibrated unless given."""
 
-    steps: NonNegative = 5
-    shots: Positive = 100_000
+    steps: NonNegativeInt = 5
+    shots: PositiveInt = 100_000
     a: Rate | None = None
     c: Rate = 0.02
     A: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
     alpha: Rate = 0.602
     gamma: Rate = 0.101
-    resamplings: Positive = 1
-    calibration_pairs: Positive = 4
+    resamplings: PositiveInt = 1
+    calibration_pairs: PositiveInt = 4
     first_step: Rate = 0.002
     max_step: Rate | None = 0.004
     smoothing: Literal["none", "adam"] = "none"
     blocking: bool = True
-    images: Positive = 1000
+    images: PositiveInt = 1000
 
 
+@final
 class MitigationConfig(Section):
     """How counts become a distribution; see :mod:`qpu_sdk.mitigation.mitigate`.
 
     ``auto`` takes what the counts bear, and post-selects on devices without noise or without a record.
 
-    :param steps: ``auto``, ``post-selection``, the name of a step or a list of them.
+    :param method: ``auto``, or a name of :data:`qpu_sdk.mitigation.methods.METHODS`.
     :param record: file of a calibration record, or folder of records; none: simulators know their own noise.
     :param max_age_h: oldest record that is used, hours; none: what the record says itself.
     """
 
-    steps: str | tuple[str, ...] = "auto"
+    method: str = "auto"
     record: str | None = None
     max_age_h: Rate | None = None
 
-    @field_validator("steps", mode="before")
+    @field_validator("method")
     @classmethod
-    def _exist(cls, value: Any) -> Any:
-        names = [value] if isinstance(value, str) else value
-        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-            raise ValueError("the steps are no name and no list of names")
+    def _known(cls, name: str) -> str:
         try:
-            checked_steps(_pipeline_steps(value))
-        except (ConfigError, MitigationError) as error:
+            return check_method(name)
+        except ConfigError as error:
             raise ValueError(str(error).rstrip(".")) from None
-        return value if isinstance(value, str) else tuple(value)
 
     def absolute(self) -> MitigationConfig:
         """The same with an absolute path, which holds wherever a run goes on."""
         return self if self.record is None else self.model_copy(update={"record": str(Path(self.record).absolute())})
 
-    @property
-    def pipeline_steps(self) -> str | tuple[str, ...]:
-        """As the pipeline calls them."""
-        return _pipeline_steps(self.steps)
 
-
-def _pipeline_steps(steps: str | Sequence[str]) -> str | tuple[str, ...]:
-    names = (steps,) if isinstance(steps, str) else steps
-    renamed = tuple({"post-selection": "post-select"}.get(name, name) for name in names)
-    return renamed[0] if len(renamed) == 1 else renamed
-
-
+@final
 class BudgetConfig(Section):
     """Hard limits of one run, reserved before each submission, and what devices charge (unset: see ``budget.py``)."""
 
-    settings: Positive | None = 400
-    shots: Positive | None = None
+    settings: PositiveInt | None = 400
+    shots: PositiveInt | None = None
     credits: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
-    jobs: Positive | None = None
+    jobs: PositiveInt | None = None
     seconds: Rate | None = None
     credits_per_shot: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
     seconds_per_setting: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
@@ -204,6 +201,7 @@ class BudgetConfig(Section):
         )
 
 
+@final
 class RunConfig(Section):
     """The whole configuration.
 
@@ -212,7 +210,7 @@ class RunConfig(Section):
     """
 
     device: str = "local:slos"
-    seed: NonNegative = 0
+    seed: NonNegativeInt = 0
     controls: bool = False
     data: DataConfig = DataConfig()
     target: TargetConfig = TargetConfig()
@@ -232,6 +230,11 @@ class RunConfig(Section):
     def device_of(self, index: int) -> str:
         """Device string of a QNN."""
         return self.qnn[index].device or self.device
+
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """Device strings, each once, in the order of the QNNs."""
+        return tuple(dict.fromkeys(self.device_of(i) for i in range(len(self.qnn))))
 
     @property
     def data_seed(self) -> int:

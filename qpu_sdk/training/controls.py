@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import final
 
 import numpy as np
 import torch
@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..generator.mps import Generator
 from ..seeds import child_seed
-from .config import RunConfig
-from .fit import Batches, EpochResult, Fitter
-from .schedule import schedule_epochs, total_epochs
-from .targets import Target
+from .fit import EpochResult, FitState, Fitter, trial_seed
+from .loop import Training
 
 CONTROLS = ("frozen_random", "constant", "random_subspace", "plain_network")
 #: Entries that the dense random matrix of :class:`RandomSubspaceGenerator` may have (4 bytes each).
@@ -82,7 +80,10 @@ class RandomSubspaceGenerator(Generator):
             self.theta.zero_()
 
     def forward(self, p: Tensor) -> Tensor:
-        """The weights; ``p`` is ignored."""
+        """The weights; ``p`` is ignored.
+
+        :returns: ``(target_size,)``.
+        """
         matrix: Tensor = self.get_buffer("matrix")
         return self.get_buffer("initial") + matrix @ self.theta
 
@@ -106,7 +107,10 @@ class DirectWeights(Generator):
             self.weights.copy_(self.get_buffer("initial"))
 
     def forward(self, p: Tensor) -> Tensor:
-        """The weights; ``p`` is ignored."""
+        """The weights; ``p`` is ignored.
+
+        :returns: ``(target_size,)``.
+        """
         return self.weights
 
 
@@ -117,69 +121,66 @@ CONTROL_LR = {"random_subspace": 0.1, "plain_network": 0.003}
 @final
 @dataclass(frozen=True, eq=False)
 class Control:
-    """One control, ready to train: a generator and the frozen p it sees."""
+    """One control, ready to train.
+
+    :param fitter: of its generator; it holds no state.
+    :param p: the frozen p that the generator sees.
+    :param trials: independent starts, of which the one with the lowest training loss goes on; 0 for one start.
+    """
 
     name: str
-    generator: Generator
+    fitter: Fitter
     p: Tensor
-    lr: float
-    optimiser: Literal["adam", "rotated-adam"]
-    random_start: bool
+    trials: int = 0
 
 
-def open_control(
-    name: str, config: RunConfig, *, target: Target, sizes: tuple[int, ...], new_generator: Callable[[], Generator]
-) -> Control:
+def open_control(name: str, training: Training) -> Control:
     """Build a control for a run.
-
-    :param sizes: outcomes of each QNN.
-    :param new_generator: gives the run's own generator as it was before training.
-    :raises ConfigError: for an unknown name.
-    """
-    training = config.training
-    initial = target.flat(dict(target.module.named_parameters()))
-    match name:
-        case "frozen_random":
-            p = frozen_random(sizes, seed=child_seed(config.seed, "control", name))
-            return Control(name, new_generator(), p, training.lr, training.optimiser, random_start=True)
-        case "constant":
-            return Control(name, new_generator(), constant(sizes), training.lr, training.optimiser, random_start=True)
-        case "random_subspace":
-            dimension = min(trainable_parameters(config, new_generator()), target.size)
-            subspace = RandomSubspaceGenerator(initial, dimension, seed=child_seed(config.seed, "control", name))
-            return Control(name, subspace, torch.ones(1), CONTROL_LR[name], "adam", random_start=False)
-        case "plain_network":
-            plain = DirectWeights(initial)
-            return Control(name, plain, torch.ones(1), CONTROL_LR[name], "adam", random_start=False)
-    raise ConfigError(f"control {name!r} is unknown.")
-
-
-def trainable_parameters(config: RunConfig, generator: Generator) -> int:
-    """Phases and generator parameters of a run: the budget that its controls get."""
-    return sum(q.open_mesh().declared for q in config.qnn) + generator.parameter_count
-
-
-def train_control(control: Control, config: RunConfig, *, batches: Batches, target: Target) -> Iterator[EpochResult]:
-    """Train a control for as many epochs as the run has; its generator holds the result.
 
     Controls with random starts get the run's trials, chosen by training loss like its own; the others spend those
     epochs in a longer schedule.
+
+    :raises ConfigError: for an unknown name, or a random subspace that would not fit in memory.
     """
-    training = config.training.model_copy(update={"lr": control.lr, "optimiser": control.optimiser})
-    trials = training.trials if control.random_start and training.trials > 1 else 0
-    epochs = schedule_epochs(config) if trials else total_epochs(config)
-    steps = math.ceil(len(batches.labels) / training.batch_size)
-    fitter = Fitter(control.generator, target, training, total_epochs=epochs, steps_per_epoch=steps)
-    best, best_loss = fitter.tensors(), math.inf
-    for trial in range(trials):
-        if trial > 0:
-            fitter.reset(seed=child_seed(config.seed, "generator", trial))
-        for epoch in range(training.trial_epochs):
-            result = fitter.run_epoch(batches, epoch, control.p)
-            yield result
+    run, target, sizes = training.fitter, training.target, training.bank.sizes
+    seed = child_seed(training.seed, "control", name)
+    if name in ("frozen_random", "constant"):
+        p = frozen_random(sizes, seed=seed) if name == "frozen_random" else constant(sizes)
+        trials = training.config.trials if training.config.trials > 1 else 0
+        epochs = training.schedule.epochs if trials else training.schedule.total_epochs
+        return Control(name, replace(run, total_epochs=epochs), p, trials)
+    initial = target.flat(dict(target.module.named_parameters()))
+    generator: Generator
+    match name:
+        case "random_subspace":
+            generator = RandomSubspaceGenerator(initial, min(trainable_parameters(training), target.size), seed=seed)
+        case "plain_network":
+            generator = DirectWeights(initial)
+        case _:
+            raise ConfigError(f"control {name!r} is unknown. Use one of {', '.join(CONTROLS)}.")
+    config = training.config.model_copy(update={"lr": CONTROL_LR[name], "optimiser": "adam"})
+    fitter = replace(run, generator=generator, config=config, total_epochs=training.schedule.total_epochs)
+    return Control(name, fitter, torch.ones(1))
+
+
+def trainable_parameters(training: Training) -> int:
+    """Phases and generator parameters of a run: the budget that its controls get."""
+    return training.bank.declared + training.fitter.generator.parameter_count
+
+
+def train_control(control: Control, training: Training) -> Iterator[tuple[FitState, EpochResult]]:
+    """Train a control for as many epochs as the run has; after each epoch the state of its fit, and its result."""
+    fitter, tried = control.fitter, training.config.trial_epochs if control.trials else 0
+    best: FitState | None = None
+    best_loss = math.inf
+    for trial in range(control.trials):
+        state = fitter.init(seed=trial_seed(training.seed, "generator", trial))
+        for epoch in range(tried):
+            state, result = fitter.run_epoch(state, training.batches, epoch, control.p)
+            yield state, result
         if result.loss < best_loss:
-            best_loss, best = result.loss, {name: tensor.clone() for name, tensor in fitter.tensors().items()}
-    if trials:
-        fitter.restore(best, step=fitter.step)
-    for epoch in range(training.trial_epochs if trials else 0, epochs):
-        yield fitter.run_epoch(batches, epoch, control.p)
+            best, best_loss = state, result.loss
+    state = best if best is not None else fitter.init(seed=trial_seed(training.seed, "generator", 0))
+    for epoch in range(tried, fitter.total_epochs):
+        state, result = fitter.run_epoch(state, training.batches, epoch, control.p)
+        yield state, result

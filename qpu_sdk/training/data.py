@@ -8,9 +8,10 @@ in the Perceval Quest format (column image: text list of 784 floats in [0, 1]; c
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,11 @@ import numpy.typing as npt
 from ..arrays import IntArray
 from ..errors import DataError
 from ..seeds import child_seed
-from .config import DataConfig
-from .sources import Images, checked_images, reader_of
+from .config import GIVEN, DataConfig
+from .sources import AnyArray, Pixels, checked_images, reader_of, stacked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Largest label that can be a class.
 MAX_LABEL = 1_000_000
@@ -27,28 +31,78 @@ MAX_LABEL = 1_000_000
 
 @final
 @dataclass(frozen=True, eq=False)
+class Images:
+    """Images and their labels.
+
+    :param x: pixels in [0, 1], ``(n, C, H, W)`` float32.
+    :param y: classes from 0, ``(n,)`` int64.
+
+    >>> images = Images(np.zeros((3, 1, 2, 2), dtype=np.float32), np.array([0, 1, 1]))
+    >>> len(images), images.take(np.array([2, 0])).y.tolist()
+    (3, [1, 0])
+    """
+
+    x: Pixels
+    y: IntArray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, chosen: IntArray) -> Images:
+        """Those of these indices, in their order."""
+        return Images(self.x[chosen], self.y[chosen])
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Pixels ``(n, C, H, W)`` and classes ``(n,)`` as tensors, sharing memory."""
+        from torch import from_numpy
+
+        return from_numpy(self.x), from_numpy(self.y)
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images ``(n, 1, H, W)`` float32 in [0, 1] and labels ``(n,)`` int64, for training, validation and test."""
+    """Images for training, for test and, possibly none, for validation."""
 
     name: str
-    x_train: Images
-    y_train: IntArray
-    x_test: Images
-    y_test: IntArray
-    x_validation: Images
-    y_validation: IntArray
+    train: Images
+    test: Images
+    validation: Images
+
+    @classmethod
+    def of(cls, *parts: Any, name: str = GIVEN) -> Dataset:
+        """A dataset of one's own: ``(x_train, y_train, x_test, y_test)``, or a training and a test set of torch.
+
+        :param parts: four arrays or tensors, images ``(n, H, W)`` or ``(n, C, H, W)``, bytes or floats in [0, 1], and
+            labels ``(n,)`` from 0; or two ``torch.utils.data.Dataset`` whose entries are (image, label).
+        :raises DataError: one line that says what is wrong with which array and what is allowed.
+
+        >>> x, y = np.zeros((4, 8, 8)), np.array([0, 1, 0, 1])
+        >>> Dataset.of(x, y, x[:2], y[:2]).train.x.shape
+        (4, 1, 8, 8)
+        """
+        if len(parts) == 2:
+            arrays = [*stacked(parts[0], "training set"), *stacked(parts[1], "test set")]
+        elif len(parts) == 4:
+            arrays = [np.asarray(part) for part in parts]
+        else:
+            raise DataError(
+                f"{len(parts)} parts are no dataset. Give x_train, y_train, x_test, y_test, or two datasets."
+            )
+        return _of(arrays[:2], arrays[2:], name)
 
     @property
     def classes(self) -> int:
         """Number of classes, the largest label + 1."""
-        return int(max(self.y_train.max(), self.y_test.max())) + 1
+        return int(max(self.train.y.max(), self.test.y.max())) + 1
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all arrays."""
         digest = hashlib.sha256()
-        for array in (self.x_train, self.y_train, self.x_test, self.y_test, self.x_validation, self.y_validation):
-            digest.update(np.ascontiguousarray(array).data)
+        for part in (self.train, self.test, self.validation):
+            for array in (part.x, part.y):
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
 
@@ -58,34 +112,38 @@ def load_dataset(config: DataConfig, *, seed: int) -> Dataset:
     :param seed: of every random choice of images.
     :raises DataError: one line that says what is wrong with which array and what is allowed.
     """
-    source = config.source
-    arrays = reader_of(source)()
-    checked = {
-        part: (checked_images(arrays[f"x_{part}"], f"x_{part} of {source}"), arrays[f"y_{part}"])
-        for part in ("train", "test")
-    }
-    labels = {part: _labels(y, len(x), f"y_{part} of {source}") for part, (x, y) in checked.items()}
-    full = Dataset(
-        name=source,
-        x_train=checked["train"][0],
-        y_train=labels["train"],
-        x_test=checked["test"][0],
-        y_test=labels["test"],
-        x_validation=checked["test"][0][:0],
-        y_validation=labels["test"][:0],
-    )
-    if full.x_train.shape[1:] != full.x_test.shape[1:]:
-        raise DataError(
-            f"training images of {source} are {full.x_train.shape[2:]} pixels, test images {full.x_test.shape[2:]}."
-        )
+    arrays = reader_of(config.source)()
+    train, test = ([arrays[f"{axis}_{part}"] for axis in "xy"] for part in ("train", "test"))
+    return split_dataset(_of(train, test, config.source), config, seed=seed)
+
+
+def split_dataset(full: Dataset, config: DataConfig, *, seed: int) -> Dataset:
+    """The images that a configuration asks for, out of those that are there.
+
+    :param seed: of every random choice of images.
+    :raises DataError: when there are too few.
+    """
     return _split(_draw(full, config, seed), config, seed)
+
+
+def _of(train: Sequence[AnyArray], test: Sequence[AnyArray], name: str) -> Dataset:
+    """Checked images and labels, none for validation yet."""
+    first, second = (_images(x, y, f"{part} of {name}") for part, (x, y) in (("train", train), ("test", test)))
+    if first.x.shape[1:] != second.x.shape[1:]:
+        raise DataError(f"training images of {name} are {first.x.shape[2:]} pixels, test images {second.x.shape[2:]}.")
+    return Dataset(name, first, second, validation=second.take(np.arange(0)))
 
 
 def absolute_source(source: str) -> str:
     """The source with its paths made absolute, so that a run can be resumed from another folder."""
-    if source in ("mnist-5k", "mnist"):
+    if source in ("mnist-5k", "mnist", GIVEN):
         return source
     return ",".join(str(Path(part).resolve()) if Path(part).exists() else part for part in source.split(","))
+
+
+def _images(x: npt.NDArray[np.generic], y: npt.NDArray[np.generic], name: str) -> Images:
+    pixels = checked_images(x, f"x_{name}")
+    return Images(pixels, _labels(y, len(pixels), f"y_{name}"))
 
 
 def _labels(y: npt.NDArray[np.generic], images: int, name: str) -> IntArray:
@@ -117,36 +175,32 @@ def _draw(full: Dataset, config: DataConfig, seed: int) -> Dataset:
     if config.draw == "training":
         train_size = 6000 if config.train_size is None else config.train_size
         test_size = 600 if config.test_size is None else config.test_size
-        _enough(train_size + test_size, len(full.y_train), "training and test", full.name)
-        chosen = rng.permutation(len(full.y_train))
+        _enough(train_size + test_size, len(full.train), "training and test", full.name)
+        chosen = rng.permutation(len(full.train))
         train, test = chosen[:train_size], chosen[train_size : train_size + test_size]
-        return _taken(full, train, full.x_train[test], full.y_train[test])
-    train_size = len(full.y_train) if config.train_size is None else config.train_size
-    test_size = len(full.y_test) if config.test_size is None else config.test_size
-    _enough(train_size, len(full.y_train), "training", full.name)
-    _enough(test_size, len(full.y_test), "test", full.name)
-    train = np.sort(rng.permutation(len(full.y_train))[:train_size])
-    test = np.sort(rng.permutation(len(full.y_test))[:test_size])
-    return _taken(full, train, full.x_test[test], full.y_test[test])
+        return replace(full, train=full.train.take(train), test=full.train.take(test))
+    train_size = len(full.train) if config.train_size is None else config.train_size
+    test_size = len(full.test) if config.test_size is None else config.test_size
+    _enough(train_size, len(full.train), "training", full.name)
+    _enough(test_size, len(full.test), "test", full.name)
+    train = np.sort(rng.permutation(len(full.train))[:train_size])
+    test = np.sort(rng.permutation(len(full.test))[:test_size])
+    return replace(full, train=full.train.take(train), test=full.test.take(test))
 
 
 def _stratified(full: Dataset, config: DataConfig, rng: np.random.Generator) -> Dataset:
     """4,000 and 1,000 of the 5,000 digits (sorted by label), as many of every class as possible."""
     train_size = 4000 if config.train_size is None else config.train_size
     test_size = 1000 if config.test_size is None else config.test_size
-    _enough(train_size + test_size, len(full.y_train), "training and test", full.name)
-    shuffled = rng.permutation(len(full.y_train))
+    _enough(train_size + test_size, len(full.train), "training and test", full.name)
+    shuffled = rng.permutation(len(full.train))
     rank = np.empty(len(shuffled), dtype=np.int64)  # how many of the same class come before, after shuffling
-    for label in np.unique(full.y_train):
-        members = shuffled[full.y_train[shuffled] == label]
+    for label in np.unique(full.train.y):
+        members = shuffled[full.train.y[shuffled] == label]
         rank[members] = np.arange(len(members))
     order = shuffled[np.argsort(rank[shuffled], kind="stable")]
     test, train = order[:test_size], rng.permutation(order[test_size : test_size + train_size])
-    return _taken(full, train, full.x_train[test], full.y_train[test])
-
-
-def _taken(full: Dataset, train: IntArray, x_test: Images, y_test: IntArray) -> Dataset:
-    return replace(full, x_train=full.x_train[train], y_train=full.y_train[train], x_test=x_test, y_test=y_test)
+    return replace(full, train=full.train.take(train), test=full.train.take(test))
 
 
 def _split(dataset: Dataset, config: DataConfig, seed: int) -> Dataset:
@@ -154,16 +208,10 @@ def _split(dataset: Dataset, config: DataConfig, seed: int) -> Dataset:
     size = config.validation_size
     if size == 0:
         return dataset
-    _enough(size + 1, len(dataset.y_train), "validation", dataset.name)
-    order = np.random.default_rng(child_seed(seed, "validation")).permutation(len(dataset.y_train))
+    _enough(size + 1, len(dataset.train), "validation", dataset.name)
+    order = np.random.default_rng(child_seed(seed, "validation")).permutation(len(dataset.train))
     held, kept = order[:size], order[size:]
-    return replace(
-        dataset,
-        x_train=dataset.x_train[kept],
-        y_train=dataset.y_train[kept],
-        x_validation=dataset.x_train[held],
-        y_validation=dataset.y_train[held],
-    )
+    return replace(dataset, train=dataset.train.take(kept), validation=dataset.train.take(held))
 
 
 def _enough(wanted: int, there: int, what: str, name: str) -> None:

@@ -25,12 +25,12 @@ class Mitigation:
     """How one run mitigates.
 
     :param records: by device string; counts of the other devices are post-selected.
-    :param steps: as the pipeline takes them.
+    :param method: ``auto``, or a name of :data:`qpu_sdk.mitigation.methods.METHODS`.
     :param notes: why a device that may need a record has none, by device string.
     """
 
     records: Mapping[str, CalibrationRecord]
-    steps: str | tuple[str, ...]
+    method: str
     seed: int
     notes: Mapping[str, str]
 
@@ -50,18 +50,13 @@ class Mitigation:
         """The estimate from counts of one program.
 
         :param label: names the measurement; what is drawn depends on it and the run's seed alone.
-        :raises MitigationError: when the counts have no event, or not what the steps need; names the device.
+        :raises MitigationError: when the counts have no event, or not what the method needs; names the device.
         """
         record = self.records.get(device)
         try:
             if record is None:
                 return post_select(counts)
             seed = child_seed(self.seed, "mitigation", label)
-            return mitigate(counts, record, program=program, steps=self.steps, seed=seed)
+            return mitigate(counts, record, program=program, method=self.method, seed=seed)
         except MitigationError as error:
             raise MitigationError(f"{device}, {label}: {error}") from error
-
-
-def steps_used(distribution: Distribution) -> list[str]:
-    """Names of the steps behind an estimate."""
-    return [step.name for step in distribution.history if step.used]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -17,7 +19,7 @@ from ..generator.mps import Generator
 from ..seeds import child_seed
 from .config import TrainingConfig
 from .data import Dataset, check_labels
-from .optimiser import open_optimiser
+from .optimiser import NamedTensors, Optimiser, open_optimiser
 from .targets import Target
 
 EVALUATION_BATCH = 1000
@@ -35,16 +37,22 @@ class Batches:
     @classmethod
     def of(cls, dataset: Dataset, *, seed: int) -> Batches:
         """The training part of a dataset."""
-        return cls(torch.from_numpy(dataset.x_train), torch.from_numpy(dataset.y_train), seed)
+        return cls(*dataset.train.tensors(), seed)
 
     def epoch(self, epoch: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled batches; the last one may be smaller."""
+        """Shuffled batches; the last one may be smaller.
+
+        :returns: images ``(n, C, H, W)`` and labels ``(n,)``, n at most ``size``.
+        """
         order = np.random.default_rng(child_seed(self.seed, "epoch", epoch)).permutation(len(self.labels))
         for chosen in torch.split(torch.from_numpy(order), size):
             yield self.images[chosen], self.labels[chosen]
 
     def sample(self, size: int, label: int) -> tuple[Tensor, Tensor]:
-        """A fixed random subset, for losses that are to be compared."""
+        """A fixed random subset, for losses that are to be compared.
+
+        :returns: images ``(size, C, H, W)`` and labels ``(size,)``.
+        """
         rng = np.random.default_rng(child_seed(self.seed, "sample", label))
         chosen = torch.from_numpy(rng.permutation(len(self.labels))[:size])
         return self.images[chosen], self.labels[chosen]
@@ -61,100 +69,169 @@ class EpochResult:
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class FitState:
+    """Where the fit of a generator stands.
+
+    :param parameters: of the generator, by name.
+    :param optimiser: what the optimiser remembers, by name.
+    """
+
+    parameters: NamedTensors = field(repr=False)
+    optimiser: NamedTensors = field(repr=False)
+
+    @property
+    def step(self) -> int:
+        """Steps that were taken."""
+        return int(self.optimiser["count"])
+
+    def copy(self) -> FitState:
+        """The same in memory of its own."""
+        return FitState(clones(self.parameters), clones(self.optimiser))
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Fitter:
-    """One generator and one target under one optimiser and one schedule over all epochs of a run.
+    """One generator and one target under one optimiser and one schedule over all epochs of a run; it holds no state.
 
     With step t of T and warm-up W = warmup T, the rate is lr min(t / W, f + (1 - f) (1 + cos(pi t / T)) / 2) with
     f = final_lr, whatever circuit work lies between the steps. Gradients are clipped to norm ``clip``.
 
+    :param generator: of which the structure counts; its own parameters are neither read nor changed.
     :param total_epochs: epochs of the whole run.
     :param steps_per_epoch: batches of one epoch.
     """
 
-    def __init__(
-        self, generator: Generator, target: Target, config: TrainingConfig, *, total_epochs: int, steps_per_epoch: int
-    ) -> None:
-        self.generator, self.target, self._config = generator, target, config
-        self._total = max(1, total_epochs * steps_per_epoch)
-        self._parameters = list(generator.parameters())
-        self._restart_optimiser()
+    generator: Generator
+    target: Target
+    config: TrainingConfig
+    total_epochs: int
+    steps_per_epoch: int
 
-    def _restart_optimiser(self) -> None:
-        self._optimiser = open_optimiser(self._config.optimiser, self._parameters, beta2=self._config.beta2)
-        self.step = 0
+    @property
+    def optimiser(self) -> Optimiser:
+        """The rule that the configuration names."""
+        return open_optimiser(self.config.optimiser, beta2=self.config.beta2)
 
-    def reset(self, *, seed: int) -> None:
-        """Begin again: fresh parameters, fresh optimiser, first step of the schedule."""
-        self.generator.reset(seed=seed)
-        self._restart_optimiser()
+    def init(self, *, seed: int) -> FitState:
+        """Fresh parameters and a fresh optimiser, at the first step of the schedule.
+
+        :raises ConfigError: when the optimiser does not take so many parameters.
+        """
+        fresh = copy.deepcopy(self.generator)
+        fresh.reset(seed=seed)
+        parameters = {name: q.detach() for name, q in fresh.named_parameters()}
+        return FitState(parameters, self.optimiser.init(list(parameters.values())))
+
+    def parameters(self, state: FitState) -> list[Tensor]:
+        """In the generator's order, whatever that of the names: a state that comes from a file has another.
+
+        :returns: the parameters, with the same shapes as the generator's.
+        """
+        return [state.parameters[name] for name, _ in self.generator.named_parameters()]
 
     def rate(self, step: int) -> float:
         """Learning rate of one step."""
-        config, t = self._config, step + 1
-        cosine = (1.0 + math.cos(math.pi * min(t / self._total, 1.0))) / 2.0
-        decay = config.final_lr + (1.0 - config.final_lr) * cosine
-        warm = config.warmup * self._total
-        return config.lr * min(decay, t / warm if warm > 0 else 1.0)
+        total, t = max(1, self.total_epochs * self.steps_per_epoch), step + 1
+        cosine = (1.0 + math.cos(math.pi * min(t / total, 1.0))) / 2.0
+        decay = self.config.final_lr + (1.0 - self.config.final_lr) * cosine
+        warm = self.config.warmup * total
+        return self.config.lr * min(decay, t / warm if warm > 0 else 1.0)
 
-    def run_epoch(self, batches: Batches, epoch: int, p: Tensor) -> EpochResult:
-        """One pass over the training images with p frozen."""
-        loss, correct, seen = 0.0, 0, 0
-        for images, labels in batches.epoch(epoch, self._config.batch_size):
-            logits = self.run_batch(p, images, labels)
-            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-            correct += int((logits.argmax(dim=1) == labels).sum())
-            seen += len(labels)
+    def run_epoch(self, state: FitState, batches: Batches, epoch: int, p: Tensor) -> tuple[FitState, EpochResult]:
+        """One pass over the training images with p frozen; ``state`` is left as it was.
+
+        :raises ConfigError: when the loss is not finite.
+        """
+        state = state.copy()
+        loss, accuracy = one_pass(batches.epoch(epoch, self.config.batch_size), lambda x, y: self.step_(state, p, x, y))
         if not math.isfinite(loss):
             raise ConfigError(f"training diverged in epoch {epoch + 1}: the loss is {loss}. Lower training.lr.")
-        return EpochResult(loss / seen, correct / seen, self.rate(self.step - 1))
+        return state, EpochResult(loss, accuracy, self.rate(state.step - 1))
 
-    def run_batch(self, p: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        """One step on one batch; gives the logits from before the step."""
-        objective, logits = self.objective(p, images, labels)
-        self.apply(torch.autograd.grad(objective, self._parameters))
+    def step_(self, state: FitState, p: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """One step on one batch, in place; gives the logits from before the step.
+
+        :param images: ``(n, C, H, W)``.
+        :returns: logits, ``(n, classes)``.
+        """
+        with gradients_of(self.parameters(state)) as parameters:
+            objective, logits = self.objective(state, p, images, labels)
+            gradients = torch.autograd.grad(objective, parameters)
+        self.apply_(state, gradients)
         return logits
 
-    def objective(self, p: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """What is minimised, and the logits without gradient.
+    def objective(self, state: FitState, p: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What is minimised, and the logits without gradient, ``(n, classes)``.
 
         Cross-entropy with ``label_smoothing``, plus ``weight_penalty`` times the sum of the squared weights.
         """
-        weights = self.generator(p)
+        weights = self._generated(state, p)
         logits = self.target.logits(weights, images)
-        value = F.cross_entropy(logits, labels, label_smoothing=self._config.label_smoothing)
-        if self._config.weight_penalty:
-            value = value + self._config.weight_penalty * weights.square().sum()
+        value = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        if self.config.weight_penalty:
+            value = value + self.config.weight_penalty * weights.square().sum()
         return value, logits.detach()
 
-    def apply(self, gradients: Sequence[Tensor]) -> None:
-        """One step of the optimiser."""
-        clipped = clip_by_norm(gradients, self._config.clip)
-        self._optimiser.step(clipped, self.rate(self.step))
-        self.step += 1
+    def apply_(self, state: FitState, gradients: Sequence[Tensor]) -> None:
+        """One step of the optimiser, in place."""
+        clipped = clip_by_norm(gradients, self.config.clip)
+        self.optimiser.step_(state.optimiser, self.parameters(state), clipped, self.rate(state.step))
 
-    def weights(self, p: Tensor) -> Tensor:
-        """The generated weights, without gradient."""
+    def weights(self, state: FitState, p: Tensor) -> Tensor:
+        """The generated weights, without gradient, ``(target.size,)``."""
         with torch.no_grad():
-            weights: Tensor = self.generator(p).detach()
+            return self._generated(state, p)
+
+    def _generated(self, state: FitState, p: Tensor) -> Tensor:
+        weights: Tensor = torch.func.functional_call(self.generator, dict(state.parameters), (p,))
         return weights
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything that a resumed run needs, by name."""
-        parameters = {f"generator.{name}": q.detach() for name, q in self.generator.named_parameters()}
-        return parameters | {f"optimiser.{name}": t for name, t in self._optimiser.tensors().items()}
 
-    def restore(self, tensors: Mapping[str, Tensor], *, step: int) -> None:
-        """Set what :meth:`tensors` gave."""
-        with torch.no_grad():
-            for name, q in self.generator.named_parameters():
-                q.copy_(tensors[f"generator.{name}"])
-        prefix = "optimiser."
-        self._optimiser.restore({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
-        self.step = step
+def trial_seed(seed: int, name: str, trial: int) -> int:
+    """Seed of what a trial starts from; the first trial starts where a run without trials does."""
+    return child_seed(seed, name, trial) if trial else child_seed(seed, name)
+
+
+def one_pass(batches: Iterable[tuple[Tensor, Tensor]], step: Callable[[Tensor, Tensor], Tensor]) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy of what ``step`` says of each batch, ``(n, classes)`` logits."""
+    loss, correct, seen = 0.0, 0, 0
+    for images, labels in batches:
+        logits = step(images, labels)
+        loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+        correct += int((logits.argmax(dim=1) == labels).sum())
+        seen += len(labels)
+    return loss / seen, correct / seen
+
+
+@contextmanager
+def gradients_of(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """The tensors as variables of what is computed inside.
+
+    They have the same shapes, and need no gradient any more afterwards.
+    """
+    variables = [tensor.requires_grad_() for tensor in tensors]
+    try:
+        yield variables
+    finally:
+        for variable in variables:
+            variable.requires_grad_(False)
+
+
+def clones(tensors: NamedTensors) -> dict[str, Tensor]:
+    """Copies in memory of their own.
+
+    :returns: by name, with the same shapes.
+    """
+    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def clip_by_norm(gradients: Sequence[Tensor], limit: float) -> list[Tensor]:
-    """Scale gradients so that their joint norm is at most ``limit`` (0: leave them)."""
+    """Scale gradients so that their joint norm is at most ``limit`` (0: leave them).
+
+    :returns: with the same shapes.
+    """
     if not limit:
         return list(gradients)
     norm = torch.sqrt(torch.stack([g.square().sum() for g in gradients]).sum())

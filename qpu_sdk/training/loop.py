@@ -1,4 +1,4 @@
-"""The training loop: a fixed list of units of work, and a state that is complete after each of them.
+"""The training loop: a fixed list of units of work, folded over a state that is complete after each of them.
 
 Each round measures p once, trains the generator on it, and takes SPSA steps on the phases with the generator
 frozen; at the end comes one longer measurement and a last fit of the generator to exactly that p, so that the
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -25,248 +25,241 @@ from ..mitigation.distribution import Distribution
 from ..mitigation.selection import post_select
 from ..seeds import child_seed
 from ..statistics import total_variation
-from .config import RunConfig
+from .config import RunConfig, TrainingConfig
 from .data import Dataset
-from .estimator import steps_used
-from .fit import Batches, Fitter, check_fit
-from .optimiser import Adam
+from .fit import Batches, FitState, Fitter, check_fit, clones, gradients_of, one_pass, trial_seed
+from .optimiser import Adam, NamedTensors
 from .qnn import QNNBank, joint_error, joint_measured
-from .schedule import Unit, check_budget, open_spsa, schedule, schedule_epochs
-from .spsa import SPSAState
+from .schedule import Schedule, Unit, open_spsa
+from .spsa import SPSA, SPSAState
 from .targets import Target
+
+Row = dict[str, Any]
+
+#: Of the phases in epochs of exact gradients.
+EXACT = Adam()
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """What a run needs to go on: named tensors, and JSON values."""
+class Learnt:
+    """What steps of training change.
 
-    unit: int
-    tensors: Mapping[str, Tensor]
-    values: Mapping[str, Any]
+    :param fit: the generator and its optimiser.
+    :param adam: moments of the phases' exact gradients, by name.
+    :param spsa: the phases, and where SPSA stands.
+    """
 
-
-Row = dict[str, Any]
+    fit: FitState
+    adam: NamedTensors = field(repr=False)
+    spsa: SPSAState
 
 
 @final
-class Training:
-    """A run in progress.
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """All that a run knows after ``done`` units: a checkpoint is this value, and no step changes it.
 
-    :param config: the resolved configuration.
-    :param dataset: images; the test part is not looked at here.
-    :param target: the network whose weights are generated.
-    :param generator: a fresh generator for that target.
-    :param bank: the QNNs.
-    :raises ConfigError: when the joint outcomes are fewer than the target needs.
-    :raises DataError: when a label is beyond the target's classes.
+    :param p: joint distribution measured last, ``(K,)`` float32; zeros before the first measurement.
+    :param p_before: the same without mitigation, ``(K,)``.
+    :param measured: what the row of that measurement says.
+    :param epoch: passes over the training images behind what is learnt.
+    :param best: the trial with the lowest loss so far, while there are trials.
+    :param best_loss: of its last epoch.
+    :param wall_s: seconds spent in units, over all sessions of the run.
     """
 
-    def __init__(
-        self, config: RunConfig, *, dataset: Dataset, target: Target, generator: Generator, bank: QNNBank
-    ) -> None:
-        check_budget(config)
-        self.config, self.bank = config, bank
-        self.batches = Batches.of(dataset, seed=config.seed)
-        self.target, self.generator = target, generator
-        self.units = schedule(config)
-        self.done = 0
-        self.p = torch.zeros(bank.joint_outcomes)
-        #: The same without mitigation.
-        self.p_before = torch.zeros(bank.joint_outcomes)
-        #: What the row of the last measurement says.
-        self.measured: Row = {"samples": []}
-        self._check(dataset)
-        self.fitter = Fitter(
-            generator,
-            target,
-            config.training,
-            total_epochs=schedule_epochs(config),
-            steps_per_epoch=math.ceil(len(self.batches.labels) / config.training.batch_size),
-        )
-        self.spsa = open_spsa(config)
-        phases = bank.initial_phases(seed=child_seed(config.seed, "phases"))
-        self.phases: SPSAState = self.spsa.init(phases, seed=child_seed(config.seed, "spsa"))
-        self._warm = torch.from_numpy(phases.copy())
-        self._warm_adam = Adam([self._warm])
-        self._best: dict[str, Tensor] = {}
-        self._best_loss = math.inf
-        self._epoch = 0
-        self._wall_s = 0.0
+    done: int
+    learnt: Learnt
+    p: Tensor = field(repr=False)
+    p_before: Tensor = field(repr=False)
+    measured: Mapping[str, Any]
+    epoch: int = 0
+    best: Learnt | None = None
+    best_loss: float = math.inf
+    wall_s: float = 0.0
 
-    def _check(self, dataset: Dataset) -> None:
-        if self.bank.joint_outcomes < self.generator.outcomes_needed:
+
+@final
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A run as a function from state to state, ``state, row = training.step(state, unit)``; nothing in it changes.
+
+    :param seed: of everything random.
+    :param spsa_images: training images behind each loss that SPSA compares.
+    """
+
+    seed: int
+    config: TrainingConfig
+    schedule: Schedule
+    spsa: SPSA
+    spsa_images: int
+    batches: Batches
+    fitter: Fitter
+    bank: QNNBank
+
+    @classmethod
+    def of(
+        cls,
+        config: RunConfig,
+        schedule: Schedule,
+        *,
+        dataset: Dataset,
+        target: Target,
+        generator: Generator,
+        bank: QNNBank,
+    ) -> Training:
+        """The training that a configuration describes.
+
+        :param dataset: images; the test part is not looked at here.
+        :param generator: for that target; what its parameters are does not matter.
+        :raises ConfigError: when the joint outcomes are fewer than the target needs.
+        :raises DataError: when a label is beyond the target's classes.
+        """
+        if bank.joint_outcomes < generator.outcomes_needed:
             raise ConfigError(
-                f"the target has {self.target.size} weights and needs {self.generator.outcomes_needed} joint outcomes; "
-                f"the QNNs have {self.bank.joint_outcomes}. Use more modes or photons, or another QNN."
+                f"the target has {target.size} weights and needs {generator.outcomes_needed} joint outcomes; "
+                f"the QNNs have {bank.joint_outcomes}. Use more modes or photons, or another QNN."
             )
-        check_fit(self.target, self.batches.images, dataset)
-
-    # -- running -------------------------------------------------------------------------------------------
+        batches = Batches.of(dataset, seed=config.seed)
+        check_fit(target, batches.images, dataset)
+        steps = math.ceil(len(batches.labels) / config.training.batch_size)
+        fitter = Fitter(generator, target, config.training, total_epochs=schedule.epochs, steps_per_epoch=steps)
+        spsa = open_spsa(config.spsa, rounds=config.training.rounds)
+        return cls(config.seed, config.training, schedule, spsa, config.spsa.images, batches, fitter, bank)
 
     @property
-    def finished(self) -> bool:
-        """True when every unit is done."""
-        return self.done == len(self.units)
+    def target(self) -> Target:
+        """The network whose weights are generated."""
+        return self.fitter.target
 
-    def run(self) -> Iterator[tuple[Unit, Row]]:
-        """Do the remaining units; after each, give what it did. The state is complete at every yield."""
-        while not self.finished:
-            unit = self.units[self.done]
+    def init(self) -> TrainingState:
+        """The state before the first unit.
+
+        :raises ConfigError: when the optimiser does not take so many parameters.
+        """
+        p = torch.zeros(self.bank.joint_outcomes)
+        return TrainingState(0, self._fresh(0), p, p, {"samples": []})
+
+    def step(self, state: TrainingState, unit: Unit) -> tuple[TrainingState, Row]:
+        """Do one unit: the state after it, and what it has to say; ``state`` itself stays as it was.
+
+        The journal knows what devices were asked, so that the same step from the same state asks nothing twice.
+
+        :raises MitigationError: when a setting saw too few events.
+        :raises JobTimeout: when jobs that outlive this process are not done in time.
+        """
+        state, row = self._do(replace(state, done=state.done + 1), unit)
+        spent = self.bank.spent
+        asked = {"circuit_settings": spent.settings, "shots": spent.shots, "jobs": spent.jobs}
+        return state, {"unit": state.done, "kind": unit.kind, "round": unit.round, **row, **asked}
+
+    def run(self, state: TrainingState) -> Iterator[tuple[TrainingState, Row]]:
+        """Do the units that ``state`` has not seen: after each the state, with the seconds it took, and its row."""
+        for unit in self.schedule.units[state.done :]:
             begun = time.perf_counter()
-            row = self._do(unit)
-            self._wall_s += time.perf_counter() - begun
-            self.done += 1
-            spent = self.bank.spent
-            yield (
-                unit,
-                {
-                    "unit": self.done,
-                    "kind": unit.kind,
-                    "round": unit.round,
-                    **row,
-                    "circuit_settings": spent.settings,
-                    "shots": spent.shots,
-                    "jobs": spent.jobs,
-                    "wall_s": round(self._wall_s, 3),
-                },
-            )
+            state, row = self.step(state, unit)
+            state = replace(state, wall_s=state.wall_s + time.perf_counter() - begun)
+            yield state, row | {"wall_s": round(state.wall_s, 3)}
 
-    @property
-    def wall_s(self) -> float:
-        """Seconds spent in units, over all sessions of the run."""
-        return self._wall_s
+    def weights(self, state: TrainingState, p: Tensor) -> Tensor:
+        """What the generator makes of a p, without gradient, ``(target.size,)``."""
+        return self.fitter.weights(state.learnt.fit, p)
 
-    def _do(self, unit: Unit) -> Row:
+    # -- units ---------------------------------------------------------------------------------------------
+
+    def _do(self, state: TrainingState, unit: Unit) -> tuple[TrainingState, Row]:
         match unit.kind:
             case "trial":
-                return self._trial(unit)
+                return self._trial(state, unit)
             case "warm-start":
-                return self._warm_start()
+                return self._warm_start(state)
             case "measure":
-                return self._measure(unit)
+                return self._measure(state, unit)
             case "fit":
-                return self._fit()
+                return self._fit(state)
             case "spsa":
-                return self._spsa(unit)
+                return self._spsa(state, unit)
 
-    def _trial(self, unit: Unit) -> Row:
-        """One epoch of one of several independent warm starts; the one with the lowest training loss goes on."""
-        training, trial = self.config.training, unit.round
-        if unit.index == 0 and trial > 0:
-            self._epoch = 0
-            self.fitter.reset(seed=child_seed(self.config.seed, "generator", trial))
-            phases = self.bank.initial_phases(seed=child_seed(self.config.seed, "phases", trial))
-            self._warm.copy_(torch.from_numpy(phases))
-            self._warm_adam = Adam([self._warm])
-        row = self._warm_start()
-        if unit.index == training.trial_epochs - 1:
-            if row["loss"] < self._best_loss:
-                self._best_loss = row["loss"]
-                self._best = {name: tensor.clone() for name, tensor in self._learnt().items()}
-            if trial == training.trials - 1:
-                self._relearn(self._best, step=self.fitter.step)
-                self.phases = self.spsa.init(self._warm.numpy().copy(), seed=self.phases.seed)
-                self._best = {}
-        return row | {"trial": trial}
-
-    def _learnt(self) -> dict[str, Tensor]:
-        """What gradient steps have changed."""
-        warm = {f"warm.{n}": t for n, t in self._warm_adam.tensors().items()} | {"warm.phases": self._warm}
-        return {name: tensor.detach() for name, tensor in (self.fitter.tensors() | warm).items()}
-
-    def _relearn(self, tensors: Mapping[str, Tensor], *, step: int) -> None:
-        """Set what :meth:`_learnt` gave."""
-        self.fitter.restore(tensors, step=step)
-        self._warm.copy_(tensors["warm.phases"])
-        self._warm_adam.restore(_under("warm.", tensors))
-
-    def _warm_start(self) -> Row:
-        """One epoch of exact gradients on the simulator, of phases and generator together."""
-        phases, loss, correct, seen = self._warm, 0.0, 0, 0
-        for images, labels in self.batches.epoch(self._epoch, self.config.training.batch_size):
-            phases.requires_grad_(True)
-            objective, logits = self.fitter.objective(self.bank.exact(phases), images, labels)
-            own, *rest = torch.autograd.grad(objective, [phases, *self.generator.parameters()])
-            phases.requires_grad_(False)
-            shrunk = self.fitter.rate(self.fitter.step) / self.config.training.lr  # one schedule for both
-            self._warm_adam.step([own], self.config.training.warm_start_lr * shrunk)
-            self.fitter.apply(rest)
-            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-            correct += int((logits.argmax(dim=1) == labels).sum())
-            seen += len(labels)
-        self._epoch += 1
-        self.phases = self.spsa.init(phases.numpy().copy(), seed=self.phases.seed)
-        return {"loss": loss / seen, "accuracy": correct / seen, "epoch": self._epoch}
-
-    def _measure(self, unit: Unit) -> Row:
-        """One setting a QNN at the present phases: the p that the following epochs see."""
-        final = unit.round == self.config.training.rounds
-        shots = self.config.training.final_shots if final else self.config.training.shots
-        [measured] = self.bank.measure(self.phases.x[None], shots=shots, tag=f"measure/{unit.round}")
-        before = [d if d.raw is None else post_select(d.raw) for d in measured]
-        self.p, self.p_before = joint_measured(measured), joint_measured(before)
-        self.measured = _figures(measured, before)
-        return self.measured
-
-    def _fit(self) -> Row:
-        """One epoch of the generator on the frozen p."""
-        result = self.fitter.run_epoch(self.batches, self._epoch, self.p)
-        self._epoch += 1
-        return {"loss": result.loss, "accuracy": result.accuracy, "lr": result.lr, "epoch": self._epoch}
-
-    def _spsa(self, unit: Unit) -> Row:
-        """One SPSA step on the phases: generator frozen, one minibatch for both signs, one job a device."""
-        if unit.index == 0:  # the generator moved, so the loss that blocking remembers is of another function
-            self.phases = self.spsa.forget_loss(self.phases)
-        plus, minus = self.spsa.ask(self.phases)
-        measured = self.bank.measure(
-            np.concatenate([plus, minus]), shots=self.config.spsa.shots, tag=f"spsa/{unit.round}/{unit.index}"
+    def _fresh(self, trial: int) -> Learnt:
+        """Where a trial starts; without trials there is but the first."""
+        phases = self.bank.initial_phases(seed=trial_seed(self.seed, "phases", trial))
+        return Learnt(
+            self.fitter.init(seed=trial_seed(self.seed, "generator", trial)),
+            EXACT.init([torch.from_numpy(phases)]),
+            self.spsa.init(phases, seed=child_seed(self.seed, "spsa")),
         )
-        images, labels = self.batches.sample(self.config.spsa.images, unit.round)
-        losses = np.array([self._loss(joint_measured(d), images, labels) for d in measured])
-        self.phases = self.spsa.tell(self.phases, losses[: len(plus)], losses[len(plus) :])
-        return {
+
+    def _trial(self, state: TrainingState, unit: Unit) -> tuple[TrainingState, Row]:
+        """One epoch of one of several independent warm starts; the one with the lowest training loss goes on."""
+        trial, last = unit.round, unit.index == self.config.trial_epochs - 1
+        if unit.index == 0:
+            state = replace(state, learnt=self._fresh(trial), epoch=0)
+        state, row = self._warm_start(state)
+        if last and row["loss"] < state.best_loss:
+            state = replace(state, best=state.learnt, best_loss=row["loss"])
+        if last and trial == self.config.trials - 1:
+            if state.best is None:
+                raise ConfigError(
+                    f"training diverged in all {self.config.trials} trials: the loss is {row['loss']}. "
+                    "Lower training.lr or training.warm_start_lr."
+                )
+            state = replace(state, learnt=state.best, best=None, best_loss=math.inf)
+        return state, row | {"trial": trial}
+
+    def _warm_start(self, state: TrainingState) -> tuple[TrainingState, Row]:
+        """One epoch of exact gradients on the simulator, of phases and generator together."""
+        old, config = state.learnt, self.config
+        fit, adam, phases = old.fit.copy(), clones(old.adam), torch.from_numpy(old.spsa.x.copy())
+
+        def step_(images: Tensor, labels: Tensor) -> Tensor:
+            with gradients_of([phases, *self.fitter.parameters(fit)]) as variables:
+                objective, logits = self.fitter.objective(fit, self.bank.exact(phases), images, labels)
+                own, *rest = torch.autograd.grad(objective, variables)
+            shrunk = self.fitter.rate(fit.step) / config.lr  # one schedule for both
+            EXACT.step_(adam, [phases], [own], config.warm_start_lr * shrunk)
+            self.fitter.apply_(fit, rest)
+            return logits
+
+        loss, accuracy = one_pass(self.batches.epoch(state.epoch, config.batch_size), step_)
+        learnt = Learnt(fit, adam, self.spsa.init(phases.numpy(), seed=old.spsa.seed))
+        state = replace(state, learnt=learnt, epoch=state.epoch + 1)
+        return state, {"loss": loss, "accuracy": accuracy, "epoch": state.epoch}
+
+    def _measure(self, state: TrainingState, unit: Unit) -> tuple[TrainingState, Row]:
+        """One setting a QNN at the present phases: the p that the following epochs see."""
+        phases = state.learnt.spsa.x[None]
+        [measured] = self.bank.measure(phases, shots=unit.shots, tag=f"measure/{unit.round}")
+        before = [d if d.raw is None else post_select(d.raw) for d in measured]
+        row = _figures(measured, before)
+        return replace(state, p=joint_measured(measured), p_before=joint_measured(before), measured=row), row
+
+    def _fit(self, state: TrainingState) -> tuple[TrainingState, Row]:
+        """One epoch of the generator on the frozen p."""
+        fit, result = self.fitter.run_epoch(state.learnt.fit, self.batches, state.epoch, state.p)
+        state = replace(state, learnt=replace(state.learnt, fit=fit), epoch=state.epoch + 1)
+        return state, {"loss": result.loss, "accuracy": result.accuracy, "lr": result.lr, "epoch": state.epoch}
+
+    def _spsa(self, state: TrainingState, unit: Unit) -> tuple[TrainingState, Row]:
+        """One SPSA step on the phases: generator frozen, one minibatch for both signs, one job a device."""
+        spsa = state.learnt.spsa
+        if unit.index == 0:  # the generator moved, so the loss that blocking remembers is of another function
+            spsa = self.spsa.forget_loss(spsa)
+        plus, minus = self.spsa.ask(spsa)
+        tag = f"spsa/{unit.round}/{unit.index}"
+        measured = self.bank.measure(np.concatenate([plus, minus]), shots=unit.shots, tag=tag)
+        images, labels = self.batches.sample(self.spsa_images, unit.round)
+        losses = np.array([self._loss(state, joint_measured(d), images, labels) for d in measured])
+        spsa = self.spsa.tell(spsa, losses[: len(plus)], losses[len(plus) :])
+        return replace(state, learnt=replace(state.learnt, spsa=spsa)), {
             "loss": float(losses.mean()),
             "difference": float(losses[: len(plus)].mean() - losses[len(plus) :].mean()),
             "p_error": float(np.mean([joint_error(d) for d in measured])),
         }
 
-    def _loss(self, p: Tensor, images: Tensor, labels: Tensor) -> float:
+    def _loss(self, state: TrainingState, p: Tensor, images: Tensor, labels: Tensor) -> float:
         with torch.no_grad():
-            return float(F.cross_entropy(self.target.logits(self.fitter.weights(p), images), labels))
-
-    # -- state ---------------------------------------------------------------------------------------------
-
-    def checkpoint(self) -> Checkpoint:
-        """A copy of the whole state, after the last finished unit."""
-        s = self.phases
-        vectors = {"x": s.x, "m": s.m, "v": s.v, "previous": s.previous}
-        tensors = self._learnt() | {f"spsa.{n}": torch.from_numpy(v) for n, v in vectors.items()}
-        tensors |= {"p": self.p, "p_before": self.p_before}
-        tensors |= {f"best.{n}": t for n, t in self._best.items()}
-        values = {
-            "epoch": self._epoch,
-            "step": self.fitter.step,
-            "wall_s": self._wall_s,
-            "best_loss": self._best_loss if self._best else None,
-            "measured": self.measured,
-            "spsa": {"seed": s.seed, "k": s.k, "a": s.a, "loss": s.loss, "spread": s.spread},
-        }
-        return Checkpoint(self.done, {name: tensor.detach().clone() for name, tensor in tensors.items()}, values)
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint of the same configuration."""
-        tensors, values = checkpoint.tensors, checkpoint.values
-        self._relearn(tensors, step=int(values["step"]))
-        self._best, best_loss = _under("best.", tensors), values["best_loss"]
-        self._best_loss = math.inf if best_loss is None else float(best_loss)
-        x, m, v, previous = (tensors[f"spsa.{n}"].numpy().copy() for n in ("x", "m", "v", "previous"))
-        self.phases = SPSAState(x=x, m=m, v=v, previous=previous, **values["spsa"])
-        self.p = tensors["p"].clone()
-        self.p_before = tensors.get("p_before", self.p).clone()  # older checkpoints have one p
-        self.measured = dict(values["measured"]) if "measured" in values else {"samples": values["samples"]}
-        self._epoch, self._wall_s, self.done = int(values["epoch"]), float(values["wall_s"]), checkpoint.unit
+            return float(F.cross_entropy(self.target.logits(self.weights(state, p), images), labels))
 
 
 def _figures(measured: Sequence[Distribution], before: Sequence[Distribution]) -> Row:
@@ -281,10 +274,6 @@ def _figures(measured: Sequence[Distribution], before: Sequence[Distribution]) -
             round(d.effective_samples, 1) if math.isfinite(d.effective_samples) else None for d in measured
         ],
         "overhead": [round(d.overhead, 4) for d in measured],
-        "steps": [steps_used(d) for d in measured],
+        "methods": [d.method for d in measured],
         "shift": [total_variation(d.probabilities, b.probabilities) for d, b in zip(measured, before, strict=True)],
     }
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

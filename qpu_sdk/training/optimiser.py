@@ -1,9 +1,13 @@
-"""Optimisers of generator parameters; their state is named tensors, so a run can stop after any step."""
+"""Optimisers as rules without state: what they remember is named tensors, made once and handed back at each step.
+
+Steps change parameters and state in place, as the underscore of ``step_`` says: whoever keeps a state takes a copy.
+"""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -16,53 +20,54 @@ FIRST_BASIS = 20
 #: Largest covariance of :class:`RotatedAdam`.
 LARGEST_BLOCK = 1000
 
+NamedTensors = Mapping[str, Tensor]
+
 
 class Optimiser(abc.ABC):
-    """Changes parameters in place from their gradients."""
+    """Changes parameters from their gradients; ``state["count"]`` says how often it has."""
 
     @abc.abstractmethod
-    def step(self, gradients: Sequence[Tensor], lr: float) -> None:
-        """One step with learning rate ``lr``; gradients in the order of the parameters."""
+    def init(self, parameters: Sequence[Tensor]) -> NamedTensors:
+        """The state before the first step, for parameters of these shapes."""
 
     @abc.abstractmethod
-    def tensors(self) -> dict[str, Tensor]:
-        """The state, by name."""
-
-    @final
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Set what :meth:`tensors` gave."""
-        for name, own in self.tensors().items():
-            own.copy_(tensors[name])
+    def step_(self, state: NamedTensors, parameters: Sequence[Tensor], gradients: Sequence[Tensor], lr: float) -> None:
+        """One step with learning rate ``lr``, in place; gradients in the order of the parameters."""
 
 
 @final
+@dataclass(frozen=True)
 class Adam(Optimiser):
-    """Kingma and Ba, arXiv:1412.6980, on all parameters as one vector (few, so this is the fast way)."""
+    """Kingma and Ba, arXiv:1412.6980, on all parameters as one vector (few, so this is the fast way).
 
-    def __init__(self, parameters: Sequence[Tensor], *, beta1: float = 0.9, beta2: float = 0.999) -> None:
-        self._parameters = list(parameters)
+    >>> adam, x = Adam(), torch.tensor([3.0])
+    >>> state = adam.init([x])
+    >>> for _ in range(200):
+    ...     adam.step_(state, [x], [2 * x], 0.1)
+    >>> bool(x.abs() < 0.1), int(state["count"])
+    (True, 200)
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+
+    def init(self, parameters: Sequence[Tensor]) -> NamedTensors:
+        """Both moments, ``(P,)`` for P numbers in all, and the step count."""
         size = sum(q.numel() for q in parameters)
-        self._betas = (beta1, beta2)
-        self._mean, self._square = torch.zeros(size), torch.zeros(size)
-        self._count = torch.zeros((), dtype=torch.int64)
+        return {"mean": torch.zeros(size), "square": torch.zeros(size), "count": torch.zeros((), dtype=torch.int64)}
 
-    def step(self, gradients: Sequence[Tensor], lr: float) -> None:
+    def step_(self, state: NamedTensors, parameters: Sequence[Tensor], gradients: Sequence[Tensor], lr: float) -> None:
         """x <- x - lr m / (sqrt(v) + 1e-8), both moments bias-corrected."""
+        mean, square, count = state["mean"], state["square"], _counted(state)
         g = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        beta1, beta2 = self._betas
-        self._count += 1
-        count = int(self._count)
-        self._mean.mul_(beta1).add_(g, alpha=1 - beta1)
-        self._square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-        root = self._square.sqrt().div_((1 - beta2**count) ** 0.5).add_(1e-8)
-        _subtract(self._parameters, self._mean / root * (lr / (1 - beta1**count)))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Both moments and the step count."""
-        return {"mean": self._mean, "square": self._square, "count": self._count}
+        mean.mul_(self.beta1).add_(g, alpha=1 - self.beta1)
+        square.mul_(self.beta2).addcmul_(g, g, value=1 - self.beta2)
+        root = square.sqrt().div_((1 - self.beta2**count) ** 0.5).add_(1e-8)
+        _subtract(parameters, mean / root * (lr / (1 - self.beta1**count)))
 
 
 @final
+@dataclass(frozen=True)
 class RotatedAdam(Optimiser):
     """Adam in the eigenbasis of the gradients' covariance, as in SOAP (Vyas et al., arXiv:2409.11321).
 
@@ -71,68 +76,69 @@ class RotatedAdam(Optimiser):
     affordable; every ``period`` steps its eigenbasis Q is renewed and the second moments v restart from its
     eigenvalues. The step is Q d with d = Q^T m / (sqrt(v) + damping max sqrt(v)), each component at most ``limit``.
 
-    :param blocks: sizes of the groups of neighbouring parameters that have a covariance of their own.
+    Groups of neighbouring parameters have a covariance of their own, see :func:`covariance_blocks`.
     """
 
-    def __init__(
-        self,
-        parameters: Sequence[Tensor],
-        blocks: Sequence[int],
-        *,
-        beta1: float = 0.9,
-        beta2: float = 0.99,
-        period: int = 50,
-        damping: float = 3e-3,
-        limit: float = 1.5,
-    ) -> None:
-        self._parameters = list(parameters)
-        self._blocks = list(blocks)
-        self._betas, self._period, self._damping, self._limit = (beta1, beta2), period, damping, limit
-        size = sum(q.numel() for q in parameters)
-        self._mean, self._square = torch.zeros(size), torch.zeros(size)
-        self._covariances = [torch.zeros(b, b) for b in blocks]
-        self._bases = [torch.eye(b) for b in blocks]
-        self._count = torch.zeros((), dtype=torch.int64)
+    beta1: float = 0.9
+    beta2: float = 0.99
+    period: int = 50
+    damping: float = 3e-3
+    limit: float = 1.5
 
-    def step(self, gradients: Sequence[Tensor], lr: float) -> None:
+    def init(self, parameters: Sequence[Tensor]) -> NamedTensors:
+        """Moments ``(P,)``, a covariance and a basis ``(b, b)`` for each block, and the step count.
+
+        :raises ConfigError: when a covariance would be too large.
+        """
+        size = sum(q.numel() for q in parameters)
+        state = {"mean": torch.zeros(size), "square": torch.zeros(size), "count": torch.zeros((), dtype=torch.int64)}
+        for i, b in enumerate(covariance_blocks(parameters)):
+            state |= {f"covariance{i}": torch.zeros(b, b), f"basis{i}": torch.eye(b)}
+        return state
+
+    def step_(self, state: NamedTensors, parameters: Sequence[Tensor], gradients: Sequence[Tensor], lr: float) -> None:
         """One step; the first ones, before there is a basis, only collect gradients."""
+        mean, square, count = state["mean"], state["square"], _counted(state)
+        covariances, bases = _numbered("covariance", state), _numbered("basis", state)
         g = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        beta1, beta2 = self._betas
-        self._count += 1
-        count = int(self._count)
-        for covariance, part in zip(self._covariances, torch.split(g, self._blocks), strict=True):
-            covariance.mul_(beta2).addr_(part, part, alpha=1 - beta2)
-        self._mean.mul_(beta1).add_(g, alpha=1 - beta1)
-        if count == FIRST_BASIS or count % self._period == 0:
-            self._renew_bases()
-        rotated = self._rotate(g, forward=True)
-        self._square.mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
+        for covariance, part in zip(covariances, torch.split(g, [len(c) for c in covariances]), strict=True):
+            covariance.mul_(self.beta2).addr_(part, part, alpha=1 - self.beta2)
+        mean.mul_(self.beta1).add_(g, alpha=1 - self.beta1)
+        if count == FIRST_BASIS or count % self.period == 0:
+            _renew_bases(covariances, bases, square)
+        rotated = _rotate(bases, g, forward=True)
+        square.mul_(self.beta2).addcmul_(rotated, rotated, value=1 - self.beta2)
         if count <= FIRST_BASIS:
             return
-        root = self._square.div(1 - beta2**count).sqrt_()
-        direction = self._rotate(self._mean, forward=True) / (1 - beta1**count)
-        direction = (direction / (root + self._damping * root.max() + 1e-8)).clamp_(-self._limit, self._limit)
-        _subtract(self._parameters, self._rotate(direction, forward=False) * lr)
+        root = square.div(1 - self.beta2**count).sqrt_()
+        direction = _rotate(bases, mean, forward=True) / (1 - self.beta1**count)
+        direction = (direction / (root + self.damping * root.max() + 1e-8)).clamp_(-self.limit, self.limit)
+        _subtract(parameters, _rotate(bases, direction, forward=False) * lr)
 
-    def _renew_bases(self) -> None:
-        """Eigenbases of the covariances; second moments restart as their eigenvalues (equally biased)."""
-        for i, (covariance, square) in enumerate(
-            zip(self._covariances, torch.split(self._square, self._blocks), strict=True)
-        ):
-            values, basis = torch.linalg.eigh(covariance.double())
-            self._bases[i].copy_(basis)  # in place: eigh's own memory layout would not survive a checkpoint
-            square.copy_(values.clamp_min(0.0))
 
-    def _rotate(self, vector: Tensor, *, forward: bool) -> Tensor:
-        parts = zip(self._bases, torch.split(vector, self._blocks), strict=True)
-        return torch.cat([(basis.T if forward else basis) @ part for basis, part in parts])
+def _counted(state: NamedTensors) -> int:
+    """Count one more step, and give their number."""
+    return int(state["count"].add_(1))
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Moments, covariances, bases and the step count."""
-        out = {"mean": self._mean, "square": self._square, "count": self._count}
-        for i, (covariance, basis) in enumerate(zip(self._covariances, self._bases, strict=True)):
-            out |= {f"covariance{i}": covariance, f"basis{i}": basis}
-        return out
+
+def _numbered(name: str, state: NamedTensors) -> list[Tensor]:
+    """The tensors of all blocks, in their order."""
+    return [state[f"{name}{i}"] for i in range(sum(key.startswith(name) for key in state))]
+
+
+def _renew_bases(covariances: Sequence[Tensor], bases: Sequence[Tensor], square: Tensor) -> None:
+    """Eigenbases of the covariances; second moments restart as their eigenvalues (equally biased)."""
+    parts = torch.split(square, [len(basis) for basis in bases])
+    for covariance, basis, part in zip(covariances, bases, parts, strict=True):
+        values, vectors = torch.linalg.eigh(covariance.double())
+        basis.copy_(vectors)  # in place: eigh's own memory layout would not survive a checkpoint
+        part.copy_(values.clamp_min(0.0))
+
+
+def _rotate(bases: Sequence[Tensor], vector: Tensor, *, forward: bool) -> Tensor:
+    """Q^T v (forward) or Q v, block by block, ``(P,)``."""
+    parts = zip(bases, torch.split(vector, [len(basis) for basis in bases]), strict=True)
+    return torch.cat([(basis.T if forward else basis) @ part for basis, part in parts])
 
 
 def _subtract(parameters: Sequence[Tensor], step: Tensor) -> None:
@@ -141,17 +147,19 @@ def _subtract(parameters: Sequence[Tensor], step: Tensor) -> None:
             q.sub_(part.view_as(q))
 
 
-def open_optimiser(name: str, parameters: Sequence[Tensor], *, beta2: float) -> Optimiser:
-    """The optimiser a configuration names: ``adam`` or ``rotated-adam``."""
+def open_optimiser(name: str, *, beta2: float) -> Optimiser:
+    """The optimiser a configuration names, ``adam`` or ``rotated-adam``; raises :class:`ConfigError` for others."""
     if name == "adam":
-        return Adam(parameters, beta2=beta2)
+        return Adam(beta2=beta2)
     if name == "rotated-adam":
-        return RotatedAdam(parameters, covariance_blocks(parameters), beta2=beta2)
+        return RotatedAdam(beta2=beta2)
     raise ConfigError(f"optimiser {name!r} is unknown. Use adam or rotated-adam.")
 
 
 def covariance_blocks(parameters: Sequence[Tensor]) -> list[int]:
     """One block of everything up to :data:`LARGEST_BLOCK` parameters, else a block a tensor, cut along its first axis.
+
+    :raises ConfigError: when a block would have more than :data:`LARGEST_BLOCK` parameters.
 
     >>> covariance_blocks([torch.zeros(13, 6, 6), torch.zeros(6)]), covariance_blocks([torch.zeros(14, 10, 20)])
     ([474], [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200])

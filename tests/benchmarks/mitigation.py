@@ -20,12 +20,13 @@ import numpy as np
 from qpu_sdk.calibration.calibrate import CalibrationRequest, measure_device
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.calibration.store import CalibrationStore
-from qpu_sdk.comparison.compare import LEVEL, ComparisonRequest, compare_on
+from qpu_sdk.comparison.compare import ComparisonRequest, compare_on
 from qpu_sdk.comparison.page import cells, comparison_page, harm
-from qpu_sdk.comparison.programs import KINDS, Kind, known_programs
-from qpu_sdk.comparison.table import Row, rows
+from qpu_sdk.comparison.programs import KINDS, ProgramKind, known_programs
+from qpu_sdk.comparison.table import MeanRow, rows
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.mitigation.mitigate import mitigate
+from qpu_sdk.mitigation.outcomes import LEVEL
 from qpu_sdk.statistics import total_variation
 from tests.benchmarks.pages import ROOT, replace_between
 
@@ -34,7 +35,10 @@ PAGE = ROOT / "docs" / "mitigation.md"
 FOLDER = ROOT / "runs" / "mitigation"
 INPUTS, SEED = (0, 2, 5, 8), 2026
 #: Programs of a kind: the goals are about the first one.
-EACH: tuple[tuple[tuple[Kind, ...], int], ...] = ((("brickwall",), 20), (("haar", "identity", "permutation", "dft"), 8))
+EACH: tuple[tuple[tuple[ProgramKind, ...], int], ...] = (
+    (("brickwall",), 20),
+    (("haar", "identity", "permutation", "dft"), 8),
+)
 POINTS = ((0.3, 10_000_000), (0.3, 1_000_000), (0.06, 10_000_000), (0.06, 1_000_000))
 #: TVD of post-selection and goals of the project for the mean over brick-wall programs, in the order of the points.
 GOALS = ((0.079, 0.025), (0.094, 0.060), (0.251, 0.160), (0.580, 0.220))
@@ -63,7 +67,7 @@ def compare_at(point: tuple[float, int]) -> dict[str, Any]:
     path.write_text(record.to_json())
     found = []
     for kinds, each in EACH:
-        request = ComparisonRequest(kinds, each, (shots,), SEED, steps=(("unfold",), ("subtract",), ("fuse",)))
+        request = ComparisonRequest(kinds, each, (shots,), SEED, methods=("unfold", "subtract", "fuse"))
         found.append(compare_on(device_of(transmittance), path, request, folder=FOLDER))
         (FOLDER / f"T{transmittance}-{shots}-{kinds[0]}.html").write_text(comparison_page(found[-1]))
     trials = [trial for comparison in found for trial in comparison.trials]
@@ -101,9 +105,9 @@ def coverage_at(point: tuple[float, int]) -> dict[str, Any]:
     }
 
 
-def by_method(data: dict[str, Any], kind: str) -> dict[tuple[str, int], Row]:
+def by_method(data: dict[str, Any], kind: str) -> dict[tuple[str, int], MeanRow]:
     """Rows of one kind of program, by method and settings."""
-    found = [Row(**row) for row in data["kinds"][kind]]
+    found = [MeanRow(**row) for row in data["kinds"][kind]]
     return {(row.method, row.settings): row for row in found}
 
 
@@ -127,7 +131,7 @@ def goal_table(results: dict[str, Any]) -> str:
 
 
 def kind_table(results: dict[str, Any]) -> str:
-    """Every kind of program at every point: raw and ours, and the other steps of ours."""
+    """Every kind of program at every point: raw and ours, and the other methods of ours."""
     head = ["programs", "transmittance, shots", "raw", "**ours**", "95 % interval of ours - raw", "unfold", "subtract"]
     head += ["fuse", "medium (27)", "high (75)", "recycling", "sampling floor"]
     lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
@@ -137,7 +141,7 @@ def kind_table(results: dict[str, Any]) -> str:
             ours = cells(by["ours", 1])
             line = [f"{by['raw', 1].programs} {kind}", f"{point[0]}, {point[1]:,}", cells(by["raw", 1])[2]]
             line += [f"**{ours[2]}**", ours[3]]
-            keys = [(f"ours: {step}", 1) for step in ("unfold", "subtract", "fuse")]
+            keys = [(f"ours: {method}", 1) for method in ("unfold", "subtract", "fuse")]
             keys += [("medium", 27), ("high", 75), ("recycling", 1)]
             line += [cells(by[key])[2].split(" ")[0] for key in keys]
             lines.append("| " + " | ".join([*line, f"{by['raw', 1].floor:.3f}"]) + " |")

@@ -116,13 +116,13 @@ def unfold_and_fuse(numbers: FloatArray, model: Forward) -> FloatArray:
     return shrink(numbers[here.full], model.gain, background, below.fock[here.free], windows=below.windows).mean
 
 
-def plain_unfolding(numbers: FloatArray, model: Forward, *, steps: int = 3000) -> FloatArray:
+def plain_unfolding(numbers: FloatArray, model: Forward, *, iterations: int = 3000) -> FloatArray:
     """Richardson and Lucy's iteration as it is, on two thinned sets of counts and on all of them."""
     kept = np.random.default_rng(1).binomial(np.rint(numbers).astype(np.int64), 0.7, (2, len(numbers)))
     n = np.concatenate([kept.astype(np.float64), numbers[None]])
     response, background = model.response, model.background
     pi = np.full((len(n), response.shape[1]), 1.0 / response.shape[1])
-    for _ in range(steps):
+    for _ in range(iterations):
         mu = pi @ response.T + background
         pi *= ((n / mu) @ response) / response.sum(axis=0)
         pi /= pi.sum(axis=1, keepdims=True)

@@ -42,14 +42,14 @@ class Machine:
 
     def arm(self, mitigated: bool) -> Arm:
         """One row of the table."""
-        steps = "auto" if mitigated else "post-selection"
+        method = "auto" if mitigated else "post-select"
         overrides = (
             "generator.bond_dim=10",
             f"device={self.device}",
             f"training.shots={self.shots}",
             f"spsa.shots={self.shots}",
             f"training.final_shots={10 * self.shots}",
-            f"mitigation.steps={steps}",
+            f"mitigation.method={method}",
             f"mitigation.record={RECORDS}",
         )
         return Arm(f"{self.name}, {'mitigated' if mitigated else 'post-selected'}", "paper.toml", overrides)

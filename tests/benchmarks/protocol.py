@@ -61,12 +61,11 @@ def run(arm: Arm, seed: int, mnist: str) -> dict[str, Any]:
     if arm.protocol:
         overrides += [f"data.source={mnist}", "data.draw=training", "data.train_size=6000", "data.test_size=600"]
     if not (folder / "summary.json").is_file():
-        observer = runs.Silent()
         if (folder / "config.toml").is_file():
-            runs.resume(folder, observer=observer)
+            runs.resume(folder)
         else:
             config = load_config(ROOT / "examples" / arm.config, overrides=overrides)
-            runs.train(config, folder, observer=observer)
+            runs.train(config, folder)
     summary = RunSummary.model_validate_json((folder / "summary.json").read_text()).model_dump(mode="json")
     summary["data"] = "MNIST training files" if arm.protocol else summary["data"]
     return {"arm": arm.name, **summary}

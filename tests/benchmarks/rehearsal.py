@@ -39,7 +39,7 @@ def run(seed: int) -> dict[str, Any]:
             device = f"quandela:qpu:belenos?url={cloud.url}&poll_s=0.02&max_poll_s=0.2"
             overrides = [f"device={device}", f"seed={seed}", "controls=true"]
             config = load_config(ROOT / "examples" / "belenos.toml", overrides=overrides)
-            runs.train(config, folder, observer=runs.Silent())
+            runs.train(config, folder)
             _check(cloud.jobs, cloud.requests, folder)
     summary = RunSummary.model_validate_json((folder / "summary.json").read_text()).model_dump(mode="json")
     return summary | {"devices": ["emulated qpu:belenos"]}

@@ -144,7 +144,8 @@ def training_step(chi: int) -> Result:
         F.cross_entropy(plain(images), labels).backward()
         adam.step()
 
-    ours = lambda: fitter.run_batch(p, images, labels)  # noqa: E731
+    state = fitter.init(seed=1)
+    ours = lambda: fitter.step_(state, p, images, labels)  # noqa: E731
     return compare(f"training_step_chi{chi}", ours, "plain CNN step", peer, runs=60)
 
 
@@ -161,7 +162,7 @@ def unfolding(programs: int) -> Result:
     found = compare(
         f"unfolding_9_4_x{programs}",
         lambda: [mitigation_peers.unfold_and_fuse(*case) for case in cases],
-        "3000 plain EM steps on two held-out sets and all counts" + (", one of them" if programs > 1 else ""),
+        "3000 plain EM iterations on two held-out sets and all counts" + (", one of them" if programs > 1 else ""),
         lambda: mitigation_peers.plain_unfolding(*cases[0]),
         runs=2,
     )

@@ -31,6 +31,7 @@ from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import RectangularMesh
 from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
+from tests.helpers import Clock
 
 if TYPE_CHECKING:
     from qpu_sdk.emulator.server import EmulatedCloud
@@ -233,20 +234,9 @@ def test_a_twin_of_no_record_is_refused(tmp_path: Path) -> None:
 # -- through the cloud's door ----------------------------------------------------------------------------------
 
 
-class Clock:
-    """The cloud's: a second goes by whenever somebody looks, unless it stands."""
-
-    def __init__(self) -> None:
-        self.now, self.step = 1_000_000.0, 1.0
-
-    def __call__(self) -> float:
-        self.now += self.step
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(step=1.0)
 
 
 @pytest.fixture

@@ -70,17 +70,12 @@ def pulls(devices: int, *, windows: bool) -> FloatArray:
     return np.array(rows)
 
 
+@pytest.mark.parametrize("windows", [False, True])
 @pytest.mark.parametrize("family", families(3, 6))
-def test_pulls_of_a_hundred_devices_have_mean_0_and_deviation_1(family: str) -> None:
-    z = pulls(100, windows=False)[:, families(3, 6)[family]]
-    assert abs(z.mean()) < 0.2
-    assert abs(z.std() - 1.0) < 0.15
-
-
-@pytest.mark.parametrize("family", families(3, 6))
-def test_pulls_are_as_good_when_the_number_of_pulses_is_known(family: str) -> None:
+def test_pulls_have_mean_0_and_deviation_1(family: str, windows: bool) -> None:
+    """Within four standard errors of as many devices; ``make validate`` does it with more."""
     devices = 30
-    z = pulls(devices, windows=True)[:, families(3, 6)[family]]
+    z = pulls(devices, windows=windows)[:, families(3, 6)[family]]
     assert abs(z.mean()) < 4.0 / np.sqrt(devices)
     assert abs(z.std() - 1.0) < 4.0 / np.sqrt(2.0 * devices)
 
@@ -99,9 +94,14 @@ def test_two_million_pulses_a_setting_are_precise_enough(transmission: float) ->
 
 def test_the_covariance_is_that_of_repeated_fits() -> None:
     """d^T C^-1 d is chi-square, gauge left out."""
+    assert stats.kstest(squared_distances(60), stats.chi2(7).cdf).pvalue > SMALLEST_P
+
+
+def squared_distances(fits: int) -> list[float]:
+    """d^T C^-1 d of equal devices, d being what an estimate is off by."""
     truth, kept = uniform_parameters(4, (0, 2), 0.2, dark=1e-5), slice(0, 8)
     statistics = []
-    for seed in range(150):
+    for seed in range(fits):
         found = simulate(SMALL, truth, pulses=300_000, seed=seed).fit()
         scale = found.standard_errors[kept]
         values, vectors = np.linalg.eigh(found.covariance[kept, kept] / scale[:, None] / scale)
@@ -109,7 +109,7 @@ def test_the_covariance_is_that_of_repeated_fits() -> None:
         solid = values > 1e-9
         assert solid.sum() == 7
         statistics.append(float((along[solid] ** 2 / values[solid]).sum()))
-    assert stats.kstest(statistics, stats.chi2(7).cdf).pvalue > SMALLEST_P
+    return statistics
 
 
 def test_scaling_efficiencies_against_transmissions_changes_nothing() -> None:
@@ -177,10 +177,10 @@ def test_devices_at_the_edge_of_the_range_are_fitted(changes: dict[str, FloatArr
 
 
 @lru_cache(maxsize=2)
-def right(dark: float) -> tuple[CalibrationRecord, ...]:
+def right(dark: float, devices: int = 40) -> tuple[CalibrationRecord, ...]:
     """Records of a device that is what the model has."""
     truth = uniform_parameters(4, (0, 2), 0.2, dark=dark)
-    return tuple(simulate(SMALL, truth, pulses=200_000, seed=seed).record() for seed in range(60))
+    return tuple(simulate(SMALL, truth, pulses=200_000, seed=seed).record() for seed in range(devices))
 
 
 @pytest.mark.parametrize("dark", [0.0, 1e-4])

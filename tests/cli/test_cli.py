@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from qpu_sdk import __version__
-from qpu_sdk.cli.progress import Progress
-from qpu_sdk.export.weights import load_model
 from qpu_sdk.training.config_file import load_config
-from qpu_sdk.training.schedule import planned_settings
-from tests.commands import Commands
+from qpu_sdk.training.schedule import Schedule
+from tests.commands import Commands, interrupt_after, metric_rows, same_model
 from tests.digits import TINY, train_arguments, write_digits
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 
@@ -50,29 +49,6 @@ def copied(finished: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished[1], tmp_path / "run"))
 
 
-def metric_rows(folder: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl with the clock left out."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) | {"wall_s": 0} for line in lines]
-
-
-def same_model(one: Path, other: Path) -> bool:
-    """Equal tensors, bit for bit, and equal provenance."""
-    a, b = (load_model(folder) for folder in (one, other))
-    same = all(torch.equal(a.tensors[name], b.tensors[name]) for name in {*a.tensors, *b.tensors})
-    return same and dict(a.metadata) == dict(b.metadata)
-
-
-def interrupt_after(units: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C in the middle of a run."""
-
-    def advanced(self: Progress, row: Mapping[str, Any], *, done: int, total: int) -> None:
-        if done == units:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Progress, "advanced", advanced)
-
-
 # -- train -------------------------------------------------------------------------------------------------
 
 
@@ -81,8 +57,8 @@ def test_train_leaves_a_complete_folder(finished: tuple[Path, Path, dict[str, An
     names = set(snapshot(folder))
     assert {"config.toml", "metrics.jsonl", "model.safetensors", "summary.json", "report.html"} <= names
     assert json.loads((folder / "summary.json").read_text()) == summary
-    config = load_config(folder / "config.toml")
-    assert (summary["circuit_settings"], summary["shots"]) == planned_settings(config)
+    schedule = Schedule.of(load_config(folder / "config.toml"))
+    assert (summary["circuit_settings"], summary["shots"]) == (schedule.settings, schedule.shots)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["unit"] for row in rows] == list(range(1, len(rows) + 1))
     assert (summary["test_size"], summary["train_size"], summary["target_parameters"]) == (30, 60, 6690)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from qpu_sdk.calibration.parts import Identity
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.simulation import LocalModel
+from qpu_sdk.mitigation.methods import METHODS
 from qpu_sdk.mitigation.mitigate import mitigate
 from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.photonics.counts import Counts
@@ -96,23 +98,31 @@ def test_the_distribution_is_that_of_the_pipeline(case: Case) -> None:
     assert len(entry["unprojected"]) == len(entry["outcomes"]) == 10
 
 
-@pytest.mark.parametrize(
-    "steps", ["post-selection", "response", "subtract", "unfold", "unfold,fuse", "fuse", "recycle"]
-)
-def test_steps_are_those_that_were_named(case: Case, steps: str) -> None:
-    [entry] = succeed(case.first, *case.options(program=case.program, steps=steps))["distributions"]
-    used = [s["name"] for s in entry["history"] if s["used"]]
-    assert ",".join(used).startswith(steps.replace("post-selection", "post-select"))
+@pytest.mark.parametrize("method", METHODS)
+def test_the_method_is_the_one_that_was_named(case: Case, method: str) -> None:
+    [entry] = succeed(case.first, *case.options(program=case.program, method=method))["distributions"]
+    assert entry["method"] == method
+    used = [report["name"] for report in entry["history"] if report["used"]]
+    assert "-".join(used).startswith(method)
     assert sum(entry["probabilities"]) == pytest.approx(1.0)
 
 
-def test_text_has_steps_numbers_and_the_most_probable_outcomes(case: Case) -> None:
+def test_text_has_method_numbers_and_the_most_probable_outcomes(case: Case) -> None:
     result = run(case.first, *case.options(program=case.program))
     assert result.exit_code == 0, result.output
     names = [line.split("  ")[0] for line in result.stdout.splitlines()]
-    assert {"unfold", "fuse", "record", "shots", "samples", "effective samples", "overhead", "shift", "fit"} <= set(
-        names
-    )
+    assert {
+        "unfold",
+        "fuse",
+        "method",
+        "record",
+        "shots",
+        "samples",
+        "effective samples",
+        "overhead",
+        "shift",
+        "fit",
+    } <= set(names)
     [entry] = succeed(case.first, *case.options(program=case.program))["distributions"]
     best = ",".join(map(str, entry["outcomes"][int(np.argmax(entry["probabilities"]))]))
     shown = [name for name in names if name.startswith("p(")]
@@ -120,6 +130,11 @@ def test_text_has_steps_numbers_and_the_most_probable_outcomes(case: Case) -> No
     assert len(shown) == 10
     without = run(case.first, *case.options()).stdout
     assert "not used: the circuit was not given" in without
+
+
+def test_help_names_every_method() -> None:
+    shown = "".join(Commands().run("mitigate", "--help").stdout.split())
+    assert f"auto,or{','.join(METHODS)}." in re.sub(r"[^a-z,.-]", "", shown)
 
 
 def test_every_line_of_counts_is_mitigated(case: Case) -> None:
@@ -158,9 +173,9 @@ def test_files_are_written(case: Case) -> None:
 
 
 def test_equal_seeds_give_equal_files(case: Case) -> None:
-    one, other = (succeed(case.first, *case.options(steps="unfold", seed=s)) for s in (1, 1))
+    one, other = (succeed(case.first, *case.options(method="unfold", seed=s)) for s in (1, 1))
     assert one == other
-    assert one["distributions"] != succeed(case.first, *case.options(steps="unfold", seed=2))["distributions"]
+    assert one["distributions"] != succeed(case.first, *case.options(method="unfold", seed=2))["distributions"]
 
 
 # -- bad input -------------------------------------------------------------------------------------------------
@@ -242,10 +257,10 @@ def test_counts_that_do_not_name_their_device_are_accepted(case: Case) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"steps": "magic"}, "step 'magic' is unknown"),
-        ({"steps": "recycle,subtract"}, "do not go together"),
-        ({"steps": ""}, "step '' is unknown"),
-        ({"steps": "subtract"}, "the circuit, which was not given"),
+        ({"method": "magic"}, "method 'magic' is unknown. Use auto, post-select, response"),
+        ({"method": "unfold,fuse"}, "method 'unfold,fuse' is unknown; unfold-fuse is the nearest"),
+        ({"method": ""}, "method '' is unknown"),
+        ({"method": "subtract"}, "the circuit, which was not given"),
         ({"photons": 2}, "they are of 3 photons, 2 are asked for"),
         ({"inputs": "0,x"}, "--inputs '0,x' are not modes"),
         ({"inputs": "0,0,1"}, "Name each mode once"),
@@ -279,10 +294,10 @@ def filtered(counts: Counts) -> Counts:
     return replace(counts, outcomes=counts.outcomes[keep], numbers=counts.numbers[keep])
 
 
-def test_filtered_counts_are_refused_where_a_step_needs_the_others(case: Case) -> None:
+def test_filtered_counts_are_refused_where_a_method_needs_the_others(case: Case) -> None:
     path = case.write("filtered.json", filtered(case.counts[0]).to_json())
-    for steps in ("unfold", "recycle"):
-        assert "filter" in fail(BAD_INPUT, path, *case.options(program=case.program, steps=steps))
+    for method in ("unfold", "recycle"):
+        assert "filter" in fail(BAD_INPUT, path, *case.options(program=case.program, method=method))
     [entry] = succeed(path, *case.options(program=case.program))["distributions"]
     assert [s["name"] for s in entry["history"] if s["used"]] == ["subtract"]
     assert any("filtered" in s["why"] for s in entry["history"] if not s["used"])
@@ -293,8 +308,8 @@ def test_no_event_is_one_line(case: Case) -> None:
     keep = counts.outcomes.sum(axis=1) < 3
     few = replace(counts, outcomes=counts.outcomes[keep], numbers=counts.numbers[keep])
     path = case.write("few.json", few.to_json())
-    for steps in ("auto", "post-select", "unfold"):
-        assert "no collision-free 3-photon event" in fail(BAD_INPUT, path, *case.options(steps=steps))
+    for method in ("auto", "post-select", "unfold"):
+        assert "no collision-free 3-photon event" in fail(BAD_INPUT, path, *case.options(method=method))
     none = case.write("none.json", replace(few, outcomes=few.outcomes[:0], numbers=few.numbers[:0]).to_json())
     assert "in 0 shots" in fail(BAD_INPUT, none, *case.options())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.comparison.compare import Comparison, ComparisonRequest, Trial, compare
 from qpu_sdk.comparison.page import cells, comparison_page, comparison_rows, harm
 from qpu_sdk.comparison.programs import KINDS, known_programs
-from qpu_sdk.comparison.table import Row, rows
+from qpu_sdk.comparison.table import MeanRow, rows
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.machines import parse_noise
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ConfigError
 from qpu_sdk.statistics import sampling_distance
+from tests.commands import Commands
 
 NAME = "local:slos?noise=transmittance:0.4,indistinguishability:0.9"
 NOISE = parse_noise("transmittance=0.4,indistinguishability=0.9")
@@ -63,7 +65,7 @@ def test_unknown_programs() -> None:
 def test_every_estimate_gets_the_same_shots() -> None:
     programs = known_programs(("haar",), modes=4, input_modes=INPUTS, each=2, seed=1)
     shots = 90_000
-    trials = compare(device(), record(), programs, shots=shots, seed=0, steps=(("subtract",),))
+    trials = compare(device(), record(), programs, shots=shots, seed=0, methods=("subtract",))
     assert {t.shots for t in trials} == {shots}
     settings = {(t.method, t.settings) for t in trials}
     assert {"raw", "ours", "ours: subtract", "none", "low", "recycling"} == {m for m, s in settings if s == 1}
@@ -102,7 +104,7 @@ def test_rows_are_means_over_programs_and_paired_differences() -> None:
     assert ours.difference_error == pytest.approx(0.1)
     assert found["high"].failed == 1
     assert found["high"].difference is None  # no raw at 75 settings to pair with
-    assert isinstance(found["raw"], Row)
+    assert isinstance(found["raw"], MeanRow)
 
 
 def comparison() -> Comparison:
@@ -122,3 +124,73 @@ def test_reports_name_what_hurts() -> None:
     assert "<script>" not in page
     assert "haar 1, 100 shots in 1" in page
     assert page.count("<svg") == 1
+
+
+def test_the_command(tmp_path: Path) -> None:
+    path, page = tmp_path / "record.json", tmp_path / "page.html"
+    path.write_text(record().to_json())
+    arguments = ["compare", NAME, "--record", str(path), "--each", "1", "--programs", "haar", "--shots", "20000"]
+    found = Commands().succeed(
+        *arguments, "--presets", "none", "--method", "subtract", "--method", "auto", "--page", page, "--json"
+    )
+    assert {t["method"] for t in found["trials"]} == {"raw", "ours", "ours: subtract", "none"}
+    assert "<svg" in page.read_text()
+    assert list(tmp_path.glob(".comparison*")) == []  # the journal goes when there is a result
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--presets", "none,hihg"], "preset 'hihg' is unknown"),
+        (["--each", "0"], "nothing to compare"),
+        (["--shots", "0"], "nothing to compare"),
+        (["--programs", "haar,haar"], "name something twice"),
+        (["--programs", "haar,har"], "programs 'har' are unknown"),
+        (["--method", "subtract", "--method", "unfold-fus"], "method 'unfold-fus' is unknown; unfold-fuse is the nea"),
+        (["--method", "subtract", "--method", "subtract"], "name something twice"),
+        (["--inputs", "0,1"], "inputs [0, 1] are not distinct ones of the record, [0, 2]"),
+        (["--inputs", "0,0"], "inputs [0, 0] are not distinct"),
+        (["--page", "/proc/nowhere/page.html"], "cannot make /proc/nowhere"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_before_anything_is_measured(
+    more: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LocalDevice, "submit", None)
+    path = tmp_path / "record.json"
+    path.write_text(record().to_json())
+    result = Commands().run("compare", NAME, "--record", path, *more)
+    assert (result.exit_code, len(result.stderr.strip().splitlines())) == (2, 1)
+    assert message in result.stderr
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_fewer_photons_than_the_record_has_inputs(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(record().to_json())
+    arguments = ["compare", NAME, "--record", path, "--each", "1", "--programs", "haar", "--shots", "2000"]
+    found = Commands().succeed(*arguments, "--presets", "", "--inputs", "2", "--page", tmp_path / "p.html", "--json")
+    assert {t["method"] for t in found["trials"]} == {"raw", "ours"}
+    assert found["trials"][0]["events"] == 2000  # one photon, and every shot has it
+
+
+def test_a_record_of_another_device_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LocalDevice, "submit", None)
+    path = tmp_path / "record.json"
+    path.write_text(record().to_json())
+    result = Commands().run("compare", "local:slos?noise=belenos", "--record", path)
+    assert result.exit_code == 2
+    assert "the record is of" in result.stderr
+
+
+def test_a_page_that_cannot_be_written_leaves_the_figures(tmp_path: Path) -> None:
+    path, page = tmp_path / "record.json", tmp_path / "page.html"
+    path.write_text(record().to_json())
+    page.mkdir()
+    arguments = ["compare", NAME, "--record", path, "--each", "1", "--programs", " haar", "--shots", "2000"]
+    result = Commands().run(*arguments, "--presets", "", "--method", "post-select", "--page", page)
+    assert result.exit_code == 2
+    assert "cannot write" in result.stderr
+    assert "ours: post-select" in result.stdout

@@ -31,20 +31,15 @@ from qpu_sdk.errors import ConfigError, MitigationError
 from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.fock import collision_free_outcomes, occupations
-from qpu_sdk.photonics.interferometer import Mesh
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
+from tests.helpers import program
 from tests.oracles.statistics import chi_square_p
 
 #: So many that sampling errors are below 1e-6.
 ENDLESS = 10**16
 NOT_FLUKES = (1e-5, 1.0 - 1e-5)
-
-
-def program(mesh: Mesh, photons: int, seed: int = 1) -> Program:
-    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
-    return Program(mesh, phases, mesh.default_input(photons))
 
 
 SMALL = program(RectangularMesh(4), 2)

@@ -37,6 +37,7 @@ from qpu_sdk.errors import (
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
+from tests.helpers import Clock
 
 MESH = IsometryMesh(4, 2)
 SPEC = DeviceSpec("lab", 8, 4, max_programs=2, simulated=False)
@@ -51,24 +52,10 @@ class Crash(BaseException):
     """The process is gone."""
 
 
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0, "a busy wait"
-        self.now += seconds
-
-
 @pytest.fixture(scope="module", autouse=True)
 def clock() -> Iterator[Clock]:
     with pytest.MonkeyPatch.context() as patch:
-        fake = Clock()
+        fake = Clock(now=1000.0)
         patch.setattr("qpu_sdk.devices.journalled.time", fake)
         patch.setattr("qpu_sdk.devices.sending.time", fake)
         patch.setattr("qpu_sdk.devices.base.time", fake)

@@ -21,21 +21,16 @@ from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.simulation import LocalModel, exact_probabilities, shot_distribution
 from qpu_sdk.errors import ConfigError, JobCancelled, JobFailed, JobTimeout, ProgramError
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.interferometer import Mesh
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
+from tests.helpers import program
 from tests.oracles.permanents import Matrix, boson_probability, outcomes
 from tests.oracles.statistics import chi_square_p
 from tests.oracles.unitaries import haar
 
 Shown = dict[tuple[int, ...], float]
 SIGMAS = 5.0
-
-
-def program(mesh: Mesh, photons: int, seed: int) -> Program:
-    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
-    return Program(mesh, phases, mesh.default_input(photons))
 
 
 SMALL = program(IsometryMesh(4, 2), 2, seed=1)

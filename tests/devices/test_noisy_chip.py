@@ -19,21 +19,16 @@ from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ConfigError, ProgramError
 from qpu_sdk.photonics.click_model import click_distribution
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.interferometer import Mesh
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.noise import Noise, ProgramNoise
 from qpu_sdk.photonics.photon_counting import fock_distribution
 from qpu_sdk.photonics.program import Program
+from tests.helpers import program
 from tests.oracles.statistics import chi_square_p
 
 Shown = dict[tuple[int, ...], float]
 BRIGHT = Noise(brightness=0.9, indistinguishability=0.8, g2=0.1, transmittance=0.6)
 NOT_FLUKES = (1e-5, 1.0 - 1e-5)
-
-
-def program(mesh: Mesh, photons: int, seed: int) -> Program:
-    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
-    return Program(mesh, phases, mesh.default_input(photons))
 
 
 SMALL = program(IsometryMesh(4, 2), 2, seed=1)

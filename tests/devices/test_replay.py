@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from qpu_sdk.devices.base import JobStatus
@@ -19,17 +18,12 @@ from qpu_sdk.errors import DataError, DeviceUnavailable, ProgramError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
+from tests.helpers import program
 
 SHOTS = 200
 
 
-def program(seed: int, modes: int = 4, photons: int = 2) -> Program:
-    mesh = IsometryMesh(modes, photons)
-    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
-    return Program(mesh, phases, mesh.default_input(photons))
-
-
-A, B, C = program(1), program(2), program(3, modes=5, photons=3)
+A, B, C = program(IsometryMesh(4, 2), 2, 1), program(IsometryMesh(4, 2), 2, 2), program(IsometryMesh(5, 3), 3, 3)
 
 
 def lines(counts: list[Counts]) -> list[str]:

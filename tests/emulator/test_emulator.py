@@ -33,6 +33,7 @@ from qpu_sdk.emulator.faults import Faults
 from qpu_sdk.emulator.server import EmulatedCloud, serve
 from qpu_sdk.emulator.settings import CloudSettings
 from qpu_sdk.emulator.state import CloudState
+from tests.helpers import Clock
 
 FAST = 1e5
 NOISE = Noise(transmittance=0.3, indistinguishability=0.85, g2=0.1)
@@ -91,12 +92,16 @@ def envelope(
     return {**serialize(body), "job_name": name}
 
 
+#: Only keeps what hangs from keeping the tests.
+GUARD_S = 120.0
+
+
 def post(cloud: EmulatedCloud, path: str, body: Any = None, **headers: str) -> requests.Response:
-    return requests.post(cloud.url + path, json=body, headers=headers or TOKEN, timeout=20)
+    return requests.post(cloud.url + path, json=body, headers=headers or TOKEN, timeout=GUARD_S)
 
 
 def get(cloud: EmulatedCloud, path: str, **headers: str) -> requests.Response:
-    return requests.get(cloud.url + path, headers=headers or TOKEN, timeout=20)
+    return requests.get(cloud.url + path, headers=headers or TOKEN, timeout=GUARD_S)
 
 
 def create(cloud: EmulatedCloud, body: dict[str, Any]) -> str:
@@ -106,7 +111,7 @@ def create(cloud: EmulatedCloud, body: dict[str, Any]) -> str:
 
 
 def wait(cloud: EmulatedCloud, ended: tuple[str, ...] = ("completed", "canceled", "error")) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + GUARD_S
     while not all(job["status"] in ended for job in cloud.jobs):
         assert time.monotonic() < deadline, cloud.jobs
         time.sleep(QUICK_POLLS)
@@ -294,20 +299,12 @@ def test_streams_follow_from_seed_and_content_and_a_repeat_is_fresh() -> None:
 # The schedule, on a clock that stands still
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def state() -> Iterator[Callable[..., tuple[CloudState, Clock]]]:
     opened: list[CloudState] = []
 
     def build(**settings: Any) -> tuple[CloudState, Clock]:
-        clock = Clock()
+        clock = Clock(now=1000.0)
         opened.append(CloudState(CloudSettings(seed=1, platforms=("qpu:belenos",), **settings), clock))
         return opened[-1], clock
 
@@ -317,7 +314,7 @@ def state() -> Iterator[Callable[..., tuple[CloudState, Clock]]]:
 
 
 def computed(state: CloudState) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + GUARD_S
     while not all(np.isfinite(job.computed) for job in state.jobs()):
         assert time.monotonic() < deadline
         time.sleep(QUICK_POLLS)
@@ -452,7 +449,7 @@ def test_refusals_have_the_vendors_words(cloud: EmulatedCloud) -> None:
 
 def test_what_an_administrator_can_change() -> None:
     settings = CloudSettings(seed=1, platforms=("qpu:belenos",), max_shots=5000)
-    with EmulatedCloud(settings) as cloud:
+    with EmulatedCloud(settings, clock=Clock()) as cloud:
         create(cloud, envelope([0.1]))
         create(cloud, envelope([0.1]))
         full = post(cloud, "/api/job", envelope([0.1]))
@@ -515,9 +512,9 @@ def test_both_spellings_and_the_rest_of_the_endpoints(cloud: EmulatedCloud) -> N
     assert data["payload"] == envelope([0.1])["payload"]
     [usage] = get(cloud, "/api/tokens/usage/report").json()
     assert usage["total_jobs"] == len(cloud.jobs)
-    assert requests.get(cloud.url + "/health", timeout=5).ok
-    assert requests.get(cloud.url + "/emulator/jobs", timeout=5).json() == cloud.jobs
-    counts = requests.get(cloud.url + "/emulator/requests", timeout=5).json()
+    assert requests.get(cloud.url + "/health", timeout=GUARD_S).ok
+    assert requests.get(cloud.url + "/emulator/jobs", timeout=GUARD_S).json() == cloud.jobs
+    counts = requests.get(cloud.url + "/emulator/requests", timeout=GUARD_S).json()
     assert counts == cloud.requests
     assert counts["jobs"][job_id] == {"status": 2, "result": 4, "data": 1, "rerun": 2, "cancel": 2}
 
@@ -562,7 +559,7 @@ def test_dropped_connections(capfd: pytest.CaptureFixture[str]) -> None:
         for jobs in (0, 1):
             with pytest.raises(requests.ConnectionError):
                 post(cloud, "/api/job", BODY)
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + GUARD_S
             while len(cloud.jobs) < jobs and time.monotonic() < deadline:
                 time.sleep(QUICK_POLLS)
             assert len(cloud.jobs) == jobs
@@ -699,15 +696,13 @@ def test_faults_that_make_no_sense(text: str, message: str) -> None:
 
 
 def test_a_delay_does_not_hold_up_the_end() -> None:
-    start = time.monotonic()
-    with with_faults('[[fault]]\nendpoint = "availability"\naction = "delay"\ndelay_s = 60') as cloud:
+    with with_faults('[[fault]]\nendpoint = "availability"\naction = "delay"\ndelay_s = 3600') as cloud:
         asking = threading.Thread(target=lambda: get(cloud, "/api/jobs/availability"), daemon=True)
         asking.start()
         while not cloud.requests["endpoints"]:
             time.sleep(QUICK_POLLS)
-    asking.join(5)
+    asking.join(GUARD_S / 2)
     assert not asking.is_alive()
-    assert time.monotonic() - start < 5
 
 
 # Settings
@@ -746,9 +741,9 @@ print("ended", "torch" in sys.modules)
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert run.stdout is not None
     url = run.stdout.readline().strip()
-    assert requests.get(url + "/health", timeout=10).json() == {"status": "ok"}
+    assert requests.get(url + "/health", timeout=GUARD_S).json() == {"status": "ok"}
     run.send_signal(signal.SIGINT)
-    assert run.communicate(timeout=10) == ("ended False\n", "")
+    assert run.communicate(timeout=GUARD_S) == ("ended False\n", "")
     assert run.returncode == 0
 
 

@@ -157,7 +157,7 @@ def test_a_model_is_tested_on_other_images_than_its_own(tmp_path: Path) -> None:
 def test_provenance_has_no_paths() -> None:
     name = "local:twin?record=/home/somebody/secret.json"
     done = MitigationSummary(
-        steps={name: ["unfold"]}, record_ids={name: "abc"}, p_shift=[0.1], effective_samples=[2.0], notes={name: name}
+        methods={name: ["unfold"]}, record_ids={name: "abc"}, p_shift=[0.1], effective_samples=[2.0], notes={name: name}
     )
     told = metadata_of(CONFIG, test_accuracy=0.5, versions={}, mitigation=done)["mitigation"]
     assert "somebody" not in told

@@ -19,6 +19,7 @@ from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.meshes import RectangularMesh
 from qpu_sdk.photonics.noise import ProgramNoise
+from tests.helpers import ideal, tvd
 from tests.oracles.unitaries import haar
 
 
@@ -50,15 +51,6 @@ def rough(modes: int, inputs: int) -> ProgramNoise:
 def seen(model: Forward) -> FloatArray:
     """Exact probabilities of the N-click class, each window, ``(C(M, N),)``."""
     return model.model[model.space.full]
-
-
-def ideal(model: Forward) -> FloatArray:
-    p = model.ideal[model.space.free]
-    return np.asarray(p / p.sum())
-
-
-def tvd(p: FloatArray, q: FloatArray) -> float:
-    return 0.5 * float(np.abs(p - q).sum())
 
 
 # Exact probabilities

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qpu_sdk.arrays import FloatArray
 from qpu_sdk.errors import MitigationError
-from qpu_sdk.mitigation.distribution import Diagnostics, Distribution, StepReport
+from qpu_sdk.mitigation.distribution import Diagnostics, Distribution, MethodReport
 from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.mitigation.uncertainty import Multinomial, Posterior, Replicas, Uncertainty
 from tests.photonics.test_counts import Table, counts_of, tables
@@ -239,6 +239,6 @@ def test_defaults_are_those_of_relative_frequencies() -> None:
     assert (found.diagnostics, found.record_id, found.history) == (Diagnostics(), "", ())
 
 
-def test_steps_say_whether_they_were_used() -> None:
-    assert str(StepReport("unfold", True, "3 steps")) == "unfold: 3 steps"
-    assert str(StepReport("fuse", False, "no lossy shots")) == "fuse not used: no lossy shots"
+def test_reports_say_whether_a_method_was_used() -> None:
+    assert str(MethodReport("unfold", True, "3 iterations")) == "unfold: 3 iterations"
+    assert str(MethodReport("fuse", False, "no lossy shots")) == "fuse not used: no lossy shots"

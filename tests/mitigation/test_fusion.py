@@ -264,16 +264,22 @@ def test_sparse_regime_agrees_with_an_independent_simulation(column: int, publis
 
 @pytest.mark.parametrize("level", [0.5, 0.9])
 def test_intervals_hold_truths_from_the_prior_as_often_as_they_say(level: float) -> None:
-    """The prior's concentration is estimated: it costs less than the binomial spread of 300 programs.
+    """The prior's concentration is estimated: it costs less than the binomial spread of the programs.
 
     Outcomes of one program are nearly independent (their sum is fixed), so their number sets the spread.
     """
+    inside, trials = truths_inside(level, programs=100)
+    assert abs(inside - level * trials) < 4.0 * binom.std(trials, level)
+
+
+def truths_inside(level: float, *, programs: int) -> tuple[int, int]:
+    """How many outcomes have their probability inside their interval, and of how many."""
     rng, inside, trials = np.random.default_rng(1), 0, 0
-    for _ in range(300):
+    for _ in range(programs):
         truth = rng.dirichlet(np.ones(35))
         low, high = fuse(events(7, 3, rng.multinomial(400, truth))).interval(level)
         inside, trials = inside + int(((low <= truth) & (truth <= high)).sum()), trials + len(truth)
-    assert abs(inside - level * trials) < 4.0 * binom.std(trials, level)
+    return inside, trials
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.999])

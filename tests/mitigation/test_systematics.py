@@ -21,14 +21,15 @@ from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.meshes import BrickwallMesh
 from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
+from tests.helpers import ideal
+from tests.helpers import program as program_in
 
 MODES, INPUTS = 9, (0, 2, 5, 8)
 PHASE_ERROR = 0.01
 
 
 def program_of(seed: int, *, modes: int = MODES, inputs: tuple[int, ...] = INPUTS) -> Program:
-    mesh = BrickwallMesh(modes)
-    return Program(mesh, np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared), inputs)
+    return program_in(BrickwallMesh(modes), inputs, seed)
 
 
 def record_of(noise: Noise, program: Program, detector: Detector = "threshold") -> CalibrationRecord:
@@ -40,11 +41,6 @@ def record_of(noise: Noise, program: Program, detector: Detector = "threshold") 
 def model_of(program: Program, record: CalibrationRecord) -> Forward:
     columns = program.mesh.columns(program.phases, program.input_modes)
     return forward(columns, record.noise().at(program.input_modes, modes=program.modes), record.detector)
-
-
-def ideal(model: Forward) -> FloatArray:
-    p = model.ideal[model.space.free]
-    return np.asarray(p / p.sum())
 
 
 def of(numbers: FloatArray, program: Program, record: CalibrationRecord, *, seed: int = 0) -> Systematics:

@@ -11,6 +11,7 @@ from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.mitigation.unfolding import GRID, STARTS, begin, iterate, unfold, unfold_below
 from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.noise import ProgramNoise
+from tests.helpers import tvd
 from tests.oracles.unitaries import haar
 
 #: Long enough to converge, for exact data only.
@@ -34,10 +35,10 @@ def model_of(modes: int, photons: int, *, detector: Detector = "threshold", seed
     return forward(haar(modes, seed)[:, :photons], noise_of(photons, modes, **noise), detector)
 
 
-def plain_em(n: FloatArray, r: FloatArray, b: FloatArray, steps: int) -> FloatArray:
+def plain_em(n: FloatArray, r: FloatArray, b: FloatArray, iterations: int) -> FloatArray:
     """Richardson and Lucy's iteration as it is written, in double precision, from the uniform distribution."""
     pi, seen = np.full(r.shape[1], 1.0 / r.shape[1]), r.sum(axis=0)
-    for _ in range(steps):
+    for _ in range(iterations):
         mu = r @ pi + b
         pi = pi * (r.T @ (n / mu)) * (mu.sum() / n.sum()) / seen
         pi /= pi.sum()
@@ -58,14 +59,10 @@ def conditional(pi: FloatArray, model: Forward) -> FloatArray:
     return np.asarray(p / p.sum(axis=-1, keepdims=True))
 
 
-def tvd(p: FloatArray, q: FloatArray) -> float:
-    return 0.5 * float(np.abs(p - q).sum())
-
-
-def run(n: FloatArray, model: Forward, steps: int, start: FloatArray | None = None) -> FloatArray:
-    """One distribution after so many accelerated steps, in double precision as counts are large."""
+def run(n: FloatArray, model: Forward, iterations: int, start: FloatArray | None = None) -> FloatArray:
+    """One distribution after so many accelerated iterations, in double precision as counts are large."""
     first = uniform(model) if start is None else start
-    ((_, [pi]),) = iterate(n[None], model.response, model.background, first, grid=(steps,))
+    ((_, [pi]),) = iterate(n[None], model.response, model.background, first, grid=(iterations,))
     return np.asarray(pi)
 
 
@@ -82,22 +79,22 @@ def test_its_fixed_point_is_that_of_plain_em(modes: int, photons: int, detector:
     np.testing.assert_allclose(mu[0], mu[1], rtol=0.01, atol=1e-6 * mu[1].max())
 
 
-@pytest.mark.parametrize("steps", [10, 33, 103, 310])
+@pytest.mark.parametrize("iterations", [10, 33, 103, 310])
 @pytest.mark.parametrize("detector", DETECTORS)
-def test_so_many_steps_are_more_likely_than_as_many_plain_ones(detector: Detector, steps: int) -> None:
+def test_so_many_iterations_are_more_likely_than_as_many_plain_ones(detector: Detector, iterations: int) -> None:
     model = model_of(5, 3, detector=detector, seed=4)
     exact = 1e9 * model.model
-    accelerated = log_likelihood(exact, model.response, model.background, run(exact, model, steps))
-    plain = plain_em(exact, model.response, model.background, steps)
+    accelerated = log_likelihood(exact, model.response, model.background, run(exact, model, iterations))
+    plain = plain_em(exact, model.response, model.background, iterations)
     assert accelerated > log_likelihood(exact, model.response, model.background, plain)
-    as_far = plain_em(exact, model.response, model.background, steps**2 // 16)
+    as_far = plain_em(exact, model.response, model.background, iterations**2 // 16)
     assert accelerated > log_likelihood(exact, model.response, model.background, as_far) - 1e-6 * exact.sum()
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
 @pytest.mark.parametrize(("modes", "photons"), SIZES)
 def test_exact_noisy_probabilities_give_the_ideal_ones(modes: int, photons: int, detector: Detector) -> None:
-    """Raw they are off by 3 to 10 %; after 2000 accelerated steps by a millionth, where the likelihood has no slope."""
+    """Raw they are off by 3 to 10 %; after 2000 accelerated iterations by a millionth: no slope is left."""
     for seed in range(3):
         model = model_of(modes, photons, detector=detector, seed=seed)
         ideal = conditional(model.ideal, model)
@@ -159,14 +156,14 @@ def test_rows_of_a_batch_do_not_know_of_each_other() -> None:
         np.testing.assert_allclose(pi, alone, rtol=2e-3, atol=1e-7)  # single precision, other order of sums
 
 
-@pytest.mark.parametrize("steps", [33, 310])
-def test_single_precision_does_not_show(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("iterations", [33, 310])
+def test_single_precision_does_not_show(iterations: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the sampling error, of which it must be no more than a hundredth."""
     model = model_of(5, 3, seed=6)
     counts = np.random.default_rng(1).poisson(1e6 * model.model).astype(float)
-    single = conditional(run(counts, model, steps), model)
+    single = conditional(run(counts, model, iterations), model)
     monkeypatch.setattr("qpu_sdk.mitigation.unfolding.SINGLE_PRECISION", 0.0)
-    double = conditional(run(counts, model, steps), model)
+    double = conditional(run(counts, model, iterations), model)
     events = counts[model.space.full].sum()
     assert not np.array_equal(single, double)
     np.testing.assert_allclose(single, double, atol=0.01 * np.sqrt(double.max() / events))
@@ -246,7 +243,7 @@ def test_held_out_counts_are_those_of_the_seed() -> None:
     np.testing.assert_array_equal(first.fock, again.fock)
     stops = {(u.iterations, u.start) for u in (unfold(counts, model, seed=s) for s in range(12))}
     assert len(stops) > 1
-    assert all(steps in (0, *GRID) and start in STARTS for steps, start in stops)
+    assert all(iterations in (0, *GRID) and start in STARTS for iterations, start in stops)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)

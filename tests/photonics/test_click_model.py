@@ -24,13 +24,8 @@ from qpu_sdk.photonics.click_model import (
     click_distribution,
     within,
 )
-from qpu_sdk.photonics.conversions import detectors_to_perceval
-from qpu_sdk.photonics.noise import (
-    Noise,
-    ProgramNoise,
-    emission,
-    enough_counts,
-)
+from qpu_sdk.photonics.detectors import detectors_to_perceval
+from qpu_sdk.photonics.noise import Noise, ProgramNoise, emission, enough_counts
 from qpu_sdk.photonics.patterns import count_sets, mode_sets
 from qpu_sdk.photonics.photon_counting import fock_distribution
 from tests.oracles.permanents import Matrix, boson_probability, distinguishable_probability, outcomes
@@ -281,9 +276,9 @@ def by_perceval(columns: Matrix, noise: ProgramNoise, *, threshold: bool, least:
     experiment.min_detected_photons_filter(least)
     computer = SimulatedComputer("SLOS")
     computer.noise = pcvl.NoiseModel(noise.brightness, float(noise.indistinguishability), noise.g2, True, best)
-    begun = time.perf_counter()
+    begun = time.process_time()
     answer = computer.probs(experiment, precision=1e-16)
-    taken = time.perf_counter() - begun
+    taken = time.process_time() - begun
     return {tuple(s): float(p) for s, p in answer["results"].items()}, float(answer["global_perf"]), taken
 
 
@@ -305,9 +300,9 @@ def test_equals_perceval_with_nine_modes_and_is_a_hundred_times_faster() -> None
     assert worst(accurate(columns, noise), expected) < 1e-10
     ours = math.inf
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = time.process_time()
         click_distribution(columns[None], noise)
-        ours = min(ours, time.perf_counter() - begun)
+        ours = min(ours, time.process_time() - begun)
     assert theirs > 100.0 * ours
 
 
@@ -372,7 +367,7 @@ def test_more_modes_are_more_probable() -> None:
     """P(clicks within T) grows with T."""
     sets = mode_sets(5, 5)
     [q] = within(haar(5, seed=13)[None, :, :3], ClickArrays.of(rough(3, 5, seed=13)), sets)
-    for with_mode, without in sets.steps:
+    for with_mode, without in sets.neighbour_pairs:
         assert (q[with_mode] >= q[without] - 1e-15).all()
     assert q[-1] == pytest.approx(1.0, abs=1e-14)
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from qpu_sdk.devices.machines import NOISE_PRESETS, parse_noise
 from qpu_sdk.errors import ConfigError, ProgramError
-from qpu_sdk.photonics.conversions import detectors_to_perceval, efficiencies_from_perceval
 from qpu_sdk.photonics.counts import Detector
+from qpu_sdk.photonics.detectors import detectors_to_perceval, efficiencies_from_perceval
 from qpu_sdk.photonics.meshes import RectangularMesh
 from qpu_sdk.photonics.noise import Noise, by_mode
 from qpu_sdk.photonics.program import Program

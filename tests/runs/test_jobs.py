@@ -20,13 +20,16 @@ from qpu_sdk.errors import CheckpointError
 from qpu_sdk.runs.folder import RunFolder
 from qpu_sdk.runs.jobs import list_jobs, newest_run
 from tests.commands import Commands
-from tests.digits import train_arguments, write_digits
+from tests.digits import SMALLEST, train_arguments, write_small_digits
 
 pytest.importorskip("uvicorn")
 
 from qpu_sdk.emulator.faults import Fault, Faults
 from qpu_sdk.emulator.server import EmulatedCloud
 from qpu_sdk.emulator.settings import CloudSettings
+from tests.helpers import Clock
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 TOKEN, NEW_TOKEN = "_T_secret-of-the-tests", "_T_other-secret-of-the-tests"
@@ -41,7 +44,7 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_digits(tmp_path_factory.mktemp("digits") / "digits.npz")
+    return write_small_digits(tmp_path_factory.mktemp("digits") / "digits.npz")
 
 
 @pytest.fixture
@@ -54,31 +57,20 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         assert NEW_TOKEN.encode() not in content, path
 
 
-class Hand:
-    """A clock that a test sets, or that moves on by a simulated second whenever somebody looks."""
-
-    def __init__(self, *, runs: bool = False) -> None:
-        self.now, self.runs = 1_000_000.0, runs
-
-    def __call__(self) -> float:
-        self.now += 1.0 if self.runs else 0.0
-        return self.now
-
-
-def cloud(*faults: Fault, clock: Hand | None = None, **settings: Any) -> EmulatedCloud:
+def cloud(*faults: Fault, clock: Clock | None = None, **settings: Any) -> EmulatedCloud:
     if clock is not None:
         return EmulatedCloud(CloudSettings(seed=1, seconds_per_setting=1.0, **settings), Faults(faults), clock=clock)
     return EmulatedCloud(CloudSettings(seed=1, time_scale=1e6, **settings), Faults(faults))
 
 
 def device(server: EmulatedCloud, platform: str = "sim:ideal") -> str:
-    return f"quandela:{platform}?url={server.url}&poll_s=0.01&max_poll_s=0.05&deadline_s=3&queue_s=3"
+    return f"quandela:{platform}?url={server.url}&poll_s=0.01&max_poll_s=0.05&deadline_s=60&queue_s=60"
 
 
 def train(digits: Path, folder: Path, server: EmulatedCloud | None = None, **changes: object) -> list[str]:
     where = {"device": device(server)} if server is not None else {}
     few = {"training__shots": 2000, "training__final_shots": 3000, "spsa__shots": 1000, "training__final_epochs": 1}
-    return train_arguments(digits, folder, **(where | few | changes))
+    return train_arguments(digits, folder, base=SMALLEST, **(where | few | changes))
 
 
 COMMANDS = Commands(secrets=(TOKEN, NEW_TOKEN))
@@ -154,7 +146,7 @@ def test_devices_describes_a_platform() -> None:
 
 
 def test_a_detached_run_is_harvested_step_by_step(digits: Path, folder: Path) -> None:
-    hand = Hand()
+    hand = Clock()
     with cloud(clock=hand) as server:
         line = fail(INTERRUPTED, *train(digits, folder, server), "--detach")
         assert f"qpu-sdk resume {folder}" in line
@@ -169,10 +161,10 @@ def test_a_detached_run_is_harvested_step_by_step(digits: Path, folder: Path) ->
 
 
 def test_resume_can_wait_to_the_end(digits: Path, folder: Path) -> None:
-    hand = Hand()
+    hand = Clock()
     with cloud(clock=hand) as server:
         fail(INTERRUPTED, *train(digits, folder, server), "--detach")
-        hand.runs = True
+        hand.step = 1.0
         summary = succeed("resume", folder, "--wait", "--json")
         check_finished(summary, folder, server)
         requests = server.requests["endpoints"]
@@ -193,14 +185,14 @@ def test_a_run_that_stays_needs_no_resume(digits: Path, folder: Path) -> None:
 
 
 def test_only_one_process_works_on_a_run(digits: Path, folder: Path) -> None:
-    hand = Hand()
+    hand = Clock()
     with cloud(clock=hand) as server:
         fail(INTERRUPTED, *train(digits, folder, server), "--detach")
         with Journal(folder / "journal.sqlite"):
             for arguments in (["resume", folder], ["jobs", "attach", "x", "--run", folder]):
                 assert "another process works on" in fail(BAD_INPUT, *arguments, "--json")
             assert states(folder) == ["running"]  # looking is allowed
-        hand.runs = True
+        hand.step = 1.0
         check_finished(succeed("resume", folder, "--wait", "--json"), folder, server)
 
 
@@ -274,14 +266,14 @@ def test_a_job_that_never_arrived_is_forgotten(digits: Path, folder: Path) -> No
 
 @pytest.mark.parametrize("ran_s", [0.0, 1.5])
 def test_a_cancelled_job_keeps_what_it_finished(digits: Path, folder: Path, ran_s: float) -> None:
-    hand = Hand()
+    hand = Clock()
     with cloud(clock=hand) as server:
         fail(INTERRUPTED, *train(digits, folder, server), "--detach")
         hand.now += ran_s
         [record] = succeed("jobs", "cancel", "--run", folder, "--json")
         assert record["job_id"] == server.jobs[0]["job_id"]
         hand.now += 1.0
-        hand.runs = True
+        hand.step = 1.0
         if not ran_s:  # nothing was finished, so that nothing goes again by itself
             assert "cut short" in fail(DEVICE_OR_BUDGET, "resume", folder, "--wait", "--json")
         summary = succeed("resume", folder, "--wait", "--json")
@@ -347,14 +339,14 @@ def test_a_bad_token_is_told_before_anything_is_begun(
 
 
 def test_a_token_that_expires_loses_no_job(digits: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hand = Hand()
+    hand = Clock()
     with cloud(clock=hand, tokens=frozenset({TOKEN})) as server:
         fail(INTERRUPTED, *train(digits, folder, server), "--detach")
         server.change(tokens=[NEW_TOKEN])
         assert "refuses the token" in fail(DEVICE_OR_BUDGET, "resume", folder, "--wait", "--json")
         assert states(folder) == ["running"]
         monkeypatch.setenv("PCVL_CLOUD_TOKEN", NEW_TOKEN)
-        hand.runs = True
+        hand.step = 1.0
         check_finished(succeed("resume", folder, "--wait", "--json"), folder, server)
 
 
@@ -388,7 +380,7 @@ def test_an_unknown_platform_is_told_before_anything_is_begun(digits: Path, fold
 
 def test_a_cloud_that_is_not_there_is_told_before_anything_is_begun(digits: Path, folder: Path) -> None:
     with cloud() as server:
-        gone = device(server).replace("deadline_s=3", "deadline_s=0.1")
+        gone = device(server).replace("deadline_s=60", "deadline_s=0.1")
     assert "no usable answer" in fail(DEVICE_OR_BUDGET, *train(digits, folder, device=gone))
     assert not folder.exists()
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from qpu_sdk.runs.folder import read_metrics
+from tests.commands import Commands
+from tests.forked import Command
 
-KILLS = 10
-COMMAND = [sys.executable, "-c", "from qpu_sdk.cli.app import main; main()"]
+COMMANDS = Commands()
 SETTINGS = {
     "training.warm_start_epochs": 2,
     "training.trials": 2,
@@ -33,22 +30,20 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_digits(path: Path) -> Path:
     """300 noisy 28 x 28 images of three classes."""
     rng = np.random.default_rng(5)
     labels = np.arange(300) % 3
     images = rng.integers(0, 120, (300, 28, 28), dtype=np.uint8)
     for label in range(3):
         images[labels == label, 9 * label : 9 * label + 9] += 100
-    path = tmp_path_factory.mktemp("digits") / "digits.npz"
     np.savez(path, x_train=images[:250], y_train=labels[:250], x_test=images[250:], y_test=labels[250:])
     return path
 
 
 def train(digits: Path, out: Path) -> list[str]:
     settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-    return [*COMMAND, "train", "--data", str(digits), "--out", str(out), "--json", *settings]
+    return ["train", "--data", str(digits), "--out", str(out), "--json", *settings]
 
 
 def rows(out: Path) -> int:
@@ -56,28 +51,34 @@ def rows(out: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def kill_at(command: list[str], out: Path, wanted: int, delay_s: float) -> None:
+def kill_at(arguments: list[str], out: Path, wanted: int, delay_s: float) -> None:
     """Start, wait until ``wanted`` units are done and a moment longer, and kill without warning."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while rows(out) < wanted and process.poll() is None:
-            time.sleep(0.001)
-        time.sleep(delay_s)
-        process.send_signal(signal.SIGKILL)
+    command = Command.start(arguments, out.parent / "said")
+    while rows(out) < wanted and command.code is None:
+        time.sleep(0.001)
+    time.sleep(delay_s)
+    assert command.kill() or command.code == 0, command.stderr
 
 
-def test_killed_and_resumed_run_is_identical(digits: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    result = subprocess.run(train(digits, whole), check=True, capture_output=True, text=True)
+def test_killed_and_resumed_run_is_identical(tmp_path: Path) -> None:
+    killed_and_resumed(tmp_path, kills=10)
+
+
+def killed_and_resumed(tmp_path: Path, *, kills: int) -> None:
+    """Kill a run again and again, at random moments, and demand that it ends like one that was left alone."""
+    digits, whole, killed = write_digits(tmp_path / "digits.npz"), tmp_path / "whole", tmp_path / "killed"
+    expected = COMMANDS.succeed(*train(digits, whole))  # in a process with another seed of hashes
     units = rows(whole)
     rng = np.random.default_rng(11)
-    moments = np.sort(rng.integers(1, units, KILLS))
+    moments = np.sort(rng.integers(1, units, kills))
     kill_at(train(digits, killed), killed, int(moments[0]), float(rng.uniform(0, 0.05)))
-    resume = [*COMMAND, "resume", str(killed), "--json"]
+    resume = ["resume", str(killed), "--json"]
     for moment in moments[1:]:
         kill_at(resume, killed, int(moment), float(rng.uniform(0, 0.05)))
-    final = subprocess.run(resume, check=True, capture_output=True, text=True)
+    last = Command.start(resume, tmp_path / "said")
+    assert last.wait() == 0, last.stderr
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-    expected, got = json.loads(result.stdout), json.loads(final.stdout)
+    got = json.loads(last.stdout)
     del expected["wall_s"], got["wall_s"]
     assert got == expected
     kinds = [[row["kind"] for row in read_metrics(d / "metrics.jsonl")] for d in (whole, killed)]

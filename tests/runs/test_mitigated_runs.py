@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ import torch
 from qpu_sdk.calibration.known import vendor_record
 from qpu_sdk.calibration.parts import Identity
 from qpu_sdk.calibration.store import CalibrationStore, load_record
-from qpu_sdk.cli.progress import Progress
 from qpu_sdk.export.weights import load_model
 from qpu_sdk.runs.summary import RunSummary
-from tests.commands import Commands
+from tests.commands import Commands, interrupt_after, metric_rows, same_model
 from tests.digits import train_arguments, write_digits
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 BAD_INPUT, INTERRUPTED = 2, 4
 NOISY = "local:slos?noise=belenos,transmittance=0.4"
@@ -43,24 +43,6 @@ def copied(finished: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished[1], tmp_path / "run"))
 
 
-def interrupt_after(units: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def advanced(self: Progress, row: Mapping[str, Any], *, done: int, total: int) -> None:
-        if done == units:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Progress, "advanced", advanced)
-
-
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) | {"wall_s": 0} for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def same_model(one: Path, other: Path) -> bool:
-    a, b = (load_model(folder) for folder in (one, other))
-    same = all(torch.equal(a.tensors[name], b.tensors[name]) for name in {*a.tensors, *b.tensors})
-    return same and dict(a.metadata) == dict(b.metadata)
-
-
 # -- what it leaves --------------------------------------------------------------------------------------------
 
 
@@ -72,11 +54,11 @@ def test_the_summary_tells_before_and_after(finished: tuple[Path, Path, dict[str
     assert summary["record_ids"] == [record.id]
     found = summary["mitigation"]
     assert found["record_ids"] == {NOISY: record.id}
-    assert found["steps"] == {NOISY: ["unfold", "fuse"]}
+    assert found["methods"] == {NOISY: ["unfold-fuse"]}
     assert all(0.0 < moved < 1.0 for moved in found["p_shift"])
     assert found["notes"] == {}
     assert 0.0 <= summary["test_accuracy_before_mitigation"] <= 1.0
-    last = [row for row in metrics(folder) if row["kind"] == "measure"][-1]
+    last = [row for row in metric_rows(folder) if row["kind"] == "measure"][-1]
     assert (found["p_shift"], found["effective_samples"]) == (last["shift"], last["effective_samples"])
     assert RunSummary.model_validate_json((folder / "summary.json").read_text()).model_dump(mode="json") == summary
 
@@ -86,9 +68,9 @@ def test_the_model_and_the_page_name_the_record(finished: tuple[Path, Path, dict
     [record_id] = summary["record_ids"]
     provenance = json.loads(load_model(folder).metadata["mitigation"])
     assert provenance["record_ids"] == {NOISY: record_id}
-    assert provenance["steps"] == {NOISY: ["unfold", "fuse"]}
+    assert provenance["methods"] == {NOISY: ["unfold-fuse"]}
     page = (folder / "report.html").read_text(encoding="utf-8")
-    for words in (record_id, "unfold, fuse", "test accuracy on the unmitigated p", "shift of p by mitigation"):
+    for words in (record_id, "unfold-fuse", "test accuracy on the unmitigated p", "shift of p by mitigation"):
         assert words in page
 
 
@@ -100,19 +82,19 @@ def test_equal_runs_give_equal_models_and_another_seed_does_not(
     succeed(*arguments(data, tmp_path / "other", seed=1))
     assert same_model(tmp_path / "again", folder)
     assert not same_model(tmp_path / "other", folder)
-    assert metrics(tmp_path / "again") == metrics(folder)
+    assert metric_rows(tmp_path / "again") == metric_rows(folder)
 
 
 def test_mitigation_changes_the_weights_and_costs_no_setting(
     finished: tuple[Path, Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     data, folder, summary = finished
-    plain = succeed(*arguments(data, tmp_path / "plain", mitigation__steps='"post-selection"'))
+    plain = succeed(*arguments(data, tmp_path / "plain", mitigation__method='"post-select"'))
     assert (plain["mitigation"], plain["test_accuracy_before_mitigation"], plain["record_ids"]) == (None, None, [])
     assert not (tmp_path / "plain" / "records").exists()
     assert "mitigation" not in load_model(tmp_path / "plain").metadata
     assert plain["circuit_settings"] == summary["circuit_settings"]
-    first, other = (metrics(f)[0] for f in (folder, tmp_path / "plain"))
+    first, other = (metric_rows(f)[0] for f in (folder, tmp_path / "plain"))
     assert first["samples"] == other["samples"]
     assert other["shift"] == [0.0, 0.0]
     tensors = load_model(folder).tensors
@@ -133,7 +115,7 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(
         fail(INTERRUPTED, *arguments(data, out))
     again = succeed("resume", out, "--json")
     assert same_model(out, folder)
-    assert metrics(out) == metrics(folder)
+    assert metric_rows(out) == metric_rows(folder)
     differing = {"wall_s"}
     assert {k: v for k, v in again.items() if k not in differing} == {
         k: v for k, v in summary.items() if k not in differing
@@ -183,8 +165,8 @@ def test_a_run_does_not_go_on_without_its_records(copied: Path, damage: str) -> 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"mitigation__steps": '"magic"'}, "step 'magic' is unknown"),
-        ({"mitigation__steps": '["recycle", "subtract"]'}, "do not go together"),
+        ({"mitigation__method": '"magic"'}, "method 'magic' is unknown"),
+        ({"mitigation__method": '["unfold", "fuse"]'}, "mitigation.method: Input should be a valid string"),
         ({"mitigation__record": '"none.json"'}, "none.json"),
         ({"mitigation__max_age_h": -1}, "mitigation.max_age_h"),
     ],
@@ -221,7 +203,7 @@ def test_a_cloud_device_without_a_record_is_post_selected_and_says_so_once(tmp_p
                 *[a for a in arguments(data, tmp_path / "run", device=json.dumps(device)) if a != "--json"]
             )
             assert shown.exit_code == 0, shown.output
-            named = arguments(data, tmp_path / "named", device=json.dumps(device), mitigation__steps='"subtract"')
+            named = arguments(data, tmp_path / "named", device=json.dumps(device), mitigation__method='"subtract"')
             assert "no calibration record of quandela:sim:ideal" in commands.fail(BAD_INPUT, *named)
     name = f"quandela:sim:ideal?url={server.url}"
     note = f"no calibration record of {name}; make one with: qpu-sdk calibrate {name}"

@@ -34,7 +34,7 @@ from qpu_sdk.runs.plan import (
 from qpu_sdk.runs.tables import plan_rows
 from qpu_sdk.seeds import child_seed
 from qpu_sdk.training.config import RunConfig
-from qpu_sdk.training.schedule import check_budget, device_names, planned_settings
+from qpu_sdk.training.schedule import Schedule
 from tests.training import tiny
 
 SPEC = DeviceSpec("lab", 24, 12)
@@ -45,7 +45,7 @@ def figures(transmittance: float = 1.0, *, rates: Rates = FREE, jobs_of: int | N
 
 
 def planned(config: RunConfig, one: Figures) -> Plan:
-    return plan_run(config, dict.fromkeys(device_names(config), one))
+    return plan_run(config, dict.fromkeys(config.device_names, one))
 
 
 # -- what a run takes --------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def test_jobs_and_costs_of_each_device_are_those_of_a_run(names: tuple[str, str]
     )
     devices = {name: Recording(name, limit) for name in dict.fromkeys(names)}
     run = tiny.training(config, devices=dict(devices))
-    for _ in run.run():
+    for _ in run.run(run.init()):
         pass
     plan = plan_run(config, {n: figures(rates=config.budget.rates(d.spec), jobs_of=limit) for n, d in devices.items()})
     assert [d.device for d in plan.devices] == list(devices)
@@ -82,7 +82,7 @@ def test_jobs_and_costs_of_each_device_are_those_of_a_run(names: tuple[str, str]
     spent, total = run.bank.spent, plan.total
     assert (spent.settings, spent.shots, spent.jobs) == (total.settings, total.shots, total.jobs)
     assert (spent.credits, spent.seconds) == (pytest.approx(total.credits), pytest.approx(total.seconds))
-    assert (total.settings, total.shots) == planned_settings(config)
+    assert (total.settings, total.shots) == (run.schedule.settings, run.schedule.shots)
 
 
 def test_devices_work_side_by_side() -> None:
@@ -245,12 +245,15 @@ def test_a_run_over_its_budget_is_told_with_what_would_do(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["settings", "shots"])
 def test_the_check_before_a_run_suggests_what_is_needed(name: str) -> None:
+    def check(limit: int) -> None:
+        Schedule.of(tiny.config()).check(tiny.config(budget={name: limit}).budget)
+
     with pytest.raises(BudgetExceeded) as caught:
-        check_budget(tiny.config(budget={name: 1}))
+        check(1)
     [enough] = re.findall(rf"--set budget\.{name}=(\d+)\.$", str(caught.value))
-    check_budget(tiny.config(budget={name: int(enough)}))
-    with pytest.raises(BudgetExceeded):
-        check_budget(tiny.config(budget={name: int(enough) - 1}))
+    check(int(enough))
+    with pytest.raises(BudgetExceeded, match=rf"the run needs {enough} {name}; budget.{name} allows {int(enough) - 1}"):
+        check(int(enough) - 1)
 
 
 # -- what is known of devices ------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +33,19 @@ from qpu_sdk.errors import (
     ConfigError,
     MitigationError,
 )
+from qpu_sdk.mitigation.methods import METHODS
 from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts, Detector
 from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.runs.records import load_records, resolve, save_records
-from qpu_sdk.training.config import MitigationConfig, RunConfig
+from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import load_config, parse_config
 from qpu_sdk.training.estimator import Mitigation
 from qpu_sdk.training.qnn import QNNBank
-from qpu_sdk.training.schedule import schedule
 from tests.oracles.unitaries import haar
 from tests.training import tiny
-from tests.training.test_loop import copied, finish
+from tests.training.test_loop import bits, copied, finish, weights
 
 NOISY = "local:slos?noise=belenos,transmittance=0.4"
 QPU = "fake:qpu"
@@ -87,34 +86,30 @@ def written(path: Path, one: CalibrationRecord) -> str:
 # -- configuration -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", ["auto", "post-selection", "post-select", "subtract", ["unfold", "fuse"]])
-def test_steps_go_to_toml_and_back(tmp_path: Path, steps: str | list[str]) -> None:
-    tree = {"mitigation": {"steps": steps, "record": "a/b.json", "max_age_h": 12.0}}
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_the_method_goes_to_toml_and_back(tmp_path: Path, method: str) -> None:
+    tree = {"mitigation": {"method": method, "record": "a/b.json", "max_age_h": 12.0}}
     config, path = parse_config(tree, where="test"), tmp_path / "config.toml"
     path.write_text(config.to_toml(), encoding="utf-8")
     assert load_config(path) == config
-    assert config.mitigation.steps == (steps if isinstance(steps, str) else tuple(steps))
-
-
-def test_steps_are_set_from_the_command_line() -> None:
-    assert load_config(overrides=['mitigation.steps=["unfold", "fuse"]']).mitigation.steps == ("unfold", "fuse")
-    assert load_config(overrides=["mitigation.steps=subtract"]).mitigation.pipeline_steps == "subtract"
-    assert MitigationConfig(steps="post-selection").pipeline_steps == "post-select"
-    assert MitigationConfig(steps=("response", "post-selection")).pipeline_steps == ("response", "post-select")
+    assert config.mitigation.method == method
+    assert load_config(overrides=[f"mitigation.method={method}"]).mitigation.method == method
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"steps": "magic"}, "mitigation.steps: step 'magic' is unknown"),
-        ({"steps": ["recycle", "subtract"]}, "mitigation.steps: steps recycle, subtract do not go together"),
-        ({"steps": ["post-selection", "response"]}, "worse than no correction"),
-        ({"steps": []}, "mitigation.steps"),
-        ({"steps": 3}, "mitigation.steps: the steps are no name and no list of names"),
-        ({"steps": [1]}, "mitigation.steps: the steps are no name and no list of names"),
+        ({"method": "magic"}, "mitigation.method: method 'magic' is unknown. Use auto, post-select, response"),
+        (
+            {"method": "post-selection"},
+            "mitigation.method: method 'post-selection' is unknown; post-select is the near",
+        ),
+        ({"method": "unfold, fuse"}, "unfold-fuse is the nearest"),
+        ({"method": ["unfold", "fuse"]}, "mitigation.method: Input should be a valid string"),
+        ({"method": 3}, "mitigation.method: Input should be a valid string"),
         ({"max_age_h": 0}, "mitigation.max_age_h"),
         ({"record": 3}, "mitigation.record"),
-        ({"step": "auto"}, "unknown key 'mitigation.step'"),
+        ({"steps": "auto"}, "unknown key 'mitigation.steps'"),
     ],
 )
 def test_mistakes_are_one_line_that_names_the_key(values: dict[str, Any], words: str) -> None:
@@ -131,7 +126,7 @@ def test_where_records_come_from_is_not_in_the_fingerprint_but_their_content_is(
     prints += [Mitigation({QPU: record(notes="another")}, "auto", 0, {}).fingerprint(config)]
     assert len(set(prints)) == 4
     assert prints[0] == config.fingerprint
-    assert tiny.config(mitigation={"steps": "unfold"}).fingerprint != config.fingerprint
+    assert tiny.config(mitigation={"method": "unfold"}).fingerprint != config.fingerprint
 
 
 # -- which record ------------------------------------------------------------------------------------------
@@ -150,12 +145,12 @@ def test_a_noisy_simulator_knows_its_noise_whenever_it_is_asked() -> None:
     assert (known.device, known.origin, known.modes, known.input_modes) == (NOISY, "simulated", 4, (0, 1))
     assert (known.g2.value, known.g2.standard_error) == (0.182, 0.0)
     assert known.noise().transmittance == (0.4, 0.4, 0.0, 0.0)
-    assert resolved(NOISY, open_device(NOISY, seed=1), steps="post-selection").records == {}
+    assert resolved(NOISY, open_device(NOISY, seed=1), method="post-select").records == {}
 
 
-def test_named_steps_work_on_a_noiseless_simulator() -> None:
+def test_a_named_method_works_on_a_noiseless_simulator() -> None:
     device = "local:slos?transmittance=0.3"
-    known = resolved(device, open_device(device, seed=1), steps="unfold").records[device]
+    known = resolved(device, open_device(device, seed=1), method="unfold").records[device]
     assert (known.detector, known.noise().transmittance, known.g2.value) == ("threshold", (0.3, 0.3, 0.0, 0.0), 0.0)
 
 
@@ -184,8 +179,8 @@ def test_a_device_without_a_record_is_post_selected_and_that_is_said(caplog: pyt
     assert found.notes[QPU].startswith(f"no calibration record of {QPU}; make one with: qpu-sdk calibrate {QPU}")
     assert [r.getMessage() for r in caplog.records] == [found.notes[QPU]]
     with pytest.raises(CalibrationNotFound, match="no calibration record of fake:qpu; make one with"):
-        resolved(steps="subtract")
-    assert resolved(steps="post-selection").notes == {}
+        resolved(method="subtract")
+    assert resolved(method="post-select").notes == {}
 
 
 def test_the_newest_record_that_fits_is_taken_from_a_folder(tmp_path: Path) -> None:
@@ -253,7 +248,7 @@ def test_noise_that_no_record_can_hold_is_said() -> None:
     assert found.records == {}
     assert "second photon" in found.notes[device]
     with pytest.raises(CalibrationNotFound, match="second photon"):
-        resolved(device, open_device(device, seed=1), steps="unfold")
+        resolved(device, open_device(device, seed=1), method="unfold")
 
 
 # -- what a simulator knows of itself ----------------------------------------------------------------------
@@ -328,55 +323,37 @@ def noisy_config(**changes: Any) -> RunConfig:
 
 def test_rows_say_what_was_done_and_how_sure_it_is() -> None:
     run = tiny.training(noisy_config())
-    rows = [row for _, row in run.run()]
+    states, rows = zip(*run.run(run.init()), strict=True)
     for row in rows:
         if row["kind"] == "measure":
-            assert all(len(row[key]) == 2 for key in ("samples", "effective_samples", "overhead", "steps", "shift"))
-            assert all(steps and set(steps) <= {"unfold", "fuse", "subtract"} for steps in row["steps"])
+            assert all(len(row[key]) == 2 for key in ("samples", "effective_samples", "overhead", "methods", "shift"))
+            assert set(row["methods"]) <= {"unfold-fuse", "subtract"}
             assert all(0.0 < shift < 1.0 for shift in row["shift"])
         if row["kind"] in ("measure", "spsa"):
             assert 0.0 < row["p_error"] < 10.0
-    assert run.measured["shift"] == [row for row in rows if row["kind"] == "measure"][-1]["shift"]
-    assert not torch.equal(run.p, run.p_before)
+    assert states[-1].measured["shift"] == [row for row in rows if row["kind"] == "measure"][-1]["shift"]
+    assert not torch.equal(states[-1].p, states[-1].p_before)
     json.dumps(rows, allow_nan=False)
 
 
 def test_without_noise_nothing_is_changed() -> None:
-    auto, plain = (tiny.training(tiny.config(mitigation={"steps": s})) for s in ("auto", "post-selection"))
-    assert torch.equal(finish(auto), finish(plain))
-    assert torch.equal(auto.p, auto.p_before)
-    assert auto.measured["shift"] == [0.0, 0.0]
+    auto, plain = (tiny.training(tiny.config(mitigation={"method": m})) for m in ("auto", "post-select"))
+    found, other = finish(auto), finish(plain)
+    assert torch.equal(weights(auto, found), weights(plain, other))
+    assert torch.equal(found.p, found.p_before)
+    assert found.measured["shift"] == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("steps", ["auto", "recycle-free", "subtract"])
-def test_stopping_after_any_unit_changes_no_bit_of_a_mitigated_run(steps: str) -> None:
-    chosen = {"auto": "auto", "recycle-free": ["fuse"], "subtract": "subtract"}[steps]
-    config = noisy_config(mitigation={"steps": chosen}, training={"rounds": 1})
+@pytest.mark.parametrize("method", ["auto", "fuse", "subtract"])
+def test_stopping_after_any_unit_changes_no_bit_of_a_mitigated_run(method: str) -> None:
+    config = noisy_config(mitigation={"method": method}, training={"rounds": 1})
     whole, states = tiny.training(config), []
-    for _ in whole.run():
-        states.append((whole.checkpoint(), copied(whole.bank.journal)))
-    assert len(states) == len(schedule(config))
+    for state, _ in whole.run(whole.init()):
+        states.append((state, copied(whole.bank.journal)))
+    assert len(states) == len(whole.schedule.units)
     for state, journal in states:
         resumed = tiny.training(config, journal=journal)
-        resumed.restore(state)
-        assert torch.equal(finish(resumed), whole.fitter.weights(whole.p)), f"after unit {state.unit}"
-        assert torch.equal(resumed.p_before, whole.p_before)
-        assert resumed.measured == whole.measured
-
-
-def test_a_checkpoint_from_before_mitigation_goes_on() -> None:
-    whole = tiny.training(tiny.config())
-    units = whole.run()
-    next(units)
-    state = whole.checkpoint()
-    values = {k: v for k, v in state.values.items() if k != "measured"} | {"samples": whole.measured["samples"]}
-    tensors = {k: t for k, t in state.tensors.items() if k != "p_before"}
-    resumed = tiny.training(tiny.config(), journal=copied(whole.bank.journal))
-    resumed.restore(replace(state, tensors=tensors, values=values))
-    assert resumed.measured == {"samples": whole.measured["samples"]}
-    for _ in units:
-        pass
-    assert torch.equal(finish(resumed), whole.fitter.weights(whole.p))
+        assert bits(finish(resumed, state)) == bits(states[-1][0]), f"after unit {state.done}"
 
 
 def test_no_event_at_all_names_the_device_and_the_shots() -> None:
@@ -443,11 +420,3 @@ def test_a_bank_without_a_configuration_post_selects() -> None:
     with Journal(None):
         [measured] = bank.measure(bank.initial_phases(seed=1)[None], shots=2000, tag="t")
     assert [[s.name for s in d.history] for d in measured] == [["post-select"], ["post-select"]]
-
-
-@pytest.mark.parametrize("name", ["auto", "post-selection"])
-def test_a_list_of_one_is_that_one(name: str) -> None:
-    """No record is asked for that the same word alone does not need."""
-    alone, listed = (MitigationConfig.model_validate({"steps": steps}) for steps in (name, [name]))
-    assert listed.pipeline_steps == alone.pipeline_steps
-    assert isinstance(listed.pipeline_steps, str)

@@ -1,17 +1,13 @@
 """A run on two emulated machines with faults, killed with -9 again and again, ends as if nothing had happened.
 
-``make soak`` kills it a hundred times; the tests do it ten times. After each death a person's part is played: an
+``make validate`` kills it a hundred times; the tests do it ten times. After each death a person's part is played: an
 uncertain job is looked up at the provider by its name, and attached if it is there or forgotten if it is not.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -25,12 +21,13 @@ from qpu_sdk.emulator.faults import Faults
 from qpu_sdk.emulator.server import EmulatedCloud
 from qpu_sdk.emulator.settings import CloudSettings
 from qpu_sdk.runs.jobs import attach_job, forget_job, list_jobs
-from tests.digits import train_arguments, write_digits
+from tests.commands import Commands
+from tests.digits import SMALLEST, train_arguments, write_small_digits
+from tests.forked import Command, Death
 
-KILLS = int(os.environ.get("QPU_SDK_KILLS", "10"))
 PLATFORMS = ("sim:ideal", "qpu:ascella")
-COMMAND = [sys.executable, "-c", "from qpu_sdk.cli.app import main; main()"]
 TOKEN = "_T_soak-secret"
+COMMANDS = Commands(secrets=(TOKEN,))
 SETTINGS = CloudSettings(
     seed=4,
     platforms=PLATFORMS,
@@ -66,34 +63,31 @@ action = "drop"
 """
 
 
-@pytest.fixture(autouse=True)
-def _account(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PCVL_CLOUD_TOKEN", TOKEN)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 def arguments(cloud: EmulatedCloud, digits: Path, out: Path, *, rounds: int) -> list[str]:
     """Two QNNs, each on a machine of its own; as many rounds as the kills need."""
     options = f"url={cloud.url}&poll_s=0.01&max_poll_s=0.05&deadline_s=30"
     training = {"training__rounds": rounds, "spsa__steps": 2, "training__shots": 5000, "spsa__shots": 5000}
     devices = [f'--set=qnn.{i}.device="quandela:{name}?{options}"' for i, name in enumerate(PLATFORMS)]
-    return [*COMMAND, *train_arguments(digits, out, **training), *devices]
+    return [*train_arguments(digits, out, base=SMALLEST, **training), *devices]
 
 
-def test_killed_again_and_again(tmp_path: Path) -> None:
-    digits, rounds = write_digits(tmp_path / "digits.npz"), max(3, KILLS // 5)
+def test_killed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PCVL_CLOUD_TOKEN", TOKEN)
+    soak(tmp_path, kills=10)
+
+
+def soak(tmp_path: Path, *, kills: int) -> tuple[int, int]:
+    """Demand all that is said above; the jobs that there were and the settings that they ran."""
+    digits, rounds = write_small_digits(tmp_path / "digits.npz"), max(3, kills // 5)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     with EmulatedCloud(SETTINGS) as cloud:
-        first = subprocess.run(
-            arguments(cloud, digits, whole, rounds=rounds), check=True, capture_output=True, text=True
-        )
+        expected = COMMANDS.succeed(*arguments(cloud, digits, whole, rounds=rounds))
     port = int(cloud.url.rpartition(":")[2])  # the model's provenance names its devices: the same address again
     with EmulatedCloud(SETTINGS, Faults.parse(FAULTS), port=port) as cloud:
-        last, kills, output = survive(cloud, arguments(cloud, digits, killed, rounds=rounds), killed)
+        last, output = survive(cloud, arguments(cloud, digits, killed, rounds=rounds), killed, kills=kills)
         jobs = cloud.jobs
-    assert kills == KILLS
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-    expected, got = json.loads(first.stdout), json.loads(last)
+    got = json.loads(last)
     del expected["wall_s"], got["wall_s"]
     assert got == expected
     planned = len(PLATFORMS) * (3 * rounds + 1)  # less what came twice, where SPSA took a step back
@@ -101,39 +95,25 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     assert_paid_once(jobs, list_jobs(killed))
     assert TOKEN not in output
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and TOKEN.encode() in p.read_bytes()]
+    return len(jobs), sum(job["iterations"] for job in jobs)
 
 
-def survive(cloud: EmulatedCloud, command: list[str], out: Path) -> tuple[str, int, str]:
-    """Run, kill, reconcile and resume until it is done; the summary, the number of kills, and all that was said."""
-    rng, kills, said = np.random.default_rng(8), 0, ""
-    resume = [*COMMAND, "resume", str(out), "--wait", "--json"]
+def survive(cloud: EmulatedCloud, arguments: list[str], out: Path, *, kills: int) -> tuple[str, str]:
+    """Run, kill, reconcile and resume until it is done; the summary, and all that was said."""
+    rng, left, said = np.random.default_rng(8), kills, ""
+    resume = ["resume", str(out), "--wait", "--json"]
     while True:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            if kills < KILLS and killed_after(process, cloud, int(rng.integers(1, 12)), float(rng.uniform(0, 0.05))):
-                kills += 1
-            output, errors = process.communicate()
-        said += output + errors
-        if process.returncode == 0:
-            return output, kills, said
-        assert process.returncode in (-signal.SIGKILL, 3), errors
+        death = Death(sends=int(rng.integers(1, 12)), delay_s=float(rng.uniform(0, 0.05))) if left else None
+        command = Command.start(arguments, out.parent / "said", death=death)
+        code = command.wait()
+        left -= code == -signal.SIGKILL
+        said += command.stdout + command.stderr
+        if code == 0:
+            assert not left, f"{left} of {kills} kills were not needed"
+            return command.stdout, said
+        assert code in (-signal.SIGKILL, 3), command.stderr
         reconcile(cloud, out)
-        command = resume if (out / "config.toml").is_file() else command
-
-
-def killed_after(process: subprocess.Popen[str], cloud: EmulatedCloud, requests: int, delay_s: float) -> bool:
-    """Kill without warning once the process has made so many requests, and a moment later."""
-    begun = total(cloud)
-    while total(cloud) < begun + requests:
-        if process.poll() is not None:
-            return False
-        time.sleep(0.001)
-    time.sleep(delay_s)
-    process.send_signal(signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
-
-
-def total(cloud: EmulatedCloud) -> int:
-    return sum(sum(counts.values()) for counts in cloud.requests["endpoints"].values())
+        arguments = resume if (out / "config.toml").is_file() else arguments
 
 
 def reconcile(cloud: EmulatedCloud, out: Path) -> None:

@@ -48,7 +48,12 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(tree=trees())
-@settings(deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_toml_round_trip(tmp_path: Path, tree: dict[str, Any]) -> None:
     config, path = parse_config(tree, where="test"), tmp_path / "config.toml"
     path.write_text(config.to_toml(), encoding="utf-8")

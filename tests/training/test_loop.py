@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,17 +17,17 @@ from hypothesis import strategies as st
 from qpu_sdk.devices.base import Device, DeviceSpec, Job, JobStatus
 from qpu_sdk.devices.journal import Journal
 from qpu_sdk.devices.registry import open_device
-from qpu_sdk.errors import BudgetExceeded, ConfigError, DataError, MitigationError
+from qpu_sdk.errors import ConfigError, DataError, MitigationError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.program import Program
-from qpu_sdk.runs.checkpoint import load_checkpoint, save_checkpoint
+from qpu_sdk.runs.checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.fit import evaluate
-from qpu_sdk.training.loop import Checkpoint, Training
-from qpu_sdk.training.schedule import planned_settings, schedule, total_epochs
+from qpu_sdk.training.loop import Training, TrainingState
 from tests.training import tiny
 
 EVERYTHING = {"training": {"warm_start_epochs": 2}, "spsa": {"blocking": True, "smoothing": "adam"}}
+TRIALS = {"training": {"trials": 3, "trial_epochs": 2, "warm_start_epochs": 3, "optimiser": "rotated-adam"}}
 OPTIMISERS = get_args(TrainingConfig.model_fields["optimiser"].annotation)
 LONGER = [{"training": {"optimiser": name, "final_epochs": 8}} for name in OPTIMISERS]
 
@@ -74,10 +75,32 @@ class Blocked(Job):
         self._job.cancel()
 
 
-def finish(run: Training) -> torch.Tensor:
-    for _ in run.run():
-        pass
-    return run.fitter.weights(run.p)
+def finish(run: Training, state: TrainingState | None = None) -> TrainingState:
+    """The state after the last unit."""
+    state = state if state is not None else run.init()
+    for after, _ in run.run(state):
+        state = after
+    return state
+
+
+def weights(run: Training, state: TrainingState) -> torch.Tensor:
+    return run.weights(state, state.p)
+
+
+def bits(value: Any, name: str = "state") -> dict[str, Any]:
+    """Everything in a state by its name, arrays as their bytes; without the seconds that it took."""
+    parts: Mapping[str, Any] = {}
+    if is_dataclass(value):
+        parts = {field.name: getattr(value, field.name) for field in fields(value) if field.name != "wall_s"}
+    elif isinstance(value, Mapping):
+        parts = value
+    elif isinstance(value, torch.Tensor):
+        return bits(value.detach().numpy(), name)
+    elif isinstance(value, np.ndarray):
+        return {name: (value.dtype, value.shape, value.tobytes())}
+    else:
+        return {name: value}
+    return {key: part for own, inner in parts.items() for key, part in bits(inner, f"{name}.{own}").items()}
 
 
 # -- running -----------------------------------------------------------------------------------------------
@@ -86,9 +109,9 @@ def finish(run: Training) -> torch.Tensor:
 def test_a_run_learns_the_tiny_problem() -> None:
     config = tiny.config(training={"rounds": 1, "final_epochs": 40, "lr": 0.05}, spsa={"steps": 0})
     run, data = tiny.training(config), tiny.dataset(test=200)
-    images, labels = torch.from_numpy(data.x_test), torch.from_numpy(data.y_test)
-    before = evaluate(run.target, run.fitter.weights(torch.ones(36)), images, labels).accuracy
-    after = evaluate(run.target, finish(run), images, labels).accuracy
+    images, labels = data.test.tensors()
+    before = evaluate(run.target, run.weights(run.init(), torch.ones(36)), images, labels).accuracy
+    after = evaluate(run.target, weights(run, finish(run)), images, labels).accuracy
     assert before < 0.7
     assert after > 0.9
 
@@ -98,7 +121,7 @@ def test_spent_settings_and_shots_are_those_planned() -> None:
     run = tiny.training(config, devices={"local:slos": device})
     finish(run)
     spent = run.bank.spent
-    assert (spent.settings, spent.shots) == planned_settings(config)
+    assert (spent.settings, spent.shots) == (run.schedule.settings, run.schedule.shots)
     assert spent.settings == sum(n for n, _, _ in device.submissions)
     assert spent.shots == sum(n * shots for n, shots, _ in device.submissions)
     assert spent.jobs == len(device.submissions)
@@ -129,33 +152,36 @@ def test_the_plan_is_exact_for_every_schedule(
 
     run.bank.measure = counting  # type: ignore[assignment,method-assign]
     finish(run)
-    assert tuple(asked) == planned_settings(config)
+    assert asked == [run.schedule.settings, run.schedule.shots]
     done = [(program, job.shots_each) for job in run.bank.journal.jobs() for program in job.programs]
     assert run.bank.spent.settings == len(done) == len(set(done)) <= asked[0]  # none is run twice
 
 
 def test_rows_count_up_to_the_totals() -> None:
     run = tiny.training(tiny.config())
-    rows = [row for _, row in run.run()]
-    assert [row["unit"] for row in rows] == list(range(1, len(schedule(run.config)) + 1))
-    assert [row["epoch"] for row in rows if "epoch" in row] == list(range(1, total_epochs(run.config) + 1))
-    assert rows[-1]["circuit_settings"] == planned_settings(run.config)[0]
-    assert run.finished
+    states, rows = zip(*run.run(run.init()), strict=True)
+    units = list(range(1, len(run.schedule.units) + 1))
+    assert [row["unit"] for row in rows] == [state.done for state in states] == units
+    assert [row["epoch"] for row in rows if "epoch" in row] == list(range(1, run.schedule.total_epochs + 1))
+    assert rows[-1]["circuit_settings"] == run.schedule.settings
+    assert [state.wall_s for state in states] == sorted(state.wall_s for state in states)
 
 
 def test_equal_seeds_give_equal_weights() -> None:
-    weights = [finish(tiny.training(tiny.config(seed=seed))) for seed in (1, 1, 2)]
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
+    runs = [tiny.training(tiny.config(seed=seed)) for seed in (1, 1, 2)]
+    found = [weights(run, finish(run)) for run in runs]
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
 
 
 def test_final_weights_are_those_of_the_last_measurement() -> None:
     run = tiny.training(tiny.config())
-    for unit, _ in run.run():
-        if unit.kind == "measure":
-            measured = run.p.clone()
-    assert torch.equal(run.p, measured)
-    assert torch.equal(run.fitter.weights(measured), run.fitter.weights(run.p))
+    for state, row in run.run(run.init()):
+        if row["kind"] == "measure":
+            measured = state
+    assert torch.equal(state.p, measured.p)
+    assert state.measured == measured.measured
+    assert measured.done == run.schedule.units.index(run.schedule.last_measurement) + 1
 
 
 def test_running_leaves_the_global_random_states() -> None:
@@ -169,18 +195,17 @@ def test_running_leaves_the_global_random_states() -> None:
 def test_warm_start_asks_no_device() -> None:
     device = Recording()
     run = tiny.training(tiny.config(training={"warm_start_epochs": 3}), devices={"local:slos": device})
-    start = run.phases.x.copy()
-    units = run.run()
-    rows = [next(units)[1] for _ in range(3)]
+    units = run.run(run.init())
+    states, rows = zip(*(next(units) for _ in range(3)), strict=True)
     assert [row["kind"] for row in rows] == ["warm-start"] * 3
     assert not device.submissions
     assert run.bank.spent.settings == 0
-    assert not np.array_equal(run.phases.x, start)
+    assert not np.array_equal(states[-1].learnt.spsa.x, run.init().learnt.spsa.x)
 
 
 def test_warm_start_lowers_the_loss() -> None:
     run = tiny.training(tiny.config(training={"warm_start_epochs": 25, "lr": 0.05}))
-    rows = [row for unit, row in run.run() if unit.kind == "warm-start"]
+    rows = [row for _, row in run.run(run.init()) if row["kind"] == "warm-start"]
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
 
 
@@ -202,60 +227,68 @@ def copied(journal: Journal) -> Journal:
     return copy
 
 
-@pytest.mark.parametrize("changes", [{}, EVERYTHING, *LONGER])
-def test_stopping_after_any_unit_changes_no_bit(changes: dict[str, dict[str, object]]) -> None:
+@pytest.mark.parametrize("changes", [{}, EVERYTHING, TRIALS, *LONGER])
+def test_stopping_after_any_unit_changes_no_bit(changes: dict[str, Any], tmp_path: Path) -> None:
+    """By induction: read back after a unit and gone on for one more, a run is where the whole one was after that."""
     config = tiny.config(**changes)
-    whole, states = tiny.training(config), []
-    for _ in whole.run():
-        states.append((whole.checkpoint(), whole.phases, copied(whole.bank.journal)))
-    expected = whole.fitter.weights(whole.p)
-    assert len(states) == len(schedule(config))
-    for state, phases, journal in states:
+    whole, origin = tiny.training(config), RunOrigin("config", "data", 1)
+    steps = [(whole.init(), {}, whole.bank.spent, copied(whole.bank.journal))]
+    for state, row in whole.run(steps[0][0]):
+        steps.append((state, row, whole.bank.spent, copied(whole.bank.journal)))
+    assert len(steps) == len(whole.schedule.units) + 1
+    for (state, _, spent, journal), (later, row, later_spent, _) in pairwise(steps):
+        save_checkpoint(tmp_path, state, origin)
+        loaded = load_checkpoint(tmp_path, config="config")
+        assert loaded is not None
+        assert bits(loaded[0]) == bits(state)
+        assert loaded == (loaded[0], origin)
         resumed = tiny.training(config, journal=journal)
-        resumed.restore(state)
-        np.testing.assert_equal(asdict(resumed.phases), asdict(phases))
-        assert torch.equal(finish(resumed), expected), f"after unit {state.unit}"
-        assert resumed.bank.spent == whole.bank.spent
-        assert np.array_equal(resumed.phases.x, whole.phases.x)
+        assert resumed.bank.spent == spent
+        after, found = next(resumed.run(loaded[0]))
+        assert bits(after) == bits(later), f"after unit {later.done}"
+        assert (resumed.bank.spent, found | {"wall_s": 0}) == (later_spent, row | {"wall_s": 0})
 
 
-def test_a_checkpoint_on_disk_is_as_good(tmp_path: Path) -> None:
-    folder, config = tmp_path, tiny.config(**EVERYTHING)
-    whole = tiny.training(config)
-    units = whole.run()
-    for _ in range(8):
-        next(units)
-    save_checkpoint(folder, whole.checkpoint(), config=config.fingerprint)
-    expected = finish(whole)
-    resumed, loaded = tiny.training(config), load_checkpoint(folder, config=config.fingerprint)
-    assert isinstance(loaded, Checkpoint)
-    resumed.restore(loaded)
-    assert resumed.done == 8
-    assert torch.equal(finish(resumed), expected)
+@pytest.mark.parametrize("changes", [EVERYTHING, TRIALS, *LONGER])
+def test_a_step_is_a_function_of_state_and_unit(changes: dict[str, Any]) -> None:
+    run = tiny.training(tiny.config(**changes))
+    state = run.init()
+    for unit in run.schedule.units:
+        before = bits(state)
+        one, other = run.step(state, unit), run.step(state, unit)
+        assert bits(state) == before, unit
+        assert (bits(one[0]), one[1]) == (bits(other[0]), other[1]), unit
+        state = one[0]
+    assert state.done == len(run.schedule.units)
 
 
-def test_a_checkpoint_does_not_follow_the_run() -> None:
-    run = tiny.training(tiny.config(**EVERYTHING))
-    units = run.run()
-    next(units)
-    state = run.checkpoint()
-    before = {name: tensor.clone() for name, tensor in state.tensors.items()}
-    for _ in units:
-        pass
-    assert all(torch.equal(before[name], state.tensors[name]) for name in before)
+def test_a_run_learns_nothing_of_its_own() -> None:
+    """Two runs from two states of one training, in turns, are as if each were alone."""
+    run, alone = tiny.training(tiny.config()), tiny.training(tiny.config())
+    states = [run.init(), replace(run.init(), learnt=tiny.training(tiny.config(seed=5)).init().learnt)]
+    turns = zip(*(run.run(state) for state in states), strict=True)
+    assert [bits(one[0]) for one, _ in turns] == [bits(state) for state, _ in alone.run(alone.init())]
+
+
+def test_the_trial_with_the_lowest_loss_goes_on() -> None:
+    run = tiny.training(tiny.config(**TRIALS))
+    tried = [(state, row) for state, row in run.run(run.init()) if row["kind"] == "trial"]
+    ends = [(row["loss"], state.best_loss) for state, row in tried[1::2]]
+    assert [best for _, best in ends[:-1]] == [min(loss for loss, _ in ends[: i + 1]) for i in range(len(ends) - 1)]
+    best = min((row["loss"], i) for i, (_, row) in enumerate(tried) if i % 2)[1]
+    chosen = tried[-1][0]
+    assert (chosen.best, chosen.best_loss) == (None, np.inf)
+    assert bits(chosen.learnt) == bits(tried[best][0].learnt)
+
+
+def test_trials_of_which_none_has_a_loss_are_told() -> None:
+    run = tiny.training(tiny.config(**TRIALS))
+    last = [unit for unit in run.schedule.units if unit.kind == "trial"][-1]
+    with pytest.raises(ConfigError, match=r"diverged in all 3 trials.*Lower"):
+        run.step(replace(run.init(), best_loss=-np.inf), last)
 
 
 # -- refusals ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("limit", ["settings", "shots"])
-def test_a_budget_is_checked_before_anything_is_submitted(limit: str) -> None:
-    planned = dict(zip(("settings", "shots"), planned_settings(tiny.config()), strict=True))[limit]
-    device = Recording()
-    with pytest.raises(BudgetExceeded, match=rf"{planned} {limit}.*--set budget.{limit}={planned}"):
-        tiny.training(tiny.config(budget={limit: planned - 1}), devices={"local:slos": device})
-    assert not device.submissions
-    tiny.training(tiny.config(budget={limit: planned}), devices={"local:slos": device})
 
 
 def test_a_target_larger_than_the_outcome_space_is_refused() -> None:

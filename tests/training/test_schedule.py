@@ -9,16 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qpu_sdk.training.config import RunConfig
-from qpu_sdk.training.schedule import (
-    Unit,
-    device_names,
-    exact_epochs,
-    open_spsa,
-    schedule,
-    schedule_epochs,
-    total_epochs,
-    unit_settings,
-)
+from qpu_sdk.training.schedule import Schedule, Unit, open_spsa
 from tests.training import tiny
 
 
@@ -45,19 +36,19 @@ def configs(draw: st.DrawFn) -> RunConfig:
 
 
 def kinds(config: RunConfig) -> list[str]:
-    return [unit.kind for unit in schedule(config)]
+    return [unit.kind for unit in Schedule.of(config).units]
 
 
 def test_a_small_schedule_in_full() -> None:
     config = tiny.config(training={"warm_start_epochs": 1, "rounds": 1, "final_epochs": 2}, spsa={"steps": 2})
-    assert schedule(config) == (
+    assert Schedule.of(config).units == (
         Unit("warm-start", 0, 0, ends_round=True),
-        Unit("measure", 0, 0),
+        Unit("measure", 0, 0, 1, 2000),
         Unit("fit", 0, 0),
         Unit("fit", 0, 1),
-        Unit("spsa", 0, 0),
-        Unit("spsa", 0, 1, ends_round=True),
-        Unit("measure", 1, 0),
+        Unit("spsa", 0, 0, 4, 1000),
+        Unit("spsa", 0, 1, 2, 1000, ends_round=True),
+        Unit("measure", 1, 0, 1, 5000),
         Unit("fit", 1, 0),
         Unit("fit", 1, 1, ends_round=True),
     )
@@ -78,13 +69,15 @@ def test_every_kind_comes_as_often_as_configured(config: RunConfig) -> None:
 def test_epochs_add_up(config: RunConfig) -> None:
     t = config.training
     given_up = (t.trials - 1) * t.trial_epochs if t.trials > 1 else 0
-    assert total_epochs(config) == schedule_epochs(config) + given_up
-    assert exact_epochs(config) == t.warm_start_epochs + given_up
+    schedule = Schedule.of(config)
+    assert schedule.epochs == t.warm_start_epochs + t.rounds * t.generator_epochs + t.final_epochs
+    assert schedule.total_epochs == schedule.epochs + given_up
+    assert schedule.exact_epochs == t.warm_start_epochs + given_up
 
 
 @given(configs())
 def test_what_follows_a_measurement_sees_it_and_the_last_fit_is_to_the_last_one(config: RunConfig) -> None:
-    units = schedule(config)
+    units = Schedule.of(config).units
     first = [unit.kind for unit in units].index("measure")
     assert all(unit.kind in ("trial", "warm-start") for unit in units[:first])
     assert all(b.round - a.round == (b.kind == "measure") for a, b in pairwise(units[first:]))
@@ -94,20 +87,21 @@ def test_what_follows_a_measurement_sees_it_and_the_last_fit_is_to_the_last_one(
 
 @given(configs())
 def test_checkpoints_are_due_at_the_end_and_before_measurements(config: RunConfig) -> None:
-    units = schedule(config)
+    units = Schedule.of(config).units
     assert units[-1].ends_round
     assert all(a.ends_round for a, b in pairwise(units) if b.kind == "measure")
 
 
 def test_only_measurements_and_spsa_ask_devices() -> None:
     config = tiny.config(training={"warm_start_epochs": 2, "trials": 2, "trial_epochs": 1})
-    asked = {unit.kind for unit in schedule(config) if unit_settings(config, unit) != (0, 0)}
+    asked = {unit.kind for unit in Schedule.of(config).units if (unit.settings, unit.shots) != (0, 0)}
     assert asked == {"measure", "spsa"}
 
 
 def test_the_last_measurement_has_shots_of_its_own() -> None:
-    config = tiny.config()
-    found = [unit_settings(config, unit) for unit in schedule(config) if unit.kind == "measure"]
+    schedule = Schedule.of(tiny.config())
+    found = [(unit.settings, unit.shots) for unit in schedule.units if unit.kind == "measure"]
+    assert schedule.last_measurement.shots == 5000
     assert found == [(1, 2000), (1, 2000), (1, 5000)]
 
 
@@ -119,13 +113,13 @@ def test_the_first_step_calibrates_unless_the_gain_is_given(
     gain: float | None, pairs: int, resamplings: int, expected: list[int]
 ) -> None:
     config = tiny.config(spsa={"a": gain, "calibration_pairs": pairs, "resamplings": resamplings, "steps": 2})
-    found = [unit_settings(config, unit) for unit in schedule(config) if unit.kind == "spsa"]
+    found = [(unit.settings, unit.shots) for unit in Schedule.of(config).units if unit.kind == "spsa"]
     assert found == [(settings, 1000) for settings in expected]
 
 
 def test_spsa_takes_its_stability_from_all_steps_unless_given() -> None:
-    spsa = open_spsa(tiny.config(training={"rounds": 3}, spsa={"steps": 5}))
-    given = open_spsa(tiny.config(spsa={"A": 7.0}))
+    spsa = open_spsa(tiny.config(spsa={"steps": 5}).spsa, rounds=3)
+    given = open_spsa(tiny.config(spsa={"A": 7.0}).spsa, rounds=3)
     stabilities = [spsa.A, given.A]
     assert stabilities == pytest.approx([1.5, 7.0])
 
@@ -133,4 +127,4 @@ def test_spsa_takes_its_stability_from_all_steps_unless_given() -> None:
 def test_devices_are_named_once_in_the_order_of_the_qnns() -> None:
     qnn = {"modes": 4, "photons": 2}
     config = tiny.config(device="fake:a", qnn=[qnn | {"device": "fake:b"}, qnn, qnn | {"device": "fake:b"}])
-    assert device_names(config) == ["fake:b", "fake:a"]
+    assert config.device_names == ("fake:b", "fake:a")

@@ -106,23 +106,42 @@ def test_gains_are_spalls() -> None:
 
 def expected_errors(spsa: SPSA, a: float, *, size: int, noise: float, start: float, steps: int) -> Array:
     """E|x_k|^2 on |x|^2 / 2 with noisy losses: x' = x - a_k (Delta.x + (e+ - e-) / 2 c_k) Delta, exactly."""
-    errors, square = np.empty(steps + 1), start
-    errors[0] = square
-    for k in range(steps):
-        a_k, c_k = spall_gains(spsa, a, k)
-        square = square * (1 - 2 * a_k + a_k**2 * size) + a_k**2 * size * noise**2 / (2 * c_k**2)
-        errors[k + 1] = square
-    return errors
+    k = np.arange(1.0, steps + 1)
+    a_k, c_k = a / (k + spsa.A) ** spsa.alpha, spsa.c / k**spsa.gamma
+    factors, terms = 1 - 2 * a_k + a_k**2 * size, a_k**2 * size * noise**2 / (2 * c_k**2)
+    errors = [start]
+    for factor, term in zip(factors.tolist(), terms.tolist(), strict=True):
+        errors.append(errors[-1] * factor + term)
+    return np.array(errors)
 
 
-def squared_errors(spsa: SPSA, *, size: int, noise: float, steps: int, seed: int) -> Array:
+def followed(spsa: SPSA, *, size: int, noise: float, steps: int, seed: int) -> tuple[Array, Array, Array]:
+    """Signs, ``(steps, size)``, noise, ``(steps, 2)``, and squared errors, ``(steps + 1,)``, of one run."""
     rng = np.random.default_rng([seed, 99])
     state, errors = spsa.init(np.full(size, 0.1), seed=seed), [0.01 * size]
-    for _ in range(steps):
-        noisy = [(x**2).sum(axis=1) / 2 + noise * rng.standard_normal(1) for x in spsa.ask(state)]
-        state = spsa.tell(state, *noisy)
+    signs, added = [], noise * rng.standard_normal((steps, 2))
+    for more in added:
+        points = spsa.ask(state)
+        signs.append(np.sign(points[0][0] - state.x))
+        state = spsa.tell(state, *((x**2).sum(axis=1) / 2 + e for x, e in zip(points, more, strict=True)))
         errors.append(float((state.x**2).sum()))
-    return np.array(errors)
+    return np.array(signs), added, np.array(errors)
+
+
+def squared_errors(spsa: SPSA, a: float, signs: Array, added: Array) -> Array:
+    """The same errors by Spall's formulas for many runs at once, ``(runs, steps + 1)``.
+
+    :param signs: ``(steps, runs, size)``.
+    :param added: to the two losses, ``(steps, runs, 2)``.
+    """
+    x = np.full(signs.shape[1:], 0.1)
+    errors = [(x**2).sum(axis=1)]
+    for k, (delta, more) in enumerate(zip(signs, added, strict=True)):
+        a_k, c_k = spall_gains(spsa, a, k)
+        plus, minus = (((x + side * c_k * delta) ** 2).sum(axis=1) / 2 for side in (1, -1))
+        x = x - a_k * ((plus - minus + more[:, 0] - more[:, 1]) / (2 * c_k))[:, None] * delta
+        errors.append((x**2).sum(axis=1))
+    return np.stack(errors, axis=1)
 
 
 def log_slope(errors: Array, early: tuple[int, int], late: tuple[int, int]) -> float:
@@ -136,19 +155,29 @@ RATES = [SPSA(a=0.6, c=0.2), SPSA(a=1.5, c=0.2, A=10.0, alpha=1.0, gamma=1 / 6)]
 
 @pytest.mark.parametrize("spsa", RATES)
 def test_error_falls_at_spalls_rate(spsa: SPSA) -> None:
-    """The exact recursion tends to k^-(alpha - 2 gamma); the optimiser follows the recursion within its spread."""
-    size, noise, steps, seeds = 2, 0.05, 300, 50
+    """The exact recursion tends to k^-(alpha - 2 gamma); runs follow the recursion within their spread."""
+    size, noise, steps, seeds = 2, 0.05, 300, 400
     law = expected_errors(spsa, spsa.a or 0.0, size=size, noise=noise, start=0.01 * size, steps=200_000)
     assert log_slope(law, (20_000, 25_000), (190_000, 200_000)) == pytest.approx(2 * spsa.gamma - spsa.alpha, abs=0.02)
-    runs = np.stack([squared_errors(spsa, size=size, noise=noise, steps=steps, seed=s) for s in range(seeds)])
+    rng = np.random.default_rng(5)
+    signs, added = rng.choice([-1.0, 1.0], (steps, seeds, size)), noise * rng.standard_normal((steps, seeds, 2))
+    runs = squared_errors(spsa, spsa.a or 0.0, signs, added)
     windows = ((40, 80), (220, 300))
     groups = [log_slope(group.mean(axis=0), *windows) for group in np.split(runs, 10)]
     slope, error = np.mean(groups), np.std(groups, ddof=1) / np.sqrt(len(groups))
-    assert error < 0.13
+    assert error < 0.05
     assert abs(slope - log_slope(law, *windows)) < 4 * error
     for begin, end in windows:
         means = runs[:, begin:end].mean(axis=1)
         assert abs(means.mean() - law[begin:end].mean()) < 5 * means.std(ddof=1) / np.sqrt(seeds)
+
+
+@pytest.mark.parametrize("spsa", RATES)
+def test_errors_are_those_of_spalls_formulas(spsa: SPSA) -> None:
+    for seed in range(3):
+        signs, added, errors = followed(spsa, size=2, noise=0.05, steps=300, seed=seed)
+        expected = squared_errors(spsa, spsa.a or 0.0, signs[:, None], added[:, None])[0]
+        np.testing.assert_allclose(errors, expected, rtol=1e-9, atol=1e-14)
 
 
 @pytest.mark.parametrize("smoothing", ["none", "adam"])

@@ -15,10 +15,10 @@ from qpu_sdk.generator.mps import LeanMPSGenerator
 from qpu_sdk.runs.records import resolve
 from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import parse_config
-from qpu_sdk.training.data import Dataset
+from qpu_sdk.training.data import Dataset, Images
 from qpu_sdk.training.loop import Training
 from qpu_sdk.training.qnn import QNNBank
-from qpu_sdk.training.schedule import device_names
+from qpu_sdk.training.schedule import Schedule
 from qpu_sdk.training.targets import Target
 
 
@@ -47,12 +47,9 @@ def dataset(*, train: int = 48, test: int = 20, classes: int = 2, side: int = 4)
     images[labels != 1, :, side // 2 :] += 0.4
     return Dataset(
         name="tiny",
-        x_train=images[:train],
-        y_train=labels[:train],
-        x_test=images[train:],
-        y_test=labels[train:],
-        x_validation=images[:0],
-        y_validation=labels[:0],
+        train=Images(images[:train], labels[:train]),
+        test=Images(images[train:], labels[train:]),
+        validation=Images(images[:0], labels[:0]),
     )
 
 
@@ -92,9 +89,10 @@ def training(
 ) -> Training:
     """A run of the tiny problem with fresh devices and a fresh generator, and a fresh journal unless given."""
     target = Target(module if module is not None else seeded_linear())
-    opened = devices if devices is not None else {name: open_device(name, seed=3) for name in device_names(settings)}
-    return Training(
+    opened = devices if devices is not None else {name: open_device(name, seed=3) for name in settings.device_names}
+    return Training.of(
         settings,
+        Schedule.of(settings),
         dataset=data if data is not None else dataset(),
         target=target,
         generator=LeanMPSGenerator(target.size, settings.generator.bond_dim, seed=1),

@@ -54,6 +54,7 @@ _REFUSED = re.compile(
 )
 
 
+@final
 class _Bearer(requests.auth.AuthBase):
     """Adds the token to a request; as an auth object it also keeps ``.netrc`` out."""
 
@@ -65,6 +66,7 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
+@final
 class _Straight(requests.Session):
     """Makes no connection but to the cloud the user named; a redirect is not even looked at."""
 
@@ -158,7 +160,10 @@ class CloudClient(Transport):
         return self._get(f"api/jobs/{checked_id(job_id)}/data", f"job {job_id}")
 
     def cancel(self, job_id: str) -> bool:
-        """Ask to stop a job; False when it cannot be cancelled any more. Repeating it does no harm."""
+        """Ask to stop a job; False when it cannot be cancelled any more. Repeating it does no harm.
+
+        :raises DeviceUnavailable: when there is no such job, or no answer by the deadline.
+        """
         try:
             return repeat(
                 lambda: self._checked_post(f"api/job/cancel/{checked_id(job_id)}"),

@@ -37,6 +37,7 @@ CONVERTERS = frozenset({("perceval.utils", "samples_to_sample_count")})
 Outcomes = list[tuple[tuple[int, ...], int]]
 
 
+@final
 class UnusableAnswer(DeviceError):
     """The server answered with something that is not a result."""
 
@@ -54,7 +55,7 @@ class Sent:
     iterations: tuple[Mapping[str, Any], ...]
 
 
-def unpack(text: str) -> str:
+def unpacked(text: str) -> str:
     """``:PCVL:zip:`` and ``pcvlar:zip:`` undone; other text as it is.
 
     :raises UnusableAnswer: when it is damaged or unpacks to more than :data:`MAX_TEXT` bytes.
@@ -90,7 +91,7 @@ def command_names(specs: Mapping[str, Any]) -> frozenset[str]:
     if isinstance(archive, str):
         # an archive lists its strings with their lengths; no object needs to be built to see the names
         with contextlib.suppress(UnusableAnswer):
-            names |= set(re.findall(r"\bstr \d+ (probs|samples|sample_count)\b", unpack(archive)))
+            names |= set(re.findall(r"\bstr \d+ (probs|samples|sample_count)\b", unpacked(archive)))
     return frozenset(names)
 
 

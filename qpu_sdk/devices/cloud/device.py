@@ -72,7 +72,10 @@ class CloudJob(Job):
         return self._usage
 
     def status(self) -> JobStatus:
-        """Where the job stands; one request at most, and none before the interval has passed."""
+        """Where the job stands; one request at most, and none before the interval has passed.
+
+        :raises DeviceUnavailable: when the provider knows the job no more, or does not answer.
+        """
         if self._status.final or time.monotonic() < self._next:
             return self._status
         try:

@@ -11,7 +11,7 @@ from ...errors import ConfigError
 from .retry import Patience
 
 #: Largest value of an option; a socket takes no timeout much longer than this many seconds.
-MOST = 1e6
+LARGEST_OPTION = 1e6
 
 
 @final
@@ -65,10 +65,12 @@ class CloudOptions:
                 raise ConfigError(f"option {name} is {text!r}, which is not a number. Write {name}=20.") from None
         parsed = cls(**values)  # type: ignore[arg-type]
         for name in ("settings_per_job", "poll_s", "max_poll_s", "deadline_s", "create_s", "idle_s"):
-            if not 0 < getattr(parsed, name) <= MOST:
-                raise ConfigError(f"option {name} is {getattr(parsed, name)}. Use more than 0, at most {MOST:g}.")
-        if not 0 <= parsed.queue_s <= MOST:
-            raise ConfigError(f"option queue_s is {parsed.queue_s}. Use 0 or more, at most {MOST:g}.")
+            if not 0 < getattr(parsed, name) <= LARGEST_OPTION:
+                raise ConfigError(
+                    f"option {name} is {getattr(parsed, name)}. Use more than 0, at most {LARGEST_OPTION:g}."
+                )
+        if not 0 <= parsed.queue_s <= LARGEST_OPTION:
+            raise ConfigError(f"option queue_s is {parsed.queue_s}. Use 0 or more, at most {LARGEST_OPTION:g}.")
         return parsed
 
     @property

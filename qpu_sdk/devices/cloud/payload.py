@@ -139,6 +139,8 @@ def common_mesh(programs: Sequence[Program]) -> tuple[Mesh, list[FloatArray]]:
 
     Programs on one mesh keep it. Programs on several go on the universal mesh of the largest size, by Clements'
     decomposition of their unitaries, so that one job can run them all, each on modes 0..M-1.
+
+    :returns: the mesh, and phases ``(R, declared)``.
     """
     if len({p.mesh for p in programs}) == 1:
         return programs[0].mesh, [p.phases for p in programs]

@@ -17,7 +17,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 from ...errors import DeviceUnavailable
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 #: Answers to a GET after which the same GET may succeed; so may one after any 5xx.
 TRANSIENT = frozenset({408, 409, 421, 423, 425, 429})
@@ -43,6 +43,7 @@ class Patience:
     longest_s: float = 60.0
 
 
+@final
 class TransientError(Exception):
     """The same request may succeed a moment later."""
 
@@ -52,8 +53,8 @@ class TransientError(Exception):
 
 
 def repeat(
-    once: Callable[[], T], what: str, *, at: str, patience: Patience, sleep: Callable[[float], None] = time.sleep
-) -> T:
+    once: Callable[[], _T], what: str, *, at: str, patience: Patience, sleep: Callable[[float], None] = time.sleep
+) -> _T:
     """Ask again while the reason may pass, with growing, jittered pauses, until the deadline.
 
     :param once: a request that does no harm when repeated; :class:`TransientError` says that the reason may pass.

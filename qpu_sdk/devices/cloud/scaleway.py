@@ -33,7 +33,7 @@ from .transport import NotFound, Transport
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @final
@@ -74,7 +74,11 @@ class ScalewayClient(Transport):
         return None
 
     def create(self, body: dict[str, Any]) -> str:
-        """Create a job, by one request; opens the session first."""
+        """Create a job, by one request; opens the session first.
+
+        :raises DeviceUnreachable: when no connection was made; nothing was created.
+        :raises SubmissionUncertain: when no usable answer came.
+        """
         if time.monotonic() - self._used > 0.5 * self._idle_s:  # it may have ended: a live one is found again
             if self._session:
                 self._layer._rpc_handler._session_id = None
@@ -132,11 +136,11 @@ class ScalewayClient(Transport):
 
     # -- faults --------------------------------------------------------------------------------------------
 
-    def _ask(self, call: Callable[[], T], what: str) -> T:
+    def _ask(self, call: Callable[[], _T], what: str) -> _T:
         """Repeat a request that does no harm until the deadline."""
         return repeat(lambda: self._once(call, what), what, at="Scaleway", patience=self.patience)
 
-    def _once(self, call: Callable[[], T], what: str) -> T:
+    def _once(self, call: Callable[[], _T], what: str) -> _T:
         try:
             return self._bounded(call, self.patience.read_s)
         except requests.HTTPError as error:
@@ -153,9 +157,9 @@ class ScalewayClient(Transport):
         except Exception as error:  # Perceval takes an answer apart without looking what it is
             raise TransientError(type(error).__name__) from None
 
-    def _bounded(self, call: Callable[[], T], limit_s: float) -> T:
+    def _bounded(self, call: Callable[[], _T], limit_s: float) -> _T:
         """Run in a thread of its own; when it takes too long it is left behind, and nobody waits for it."""
-        future: Future[T] = Future()
+        future: Future[_T] = Future()
 
         def run() -> None:
             try:

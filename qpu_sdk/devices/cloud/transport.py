@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, final
 
 from ...errors import DeviceUnavailable
 
 
+@final
 class NotFound(DeviceUnavailable):
     """The provider does not know what was asked for; ``text`` is what it said."""
 

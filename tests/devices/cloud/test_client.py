@@ -37,6 +37,7 @@ from qpu_sdk.errors import (
     QueueFull,
     SubmissionUncertain,
 )
+from tests.helpers import Clock
 
 URL = "https://cloud.test"
 SECRET = "c2VjcmV0.b25l.dHdv"
@@ -45,21 +46,9 @@ JOB = {"payload": {"command": "sample_count"}, "job_name": "a"}
 Serve = Callable[[Callable[[socket.socket], None]], str]
 
 
-class Clock:
-    """A clock that only moves while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.pauses: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.now += seconds
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    fake = Clock()
+    fake = Clock(now=100.0)
     monkeypatch.setattr(time, "monotonic", lambda: fake.now)
     return fake
 
@@ -646,6 +635,10 @@ AFTER_SENDING: dict[str, Callable[[socket.socket], None]] = {
 }
 
 
+#: Only keeps what hangs from keeping the tests.
+GUARD_S = 60.0
+
+
 @pytest.mark.parametrize("fault", list(AFTER_SENDING))
 def test_connection_that_breaks_after_it_was_made_leaves_the_creation_uncertain(serve: Serve, fault: str) -> None:
     connections = []
@@ -654,8 +647,12 @@ def test_connection_that_breaks_after_it_was_made_leaves_the_creation_uncertain(
         connections.append(1)
         AFTER_SENDING[fault](connection)
 
+    limits = {} if fault == "silent" else {"read_s": GUARD_S, "create_s": GUARD_S}
     with pytest.raises(SubmissionUncertain):
-        hasty(serve(handle)).create(JOB)
+        hasty(serve(handle), **limits).create(JOB)
+    end = time.monotonic() + GUARD_S
+    while not connections and time.monotonic() < end:  # the client may be gone before it was noticed
+        time.sleep(0.001)
     assert len(connections) == 1
 
 
@@ -668,11 +665,10 @@ def test_get_over_a_broken_connection_is_repeated(serve: Serve, fault: str) -> N
         broken = len(connections) < 3
         (AFTER_SENDING[fault] if broken else answer(HEAD + b"Connection: close\r\n\r\n" + GOOD))(connection)
 
-    client = CloudClient(
-        serve(handle), SecretStr(SECRET), patience=Patience(read_s=0.3, first_s=0.001), sleep=lambda seconds: None
-    )
+    patience = Patience(read_s=0.3 if fault == "silent" else GUARD_S, first_s=0.001)
+    client = CloudClient(serve(handle), SecretStr(SECRET), patience=patience, sleep=lambda seconds: None)
     assert client.status("j1") == {"job_id": "j1"}
-    assert len(connections) == 3
+    assert len(connections) >= 3 if fault == "silent" else len(connections) == 3
 
 
 def no_such_host(*args: Any, **fields: Any) -> Any:
@@ -714,17 +710,21 @@ def test_only_a_proven_refusal_counts_as_never_sent(error: requests.RequestExcep
     assert not never_sent(error)
 
 
+#: So many parts take most of an hour: a client that reads them all hangs.
+LONG = 100_000
+
+
 def trickle(connection: socket.socket) -> None:
-    answer(HEAD + b"Content-Length: 100000\r\n\r\n", *[b" "] * 200, pause_s=0.03)(connection)
+    answer(HEAD + b"Content-Length: 100000\r\n\r\n", *[b" "] * LONG, pause_s=0.03)(connection)
 
 
 def trickle_chunks(connection: socket.socket) -> None:
-    answer(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\n \r\n"] * 200, pause_s=0.03)(connection)
+    answer(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\n \r\n"] * LONG, pause_s=0.03)(connection)
 
 
 def trickle_redirect(connection: socket.socket) -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: /a\r\nContent-Length: 100000\r\n\r\n"
-    answer(head, *[b" "] * 200, pause_s=0.03)(connection)
+    answer(head, *[b" "] * LONG, pause_s=0.03)(connection)
 
 
 @pytest.mark.parametrize("handle", [trickle, trickle_chunks, trickle_redirect])
@@ -732,10 +732,9 @@ def trickle_redirect(connection: socket.socket) -> None:
 def test_answer_that_trickles_is_given_up(
     serve: Serve, handle: Callable[[socket.socket], None], request_of: str
 ) -> None:
-    client, begun = hasty(serve(handle)), time.monotonic()
+    client = hasty(serve(handle))
     with pytest.raises(SubmissionUncertain if request_of == "create" else DeviceUnavailable):
         client.create(JOB) if request_of == "create" else getattr(client, request_of)("j1")
-    assert time.monotonic() - begun < 2.0
 
 
 @pytest.mark.parametrize("request_of", ["status", "create", "cancel"])

@@ -35,12 +35,13 @@ from qpu_sdk.devices.cloud.decoding import (
     command_names,
     decode_result,
     perceval_object,
-    unpack,
+    unpacked,
 )
 from qpu_sdk.devices.cloud.payload import PlatformDetails, encode_payload
 from qpu_sdk.photonics.counts import Counts, Detector
 from qpu_sdk.photonics.meshes import IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.program import Program
+from tests.helpers import program as program_in
 
 Table = dict[tuple[int, ...], int]
 LABELS = {"device": "d", "tag": "t", "job_id": "j"}
@@ -53,7 +54,7 @@ def zipped(text: str, prefix: str = ":PCVL:zip:") -> str:
 
 
 def program(seed: int, *, inputs: tuple[int, ...] = (0, 1)) -> Program:
-    return Program(MESH, np.random.default_rng(seed).uniform(-7, 7, MESH.declared), inputs)
+    return program_in(MESH, inputs, seed, within=(-7.0, 7.0))
 
 
 def platform(version: int = 2) -> PlatformDetails:
@@ -110,26 +111,26 @@ def no_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **fields: pytest.fail(f"looks up {args}"))
 
 
-# -- unpack ----------------------------------------------------------------------------------------------------
+# -- unpacked ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["", "plain", ":PCVL:BSCount:{}", ":PCVL:zip", "x:PCVL:zip:AA"])
 def test_plain_text_is_left_alone(text: str) -> None:
-    assert unpack(text) == text
+    assert unpacked(text) == text
 
 
 def test_both_compressed_forms_are_unpacked() -> None:
-    assert unpack(zipped(":PCVL:BSCount:{|1,0>=3}é")) == ":PCVL:BSCount:{|1,0>=3}é"
+    assert unpacked(zipped(":PCVL:BSCount:{|1,0>=3}é")) == ":PCVL:BSCount:{|1,0>=3}é"
     whole = archive_of([CommandFactory.samples])
-    assert unpack(archive_of([CommandFactory.samples], compress=True)) == whole
+    assert unpacked(archive_of([CommandFactory.samples], compress=True)) == whole
 
 
 def test_bombs_are_given_up_before_they_are_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "MAX_TEXT", 1000)
-    assert unpack(zipped("a" * 999)) == "a" * 999
+    assert unpacked(zipped("a" * 999)) == "a" * 999
     for size in (1001, 10**6):
         with pytest.raises(UnusableAnswer, match="1000 bytes"):
-            unpack(zipped("a" * size))
+            unpacked(zipped("a" * size))
     nested = zipped(zipped("a" * 10**6))
     with pytest.raises(UnusableAnswer):
         perceval_object(nested, DATA_KINDS)
@@ -151,7 +152,7 @@ def test_bombs_are_given_up_before_they_are_unpacked(monkeypatch: pytest.MonkeyP
 )
 def test_damaged_texts_are_unusable(text: str) -> None:
     with pytest.raises(UnusableAnswer, match="compressed text"):
-        unpack(text)
+        unpacked(text)
 
 
 @settings(max_examples=40)
@@ -165,7 +166,7 @@ def test_cut_or_altered_texts_never_pass_for_something_else(text: str, data: st.
     else:
         raw[place] ^= data.draw(st.integers(1, 255))
     with contextlib.suppress(UnusableAnswer):
-        assert unpack(":PCVL:zip:" + base64.b64encode(raw).decode()) == text
+        assert unpacked(":PCVL:zip:" + base64.b64encode(raw).decode()) == text
 
 
 # -- objects ---------------------------------------------------------------------------------------------------
@@ -290,7 +291,7 @@ def test_commands_are_read_from_lists_and_archives(names: tuple[str, ...]) -> No
     specs = specs_of(*names)
     assert command_names({"available_commands": list(names)}) == set(names)
     assert command_names(specs) == set(names)
-    assert command_names({"commands": unpack(specs["commands"])}) == set(names)
+    assert command_names({"commands": unpacked(specs["commands"])}) == set(names)
     assert command_names(specs | {"available_commands": ["other"]}) == {"other", *names}
 
 

@@ -1,4 +1,4 @@
-"""Our client meets every row of the fault table: the right result or error, the right jobs, in bounded time."""
+"""Our client meets every row of the fault table: the right result or error, and the right jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ def test_our_client_meets_the_row(row: Row) -> None:
     assert outcome.unmet == ()
     assert outcome.ok
     assert outcome.jobs == row.jobs
-    assert outcome.seconds < row.within_s
     assert TOKEN not in outcome.text
 
 

@@ -23,6 +23,7 @@ from qpu_sdk.photonics.decomposition import embed
 from qpu_sdk.photonics.interferometer import Mesh
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.program import Program
+from tests.helpers import program as program_in
 
 #: What Perceval makes of one program: unitary, input state, filter, max_shots, max_samples.
 Understood = list[tuple[ComplexArray, list[int], int, int, int]]
@@ -34,7 +35,7 @@ def platform(version: int, *, parameters: Sequence[str] = (), command: str = "sa
 
 
 def program(mesh: Mesh, seed: int, inputs: tuple[int, ...] = (0, 1)) -> Program:
-    return Program(mesh, np.random.default_rng(seed).uniform(-20, 20, mesh.declared), inputs)
+    return program_in(mesh, inputs, seed, within=(-20.0, 20.0))
 
 
 ONE_MESH = [program(RectangularMesh(3), s, inputs) for s, inputs in enumerate([(0, 1), (0, 2), (1,), (0, 1, 2)])]

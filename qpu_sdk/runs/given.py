@@ -1,0 +1,106 @@
+"""A network and images that were passed as objects: what a run keeps to know them again.
+
+A file can name neither, so the configuration says :data:`~qpu_sdk.training.config.GIVEN` in their place, and the folder
+keeps their fingerprints and the network's first weights::
+
+    given.json  target.safetensors
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, final
+
+from ..errors import CheckpointError
+from ..files import write_atomic
+from ..training.config import GIVEN, RunConfig
+from ..training.data import Dataset
+from ..training.targets import Target
+from .folder import RunFolder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What the caller passed, None for what the configuration names."""
+
+    target: Target | None = None
+    data: Dataset | None = None
+
+    @classmethod
+    def of(cls, target: nn.Module | None, data: Dataset | None) -> Given:
+        """What was passed; raises :class:`ConfigError` for a network without weights to generate."""
+        return cls(None if target is None else Target(target), data)
+
+    def named(self, config: RunConfig) -> RunConfig:
+        """The configuration that says what was given."""
+        update: dict[str, Any] = {}
+        if self.target is not None:
+            update["target"] = config.target.model_copy(update={"factory": GIVEN})
+        if self.data is not None:
+            update["data"] = config.data.model_copy(update={"source": GIVEN})
+        return config.model_copy(update=update)
+
+    def save(self, folder: RunFolder) -> None:
+        """Write what tells them from others, and the network's first weights, which its controls begin with."""
+        from safetensors.torch import save
+
+        if self.target is None and self.data is None:
+            return
+        if self.target is not None:
+            tensors = {name: t.contiguous().clone() for name, t in self.target.module.state_dict().items()}
+            write_atomic(folder.target, save(tensors))
+        write_atomic(folder.given, json.dumps(self._fingerprints(), indent=1) + "\n")
+
+    def restored(self, folder: RunFolder, config: RunConfig) -> Given:
+        """The same after a check that it is what the run began with, the network with its first weights again.
+
+        :raises CheckpointError: when something is missing, or is another.
+        """
+        for wanted, passed, what, name in (
+            (config.target.factory == GIVEN, self.target is not None, "network", "target"),
+            (config.data.source == GIVEN, self.data is not None, "images", "data"),
+        ):
+            if wanted and not passed:
+                raise CheckpointError(
+                    f"{folder.path} began with {what} that were passed from Python. Go on there: "
+                    f"qpu_sdk.resume({str(folder.path)!r}, {name}=...)."
+                )
+            if passed and not wanted:
+                raise CheckpointError(f"{folder.path} has {what} of its configuration. Leave {name}= out.")
+        if self.target is None and self.data is None:
+            return self
+        known, own = _read(folder), self._fingerprints()
+        for key, what in (("target", "the target is not the network"), ("data", "the images are not those")):
+            if own[key] != known.get(key):
+                raise CheckpointError(f"{what} that {folder.path} began with. Pass what it began with.")
+        return self if self.target is None else replace(self, target=_with_first_weights(self.target, folder))
+
+    def _fingerprints(self) -> dict[str, str | None]:
+        return {
+            "target": None if self.target is None else self.target.fingerprint,
+            "data": None if self.data is None else self.data.fingerprint,
+        }
+
+
+def _read(folder: RunFolder) -> dict[str, Any]:
+    try:
+        return dict(json.loads(folder.given.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder.given} is damaged ({error}). Restore it: the run began with it.") from error
+
+
+def _with_first_weights(target: Target, folder: RunFolder) -> Target:
+    """Another process made the network anew, with other random weights; the controls need the first ones."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        target.module.load_state_dict(load(folder.target.read_bytes()))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{folder.target} is damaged ({error}). Restore it: the run began with it.") from error
+    return target
