@@ -3,7 +3,7 @@
 import qpu_sdk as qs
 
 program = qs.Program.random(qs.IsometryMesh(modes=6, photons=3), seed=1)
-device = qs.open_device("local:slos?transmittance=0.4", seed=1)
+device = qs.open_device("local:slos?transmittance=0.4&detector=pnr", seed=1)
 counts = device.run(program, shots=200_000)
 measured = qs.post_select(counts)
 

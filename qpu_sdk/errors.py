@@ -31,11 +31,22 @@ A message is one line: what, the value, the limit, the way out.
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 
 class QPUError(Exception):
     """Root of every error that the SDK raises on purpose."""
+
+    def saying(self, message: str) -> Self:
+        """The same error in other words: its kind, job id and partial counts stay.
+
+        >>> JobTimeout("not done", job_id="7").saying("job 7 is not done").job_id
+        '7'
+        """
+        other = copy.copy(self)
+        other.args = (message,)
+        return other
 
 
 class ConfigError(QPUError):

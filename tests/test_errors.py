@@ -44,6 +44,13 @@ def test_errors_of_jobs_carry_the_job(cls: type[JobError]) -> None:
     assert cls("message").job_id == ""
 
 
+def test_other_words_lose_nothing_of_an_error() -> None:
+    error = JobCancelled("message", job_id="7", partial=(1, None))
+    other = error.saying("lab: message")
+    assert (type(other), str(other), other.job_id, other.partial) == (JobCancelled, "lab: message", "7", (1, None))
+    assert str(error) == "message"
+
+
 def test_a_cancelled_job_carries_what_was_finished() -> None:
     error = JobCancelled("message", job_id="7", partial=(1, None))
     assert (error.job_id, error.partial) == ("7", (1, None))

@@ -12,14 +12,13 @@ from typing import Any, final
 import numpy as np
 from pydantic import JsonValue
 
-from ..devices.base import Device, RemoteDevice
+from ..devices.base import Device
 from ..devices.budget import Budget
 from ..devices.job_record import RAW
 from ..devices.journal import Journal
 from ..devices.journalled import JournalledDevice
-from ..devices.machines import rates_of
 from ..devices.pending import pending_journal
-from ..devices.registry import DeviceAddress, is_rehearsal, open_device
+from ..devices.registry import open_device
 from ..devices.sending import Terms
 from ..errors import CalibrationError
 from ..photonics.counts import Counts
@@ -192,11 +191,10 @@ def measure_device(name: str, out: Path, request: CalibrationRequest, *, credits
     :raises DataError: when the folder cannot be made.
     """
     device = open_device(name, seed=request.seed)
-    rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
     # How the counts are fitted and how long the record counts change nothing of what is measured.
     measured = (name, request.modes, tuple(sorted(request.input_modes)), request.shots, request.seed)
     with pending_journal(device, out, "calibration", measured) as journal:
-        whose, terms = _whose(name, device, request), Terms("calibrate", Budget(credits=credits), rates)
+        whose, terms = _whose(device, request), Terms("calibrate", Budget(credits=credits), device.spec.rates)
         record = calibrate(device, request, whose, journal=journal, terms=terms)
         return CalibrationStore(out).save(record)
 
@@ -207,7 +205,7 @@ def vendor_figures(name: str, out: Path, request: CalibrationRequest) -> Path:
     :raises CalibrationError: when it publishes no usable figures.
     """
     device = open_device(name, seed=request.seed)
-    whose, now = _whose(name, device, request), utc_text(datetime.now(UTC))
+    whose, now = _whose(device, request), utc_text(datetime.now(UTC))
     device.close()
     record = vendor_record(
         whose.vendor, whose.identity, utc=now, versions=package_versions(), validity_h=request.validity_h
@@ -215,19 +213,16 @@ def vendor_figures(name: str, out: Path, request: CalibrationRequest) -> Path:
     return CalibrationStore(out).save(record)
 
 
-def _whose(name: str, device: Device, request: CalibrationRequest) -> Whose:
+def _whose(device: Device, request: CalibrationRequest) -> Whose:
     """What the platform says of itself, as far as it says anything."""
-    address = DeviceAddress.parse(name)
-    remote = device if isinstance(device, RemoteDevice) else None
+    spec = device.spec
     identity = Identity(
-        device=device.spec.name,
-        platform=address.name,
+        device=spec.name,
+        platform=spec.platform,
         modes=request.modes,
         input_modes=tuple(sorted(request.input_modes)),
-        detector=device.spec.detector,
-        architecture_hash=remote.architecture_hash if remote else "",
+        detector=spec.detector,
+        architecture_hash=spec.architecture_hash,
     )
-    simulated = device.spec.simulated or is_rehearsal(address)
-    seed = request.seed if device.spec.seeded else None
-    vendor = dict(remote.performance) if remote else {}
-    return Whose(identity, "simulated" if simulated else "measured", vendor, seed)
+    origin: Origin = "simulated" if spec.simulated or spec.rehearsal else "measured"
+    return Whose(identity, origin, dict(spec.published), request.seed if spec.seeded else None)

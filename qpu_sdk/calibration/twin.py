@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..devices.base import Device
 from ..devices.local import LocalDevice
 from ..devices.registry import DeviceAddress
@@ -12,8 +14,10 @@ from .store import load_record
 
 
 def twin(record: CalibrationRecord, *, seed: int, name: str = "local:twin") -> LocalDevice:
-    """The noisy simulator with the parameters of a record; their errors are left out."""
-    return LocalDevice(seed=seed, model=LocalModel(noise=record.noise(), detector=record.detector), name=name)
+    """The noisy simulator with the parameters of a record; their errors are left out. The record serves it too."""
+    device = LocalDevice(seed=seed, model=LocalModel(noise=record.noise(), detector=record.detector), name=name)
+    device.spec = replace(device.spec, record_names=(name, record.device))
+    return device
 
 
 def open_twin(address: DeviceAddress, *, seed: int) -> Device:
@@ -24,4 +28,7 @@ def open_twin(address: DeviceAddress, *, seed: int) -> Device:
     """
     if set(address.options) != {"record"}:
         raise ConfigError(f"{address} needs the record and nothing else. Write local:twin?record=PATH.")
-    return twin(load_record(address.options["record"]), seed=seed, name=str(address))
+    path = address.options["record"]
+    device = twin(load_record(path), seed=seed, name=str(address))
+    device.spec = replace(device.spec, record_file=path)
+    return device

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .printing import Json, one_line_errors, print_rows, show_values
+
+if TYPE_CHECKING:
+    from ..devices.base import DeviceSpec
 
 
 def devices_command(
@@ -22,13 +25,25 @@ def devices_command(
         from ..devices.registry import describe_devices, open_device
 
         if device is not None:
-            show_values(asdict(open_device(device, seed=0).spec), json_)
+            spec = open_device(device, seed=0).spec
+            if json_:
+                typer.echo(json.dumps(asdict(spec)))
+            else:
+                show_values(_told(spec), False)
             return
         rows = describe_devices()
         if json_:
             typer.echo(json.dumps([{"device": name, "what": what} for name, what in rows]))
         else:
             print_rows(rows)
+
+
+def _told(spec: DeviceSpec) -> dict[str, object]:
+    """What a device says of itself, for people; what it has not is left out."""
+    told = {f.name: getattr(spec, f.name) for f in fields(spec)}
+    told["rates"] = f"{spec.rates.credits_per_shot:g} credits a shot, {spec.rates.seconds_per_setting:g} s a setting"
+    told["record_names"] = ", ".join(spec.record_names)
+    return {name: value for name, value in told.items() if value not in (None, "", {})}
 
 
 def emulate_command(

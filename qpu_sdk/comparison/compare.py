@@ -25,10 +25,8 @@ from ..calibration.store import check_age, load_record
 from ..devices.base import Device
 from ..devices.budget import Budget
 from ..devices.journalled import JournalledDevice
-from ..devices.machines import rates_of
 from ..devices.pending import pending_journal
 from ..devices.registry import open_device
-from ..devices.replay import ReplayDevice
 from ..devices.sending import Terms
 from ..errors import ConfigError, MitigationError
 from ..mitigation.case import check_match
@@ -254,11 +252,10 @@ def compare_on(
     programs = known_programs(
         request.kinds, modes=record.modes, input_modes=inputs, each=request.each, seed=request.seed
     )
-    rates = rates_of(device.spec, credits_per_shot=None, seconds_per_setting=None)
     trials: list[Trial] = []
     finished = itertools.count(1)
     with pending_journal(device, folder, "comparison", (name, record.id, request)) as journal:
-        journalled = JournalledDevice(device, journal, Terms("compare", Budget(credits=credits), rates))
+        journalled = JournalledDevice(device, journal, Terms("compare", Budget(credits=credits), device.spec.rates))
         for shots in request.shots:
             trials += compare(
                 journalled,
@@ -298,15 +295,13 @@ def _check_record(device: Device, record: CalibrationRecord, inputs: tuple[int, 
         raise ConfigError(
             f"inputs {list(inputs)} are not distinct ones of the record, {list(record.input_modes)}. Choose of these."
         )
-    if isinstance(device, ReplayDevice):
-        return  # its counts say what they are of
     spec = device.spec
     nothing = Counts(
         photons=len(inputs),
         outcomes=np.zeros((0, record.modes), dtype=np.uint8),
         numbers=np.zeros(0, dtype=np.int64),
         detector=spec.detector,
-        device=spec.name,
+        device=record.device if record.device in spec.record_names else spec.name,
     )
     check_match(nothing, record, None)
-    check_age(record, math.inf if spec.simulated else None, datetime.now(UTC))  # simulators stay as they are
+    check_age(record, None if spec.drifts else math.inf, datetime.now(UTC))

@@ -6,13 +6,14 @@ import abc
 import enum
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, final
 
 from ..errors import JobTimeout, ProgramError
 from ..photonics.counts import Counts, Detector
+from ..photonics.noise import Noise
 from ..photonics.program import Program
+from .budget import Rates
 
 
 class JobStatus(enum.Enum):
@@ -30,9 +31,10 @@ class JobStatus(enum.Enum):
         return self in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
+@final
 @dataclass(frozen=True)
 class DeviceSpec:
-    """What a device can do; programs are checked against it before anything is submitted.
+    """Who a device is and what it can do; programs are checked against it before anything is submitted.
 
     :param name: how a configuration names the device.
     :param max_modes: largest interferometer.
@@ -42,6 +44,22 @@ class DeviceSpec:
     :param detector: what the detectors resolve.
     :param simulated: True when no quantum hardware is behind it.
     :param seeded: True when seed and tag decide the counts.
+    :param platform: its name at the provider; ``""``: what stands between ``KIND:`` and ``?`` in ``name``.
+    :param rehearsal: True when a cloud on this machine stands in for the provider.
+    :param durable: True when its jobs go on without this process and can be asked for again.
+    :param drifts: False where time changes nothing, so that records of it never grow old.
+    :param rates: what it charges.
+    :param settings_per_job: most programs that it runs as one job, a larger submission being several, ``None`` for no
+        limit but ``max_programs``.
+    :param noise: of a simulator that knows its own, None where it has to be measured.
+    :param published: the vendor's figures in Perceval's keys, such as ``"HOM (%)"``.
+    :param architecture_hash: SHA-256 of the architecture that the provider publishes, ``""`` for none.
+    :param record_names: devices whose calibration records serve it, the best first; ``()``: its name.
+    :param record_file: of a noisy twin, the calibration record it is made of.
+
+    >>> spec = DeviceSpec("quandela:sim:belenos?poll_s=5", max_modes=24, max_photons=12)
+    >>> spec.platform, spec.record_names == (spec.name,)
+    ('sim:belenos', True)
     """
 
     name: str
@@ -52,6 +70,32 @@ class DeviceSpec:
     detector: Detector = "pnr"
     simulated: bool = True
     seeded: bool = False
+    platform: str = ""
+    rehearsal: bool = False
+    durable: bool = False
+    drifts: bool = True
+    rates: Rates = Rates()  # noqa: RUF009 - it cannot change
+    settings_per_job: int | None = None
+    noise: Noise | None = None
+    published: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    architecture_hash: str = ""
+    record_names: tuple[str, ...] = ()
+    record_file: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.platform:
+            object.__setattr__(self, "platform", self.name.partition("?")[0].partition(":")[2] or self.name)
+        if not self.record_names:
+            object.__setattr__(self, "record_names", (self.name,))
+
+    @property
+    def job_size(self) -> int | None:
+        """Most programs that are one job, ``None`` for no limit.
+
+        >>> DeviceSpec("lab", 24, 12, max_programs=50, settings_per_job=20).job_size
+        20
+        """
+        return min((n for n in (self.settings_per_job, self.max_programs) if n is not None), default=None)
 
     def check(self, programs: Sequence[Program], *, shots: int) -> None:
         """Raise :class:`ProgramError` when the programs do not fit; the message names the limit."""
@@ -95,7 +139,7 @@ class Job(abc.ABC):
     """Handle of a submission."""
 
     id: str
-    #: True when the job goes on without this process and can be asked for again.
+    #: True when the job goes on without this process and can be asked for again, as :attr:`DeviceSpec.durable` says.
     durable: bool = False
 
     @property
@@ -109,7 +153,15 @@ class Job(abc.ABC):
 
     @abc.abstractmethod
     def status(self) -> JobStatus:
-        """Where the job stands now."""
+        """Where the job stands now; looking changes nothing and sends nothing."""
+
+    def advance(self) -> JobStatus:
+        """Do what the job needs from this process to go on, if anything, and say where it stands.
+
+        A submission larger than the provider has room for is sent in parts: whoever waits without :meth:`result` or
+        :func:`wait_all` asks this and not :meth:`status`.
+        """
+        return self.status()
 
     @abc.abstractmethod
     def result(self, timeout_s: float | None = None) -> list[Counts]:
@@ -143,21 +195,44 @@ class Device(abc.ABC):
         :raises ProgramError: before anything is sent, when a program does not fit.
         """
 
+    def run(self, program: Program, *, shots: int, tag: str = "") -> Counts:
+        """Submit one program, wait for it, and return its counts.
+
+        :param tag: see :meth:`submit`.
+        :raises ProgramError: before anything is sent, when the program does not fit.
+        :raises JobError: when the job has no result; see :meth:`Job.result`.
+
+        >>> from qpu_sdk.devices.local import LocalDevice
+        >>> from qpu_sdk.photonics.meshes import IsometryMesh
+        >>> LocalDevice(seed=1).run(Program.random(IsometryMesh(4, 2), seed=1), shots=100).shots
+        100
+        """
+        [counts] = self.submit([program], shots=shots, tag=tag).result()
+        return counts
+
+    def stop(self, job_id: str) -> None:  # noqa: B027 - where jobs end with the process there is nothing to stop
+        """Ask the provider to stop a job of whatever process; does no harm to one that has ended."""
+
+    def name_of(self, job_id: str) -> str | None:
+        """The name a job was created under, ``None`` when the provider does not say, or there is none.
+
+        :raises DeviceUnavailable: when the provider knows no such job.
+        """
+        return None
+
     def close(self) -> None:  # noqa: B027 - most devices hold nothing open
         """End what costs money while it is open; called when a run has no job left."""
 
 
 class RemoteDevice(Device):
-    """A device whose jobs outlive this process: created once under a name, asked for by id ever after."""
+    """A device whose jobs outlive this process: created once under a name, asked for by id ever after.
+
+    Its :attr:`spec` says ``durable``.
+    """
 
     #: Seconds to wait for room in the queue, and for a connection, before a run stops, resumable.
     queue_s: float = 86_400.0
     deadline_s: float = 900.0
-    #: Most programs in one job; larger submissions become several.
-    settings_per_job: int | None = None
-    #: What the provider publishes of the machine, in Perceval's keys, and the SHA-256 of its architecture.
-    performance: Mapping[str, Any] = MappingProxyType({})
-    architecture_hash: str = ""
 
     @abc.abstractmethod
     def create(self, programs: Sequence[Program], *, shots: int, name: str) -> str:
@@ -203,12 +278,12 @@ class RemoteDevice(Device):
 
 
 def wait_for(job: Job, timeout_s: float | None, *, begun: float) -> None:
-    """Return when a job is final, asking no oftener than it can tell something new.
+    """Return when a job is final, advancing it no oftener than that can tell something new.
 
     :param timeout_s: from ``begun``, a reading of the monotonic clock; ``None`` for as long as it takes.
     :raises JobTimeout: when it is not final by then; the job goes on.
     """
-    while not job.status().final:
+    while not job.advance().final:
         left = None if timeout_s is None else begun + timeout_s - time.monotonic()
         if left is not None and left <= 0:
             raise JobTimeout(f"job {job.id} is not done after {timeout_s} s. Ask again.", job_id=job.id)
@@ -216,7 +291,7 @@ def wait_for(job: Job, timeout_s: float | None, *, begun: float) -> None:
 
 
 def wait_all(jobs: Sequence[Job], *, timeout_s: float | None = None) -> None:
-    """Return when every job is final, asking them in turn; an interrupt ends the waiting, not the jobs.
+    """Return when every job is final, advancing them in turn; an interrupt ends the waiting, not the jobs.
 
     :param timeout_s: of jobs that outlive this process (``None``: as long as it takes); others are always awaited.
     :raises JobTimeout: names the jobs that are still going.
@@ -224,7 +299,7 @@ def wait_all(jobs: Sequence[Job], *, timeout_s: float | None = None) -> None:
     begun = time.monotonic()
     waiting = list(jobs)
     while True:
-        waiting = [job for job in waiting if not job.status().final]
+        waiting = [job for job in waiting if not job.advance().final]
         if not waiting:
             return
         left = None if timeout_s is None else begun + timeout_s - time.monotonic()

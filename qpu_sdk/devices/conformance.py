@@ -14,7 +14,8 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from threading import Barrier
@@ -75,7 +76,9 @@ def _shots(device: Device) -> int:
 
 
 def _run(device: Device, program: Program, *, tag: str = "") -> Counts:
-    results = device.submit([program], shots=_shots(device), tag=tag).result(TIMEOUT_S)
+    job = device.submit([program], shots=_shots(device), tag=tag)
+    results = job.result(TIMEOUT_S)
+    assert job.durable is device.spec.durable, f"job.durable is {job.durable}, spec.durable {device.spec.durable}"
     assert len(results) == 1, f"one program gave {len(results)} counts"
     _check_counts(results[0], program, device)
     return results[0]
@@ -107,17 +110,34 @@ def _assert_refused(device: Device, programs: list[Program], shots: int, what: s
 
 
 def check_spec_is_complete(open_device: OpenDevice) -> None:
-    """The spec names the device and gives limits that make sense."""
+    """The spec says who the device is, what it can do and what it charges, in values that make sense."""
     spec = open_device(1).spec
     assert isinstance(spec, DeviceSpec), f"device.spec is a {type(spec).__name__}; it must be a DeviceSpec"
-    assert isinstance(spec.name, str), f"spec.name is {spec.name!r}; it must be a string"
-    assert spec.name, "spec.name is empty"
-    assert spec.max_modes >= 5, f"spec.max_modes is {spec.max_modes}; this suite needs 5"
-    assert spec.max_photons >= 3, f"spec.max_photons is {spec.max_photons}; this suite needs 3"
-    for name, limit in (("max_shots", spec.max_shots), ("max_programs", spec.max_programs)):
-        assert limit is None or limit >= 1, f"spec.{name} is {limit}; it must be None or at least 1"
-    assert spec.detector in ("pnr", "threshold"), f"spec.detector is {spec.detector!r}"
-    assert isinstance(spec.simulated, bool), f"spec.simulated is {spec.simulated!r}; it must be True or False"
+    for name, right, must in _spec_rules(spec):
+        assert right, f"spec.{name} is {getattr(spec, name)!r}; it must be {must}"
+
+
+def _spec_rules(spec: DeviceSpec) -> Iterator[tuple[str, bool, str]]:
+    """Field by field whether it is right, and what it must be."""
+    for name in ("name", "platform"):
+        yield name, isinstance(getattr(spec, name), str) and getattr(spec, name) != "", "a string that is not empty"
+    for name, least in (("max_modes", 5), ("max_photons", 3)):
+        yield name, getattr(spec, name) >= least, f"{least} at least, which this suite needs"
+    for name in ("max_shots", "max_programs", "settings_per_job"):
+        yield name, getattr(spec, name) is None or getattr(spec, name) >= 1, "None or at least 1"
+    yield "detector", spec.detector in ("pnr", "threshold"), "pnr or threshold"
+    for name in ("simulated", "seeded", "rehearsal", "durable", "drifts"):
+        yield name, isinstance(getattr(spec, name), bool), "True or False"
+    yield "rates", min(spec.rates.credits_per_shot, spec.rates.seconds_per_setting) >= 0.0, "0 or more"
+    known = spec.max_modes if spec.noise is None or spec.noise.modes is None else spec.noise.modes
+    yield "noise", known >= spec.max_modes, "of all modes"
+    yield "record_file", not spec.record_file or spec.noise is not None, "empty for a device that knows no noise"
+    names = spec.record_names
+    yield "record_names", bool(names) and all(isinstance(n, str) and n for n in names), "names, one at least"
+    try:
+        yield "published", bool(json.dumps(dict(spec.published))), "what JSON has, by name"
+    except (TypeError, ValueError):
+        yield "published", False, "what JSON has, by name"
 
 
 def check_spec_is_frozen(open_device: OpenDevice) -> None:

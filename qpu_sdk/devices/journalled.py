@@ -2,7 +2,7 @@
 
 :class:`JournalledDevice` stands before any device. What the journal knows already is not run again; what is open is
 asked for, not sent again; what is missing is sent in jobs of at most ``spec.max_programs`` settings, as many at a
-time as the provider has room for. Nothing here has a thread: a job moves when its status is asked.
+time as the provider has room for. Nothing here has a thread: a job moves when somebody advances it.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class JournalledDevice(Device):
     """
 
     def __init__(self, device: Device, journal: Journal, terms: Terms | None = None) -> None:
-        self.spec = replace(device.spec, max_programs=None)  # larger submissions are split
-        limit = device.settings_per_job if isinstance(device, RemoteDevice) else device.spec.max_programs
-        self.settings_per_job = limit
+        self.spec = replace(
+            device.spec, max_programs=None, settings_per_job=device.spec.job_size
+        )  # larger ones are split
         self.device, self.journal = device, journal
         self.terms = terms if terms is not None else Terms()
         self.handles: dict[str, Job] = {}
@@ -69,7 +69,7 @@ class JournalledJob(Job):
     """Settings on their way: known, in flight, or waiting for room."""
 
     def __init__(self, owner: JournalledDevice, programs: Sequence[Program], *, shots: int, tag: str) -> None:
-        self.durable = isinstance(owner.device, RemoteDevice)
+        self.durable = owner.spec.durable
         self._owner, self._journal, self._terms, self._shots = owner, owner.journal, owner.terms, shots
         self._programs, self._place = _settings(programs, reuse=owner.terms.reuse)
         self._counts: dict[int, Counts] = {}
@@ -77,7 +77,7 @@ class JournalledJob(Job):
         self._error: QPUError | None = None
         self._cancelled = False
         self.id = job_name(owner.terms.label, tag)
-        order = Order(self.id, self._programs, shots, tag, owner.settings_per_job)
+        order = Order(self.id, self._programs, shots, tag, owner.spec.job_size)
         self._sending = Sending(owner.device, owner.journal, owner.terms, order, owner.handles)
 
     # -- the life of a job ---------------------------------------------------------------------------------
@@ -124,14 +124,13 @@ class JournalledJob(Job):
 
     def _advance(self) -> None:
         for job in list(self._flying):
-            status = job.handle.status()
+            status = job.handle.advance()
             self._show(job, status)
             if status.final:
                 self._flying.remove(job)
                 self._harvest(job)
         if self._cancelled and not self._flying and not self._complete:
-            partial = tuple(self._counts.get(i) for i in self._place)
-            raise JobCancelled(f"job {self.id} was cancelled before all was sent.", job_id=self.id, partial=partial)
+            raise self._stopped("was cancelled before all was sent")
         for sent in self._sending.send(self._flying):
             self._flying.append(sent)  # one by one: what follows may fail, and this job exists
 
@@ -171,6 +170,7 @@ class JournalledJob(Job):
             say(self._owner.device, "%s: job %s was cut short; %d settings go again", job.handle.id, len(missing))
             self._sending.queue(missing, replaces=job.name)
             return
+        stopped.partial = self._partial
         raise stopped
 
     def _report_shortfall(self, job: InFlight, counts: Sequence[Counts]) -> None:
@@ -191,19 +191,39 @@ class JournalledJob(Job):
 
     # -- Job -----------------------------------------------------------------------------------------------
 
-    def status(self) -> JobStatus:
-        """Where the settings stand; asking moves them on. An error is kept for :meth:`result`."""
+    def advance(self) -> JobStatus:
+        """Ask for what is in flight, note what came and send what waits; an error is kept for :meth:`result`."""
         if self._error is None and not self._complete:
             try:
                 self._advance()
             except QPUError as error:
                 self._error = error
+        return self._known
+
+    def status(self) -> JobStatus:
+        """Where the settings stand. This only looks: what waits to be sent goes with :meth:`advance` or a result."""
+        seen = set() if self._known.final else {_look(job) for job in self._flying}
+        if seen == {JobStatus.DONE} and self._sending.due_at is None:
+            return JobStatus.DONE
+        return JobStatus.RUNNING if seen - {JobStatus.QUEUED} else self._known
+
+    @property
+    def _known(self) -> JobStatus:
+        """As far as it was noted: done is what is in the journal."""
         if self._error is not None:
             return JobStatus.CANCELLED if isinstance(self._error, JobCancelled) else JobStatus.FAILED
         if self._complete:
             return JobStatus.DONE
         running = any(job.shown is JobStatus.RUNNING for job in self._flying)
         return JobStatus.RUNNING if running or self._counts else JobStatus.QUEUED
+
+    @property
+    def _partial(self) -> tuple[Counts | None, ...]:
+        """Counts of every program as far as they came, in the order of submission."""
+        return tuple(self._counts.get(i) for i in self._place)
+
+    def _stopped(self, how: str) -> JobCancelled:
+        return JobCancelled(f"job {self.id} {how}.", job_id=self.id, partial=self._partial)
 
     @property
     def _complete(self) -> bool:
@@ -228,7 +248,7 @@ class JournalledJob(Job):
         return [self._counts[i] for i in self._place]
 
     def _block(self, timeout_s: float | None) -> None:
-        """A job of this process is waited for, not polled; its outcome is read by :meth:`status`."""
+        """A job of this process is waited for, not polled; its outcome is read by :meth:`advance`."""
         for job in self._flying:
             try:
                 job.handle.result(timeout_s)
@@ -242,7 +262,15 @@ class JournalledJob(Job):
         for job in self._flying:
             job.handle.cancel()
         if not self._flying and not self._complete and self._error is None:
-            self._error = JobCancelled(f"job {self.id} was cancelled before it was sent.", job_id=self.id)
+            self._error = self._stopped("was cancelled before it was sent")
+
+
+def _look(job: InFlight) -> JobStatus:
+    """Where a job stands, or stood when its device answered last."""
+    try:
+        return job.handle.status()
+    except QPUError:
+        return job.shown or JobStatus.QUEUED
 
 
 def _settings(programs: Sequence[Program], *, reuse: bool) -> tuple[list[Program], list[int]]:

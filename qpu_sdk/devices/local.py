@@ -79,7 +79,15 @@ class LocalDevice(Device):
         self.seed = seed
         self._chip = self.model.chip(seed=seed)
         modes = 64 if self._chip is None else self._chip.max_modes
-        self.spec = DeviceSpec(name=name, max_modes=modes, max_photons=16, detector=self.model.detects, seeded=True)
+        self.spec = DeviceSpec(
+            name=name,
+            max_modes=modes,
+            max_photons=16,
+            detector=self.model.detects,
+            seeded=True,
+            drifts=False,
+            noise=self.model.noise,
+        )
         self._used: Counter[str] = Counter()
         self._submitted = itertools.count(1)
         self._lock = threading.Lock()

@@ -10,7 +10,6 @@ from typing import final
 
 from ..errors import ConfigError
 from ..photonics.noise import NOISE_NUMBERS, Noise
-from .base import DeviceSpec
 from .budget import Rates
 
 FREE = Rates()
@@ -119,13 +118,13 @@ def machine_of(platform: str) -> Machine | None:
     return next((MACHINES[word] for word in re.split(r"[^a-z0-9]+", platform.lower()) if word in MACHINES), None)
 
 
-def rates_of(spec: DeviceSpec, *, credits_per_shot: float | None, seconds_per_setting: float | None) -> Rates:
-    """Default rates of a device with the user's own instead, where given; simulators cost nothing by default."""
-    default = FREE if spec.simulated else (machine_of(spec.name) or ASSUMED).rates
-    return Rates(
-        default.credits_per_shot if credits_per_shot is None else credits_per_shot,
-        default.seconds_per_setting if seconds_per_setting is None else seconds_per_setting,
-    )
+def rates_of(platform: str, *, simulated: bool) -> Rates:
+    """What a platform charges as far as it is published; simulators cost nothing.
+
+    >>> rates_of("qpu:belenos", simulated=False).seconds_per_setting, rates_of("sim:belenos", simulated=True) == FREE
+    (15.0, True)
+    """
+    return FREE if simulated else (machine_of(platform) or ASSUMED).rates
 
 
 def known_transmittance(platform: str) -> tuple[float, str]:
@@ -140,7 +139,6 @@ def parse_noise(text: str, more: Mapping[str, str] = MappingProxyType({})) -> No
     """Noise from a preset name, from ``key=value,key=value``, or from a preset with changes.
 
     :param more: further keys with their values.
-
     :raises ConfigError: when a preset or key is unknown, named twice, or a value is out of range.
 
     >>> parse_noise("belenos,g2=0.1").g2

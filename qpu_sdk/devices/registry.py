@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from ..errors import ConfigError, DeviceUnavailable
 from ..photonics.conversions import is_perceval
@@ -27,12 +27,6 @@ from .local import LocalDevice
 from .machines import parse_noise
 from .replay import ReplayDevice
 from .simulation import LocalModel
-
-
-def is_rehearsal(address: DeviceAddress) -> bool:
-    """True for a cloud on this machine."""
-    return urlsplit(address.options.get("url", "")).hostname in ("127.0.0.1", "localhost", "::1")
-
 
 if TYPE_CHECKING:
     import perceval

@@ -6,10 +6,11 @@ import os
 import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
-from ..errors import DeviceUnavailable, ProgramError
+from ..errors import DeviceUnavailable, ProgramError, QPUError
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from .base import Device, DeviceSpec, Job, JobStatus
@@ -50,14 +51,19 @@ class ReplayDevice(Device):
         recorded = list(counts)
         if not recorded:
             raise DeviceUnavailable(f"{name} holds no counts. Record some first, with RecordingDevice.")
-        #: Names of the devices that were recorded.
-        self.recorded = frozenset(c.device for c in recorded if c.device)
+        devices = tuple(sorted({c.device for c in recorded if c.device}))
+        origin = _simulator(devices)
         self.spec = DeviceSpec(
             name=name,
             max_modes=max(c.modes for c in recorded),
             max_photons=max(c.photons for c in recorded),
             detector=recorded[0].detector,
             seeded=True,  # what the seed decides was decided when the recording was made
+            drifts=False,
+            platform=origin.platform if origin is not None else "",
+            noise=origin.noise if origin is not None else None,
+            record_names=origin.record_names if origin is not None else devices,
+            record_file=origin.record_file if origin is not None else "",
         )
         self._waiting: defaultdict[str, deque[Counts]] = defaultdict(deque)
         for c in recorded:
@@ -89,6 +95,18 @@ class ReplayDevice(Device):
         return ReplayJob(f"replay-{self._jobs}", [self._waiting[f].popleft() for f in wanted])
 
 
+def _simulator(devices: Sequence[str]) -> DeviceSpec | None:
+    """What the one simulator says of itself that was recorded; None when it was none or is not there any more."""
+    from .registry import open_device  # which opens replays too
+
+    if len(devices) != 1 or not devices[0].startswith("local:"):
+        return None
+    try:
+        return open_device(devices[0], seed=0).spec
+    except QPUError:
+        return None
+
+
 @final
 class _RecordingJob(Job):
     """Appends the counts to the file once, when they are first fetched."""
@@ -100,6 +118,9 @@ class _RecordingJob(Job):
 
     def status(self) -> JobStatus:
         return self._job.status()
+
+    def advance(self) -> JobStatus:
+        return self._job.advance()
 
     def result(self, timeout_s: float | None = None) -> list[Counts]:
         counts = self._job.result(timeout_s)
@@ -121,10 +142,14 @@ class RecordingDevice(Device):
     """Passes everything to another device and appends the counts it returns to a file that can be replayed."""
 
     def __init__(self, device: Device, path: str | Path) -> None:
-        self.spec = device.spec
+        self.spec = replace(device.spec, durable=False)  # what is not fetched here is not written
         self._device, self._path = device, Path(path)
         self._lock = threading.Lock()
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> Job:
         """Submit to the inner device; see :meth:`qpu_sdk.devices.base.Device.submit`."""
         return _RecordingJob(self._device.submit(programs, shots=shots, tag=tag), self._path, self._lock)
+
+    def close(self) -> None:
+        """End what the inner device holds open."""
+        self._device.close()

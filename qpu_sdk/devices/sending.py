@@ -158,7 +158,7 @@ class Sending:
             self._journal.move(part.name, JobState.REFUSED, str(error))
             raise
         except BaseException:  # Ctrl-C in the middle of a request: nobody knows, unless it never left this process
-            state = JobState.UNCERTAIN if isinstance(self._device, RemoteDevice) else JobState.REFUSED
+            state = JobState.UNCERTAIN if self._device.spec.durable else JobState.REFUSED
             self._journal.move(part.name, state, "interrupted while it was being sent")
             raise
         return self._accepted(part, handle)
@@ -167,7 +167,7 @@ class Sending:
         try:
             self._journal.accepted(part.name, handle.id)
         except QPUError as error:
-            raise type(error)(
+            raise error.saying(
                 f"job {handle.id} was created, but its id could not be noted ({error}). Note it: "
                 f"qpu-sdk jobs attach {handle.id}."
             ) from error
@@ -191,7 +191,7 @@ class Sending:
             name=name,
             device=self._device.spec.name,
             tag=self._order.tag,
-            durable=isinstance(self._device, RemoteDevice),
+            durable=self._device.spec.durable,
             programs=tuple(p.fingerprint for p in programs),
             shots_each=self._order.shots,
             request=RAW,
@@ -226,8 +226,9 @@ class Sending:
             part.refused_since, part.unreachable = now, unreachable
         waited = now - part.refused_since
         if waited > self._patience_s(error):
-            kind = type(error) if error is not None else QueueFull
-            raise kind(f"{self._device.spec.name}: {why}, for {waited:.0f} s now. Go on later with: qpu-sdk resume.")
+            stopped = QueueFull() if error is None else error
+            name = self._device.spec.name
+            raise stopped.saying(f"{name}: {why}, for {waited:.0f} s now. Go on later with: qpu-sdk resume.")
         say(self._device, "%s: waiting, %s (%.0f s)", why, waited)
         part.not_before = now + self._pause_for_room(flying, part)
 
@@ -248,5 +249,5 @@ class Sending:
 
 def say(device: Device, text: str, *values: object) -> None:
     """Jobs of a provider are news; those of this process are over before anybody reads it."""
-    if isinstance(device, RemoteDevice):
+    if device.spec.durable:
         log.info(text, device.spec.name, *values)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..devices.base import Device, RemoteDevice
+from ..devices.base import Device
 from ..devices.job_record import JobRecord, JobState
 from ..devices.journal import Journal
 from ..devices.registry import open_device
@@ -73,7 +73,7 @@ def _named(folder: Path, waiting: list[JobRecord], job_id: str, name: str | None
     for record in waiting:
         device = devices.get(record.device)
         try:
-            found = device.name_of(job_id) if isinstance(device, RemoteDevice) else None
+            found = device.name_of(job_id) if device is not None else None
         except DeviceUnavailable:
             if len(devices) == 1:
                 raise
@@ -122,7 +122,7 @@ def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
     devices = _devices(folder)
     for record in records:
         device = devices.get(record.device)
-        if not isinstance(device, RemoteDevice):
+        if device is None or not device.spec.durable:
             raise DeviceUnavailable(f"{record.device} is no device of this run any more. Restore its config.toml.")
         with Journal(_journal(folder).path, hold=False) as journal:
             journal.stop(record.name)

@@ -22,10 +22,9 @@ from typing import Any, final
 import numpy as np
 
 from ..calibration.store import CalibrationStore
-from ..devices.base import DeviceSpec, RemoteDevice
+from ..devices.base import DeviceSpec
 from ..devices.budget import Cost, Rates
-from ..devices.local import LocalDevice
-from ..devices.machines import MACHINES, known_transmittance, machine_of
+from ..devices.machines import MACHINES, known_transmittance, machine_of, rates_of
 from ..devices.registry import DeviceAddress, open_device
 from ..errors import BudgetExceeded, CalibrationNotFound, ConfigError
 from ..photonics.permanents import collision_free_tree, probabilities
@@ -49,14 +48,12 @@ class Figures:
 
     :param transmittance: probability that a photon that was asked for is detected.
     :param source: where that figure comes from.
-    :param settings_per_job: most settings in one job, ``None`` for no limit.
     """
 
     spec: DeviceSpec
     rates: Rates
     transmittance: float
     source: str
-    settings_per_job: int | None = None
 
 
 @final
@@ -170,16 +167,13 @@ def _uncalibrated(config: RunConfig, name: str, *, offline: bool) -> Figures:
     address = DeviceAddress.parse(name)
     if address.kind in ("quandela", "scaleway") and offline:
         return _published(config, address)
-    device = open_device(name, seed=child_seed(config.seed, "device", name))
-    rates = config.budget.rates(device.spec)
-    if isinstance(device, LocalDevice):
-        return Figures(device.spec, rates, device.model.noise.click_probability, "the simulator's own model")
-    per_job = device.settings_per_job if isinstance(device, RemoteDevice) else device.spec.max_programs
-    read = device.performance.get("Transmittance (%)") if isinstance(device, RemoteDevice) else None
+    spec = open_device(name, seed=child_seed(config.seed, "device", name)).spec
+    rates, read = config.budget.rates(spec), spec.published.get("Transmittance (%)")
+    if spec.noise is not None:
+        return Figures(spec, rates, spec.noise.click_probability, "the simulator's own model")
     if isinstance(read, int | float) and read > 0:
-        return Figures(device.spec, rates, read / 100, "published by the platform", per_job)
-    transmittance, source = known_transmittance(address.name)
-    return Figures(device.spec, rates, transmittance, source, per_job)
+        return Figures(spec, rates, read / 100, "published by the platform")
+    return Figures(spec, rates, *known_transmittance(spec.platform))
 
 
 def _published(config: RunConfig, address: DeviceAddress) -> Figures:
@@ -192,9 +186,18 @@ def _published(config: RunConfig, address: DeviceAddress) -> Figures:
     options = CloudOptions.parse(address.options)
     name = device_name(f"{address.kind}:{address.name}", options)  # as in records, whatever the other options
     simulated = address.name.lower().startswith("sim")
-    spec = DeviceSpec(name, machine.modes, machine.photons, detector="threshold", simulated=simulated)
-    transmittance, source = known_transmittance(machine.name)
-    return Figures(spec, config.budget.rates(spec), transmittance, source, options.settings_per_job)
+    spec = DeviceSpec(
+        name,
+        machine.modes,
+        machine.photons,
+        detector="threshold",
+        simulated=simulated,
+        rehearsal=options.rehearsal,
+        durable=True,
+        rates=rates_of(name, simulated=simulated),
+        settings_per_job=options.settings_per_job,
+    )
+    return Figures(spec, config.budget.rates(spec), *known_transmittance(machine.name))
 
 
 def _device_plan(schedule: Schedule, name: str, qnns: int, figures: Figures) -> DevicePlan:
@@ -203,7 +206,7 @@ def _device_plan(schedule: Schedule, name: str, qnns: int, figures: Figures) -> 
     for unit in schedule.units:
         settings = qnns * unit.settings
         if settings:
-            jobs = math.ceil(settings / (figures.settings_per_job or settings))
+            jobs = math.ceil(settings / (figures.spec.job_size or settings))
             one = figures.rates.cost(settings=settings, shots=unit.shots)
             cost += Cost(one.settings, one.shots, one.credits, jobs, one.seconds)
     return DevicePlan(name, cost, figures.transmittance, figures.source)

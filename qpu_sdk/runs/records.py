@@ -19,13 +19,9 @@ from ..calibration.known import known_record
 from ..calibration.parts import Identity
 from ..calibration.record import CalibrationRecord
 from ..calibration.store import CalibrationStore, check_age, folder_name, load_record
-from ..devices.base import Device
-from ..devices.local import LocalDevice
-from ..devices.registry import DeviceAddress, open_device
-from ..devices.replay import ReplayDevice
-from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CheckpointError, ConfigError, QPUError
+from ..devices.base import Device, DeviceSpec
+from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CheckpointError, ConfigError
 from ..files import write_atomic
-from ..photonics.counts import Detector
 from ..training.config import RunConfig
 from ..training.estimator import Mitigation
 
@@ -67,79 +63,47 @@ class _User:
     """A device and what the run needs of a record of it.
 
     :param name: device string.
-    :param called: what records of it may be called; records of the first are looked for.
-    :param simulator: the local simulator behind it, if there is one.
-    :param recorded: the record that a twin is made of.
-    :param drifts: False where time changes nothing: simulators on this machine, and counts that are replayed.
     """
 
     name: str
-    called: tuple[str, ...]
-    detector: Detector
+    spec: DeviceSpec
     modes: int
     input_modes: tuple[int, ...]
-    simulator: LocalDevice | None
-    recorded: CalibrationRecord | None
-    drifts: bool
 
     @classmethod
     def of(cls, config: RunConfig, name: str, device: Device) -> _User:
         qnns = [qnn for i, qnn in enumerate(config.qnn) if config.device_of(i) == name]
-        origins = sorted(device.recorded) if isinstance(device, ReplayDevice) else []
-        address = origins[0] if len(origins) == 1 else name
-        simulator = device if isinstance(device, LocalDevice) else _simulator(address) if origins else None
-        recorded = _recorded(address) if simulator is not None else None
-        twin_of = [recorded.device] if recorded is not None else []
-        return cls(
-            name=name,
-            called=tuple(origins or [device.spec.name]) + tuple(twin_of),
-            detector=device.spec.detector,
-            modes=max(qnn.modes for qnn in qnns),
-            input_modes=tuple(sorted({mode for qnn in qnns for mode in qnn.inputs})),
-            simulator=simulator,
-            recorded=recorded,
-            drifts=simulator is None and not isinstance(device, ReplayDevice),
-        )
+        inputs = tuple(sorted({mode for qnn in qnns for mode in qnn.inputs}))
+        return cls(name, device.spec, max(qnn.modes for qnn in qnns), inputs)
+
+    @property
+    def called(self) -> str:
+        """What messages call it."""
+        return self.spec.record_names[0]
 
     @property
     def noiseless(self) -> bool:
         """True for a simulator of nothing but uniform loss, where post-selection is right."""
-        return self.simulator is not None and self.simulator.model.noise.only_loss
+        return self.spec.noise is not None and self.spec.noise.only_loss
 
     def check(self, record: CalibrationRecord) -> None:
         """Raise :class:`CalibrationMismatch` when the record does not serve the programs."""
-        if record.device not in self.called:
+        if record.device not in self.spec.record_names:
             raise CalibrationMismatch(
-                f"the record is of {record.device}, the device is {self.called[0]}. Name a record of it, or a folder "
+                f"the record is of {record.device}, the device is {self.called}. Name a record of it, or a folder "
                 "of records."
             )
         missing = sorted(set(self.input_modes) - set(record.input_modes))
         for wrong, what, known in (
             (self.modes > record.modes, f"{self.modes} modes", f"{record.modes} modes"),
             (bool(missing), f"photons in modes {missing}", f"sources at {list(record.input_modes)}"),
-            (self.detector != record.detector, f"{self.detector} detectors", f"{record.detector} detectors"),
+            (self.spec.detector != record.detector, f"{self.spec.detector} detectors", f"{record.detector} detectors"),
         ):
             if wrong:
                 raise CalibrationMismatch(
-                    f"the run has {what} on {self.called[0]}; record {record.id} has {known}. Calibrate what the run "
+                    f"the run has {what} on {self.called}; record {record.id} has {known}. Calibrate what the run "
                     "needs, or change the [[qnn]] tables."
                 )
-
-
-def _simulator(address: str) -> LocalDevice | None:
-    """The simulator whose counts are replayed, None when it was none or is not there any more."""
-    try:
-        device = open_device(address, seed=0) if address.startswith("local:") else None
-    except QPUError:
-        return None
-    return device if isinstance(device, LocalDevice) else None
-
-
-def _recorded(address: str) -> CalibrationRecord | None:
-    """The record that a twin was made of."""
-    parsed = DeviceAddress.parse(address)
-    is_twin = (parsed.kind, parsed.name) == ("local", "twin") and "record" in parsed.options
-    return load_record(parsed.options["record"]) if is_twin else None
 
 
 def _record_of(
@@ -153,8 +117,8 @@ def _record_of(
     found = file
     if file is None and config.mitigation.record is not None:
         found = _from_store(CalibrationStore(config.mitigation.record), user, config)
-    elif file is not None and user.noiseless and file.device not in user.called:
-        found = None if any(file.device in other.called for other in users) else file
+    elif file is not None and user.noiseless and file.device not in user.spec.record_names:
+        found = None if any(file.device in other.spec.record_names for other in users) else file
     if found is None:
         return _own(user, config)
     user.check(found)
@@ -164,13 +128,13 @@ def _record_of(
 
 def _oldest(user: _User, config: RunConfig) -> float | None:
     """Hours; None for what the record says itself."""
-    return config.mitigation.max_age_h if user.drifts else math.inf
+    return config.mitigation.max_age_h if user.spec.drifts else math.inf
 
 
 def _from_store(store: CalibrationStore, user: _User, config: RunConfig) -> CalibrationRecord | None:
-    for called in user.called:
+    for name in user.spec.record_names:
         try:
-            return store.latest(called, max_age_h=_oldest(user, config), modes=user.modes, detector=user.detector)
+            return store.latest(name, max_age_h=_oldest(user, config), modes=user.modes, detector=user.spec.detector)
         except CalibrationNotFound:
             continue
     return None
@@ -178,20 +142,21 @@ def _from_store(store: CalibrationStore, user: _User, config: RunConfig) -> Cali
 
 def _own(user: _User, config: RunConfig) -> CalibrationRecord | None:
     """What a simulator says of its own noise."""
-    name = user.called[0]
-    if user.simulator is None:
+    name, spec = user.called, user.spec
+    if spec.noise is None:
         raise CalibrationNotFound(
             f"no calibration record of {name}; make one with: qpu-sdk calibrate {name} --modes {user.modes}, and set "
             "mitigation.record to its folder."
         )
     if user.noiseless and config.mitigation.method == "auto":
         return None
-    if user.recorded is not None:
-        user.check(user.recorded)
-        return user.recorded
-    identity = Identity(name, DeviceAddress.parse(name).name, user.modes, user.input_modes, user.detector)
+    if spec.record_file:
+        recorded = load_record(spec.record_file)
+        user.check(recorded)
+        return recorded
+    identity = Identity(name, spec.platform, user.modes, user.input_modes, spec.detector)
     try:
-        return known_record(user.simulator.model.noise, identity)
+        return known_record(spec.noise, identity)
     except (CalibrationError, ConfigError) as error:
         raise CalibrationNotFound(f"no calibration record of {name} can be made of its noise: {error}") from error
 

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from ..devices.base import DeviceSpec
 from ..devices.budget import Budget, Rates
-from ..devices.machines import rates_of
 from ..errors import ConfigError, ProgramError
 from ..mitigation.methods import check_method
 from ..photonics.interferometer import Mesh
@@ -195,8 +194,11 @@ class BudgetConfig(Section):
         return Budget(self.settings, self.shots, self.credits, self.jobs, self.seconds)
 
     def rates(self, spec: DeviceSpec) -> Rates:
-        """What a device charges."""
-        return rates_of(spec, credits_per_shot=self.credits_per_shot, seconds_per_setting=self.seconds_per_setting)
+        """What a device charges: what it says itself, or the configuration instead."""
+        return Rates(
+            spec.rates.credits_per_shot if self.credits_per_shot is None else self.credits_per_shot,
+            spec.rates.seconds_per_setting if self.seconds_per_setting is None else self.seconds_per_setting,
+        )
 
 
 @final

@@ -204,6 +204,9 @@ def test_the_twin_gives_the_counts_of_the_device(tmp_path: Path) -> None:
     address = DeviceAddress.parse(f"local:twin?record={tmp_path / 'record.json'}")
     opened = open_twin(address, seed=5)
     assert opened.spec.name == str(address)
+    assert opened.spec.record_names == (str(address), record.device)
+    assert opened.spec.record_file == str(tmp_path / "record.json")
+    assert opened.spec.noise == record.noise()
     rng = np.random.default_rng(9)
     programs = [Program(mesh, mesh.phases_of(haar(6, rng)), INPUTS) for _ in range(4)]
     device = device_of(noise, seed=8)

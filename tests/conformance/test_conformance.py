@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from qpu_sdk.devices.base import Device, DeviceSpec, Job, JobStatus
+from qpu_sdk.devices.budget import Rates
 from qpu_sdk.devices.conformance import CHECKS, IDEAL_CHECKS, Check, identity_program, run_all, scrambling_program
 from qpu_sdk.devices.counts_files import load_counts
 from qpu_sdk.devices.local import LocalDevice
@@ -22,6 +23,7 @@ from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ProgramError
 from qpu_sdk.photonics.counts import Counts
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
 
 ADDRESSES = [
@@ -243,6 +245,11 @@ class ForgetsResults(Broken):
         return self.Once(job)
 
 
+def says(**changes: object) -> Callable[[int], Device]:
+    """A device whose spec says something else."""
+    return lambda seed: Broken(LocalDevice(seed=seed), **changes)  # type: ignore[arg-type]
+
+
 class MutableSpec(Broken):
     """The spec is an instance of a subclass that can be written."""
 
@@ -336,6 +343,13 @@ WRONG: dict[str, tuple[Callable[[int], Device], str]] = {
     "forgets results": (around(ForgetsResults), "check_result_can_be_asked_twice"),
     "has a soft spec": (around(MutableSpec), "check_spec_is_frozen"),
     "has no name": (lambda seed: LocalDevice(seed=seed, name=""), "check_spec_is_complete"),
+    "pays for being used": (says(rates=Rates(-1e-6)), "check_spec_is_complete"),
+    "knows a part of its noise": (says(noise=Noise(transmittance=[0.5] * 3)), "check_spec_is_complete"),
+    "knows a record and no noise": (says(noise=None, record_file="r.json"), "check_spec_is_complete"),
+    "has records of nobody": (says(record_names=("lab", "")), "check_spec_is_complete"),
+    "publishes what no file holds": (says(published={"HOM (%)": {90.0}}), "check_spec_is_complete"),
+    "does not say whether it drifts": (says(drifts=None), "check_spec_is_complete"),
+    "says that its jobs go on": (says(durable=True), "check_counts_describe_the_program"),
     "reverses modes": (changed(shuffle_modes), "check_identity_returns_the_photons"),
     "rotates outcomes": (changed(rotate_outcomes), "check_distribution_is_exact"),
     "has no shot noise": (around(NoShotNoise), "check_distribution_is_exact"),

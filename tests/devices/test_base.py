@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from qpu_sdk.devices.base import DeviceSpec, JobStatus
+from qpu_sdk.devices.budget import Rates
+from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.errors import ProgramError
 from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
@@ -42,6 +44,32 @@ def test_what_does_not_fit_is_refused(programs: list[tuple[int, int]], shots: in
     with pytest.raises(ProgramError) as caught:
         SPEC.check([program(*size) for size in programs], shots=shots)
     assert str(caught.value) == message
+
+
+def test_a_device_says_what_its_name_says() -> None:
+    cloud = DeviceSpec("quandela:sim:belenos?url=http://127.0.0.1:1", 24, 12)
+    assert [spec.platform for spec in (SPEC, cloud)] == ["lab", "sim:belenos"]
+    assert (SPEC.record_names, SPEC.rates, SPEC.noise, SPEC.drifts) == (("lab",), Rates(), None, True)
+    assert hash(cloud) != hash(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("per_job", "per_submission", "size"),
+    [(None, None, None), (20, None, 20), (None, 50, 50), (20, 50, 20), (50, 20, 20)],
+)
+def test_a_job_is_as_large_as_both_limits_allow(
+    per_job: int | None, per_submission: int | None, size: int | None
+) -> None:
+    spec = dataclasses.replace(SPEC, settings_per_job=per_job, max_programs=per_submission)
+    assert spec.job_size == size
+
+
+def test_run_is_one_submission_waited_for() -> None:
+    one, other = (LocalDevice(seed=1) for _ in range(2))
+    [counts] = other.submit([program(4, 2)], shots=100, tag="x").result()
+    assert one.run(program(4, 2), shots=100, tag="x").to_json() == counts.to_json()
+    with pytest.raises(ProgramError, match="0 shots"):
+        one.run(program(4, 2), shots=0)
 
 
 def test_three_statuses_are_final() -> None:

@@ -13,6 +13,7 @@ from qpu_sdk.devices.base import DeviceSpec
 from qpu_sdk.devices.budget import UNLIMITED, Budget, Cost, Rates
 from qpu_sdk.devices.machines import ASSUMED, FREE, rates_of
 from qpu_sdk.errors import BudgetExceeded, ConfigError
+from qpu_sdk.training.config import BudgetConfig
 from qpu_sdk.training.config_file import load_config
 
 NAMES = [field.name for field in fields(Budget)]
@@ -21,8 +22,8 @@ REAL = st.floats(0, 1e12, allow_subnormal=False)
 COSTS = st.builds(Cost, settings=WHOLE, shots=WHOLE, credits=REAL, jobs=WHOLE, seconds=REAL)
 
 
-def spec(*, simulated: bool) -> DeviceSpec:
-    return DeviceSpec("lab", 8, 4, simulated=simulated)
+def spec(*, rates: Rates) -> DeviceSpec:
+    return DeviceSpec("lab", 8, 4, rates=rates)
 
 
 @given(COSTS, COSTS)
@@ -50,17 +51,17 @@ def test_a_job_costs_its_shots_and_its_settings(settings: int, shots: int, credi
 
 
 def test_simulators_are_free_and_qpus_are_not() -> None:
-    assert rates_of(spec(simulated=True), credits_per_shot=None, seconds_per_setting=None) == FREE == Rates(0.0, 0.0)
-    assert rates_of(spec(simulated=False), credits_per_shot=None, seconds_per_setting=None) == ASSUMED.rates
+    assert rates_of("sim:lab", simulated=True) == FREE == Rates(0.0, 0.0)
+    assert rates_of("qpu:lab", simulated=False) == ASSUMED.rates
 
 
-@pytest.mark.parametrize("simulated", [True, False])
-def test_own_rates_replace_the_defaults_one_by_one(simulated: bool) -> None:
-    device, default = spec(simulated=simulated), FREE if simulated else ASSUMED.rates
-    own = rates_of(device, credits_per_shot=0.5, seconds_per_setting=None)
-    assert own == replace(default, credits_per_shot=0.5)
-    own = rates_of(device, credits_per_shot=None, seconds_per_setting=0.0)  # a zero is a figure, not a gap
-    assert own == replace(default, seconds_per_setting=0.0)
+@pytest.mark.parametrize("rates", [FREE, ASSUMED.rates])
+def test_own_rates_replace_the_devices_one_by_one(rates: Rates) -> None:
+    device = spec(rates=rates)
+    assert BudgetConfig().rates(device) == rates
+    assert BudgetConfig(credits_per_shot=0.5).rates(device) == replace(rates, credits_per_shot=0.5)
+    own = BudgetConfig(seconds_per_setting=0.0).rates(device)  # a zero is a figure, not a gap
+    assert own == replace(rates, seconds_per_setting=0.0)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -128,8 +128,8 @@ class Remote(RemoteDevice):
     queue_s, deadline_s = 100.0, 10.0
 
     def __init__(self, provider: Provider, spec: DeviceSpec = SPEC) -> None:
-        self.provider, self.spec = provider, replace(spec, max_programs=None)
-        self.settings_per_job = spec.max_programs
+        self.provider = provider
+        self.spec = replace(spec, max_programs=None, settings_per_job=spec.max_programs, durable=True)
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> Job:
         raise AssertionError("a remote device is only asked to create")
@@ -455,6 +455,47 @@ def test_after_a_failure_only_what_is_missing_is_run(journal: Journal, finished:
     assert provider.ran == once(4)
     assert journal.total().settings == 4
     assert Counter(states(journal)) == {JobState.FAILED: 1, JobState.DONE: 2}
+
+
+def test_what_a_stopped_submission_had_comes_with_its_error(journal: Journal) -> None:
+    """Two of five were known, two more are done when the second job fails."""
+    provider = Provider(limit=1, script=[{}, {"end": JobStatus.FAILED, "finished": 1}])
+    owner = device(provider, journal)
+    known = owner.submit(programs(2), shots=SHOTS).result()
+    with pytest.raises(JobFailed) as caught:
+        owner.submit([*programs(2, first=2), *programs(2), *programs(1, first=4)], shots=SHOTS).result()
+    partial = caught.value.partial
+    assert caught.value.job_id == "id-2"
+    assert [None if c is None else c.program for c in partial] == [
+        *(p.fingerprint for p in programs(1, first=2)), None, *(c.program for c in known), None
+    ]  # fmt: skip
+
+
+def test_looking_sends_nothing_and_advancing_does(journal: Journal, clock: Clock) -> None:
+    provider = Provider(limit=1)
+    job = device(provider, journal).submit(programs(5), shots=SHOTS)  # three jobs, and room for one
+    for _ in range(20):
+        assert job.status() is not JobStatus.DONE
+    assert provider.calls["create"] == 1
+    while not job.advance().final:
+        clock.sleep(job.pause_s)
+    assert (job.status(), provider.calls["create"]) == (JobStatus.DONE, 3)
+    single = device(provider, journal).submit(programs(1, first=9), shots=SHOTS)
+    while not single.status().final:
+        clock.sleep(single.pause_s)
+    assert len(single.result()) == 1
+
+
+def test_an_id_that_cannot_be_noted_is_told_and_the_error_stays_itself(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(name: str, job_id: str) -> None:
+        raise JobTimeout("disk is slow", job_id="kept")
+
+    monkeypatch.setattr(journal, "accepted", full)
+    with pytest.raises(JobTimeout, match="job id-1 was created, but its id could not be noted") as caught:
+        device(Provider(), journal).submit(programs(1), shots=SHOTS).result()
+    assert caught.value.job_id == "kept"
 
 
 def test_a_device_that_does_not_answer_loses_no_job(journal: Journal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from qpu_sdk.devices.base import JobStatus
 from qpu_sdk.devices.counts_files import load_counts
 from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.devices.registry import open_device
 from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import DataError, DeviceUnavailable, ProgramError
@@ -64,6 +66,23 @@ def test_spec_comes_from_the_recording(tmp_path: Path, detector: str) -> None:
     record(path, [A, C], model=LocalModel(detector=detector))  # type: ignore[arg-type]
     spec = ReplayDevice(load_counts(path), name="replay:x").spec
     assert (spec.name, spec.max_modes, spec.max_photons, spec.detector) == ("replay:x", 5, 3, detector)
+
+
+def test_a_replay_says_of_whom_its_counts_are(tmp_path: Path) -> None:
+    device = open_device("local:slos?noise=ascella", seed=1)
+    [counts] = device.submit([A], shots=SHOTS).result()
+    spec = ReplayDevice([counts], name="replay:x").spec
+    assert (spec.name, spec.platform, spec.noise) == ("replay:x", "slos", device.spec.noise)
+    assert (spec.record_names, spec.record_file, spec.drifts) == (device.spec.record_names, "", False)
+    of_a_qpu = replace(counts, device="quandela:qpu:belenos")
+    spec = ReplayDevice([of_a_qpu, replace(counts, device="local:gone")], name="replay:x").spec
+    assert (spec.record_names, spec.noise, spec.drifts) == (("local:gone", "quandela:qpu:belenos"), None, False)
+    assert ReplayDevice([replace(counts, device="")], name="replay:x").spec.record_names == ("replay:x",)
+
+
+def test_a_replay_runs_one_program(tmp_path: Path) -> None:
+    [recorded] = record(tmp_path / "counts.jsonl", [A])
+    assert ReplayDevice(load_counts(tmp_path / "counts.jsonl")).run(A, shots=SHOTS).to_json() == recorded
 
 
 def test_replayed_jobs_are_done_and_stay_done(tmp_path: Path) -> None:
@@ -146,7 +165,7 @@ def test_jobs_that_are_fetched_from_many_threads_are_written_whole(tmp_path: Pat
 def test_recording_passes_spec_ids_and_status_through(tmp_path: Path) -> None:
     inner = LocalDevice(seed=1)
     device = RecordingDevice(inner, tmp_path / "counts.jsonl")
-    assert device.spec is inner.spec
+    assert device.spec == inner.spec
     job = device.submit([A], shots=SHOTS)
     assert job.id == job.result()[0].job_id
     job.cancel()

@@ -32,7 +32,7 @@ SPEC = DeviceSpec("lab", 24, 12)
 
 
 def figures(transmittance: float = 1.0, *, rates: Rates = FREE, jobs_of: int | None = None, **spec: Any) -> Figures:
-    return Figures(replace(SPEC, **spec), rates, transmittance, "the test", jobs_of)
+    return Figures(replace(SPEC, settings_per_job=jobs_of, **spec), rates, transmittance, "the test")
 
 
 def planned(config: RunConfig, one: Figures) -> Plan:
@@ -276,7 +276,7 @@ def test_published_figures_need_no_network(
 ) -> None:
     found = device_figures(tiny.config(device=device), device, offline=True)
     assert (found.spec.max_modes, found.spec.max_photons, found.transmittance) == (modes, photons, transmittance)
-    assert (found.rates, found.settings_per_job, found.spec.detector) == (rates, 20, "threshold")
+    assert (found.rates, found.spec.settings_per_job, found.spec.detector) == (rates, 20, "threshold")
     assert found.source
 
 
@@ -284,7 +284,7 @@ def test_published_figures_need_no_network(
 def test_local_figures_are_the_simulators_own() -> None:
     device = "local:slos?brightness=0.5&transmittance=0.4"
     found = device_figures(tiny.config(device=device), device, offline=False)
-    assert (found.transmittance, found.settings_per_job, found.rates) == (pytest.approx(0.2), None, FREE)
+    assert (found.transmittance, found.spec.settings_per_job, found.rates) == (pytest.approx(0.2), None, FREE)
 
 
 @pytest.mark.parametrize("device", ["quandela:qpu:nowhere", "quandela:sim:ideal"])

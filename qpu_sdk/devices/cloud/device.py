@@ -13,6 +13,7 @@ from ...photonics.counts import Counts
 from ...photonics.program import Program
 from ..base import DeviceSpec, Job, JobStatus, RemoteDevice, Usage, wait_for
 from ..journalled import JournalledJob, submit_alone
+from ..machines import rates_of
 from .decoding import Sent, UnusableAnswer, decode_result
 from .options import CloudOptions
 from .payload import PlatformDetails, encode_payload
@@ -175,11 +176,15 @@ class CloudDevice(RemoteDevice):
             max_shots=platform.max_shots,
             detector=platform.detector,
             simulated=platform.simulated,
+            rehearsal=options.rehearsal,
+            durable=True,
+            rates=rates_of(name, simulated=platform.simulated),
+            settings_per_job=options.settings_per_job,
+            published=dict(platform.performance),
+            architecture_hash=platform.architecture_hash,
         )
         self.transport, self.platform, self.any_status = transport, platform, bool(options.any_status)
         self.polling = options.polling
-        self.performance, self.architecture_hash = platform.performance, platform.architecture_hash
-        self.settings_per_job = options.settings_per_job
         self.queue_s, self.deadline_s = options.queue_s, options.deadline_s
         self._sent: dict[str, Sent] = {}
 
@@ -198,7 +203,7 @@ class CloudDevice(RemoteDevice):
         try:
             job_id = self.transport.create(body)
         except (ProgramError, AuthenticationError, DeviceUnavailable) as error:
-            raise type(error)(f"{self.spec.name}: {error}") from None
+            raise error.saying(f"{self.spec.name}: {error}") from None
         self._sent[job_id] = sent
         return job_id
 

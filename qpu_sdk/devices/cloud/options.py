@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self, final
+from urllib.parse import urlsplit
 
 from ...errors import ConfigError
 from .retry import Patience
@@ -71,6 +72,11 @@ class CloudOptions:
         if not 0 <= parsed.queue_s <= LARGEST_OPTION:
             raise ConfigError(f"option queue_s is {parsed.queue_s}. Use 0 or more, at most {LARGEST_OPTION:g}.")
         return parsed
+
+    @property
+    def rehearsal(self) -> bool:
+        """Whether it is a cloud on this machine."""
+        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
 
     @property
     def patience(self) -> Patience:

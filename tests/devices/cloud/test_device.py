@@ -17,7 +17,7 @@ from qpu_sdk.devices.job_record import JobState
 from qpu_sdk.devices.journal import Journal
 from qpu_sdk.devices.journalled import JournalledDevice
 from qpu_sdk.devices.local import LocalDevice
-from qpu_sdk.devices.machines import parse_noise
+from qpu_sdk.devices.machines import MACHINES, parse_noise
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.devices.sending import Terms
 from qpu_sdk.emulator.server import EmulatedCloud
@@ -154,6 +154,19 @@ def test_what_a_time_limit_cuts_off_is_sent_again_and_nothing_else(tmp_path: Pat
     assert [r.state for r in records] == [JobState.CANCELLED, JobState.CANCELLED, JobState.DONE]
     assert [r.replaces for r in records] == ["", records[0].name, records[1].name]
     assert sum(r.cost.settings for r in records) == 16
+
+
+def test_a_cloud_device_says_who_it_is_and_runs_one_program() -> None:
+    with EmulatedCloud(CloudSettings(seed=1, platforms=("qpu:belenos",), time_scale=1e5)) as cloud:
+        device, program = opened(cloud, "qpu:belenos"), scrambling_program(4, 2, seed=1)
+        counts = device.run(program, shots=200, tag="one")
+        assert len(cloud.jobs) == 1
+    assert (counts.shots, counts.program, counts.tag) == (200, program.fingerprint, "one")
+    spec = device.spec
+    assert (spec.platform, spec.simulated, spec.rehearsal, spec.durable) == ("qpu:belenos", False, True, True)
+    assert (spec.rates, spec.settings_per_job, spec.drifts) == (MACHINES["belenos"].rates, 20, True)
+    assert (spec.noise, spec.published["HOM (%)"], len(spec.architecture_hash)) == (None, 82.7, 64)
+    assert spec.record_names == (spec.name,)
 
 
 def test_large_submissions_are_split_and_sent_as_there_is_room() -> None:

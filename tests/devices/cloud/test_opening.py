@@ -200,7 +200,7 @@ def test_device_is_what_the_platform_says(web: responses.RequestsMock) -> None:
     assert (spec.name, spec.max_modes, spec.max_photons) == ("quandela:qpu:a", 24, 6)
     assert (spec.simulated, spec.detector, spec.seeded) == (False, "threshold", False)
     assert (device.queue_s, device.deadline_s, device.polling.first_s, device.any_status) == (1.0, 2.0, 3.0, True)
-    assert device.settings_per_job == 5
+    assert (spec.settings_per_job, spec.platform, spec.durable, spec.rehearsal) == (5, "qpu:a", True, False)
     assert [c.request.url for c in web.calls] == ["https://api.cloud.quandela.com/api/platforms/qpu%3Aa/processor"]
     assert web.calls[0].request.headers["Authorization"] == "Bearer _T_secret"
 
