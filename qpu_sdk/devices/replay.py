@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import final
 
-from ..errors import DeviceUnavailable, ProgramError, QPUError
+from ..errors import DeviceUnavailable, ProgramError
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from .base import Device, DeviceSpec, Job, JobStatus
@@ -41,18 +41,18 @@ class ReplayDevice(Device):
     """Answers each program with the next counts recorded for it, in the order of the recording.
 
     :param counts: the recording.
+    :param origin: what the one device says of itself that was recorded, where it is still known.
     :raises DeviceUnavailable: when the recording is empty.
 
     ``submit`` raises :class:`ProgramError` for a program that was not recorded (or not often enough), or when
     the shots differ: a replay never invents counts.
     """
 
-    def __init__(self, counts: Iterable[Counts], *, name: str = "replay") -> None:
+    def __init__(self, counts: Iterable[Counts], *, name: str = "replay", origin: DeviceSpec | None = None) -> None:
         recorded = list(counts)
         if not recorded:
             raise DeviceUnavailable(f"{name} holds no counts. Record some first, with RecordingDevice.")
         devices = tuple(sorted({c.device for c in recorded if c.device}))
-        origin = _simulator(devices)
         self.spec = DeviceSpec(
             name=name,
             max_modes=max(c.modes for c in recorded),
@@ -93,18 +93,6 @@ class ReplayDevice(Device):
                 )
         self._jobs += 1
         return ReplayJob(f"replay-{self._jobs}", [self._waiting[f].popleft() for f in wanted])
-
-
-def _simulator(devices: Sequence[str]) -> DeviceSpec | None:
-    """What the one simulator says of itself that was recorded; None when it was none or is not there any more."""
-    from .registry import open_device  # which opens replays too
-
-    if len(devices) != 1 or not devices[0].startswith("local:"):
-        return None
-    try:
-        return open_device(devices[0], seed=0).spec
-    except QPUError:
-        return None
 
 
 @final
