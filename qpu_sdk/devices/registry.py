@@ -18,10 +18,10 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, final
 from urllib.parse import parse_qsl, urlencode
 
-from ..errors import ConfigError, DeviceUnavailable
+from ..errors import ConfigError, DeviceUnavailable, QPUError
 from ..photonics.conversions import is_perceval
 from ..photonics.noise import Noise
-from .base import Device
+from .base import Device, DeviceSpec
 from .counts_files import load_counts
 from .local import LocalDevice
 from .machines import parse_noise
@@ -158,7 +158,17 @@ def _local_options() -> list[str]:
 
 
 def _open_replay(address: DeviceAddress, *, seed: int) -> Device:
-    return ReplayDevice(load_counts(address.name), name=str(address))
+    counts = load_counts(address.name)
+    return ReplayDevice(counts, name=str(address), of=_recorded({c.device for c in counts}))
+
+
+def _recorded(devices: set[str]) -> DeviceSpec | None:
+    """What the one simulator says of itself that was recorded; None when it was none or is not there any more."""
+    name = next(iter(devices), "")
+    try:
+        return open_device(name, seed=0).spec if len(devices) == 1 and name.startswith("local:") else None
+    except QPUError:
+        return None
 
 
 def _open_quandela(address: DeviceAddress, *, seed: int) -> Device:

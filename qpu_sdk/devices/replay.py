@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import final
 
-from ..errors import DeviceUnavailable, ProgramError, QPUError
+from ..errors import DeviceUnavailable, ProgramError
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from .base import Device, DeviceSpec, Job, JobStatus
@@ -41,18 +41,18 @@ class ReplayDevice(Device):
     """Answers each program with the next counts recorded for it, in the order of the recording.
 
     :param counts: the recording.
+    :param of: what the one device that was recorded says of itself, where it can still be asked.
     :raises DeviceUnavailable: when the recording is empty.
 
     ``submit`` raises :class:`ProgramError` for a program that was not recorded (or not often enough), or when
     the shots differ: a replay never invents counts.
     """
 
-    def __init__(self, counts: Iterable[Counts], *, name: str = "replay") -> None:
+    def __init__(self, counts: Iterable[Counts], *, name: str = "replay", of: DeviceSpec | None = None) -> None:
         recorded = list(counts)
         if not recorded:
             raise DeviceUnavailable(f"{name} holds no counts. Record some first, with RecordingDevice.")
         devices = tuple(sorted({c.device for c in recorded if c.device}))
-        origin = _simulator(devices)
         self.spec = DeviceSpec(
             name=name,
             max_modes=max(c.modes for c in recorded),
@@ -60,10 +60,10 @@ class ReplayDevice(Device):
             detector=recorded[0].detector,
             seeded=True,  # what the seed decides was decided when the recording was made
             drifts=False,
-            platform=origin.platform if origin is not None else "",
-            noise=origin.noise if origin is not None else None,
-            record_names=origin.record_names if origin is not None else devices,
-            record_file=origin.record_file if origin is not None else "",
+            platform="" if of is None else of.platform,
+            noise=None if of is None else of.noise,
+            record_names=devices if of is None else of.record_names,
+            record_file="" if of is None else of.record_file,
         )
         self._waiting: defaultdict[str, deque[Counts]] = defaultdict(deque)
         for c in recorded:
@@ -93,18 +93,6 @@ class ReplayDevice(Device):
                 )
         self._jobs += 1
         return ReplayJob(f"replay-{self._jobs}", [self._waiting[f].popleft() for f in wanted])
-
-
-def _simulator(devices: Sequence[str]) -> DeviceSpec | None:
-    """What the one simulator says of itself that was recorded; None when it was none or is not there any more."""
-    from .registry import open_device  # which opens replays too
-
-    if len(devices) != 1 or not devices[0].startswith("local:"):
-        return None
-    try:
-        return open_device(devices[0], seed=0).spec
-    except QPUError:
-        return None
 
 
 @final
