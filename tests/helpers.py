@@ -9,7 +9,7 @@ import numpy as np
 from qpu_sdk.arrays import FloatArray
 from qpu_sdk.mitigation.distribution import Distribution
 from qpu_sdk.mitigation.forward import Forward
-from qpu_sdk.photonics.meshes import Mesh
+from qpu_sdk.photonics.interferometer import Mesh
 from qpu_sdk.photonics.program import Program
 
 

@@ -10,7 +10,8 @@ from pydantic import JsonValue, ValidationError
 
 from ..errors import CalibrationError
 from ..files import first_problem
-from ..photonics.noise import Noise, by_mode, emission
+from ..photonics.noise import Noise, by_mode
+from ..photonics.program_noise import emission
 from .parts import Identity, Measured, MeasuredPair, PhysicalUnit
 from .record import CalibrationRecord
 

@@ -12,8 +12,8 @@ from ..arrays import ComplexArray, FloatArray
 from ..errors import CalibrationError
 from ..photonics.click_model import ClickArrays, within
 from ..photonics.counts import Counts
-from ..photonics.noise import emission
 from ..photonics.patterns import ModeSets, mode_sets, moebius
+from ..photonics.program_noise import emission
 from .parameters import Parameters
 from .plan import CalibrationSetting, Circuit
 

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray
-from ..photonics.noise import ProgramNoise
+from ..photonics.program_noise import ProgramNoise
 from .parts import parameter_name
 
 

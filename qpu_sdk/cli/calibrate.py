@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import CalibrationError
-from .printing import BAD_INPUT, INTERRUPTED, Json, Rows, console, fail, one_line_errors, parse_modes, print_or_json
+from ..report.text import Rows
+from .printing import BAD_INPUT, INTERRUPTED, Json, console, fail, one_line_errors, parse_modes, print_or_json
 
 
 def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]:

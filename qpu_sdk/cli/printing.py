@@ -10,10 +10,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ..errors import BudgetExceeded, DeviceError, JobError, QPUError
+from ..report.text import Rows
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-#: Names and values, printed in two columns.
-Rows = list[tuple[str, str]]
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 
 

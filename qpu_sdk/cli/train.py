@@ -15,7 +15,7 @@ from .models import DataSource
 from .printing import DEVICE_OR_BUDGET, INTERRUPTED, Json, console, fail, one_line, one_line_errors, print_rows
 
 if TYPE_CHECKING:
-    from ..runs.train import Run
+    from ..runs.run import Run
 
 
 def train_command(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..photonics.counts import Counts, Detector
-from .perceval_texts import UnreadableText, read
+from .perceval_checks import UnreadableText
+from .perceval_texts import read
 
 
 def load_counts(path: str | Path) -> list[Counts]:

@@ -18,10 +18,11 @@ from ..errors import ConfigError, ProgramError
 from ..photonics.click_model import accurate_click_distribution, check_click_work
 from ..photonics.counts import Detector
 from ..photonics.detectors import detectors_to_perceval
-from ..photonics.noise import Noise, ProgramNoise, by_mode, enough_counts
+from ..photonics.noise import Noise, by_mode
 from ..photonics.patterns import MAX_SETS, count_fock_states
 from ..photonics.photon_counting import fock_distribution
 from ..photonics.program import Program
+from ..photonics.program_noise import ProgramNoise, enough_counts
 from ..seeds import child_seed
 from .perceval_texts import LOCK
 

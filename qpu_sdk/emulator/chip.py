@@ -16,7 +16,8 @@ from ..devices.perceval_texts import LOCK, read, written
 from ..errors import ConfigError, ProgramError
 from ..photonics.click_model import MAX_PRODUCTS, accurate_click_distribution, check_click_work
 from ..photonics.counts import Detector
-from ..photonics.noise import Noise, ProgramNoise, enough_counts
+from ..photonics.noise import Noise
+from ..photonics.program_noise import ProgramNoise, enough_counts
 from ..seeds import child_seed
 from .payloads import Command, SentSetting, SettingResult, Submission
 

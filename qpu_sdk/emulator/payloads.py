@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
-from ..devices.perceval_texts import ARCHIVE, Limits, UnreadableText, check_iteration, read_tree, written
+from ..devices.perceval_archives import ARCHIVE
+from ..devices.perceval_checks import Limits, UnreadableText, check_iteration
+from ..devices.perceval_texts import read_tree, written
 from ..errors import ConfigError
 
 Command = Literal["probs", "sample_count", "samples"]

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, final
 
-from ..devices.perceval_texts import UnreadableText
+from ..devices.perceval_checks import UnreadableText
 from ..errors import ConfigError
 from .jobs import EmulatedJob
 from .payloads import encode_results, read_submission

@@ -11,8 +11,8 @@ import torch
 
 from ..training.config import DataConfig
 from ..training.data import load_dataset
-from ..training.fit import Evaluation, check_fit, evaluate
-from ..training.sources import read_image
+from ..training.evaluation import Evaluation, check_fit, evaluate
+from ..training.pixels import read_image
 from .weights import Model
 
 

@@ -31,13 +31,7 @@ from ..arrays import ComplexArray, FloatArray, IntArray
 from ..errors import MitigationError
 from ..photonics.click_model import accurate_click_distribution
 from ..photonics.counts import Counts, Detector
-from ..photonics.fock import (
-    check_modes_photons,
-    collision_free_index,
-    fock_outcomes,
-    occupations,
-)
-from ..photonics.noise import ProgramNoise, emission
+from ..photonics.fock import check_modes_photons, collision_free_index, fock_outcomes, occupations
 from ..photonics.patterns import (
     count_fock_states,
     count_patterns,
@@ -50,6 +44,7 @@ from ..photonics.patterns import (
 )
 from ..photonics.permanents import fock_tree, probabilities
 from ..photonics.photon_counting import fock_distribution
+from ..photonics.program_noise import ProgramNoise, emission
 
 #: Largest dark count probability, below 1.
 CERTAIN = 1.0 - 2.0**-53

@@ -21,10 +21,11 @@ from .detector import correct_response, select
 from .distribution import Diagnostics, Distribution, MethodReport
 from .forward import Forward
 from .fusion import fuse
+from .posterior import Posterior
 from .recycling import recycle
 from .shrinkage import Shrunk, shrink
 from .systematics import Systematics, systematics
-from .uncertainty import Posterior, Replicas
+from .uncertainty import Replicas
 from .unfolding import Unfolded, begin, iterate, unfold, unfold_below, unfold_on, windows_of
 
 #: Above so many events an outcome, what bunched photons add to them is unfolded from all classes.

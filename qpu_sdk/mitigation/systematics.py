@@ -24,10 +24,10 @@ import numpy as np
 from ..arrays import BoolArray, ComplexArray, FloatArray
 from ..calibration.record import CalibrationRecord
 from ..photonics.click_model import ClickArrays, within
-from ..photonics.noise import ProgramNoise, emission
 from ..photonics.patterns import mode_sets, moebius
 from ..photonics.permanents import collision_free_tree, probabilities
 from ..photonics.program import Program
+from ..photonics.program_noise import ProgramNoise, emission
 from .forward import Forward, space
 
 #: Draws of the calibration and of the phases, and e0, radians.

@@ -32,9 +32,9 @@ import numpy.typing as npt
 
 from ..arrays import ComplexArray, FloatArray
 from ..errors import ProgramError
-from .noise import ProgramNoise, emission
 from .patterns import MAX_SETS, ModeSets, count_sets, mode_sets, moebius
 from .permanents import glynn_signs, permanents
+from .program_noise import ProgramNoise, emission
 
 #: Complex numbers of one chunk: 1.6 MB, little enough for a core's cache.
 CACHED_ENTRIES = 100_000

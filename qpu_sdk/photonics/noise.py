@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, final, overload
 
 import numpy as np
@@ -12,19 +12,26 @@ import numpy.typing as npt
 
 from ..arrays import FloatArray, IntArray
 from ..errors import ConfigError, ProgramError
+from .program_noise import ProgramNoise, check_source
 
 if TYPE_CHECKING:
     import perceval
 
     from .program import Program
 
+
 #: One number for all modes, or one for every mode, ``(M,)``.
 ByMode = float | tuple[float, ...]
+
+
 #: One number for all pairs of modes, or one for every pair, ``(M, M)``.
 ByPair = float | tuple[tuple[float, ...], ...]
 
+
 #: Axes of the values that may differ by mode; the others are numbers.
 _AXES = {"indistinguishability": 2, "transmittance": 1, "efficiency": 1, "dark_counts": 1}
+
+
 #: Largest values other than 1.
 _LARGEST = {"phase_imprecision": math.inf, "phase_error": math.pi}
 
@@ -94,7 +101,7 @@ class Noise:
         if not isinstance(g2_distinguishable, bool):
             raise ConfigError(f"noise g2_distinguishable is {g2_distinguishable!r}. Use true or false.")
         object.__setattr__(self, "g2_distinguishable", g2_distinguishable)
-        _check_source(self.brightness, self.g2)
+        check_source(self.brightness, self.g2)
         modes = {name: len(getattr(self, name)) for name in _AXES if np.ndim(getattr(self, name))}
         if len(set(modes.values())) > 1:
             which = ", ".join(f"{name} of {size}" for name, size in modes.items())
@@ -206,6 +213,8 @@ class Noise:
 
 #: Names of the values of :class:`Noise` that are numbers.
 NOISE_NUMBERS = tuple(f.name for f in fields(Noise) if f.name != "g2_distinguishable")
+
+
 _OF_PERCEVAL = tuple(f.name for f in fields(Noise) if f.name not in ("efficiency", "dark_counts"))
 
 
@@ -264,81 +273,3 @@ def _check_pairs(name: str, pairs: FloatArray) -> None:
             f"noise {name} of pairs has shape {pairs.shape}; it must be square and symmetric with ones on the "
             "diagonal. Give one value for every pair of modes."
         )
-
-
-def _check_source(brightness: float, g2: float) -> None:
-    """With p1 + p2 = B, g2 = 2 p2 / (p1 + 2 p2)^2 has no real solution above 1 / (2 B)."""
-    if 2.0 * brightness * g2 > 1.0:
-        raise ConfigError(
-            f"noise g2 is {g2} with brightness {brightness}; a source has g2 * brightness <= 0.5. Lower one of them."
-        )
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class ProgramNoise:
-    """Everything between a program of N photons in M modes and its clicks: :meth:`Noise.at` makes it.
-
-    :param brightness: B, probability that a source emits.
-    :param indistinguishability: I of every pair of photons: one number, each photon being in the common state with
-        sqrt(I), or ``(N, N)``, with ones on the diagonal, the states having inner products S_jk = sqrt(I_jk).
-    :param g2: second-order autocorrelation of each source.
-    :param transmittance: t_j, ``(N,)``.
-    :param efficiency: eta_i, ``(M,)``.
-    :param dark_counts: d_i, probability that a detector fires by itself in one window, ``(M,)``.
-    :raises ConfigError: when a value is out of range.
-    """
-
-    brightness: float
-    indistinguishability: float | FloatArray
-    g2: float
-    transmittance: FloatArray = field(repr=False)
-    efficiency: FloatArray = field(repr=False)
-    dark_counts: FloatArray = field(repr=False)
-
-    def __post_init__(self) -> None:
-        for name in (f.name for f in fields(self)):
-            value = np.asarray(getattr(self, name), dtype=np.float64)
-            if not np.isfinite(value).all() or value.min(initial=0.0) < 0.0 or value.max(initial=0.0) > 1.0:
-                raise ConfigError(f"{name} is {value.tolist()}; it must be within 0..1. Choose such values.")
-        _check_source(self.brightness, self.g2)
-
-
-def emission(brightness: FloatArray | float, g2: FloatArray | float) -> tuple[FloatArray, FloatArray]:
-    """p1 and p2, the probabilities of one photon and of two.
-
-    p2 is the root of ``g2 = 2 p2 / (p1 + 2 p2)^2`` with ``p1 + p2 = B``, written without cancellation for small g2.
-
-    >>> [float(p.round(4)) for p in emission(1.0, 0.18)]
-    [0.8889, 0.1111]
-    """
-    b, g = np.asarray(brightness, dtype=np.float64), np.asarray(g2, dtype=np.float64)
-    two = b**2 * g / (1.0 - b * g + np.sqrt(np.maximum(0.0, 1.0 - 2.0 * b * g)))
-    return b - two, two
-
-
-def enough_counts(noise: ProgramNoise, *, neglected: float = 1e-9, at_least: int = 1) -> int:
-    """Smallest k such that windows with more than k counts are rare among those with ``at_least`` counts or more.
-
-    Counts are photons at detectors as good as the best one, and dark counts; threshold detectors show fewer.
-
-    :param neglected: largest share of the windows with more than k counts.
-    :raises ProgramError: when no window has so many counts.
-
-    >>> enough_counts(Noise(transmittance=0.01).at(range(4), modes=9))
-    4
-    >>> enough_counts(Noise(transmittance=0.01, g2=0.02).at(range(4), modes=9), neglected=1e-6)
-    3
-    """
-    one, two = (float(p) for p in emission(noise.brightness, noise.g2))
-    numbers = np.ones(1)
-    for t in noise.transmittance * noise.efficiency.max():
-        both, lost = two * t**2, 1.0 - one - two + one * (1.0 - t) + two * (1.0 - t) ** 2
-        numbers = np.convolve(numbers, [lost, one * t + 2.0 * two * t * (1.0 - t), both])
-    for dark in noise.dark_counts[np.flatnonzero(noise.dark_counts)]:
-        numbers = np.convolve(numbers, [1.0 - dark, dark])
-    above = np.append(np.cumsum(numbers[::-1])[::-1], 0.0)  # probability of k or more
-    wanted = above[min(at_least, len(above) - 1)]
-    if wanted <= 0.0:
-        raise ProgramError(f"no window of this program has {at_least} counts or more. Check losses and input modes.")
-    return int(np.flatnonzero(above[1:] <= neglected * wanted)[0])

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from ..arrays import ComplexArray, FloatArray
 from ..errors import ProgramError
-from .noise import ProgramNoise, emission
 from .patterns import FockStates, fock_states
 from .permanents import fock_tree, probabilities
+from .program_noise import ProgramNoise, emission
 
 
 def fock_distribution(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+#: Names and values, shown in two columns.
+Rows = list[tuple[str, str]]
+
 
 def quantity(value: float, standard_error: float | None) -> str:
     """A number with two digits of its standard error.

@@ -16,7 +16,7 @@ from ..generator.mps import identifiable_parameters
 from ..seeds import child_seed
 from ..training.config import RunConfig
 from ..training.controls import trainable_parameters
-from ..training.fit import evaluate
+from ..training.evaluation import evaluate
 from ..training.loop import TrainingState
 from ..training.targets import BUILT_IN
 from ..versions import versions

@@ -10,82 +10,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..errors import CheckpointError, ConfigError, QPUError
-from ..export.weights import Model, load_model
 from ..files import write_atomic
 from ..training.config import RunConfig
 from ..training.config_file import load_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
 from ..training.data import Dataset, absolute_source
-from ..training.fit import evaluate
+from ..training.evaluation import evaluate
 from ..training.loop import TrainingState
 from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from .finish import finish
 from .folder import RunFolder, drop_rows_after, finished_controls
 from .given import Given
+from .observer import Observer, watched
 from .opened import Opened, open_run, torch_threads
 from .records import load_records, save_records
-from .summary import RunSummary
-from .tables import summary_rows
-
-
-class Observer(Protocol):
-    """Sees a run advance; it cannot change it."""
-
-    def advanced(self, row: Mapping[str, Any], *, done: int, total: int) -> None:
-        """One more unit is done; ``row`` is what metrics.jsonl got."""
-
-    def stage(self, name: str) -> None:
-        """Something else than training begins, for example a control."""
-
-
-@final
-@dataclass(frozen=True)
-class _Calls(Observer):
-    """Passes every row to a function."""
-
-    on_progress: Callable[[Mapping[str, Any]], None]
-
-    def advanced(self, row: Mapping[str, Any], *, done: int, total: int) -> None:
-        self.on_progress({**row, "done": done, "total": total})
-
-    def stage(self, name: str) -> None:
-        pass
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A finished run.
-
-    :param path: its folder.
-    :param summary: its result, as in ``summary.json``.
-    """
-
-    path: Path
-    summary: RunSummary = field(repr=False)
-
-    @property
-    def model(self) -> Model:
-        """The trained network; ``run.model.module()`` is an ordinary ``torch.nn.Module``."""
-        return load_model(self.path)
-
-    @property
-    def report(self) -> Path:
-        """The page with the whole story."""
-        return RunFolder(self.path).report
-
-    def __str__(self) -> str:
-        rows = summary_rows(self.summary)
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+from .run import Run
 
 
 def train(
@@ -127,11 +73,7 @@ def train(
             folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"cannot write to {folder.path} ({error}). Choose another --out.") from error
-        return _go(run, _watched(observer, on_progress), new=given)
-
-
-def _watched(observer: Observer | None, on_progress: Callable[[Mapping[str, Any]], None] | None) -> Observer | None:
-    return _Calls(on_progress) if observer is None and on_progress is not None else observer
+        return _go(run, watched(observer, on_progress), new=given)
 
 
 def _check_new(folder: RunFolder) -> None:
@@ -172,7 +114,7 @@ def resume(
         run = open_run(folder, config, wait=wait, given=given, mitigation=mitigation, state=state)
         if origin is not None and origin.data != run.dataset.fingerprint:
             raise CheckpointError(f"the images of {config.data.source} are not those the run began with. Restore them.")
-        return _go(run, _watched(observer, on_progress))
+        return _go(run, watched(observer, on_progress))
 
 
 def _with_budget(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:

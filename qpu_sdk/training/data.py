@@ -20,7 +20,8 @@ from ..arrays import IntArray
 from ..errors import DataError
 from ..seeds import child_seed
 from .config import GIVEN, DataConfig
-from .sources import AnyArray, Pixels, checked_images, reader_of, stacked
+from .pixels import AnyArray, Pixels, checked_images, stacked
+from .sources import reader_of
 
 if TYPE_CHECKING:
     from torch import Tensor

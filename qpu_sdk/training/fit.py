@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,45 +16,10 @@ from torch.nn import functional as F
 from ..errors import ConfigError
 from ..generator.mps import Generator
 from ..seeds import child_seed
+from .batches import Batches
 from .config import TrainingConfig
-from .data import Dataset, check_labels
 from .optimiser import NamedTensors, Optimiser, open_optimiser
 from .targets import Target
-
-EVALUATION_BATCH = 1000
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Batches:
-    """Training images as tensors, in an order that depends on seed and epoch alone."""
-
-    images: Tensor
-    labels: Tensor
-    seed: int
-
-    @classmethod
-    def of(cls, dataset: Dataset, *, seed: int) -> Batches:
-        """The training part of a dataset."""
-        return cls(*dataset.train.tensors(), seed)
-
-    def epoch(self, epoch: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled batches; the last one may be smaller.
-
-        :returns: images ``(n, C, H, W)`` and labels ``(n,)``, n at most ``size``.
-        """
-        order = np.random.default_rng(child_seed(self.seed, "epoch", epoch)).permutation(len(self.labels))
-        for chosen in torch.split(torch.from_numpy(order), size):
-            yield self.images[chosen], self.labels[chosen]
-
-    def sample(self, size: int, label: int) -> tuple[Tensor, Tensor]:
-        """A fixed random subset, for losses that are to be compared.
-
-        :returns: images ``(size, C, H, W)`` and labels ``(size,)``.
-        """
-        rng = np.random.default_rng(child_seed(self.seed, "sample", label))
-        chosen = torch.from_numpy(rng.permutation(len(self.labels))[:size])
-        return self.images[chosen], self.labels[chosen]
 
 
 @final
@@ -237,41 +201,3 @@ def clip_by_norm(gradients: Sequence[Tensor], limit: float) -> list[Tensor]:
     norm = torch.sqrt(torch.stack([g.square().sum() for g in gradients]).sum())
     scale = (limit / norm.clamp_min(1e-12)).clamp_max(1.0)
     return [g * scale for g in gradients]
-
-
-def check_fit(target: Target, images: Tensor, dataset: Dataset) -> None:
-    """Raise unless the network takes these images and tells all their labels apart.
-
-    :raises ConfigError: for images of another shape.
-    :raises DataError: for labels beyond the network's classes.
-    """
-    try:
-        with torch.no_grad():
-            logits = target.logits(torch.zeros(target.size), images[:1])
-    except RuntimeError as error:
-        shape, reason = tuple(images.shape[1:]), str(error).splitlines()[0]
-        raise ConfigError(
-            f"the target does not take images of shape {shape} ({reason}). Use another target."
-        ) from error
-    check_labels(dataset, logits.shape[1])
-
-
-@final
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean cross-entropy and accuracy (a fraction) on ``size`` images."""
-
-    loss: float
-    accuracy: float
-    size: int
-
-
-def evaluate(target: Target, weights: Tensor, images: Tensor, labels: Tensor) -> Evaluation:
-    """Run the plain network on images, ``(n, 1, H, W)``, in batches."""
-    loss, correct = 0.0, 0
-    with torch.no_grad():
-        for x, y in zip(*(torch.split(t, EVALUATION_BATCH) for t in (images, labels)), strict=True):
-            logits = target.logits(weights, x)
-            loss += float(F.cross_entropy(logits, y, reduction="sum"))
-            correct += int((logits.argmax(dim=1) == y).sum())
-    return Evaluation(loss / len(labels), correct / len(labels), len(labels))

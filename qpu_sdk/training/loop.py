@@ -25,9 +25,11 @@ from ..mitigation.distribution import Distribution
 from ..mitigation.selection import post_select
 from ..seeds import child_seed
 from ..statistics import total_variation
+from .batches import Batches
 from .config import RunConfig, TrainingConfig
 from .data import Dataset
-from .fit import Batches, FitState, Fitter, check_fit, clones, gradients_of, one_pass, trial_seed
+from .evaluation import check_fit
+from .fit import FitState, Fitter, clones, gradients_of, one_pass, trial_seed
 from .optimiser import Adam, NamedTensors
 from .qnn import QNNBank, joint_error, joint_measured
 from .schedule import Schedule, Unit, open_spsa

@@ -31,8 +31,9 @@ from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.fock import collision_free_outcomes, occupations
 from qpu_sdk.photonics.meshes import BrickwallMesh
-from qpu_sdk.photonics.noise import Noise, ProgramNoise
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
+from qpu_sdk.photonics.program_noise import ProgramNoise
 from tests.oracles.unitaries import haar
 
 MODES, PHOTONS, PULSES = 9, 4, 1_000_000

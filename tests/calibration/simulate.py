@@ -23,7 +23,8 @@ from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.devices.noisy_chip import perceval_distribution
 from qpu_sdk.photonics.click_model import click_distribution
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.noise import Noise, ProgramNoise
+from qpu_sdk.photonics.noise import Noise
+from qpu_sdk.photonics.program_noise import ProgramNoise
 
 Mixture = list[tuple[float, ProgramNoise]]
 #: Number of a setting and its inputs to what the device is meanwhile.

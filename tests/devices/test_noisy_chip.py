@@ -8,21 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qpu_sdk.arrays import FloatArray
+from qpu_sdk.arrays import FloatArray, OutcomeArray
 from qpu_sdk.devices import noisy_chip as local_noise
 from qpu_sdk.devices.conformance import run_all
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.machines import NOISE_PRESETS
-from qpu_sdk.devices.noisy_chip import NoisyChip, OutcomeArray
+from qpu_sdk.devices.noisy_chip import NoisyChip
 from qpu_sdk.devices.registry import DeviceAddress, open_device
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ConfigError, ProgramError
 from qpu_sdk.photonics.click_model import click_distribution
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
-from qpu_sdk.photonics.noise import Noise, ProgramNoise
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.photon_counting import fock_distribution
 from qpu_sdk.photonics.program import Program
+from qpu_sdk.photonics.program_noise import ProgramNoise
 from tests.helpers import program
 from tests.oracles.statistics import chi_square_p
 

@@ -31,19 +31,9 @@ import qpu_sdk
 from qpu_sdk.devices.cloud.decoding import HARDWARE_KINDS, UnusableAnswer, perceval_object
 from qpu_sdk.devices.cloud.payload import PlatformDetails, encode_payload
 from qpu_sdk.devices.counts_files import read_counts
-from qpu_sdk.devices.perceval_checks import check_formula
-from qpu_sdk.devices.perceval_texts import (
-    ARCHIVE,
-    LOCK,
-    Limits,
-    UnreadableText,
-    check_iteration,
-    hardware,
-    read,
-    read_tree,
-    unpack,
-    written,
-)
+from qpu_sdk.devices.perceval_archives import ARCHIVE
+from qpu_sdk.devices.perceval_checks import Limits, UnreadableText, check_formula, check_iteration
+from qpu_sdk.devices.perceval_texts import LOCK, hardware, read, read_tree, unpack, written
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.errors import DataError, DeviceError
 from qpu_sdk.photonics.meshes import IsometryMesh
@@ -688,7 +678,8 @@ def job(platform: str = "sim:ideal", **changed: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Any]:
     pytest.importorskip("uvicorn")
-    from qpu_sdk.emulator import CloudSettings, EmulatedCloud
+    from qpu_sdk.emulator.server import EmulatedCloud
+    from qpu_sdk.emulator.settings import CloudSettings
 
     with EmulatedCloud(CloudSettings(seed=1, time_scale=1e5, max_waiting=10_000)) as running:
         yield running

@@ -18,7 +18,7 @@ from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.meshes import RectangularMesh
-from qpu_sdk.photonics.noise import ProgramNoise
+from qpu_sdk.photonics.program_noise import ProgramNoise
 from tests.helpers import ideal, tvd
 from tests.oracles.unitaries import haar
 

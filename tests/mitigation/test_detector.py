@@ -21,8 +21,8 @@ from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.mitigation.uncertainty import Multinomial, Reweighted
 from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts, Detector
-from qpu_sdk.photonics.noise import ProgramNoise
 from qpu_sdk.photonics.photon_counting import fock_distribution
+from qpu_sdk.photonics.program_noise import ProgramNoise
 from tests.oracles.unitaries import haar
 
 #: Windows of an "exact" count: a probability is rounded by 1e-18.

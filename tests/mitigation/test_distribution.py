@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from qpu_sdk.arrays import FloatArray
 from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.distribution import Diagnostics, Distribution, MethodReport
+from qpu_sdk.mitigation.posterior import Posterior
 from qpu_sdk.mitigation.selection import post_select
-from qpu_sdk.mitigation.uncertainty import Multinomial, Posterior, Replicas, Uncertainty
+from qpu_sdk.mitigation.uncertainty import Multinomial, Replicas, Uncertainty
 from tests.photonics.test_counts import Table, counts_of, tables
 
 DRAWS = 200_000

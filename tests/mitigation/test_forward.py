@@ -13,9 +13,9 @@ from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.forward import common_probabilities, forward, space, without_circuit
 from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts
-from qpu_sdk.photonics.noise import ProgramNoise, emission
 from qpu_sdk.photonics.patterns import mode_sets
 from qpu_sdk.photonics.photon_counting import fock_distribution
+from qpu_sdk.photonics.program_noise import ProgramNoise, emission
 from tests.oracles.unitaries import haar
 
 

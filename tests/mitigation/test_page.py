@@ -15,12 +15,7 @@ from matplotlib.container import BarContainer
 from qpu_sdk.errors import DataError
 from qpu_sdk.mitigation.distribution import Diagnostics, Distribution, MethodReport
 from qpu_sdk.mitigation.outcomes import LEVEL, MOST_BARS, MOST_ROWS, outcome_names
-from qpu_sdk.mitigation.page import (
-    distribution_figure,
-    distribution_page,
-    distribution_rows,
-    shift,
-)
+from qpu_sdk.mitigation.page import distribution_figure, distribution_page, distribution_rows, shift
 from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.mitigation.uncertainty import Multinomial
 from qpu_sdk.photonics.counts import Counts

@@ -11,8 +11,8 @@ import pytest
 from scipy import integrate, special, stats  # type: ignore[import-untyped]
 
 from qpu_sdk.arrays import FloatArray
+from qpu_sdk.mitigation.posterior import Posterior
 from qpu_sdk.mitigation.shrinkage import CONCENTRATIONS, DELTA, LOWEST_GUESS, SHAPES, Shrunk, shrink
-from qpu_sdk.mitigation.uncertainty import Posterior
 
 
 def uneven(rng: np.random.Generator, size: int) -> FloatArray:

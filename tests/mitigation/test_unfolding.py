@@ -10,7 +10,7 @@ from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.forward import Forward, forward
 from qpu_sdk.mitigation.unfolding import GRID, STARTS, begin, iterate, unfold, unfold_below
 from qpu_sdk.photonics.counts import Detector
-from qpu_sdk.photonics.noise import ProgramNoise
+from qpu_sdk.photonics.program_noise import ProgramNoise
 from tests.helpers import tvd
 from tests.oracles.unitaries import haar
 

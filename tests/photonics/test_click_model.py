@@ -25,9 +25,10 @@ from qpu_sdk.photonics.click_model import (
     within,
 )
 from qpu_sdk.photonics.detectors import detectors_to_perceval
-from qpu_sdk.photonics.noise import Noise, ProgramNoise, emission, enough_counts
+from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.patterns import count_sets, mode_sets
 from qpu_sdk.photonics.photon_counting import fock_distribution
+from qpu_sdk.photonics.program_noise import ProgramNoise, emission, enough_counts
 from tests.oracles.permanents import Matrix, boson_probability, distinguishable_probability, outcomes
 from tests.oracles.unitaries import haar
 

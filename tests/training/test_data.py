@@ -22,7 +22,8 @@ from hypothesis.extra import numpy as hnp
 from qpu_sdk.errors import DataError
 from qpu_sdk.training.config import DataConfig
 from qpu_sdk.training.data import Dataset, check_labels, load_dataset
-from qpu_sdk.training.sources import read_idx, read_image
+from qpu_sdk.training.pixels import read_image
+from qpu_sdk.training.sources import read_idx
 
 FUZZ = settings(
     deadline=None,

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from qpu_sdk.errors import ConfigError
+from qpu_sdk.training.batches import Batches
 from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.controls import CONTROLS, DirectWeights, open_control, train_control, trainable_parameters
-from qpu_sdk.training.fit import Batches, Fitter, clip_by_norm, evaluate
+from qpu_sdk.training.evaluation import evaluate
+from qpu_sdk.training.fit import Fitter, clip_by_norm
 from qpu_sdk.training.targets import Target
 from tests.training import tiny
 

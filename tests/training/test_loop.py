@@ -22,7 +22,7 @@ from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.runs.checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from qpu_sdk.training.config import TrainingConfig
-from qpu_sdk.training.fit import evaluate
+from qpu_sdk.training.evaluation import evaluate
 from qpu_sdk.training.loop import Training, TrainingState
 from tests.training import tiny
 

@@ -20,7 +20,7 @@ from ...errors import DataError, DeviceError
 from ...photonics.counts import Counts, Detector
 from ...photonics.program import Program
 from .. import perceval_texts
-from ..perceval_texts import Limits, UnreadableText
+from ..perceval_checks import Limits, UnreadableText
 
 #: Largest text that is unpacked, bytes.
 MAX_TEXT = 256 * 2**20

@@ -1,0 +1,151 @@
+"""Mitigation of files: counts, a record and a program in, distributions out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from ..calibration.record import CalibrationRecord
+from ..calibration.store import load_record
+from ..devices.counts_files import read_counts, text_of
+from ..errors import CalibrationMismatch, ConfigError, DataError, MitigationError
+from ..files import write_atomic
+from ..photonics.program import Program
+from ..report.text import Rows
+from .distribution import Distribution
+from .methods import check_method
+from .mitigate import mitigate
+from .page import distribution_data, distribution_page, distribution_rows, title
+
+SCHEMA_VERSION = 1
+
+
+@final
+@dataclass(frozen=True)
+class MitigationRequest:
+    """What to mitigate, and with what.
+
+    :param counts: file of one :class:`Counts` a line, or of Perceval's text of a ``BSCount``.
+    :param record: file of a calibration record.
+    :param method: as :func:`~qpu_sdk.mitigation.mitigate.mitigate` takes it.
+    :param program: file of :meth:`Program.to_json`; methods that model the circuit need it.
+    :param input_modes: where photons entered; counts of Perceval do not say how many did.
+    :param photons: the same without the modes.
+    """
+
+    counts: Path
+    record: Path
+    method: str = "auto"
+    program: Path | None = None
+    input_modes: tuple[int, ...] | None = None
+    photons: int | None = None
+    seed: int = 0
+
+
+def mitigate_file(request: MitigationRequest) -> list[Distribution]:
+    """The distribution of every counts in the file.
+
+    :raises DataError: when a file is not what it should be.
+    :raises CalibrationError: when the record is missing or of something else.
+    :raises MitigationError: when the counts have no event, are of another program, or not what the method needs.
+    :raises CalibrationMismatch: when the record is of another device, of fewer modes, other inputs or detectors.
+    """
+
+    check_method(request.method)
+    record = load_record(request.record)
+    program = None if request.program is None else _program(request.program)
+    photons = _photons(request, program)
+    _check_inputs(request, record, program)
+    found = []
+    for number, counts in enumerate(read_counts(request.counts, photons=photons, detector=record.detector), start=1):
+        where = f"{request.counts}, counts {number}"
+        if photons is not None and counts.photons != photons:
+            raise DataError(f"{where}: they are of {counts.photons} photons, {photons} are asked for. Leave that out.")
+        try:
+            found.append(mitigate(counts, record, program=program, method=request.method, seed=request.seed))
+        except MitigationError as error:
+            raise MitigationError(f"{where}: {error}") from error
+        except CalibrationMismatch as error:
+            raise CalibrationMismatch(f"{where}: {error}") from error
+    return found
+
+
+def _program(path: Path) -> Program:
+
+    try:
+        return Program.from_json(text_of(path))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _photons(request: MitigationRequest, program: Program | None) -> int | None:
+    """How many photons the caller says were sent, None for no word about it."""
+    inputs = (
+        request.input_modes if request.input_modes is not None else None if program is None else program.input_modes
+    )
+    if inputs is None:
+        return request.photons
+    if len(set(inputs)) < len(inputs) or (request.photons is not None and request.photons != len(inputs)):
+        raise ConfigError(f"inputs {list(inputs)} are not {request.photons or 'distinct'} modes. Name each mode once.")
+    return len(inputs)
+
+
+def _check_inputs(request: MitigationRequest, record: CalibrationRecord, program: Program | None) -> None:
+    if request.input_modes is None:
+        return
+    if program is not None and program.input_modes != tuple(sorted(request.input_modes)):
+        raise MitigationError(
+            f"photons enter {sorted(request.input_modes)}, those of the program {list(program.input_modes)}. "
+            "Leave --inputs out."
+        )
+    missing = sorted(set(request.input_modes) - set(record.input_modes))
+    if missing:
+        raise CalibrationMismatch(
+            f"a photon enters mode {missing[0]}; record {record.id} knows {list(record.input_modes)}. Calibrate it."
+        )
+
+
+def rows_of(found: list[Distribution]) -> Rows:
+    """Rows of all distributions, with a heading each where there are several."""
+
+    rows: Rows = []
+    for index, one in enumerate(found):
+        rows += [(title(one, index, len(found)), "")] if len(found) > 1 else []
+        rows += distribution_rows(one)
+    return rows
+
+
+def data_of(request: MitigationRequest, found: list[Distribution]) -> dict[str, Any]:
+    """Everything as JSON; what is not finite, as effective samples of a certain outcome, is None."""
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "counts": str(request.counts),
+        "record": str(request.record),
+        "seed": request.seed,
+        "distributions": [distribution_data(one) for one in found],
+    }
+
+
+def write_results(
+    request: MitigationRequest, found: list[Distribution], *, out: Path | None, page: Path | None
+) -> Iterable[Path]:
+    """Write the JSON and the page, where they are wanted; gives the files.
+
+    :raises DataError: when one cannot be written.
+    """
+
+    texts: list[tuple[Path, str]] = []
+    if out is not None:
+        texts.append((out, json.dumps(data_of(request, found), allow_nan=False) + "\n"))
+    if page is not None:
+        texts.append((page, distribution_page(f"Mitigation of {request.counts.name}", found)))
+    for path, text in texts:
+        try:
+            write_atomic(path, text)
+        except OSError as error:
+            raise DataError(f"cannot write {path} ({error.strerror or error}). Choose another place.") from error
+    return [path for path, _ in texts]
