@@ -62,6 +62,7 @@ def enough_counts(noise: ProgramNoise, *, neglected: float = 1e-9, at_least: int
     :param neglected: largest share of the windows with more than k counts.
     :raises ProgramError: when no window has so many counts.
 
+    >>> from qpu_sdk.photonics.noise import Noise
     >>> enough_counts(Noise(transmittance=0.01).at(range(4), modes=9))
     4
     >>> enough_counts(Noise(transmittance=0.01, g2=0.02).at(range(4), modes=9), neglected=1e-6)
