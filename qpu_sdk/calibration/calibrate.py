@@ -1,202 +1,88 @@
-"""From a device to a record: run the plan as one submission, fit, predict, compare, write down."""
+"""Calibrate a device: which journal, whose record, where it goes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, final
-
-import numpy as np
-from pydantic import JsonValue
 
 from ..devices.base import Device
 from ..devices.budget import Budget
-from ..devices.job_record import RAW
 from ..devices.journal import Journal
-from ..devices.journalled import JournalledDevice
 from ..devices.pending import pending_journal
 from ..devices.registry import open_device
 from ..devices.sending import Terms
-from ..errors import CalibrationError
-from ..photonics.counts import Counts
 from ..versions import package_versions
-from .fit import fit
-from .goodness import binned, joint_test, same_distribution, setting_test
 from .known import vendor_record
-from .likelihood import observe
-from .parameters import Fit
-from .parts import CalibrationJob, ChiSquare, Identity, Measured, MeasuredPair, Origin, PhysicalUnit
-from .plan import CalibrationSetting, calibration_plan
+from .measure import CalibrationRequest, Whose, measure
+from .parts import Identity, Origin
 from .record import CalibrationRecord, utc_text
 from .store import CalibrationStore
 
 
-@final
-@dataclass(frozen=True)
-class CalibrationRequest:
-    """What to calibrate.
+def calibrate(
+    device: Device,
+    *,
+    modes: int,
+    inputs: Sequence[int],
+    shots: int,
+    seed: int,
+    pairs: bool = False,
+    validity_h: float = 24.0,
+    credits: float | None = None,
+    store: str | Path | None = None,
+) -> CalibrationRecord:
+    """Measure the noise of a device in about ten circuit settings, one job, and fit the click model to all of them.
 
-    :param modes: modes of the largest program that the record is for.
-    :param input_modes: inputs to calibrate.
+    :param modes: modes M of the largest program that the record is for.
+    :param inputs: modes that photons will enter.
     :param shots: of each setting.
     :param seed: of the random circuits that are kept for validation.
-    :param pairs: True for an indistinguishability of every pair, False for one of all.
+    :param pairs: True for an indistinguishability of every pair of inputs, False for one of all.
     :param validity_h: hours that the record should be used.
-    :raises CalibrationError: when these are none.
-    """
-
-    modes: int
-    input_modes: tuple[int, ...]
-    shots: int
-    seed: int
-    pairs: bool = False
-    validity_h: float = 24.0
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.validity_h < math.inf:
-            raise CalibrationError(f"a record cannot be valid for {self.validity_h} h. Choose a time above 0.")
-
-
-@final
-@dataclass(frozen=True)
-class Whose:
-    """What the record says about its device beyond the counts.
-
-    :param vendor: what the platform publishes, word for word.
-    """
-
-    identity: Identity
-    origin: Origin
-    vendor: Mapping[str, JsonValue]
-    seed: int | None = None
-
-
-def calibrate(
-    device: Device, request: CalibrationRequest, whose: Whose, *, journal: Journal, terms: Terms
-) -> CalibrationRecord:
-    """Measure a device; every job goes through the journal, so an interrupted calibration goes on where it was.
-
-    :param journal: of this calibration alone.
+    :param credits: most that may be spent, None for no limit.
+    :param store: folder of records: the record is saved there, and until then its journal lies there, so that an
+        interrupted calibration goes on without paying twice. None: nothing is kept.
+    :raises BudgetExceeded: before anything is sent, when it would cost more than ``credits``.
     :raises CalibrationError: when the counts do not suffice, or cannot be raw.
     :raises ProgramError: when the device is too small for the plan.
+
+    >>> from qpu_sdk.devices.registry import open_device
+    >>> device = open_device("local:slos?noise=transmittance:0.3,g2:0.02", seed=1)
+    >>> record = calibrate(device, modes=4, inputs=(0, 2), shots=100_000, seed=0)
+    >>> abs(record.g2.value - 0.02) < 4 * record.g2.standard_error
+    True
     """
-    plan = calibration_plan(request.modes, request.input_modes, seed=request.seed)
-    programs = [setting.program for setting in plan]
-    counts = JournalledDevice(device, journal, terms).submit(programs, shots=request.shots, tag="calibrate").result()
-    jobs = journal.jobs()
-    times = jobs[0].created, max(job.updated for job in jobs)
-    return record_of(plan, counts, request, whose, times=times)
-
-
-def record_of(
-    plan: Sequence[CalibrationSetting],
-    counts: Sequence[Counts],
-    request: CalibrationRequest,
-    whose: Whose,
-    *,
-    times: tuple[str, str],
-) -> CalibrationRecord:
-    """The record that counts of a plan give.
-
-    :param times: begin and end, ISO 8601.
-    """
-    most = most_clicks(request.modes, len(request.input_modes))
-    seen = [observe(setting, c, most_clicks=most) for setting, c in zip(plan, counts, strict=True)]
-    found = fit([o for o, s in zip(seen, plan, strict=True) if s.role == "fit"], most_clicks=most, pairs=request.pairs)
-    bins = [binned(o, found.parameters, most_clicks=most) for o in seen]
-    tests = [setting_test(b, found.covariance, fitted=s.role == "fit") for b, s in zip(bins, plan, strict=True)]
-    used = sum(b.used(found.covariance) for b, s in zip(bins, plan, strict=True) if s.role == "fit")
-    jobs = [_job(s, c, t) for s, c, t in zip(plan, counts, tests, strict=True)]
-    roles = {role: [t for t, s in zip(tests, plan, strict=True) if s.role == role] for role in ("fit", "validation")}
-    return CalibrationRecord(
-        **vars(whose.identity),
-        origin=whose.origin,
-        **_numbers(found, request),
-        jobs=tuple(jobs),
-        fit=joint_test(roles["fit"], less=round(used)),
-        validation=joint_test(roles["validation"]),
-        drift=same_distribution(seen[0], seen[-1]),
-        utc_start=utc_text(datetime.fromisoformat(times[0])),
-        utc_end=utc_text(datetime.fromisoformat(times[1])),
-        mitigations_requested=RAW,
-        mitigations_returned="none reported",
-        vendor=dict(whose.vendor),
-        versions=package_versions(),
-        validity_h=request.validity_h,
-        seed=whose.seed,
-    )
-
-
-def most_clicks(modes: int, inputs: int) -> int:
-    """Patterns up to as many clicks as photons enter; second photons and dark counts seldom add more."""
-    return min(modes, max(2, inputs))
-
-
-def _numbers(found: Fit, request: CalibrationRequest) -> dict[str, Any]:
-    """The measured numbers with their errors, and their covariance."""
-    p, errors = found.parameters, dict(zip(found.parameters.names, found.standard_errors, strict=True))
-    values = dict(zip(p.names, p.vector(), strict=True))
-
-    def number(name: str, unit: PhysicalUnit = "1") -> Measured:
-        return Measured(value=float(values[name]), standard_error=float(errors[name]), unit=unit)
-
-    pairs = [(j, k) for a, j in enumerate(p.inputs) for k in p.inputs[a + 1 :]]
-    overlap: Measured | tuple[MeasuredPair, ...]
-    if request.pairs and len(pairs) > 1:
-        named = [(pair, number(f"indistinguishability[{pair[0]},{pair[1]}]")) for pair in pairs]
-        overlap = tuple(MeasuredPair(modes=j, value=m.value, standard_error=m.standard_error) for j, m in named)
-    else:
-        overlap = number("indistinguishability")
-    modes = range(request.modes)
-    return {
-        "brightness": Measured(value=1.0, standard_error=0.0),
-        "indistinguishability": overlap,
-        "g2": number("g2"),
-        "input_transmissions": {j: number(f"input_transmissions[{j}]") for j in p.inputs},
-        "output_efficiencies": tuple(number(f"output_efficiencies[{i}]") for i in modes),
-        "dark_counts": tuple(number(f"dark_counts[{i}]", "1/window") for i in modes),
-        "parameters": tuple(p.names),
-        "covariance": tuple(tuple(float(x) for x in row) for row in 0.5 * (found.covariance + found.covariance.T)),
-    }
-
-
-def _job(setting: CalibrationSetting, counts: Counts, test: ChiSquare) -> CalibrationJob:
-    clicks = (counts.outcomes > 0).sum(axis=1)
-    by_class = {int(k): int(counts.numbers[clicks == k].sum()) for k in np.unique(clicks[counts.numbers > 0]) if k}
-    return CalibrationJob(
-        name=setting.name,
-        role=setting.role,
-        tag=counts.tag,
-        job_id=counts.job_id,
-        program=setting.program.fingerprint,
-        input_modes=setting.program.input_modes,
-        shots=counts.shots,
-        clicks=by_class,
-        chi2=test.chi2,
-        dof=test.dof,
-    )
+    request = CalibrationRequest(modes, tuple(inputs), shots, seed, pairs, validity_h)
+    if store is not None:
+        return _kept(device, request, Path(store), credits=credits, owned=False)[0]
+    with Journal(None) as journal:
+        return measure(device, request, _whose(device, request), journal=journal, terms=_terms(device, credits))
 
 
 def measure_device(name: str, out: Path, request: CalibrationRequest, *, credits: float | None = None) -> Path:
-    """Calibrate and write the record; a calibration that was interrupted goes on where it was.
-
-    Its journal lies beside the records until there is one, so that nothing is paid twice.
+    """:func:`calibrate` for a device by its name; gives the record's file.
 
     :param credits: most that may be spent, ``None`` for no limit.
-    :returns: the record's file.
     :raises BudgetExceeded: before anything is sent, when it would cost more.
     :raises DataError: when the folder cannot be made.
     """
-    device = open_device(name, seed=request.seed)
+    return _kept(open_device(name, seed=request.seed), request, out, credits=credits, owned=True)[1]
+
+
+def _kept(
+    device: Device, request: CalibrationRequest, out: Path, *, credits: float | None, owned: bool
+) -> tuple[CalibrationRecord, Path]:
+    """The record and its file; ``owned``: whether the device was opened for this alone."""
     # How the counts are fitted and how long the record counts change nothing of what is measured.
-    measured = (name, request.modes, tuple(sorted(request.input_modes)), request.shots, request.seed)
-    with pending_journal(device, out, "calibration", measured) as journal:
-        whose, terms = _whose(device, request), Terms("calibrate", Budget(credits=credits), device.spec.rates)
-        record = calibrate(device, request, whose, journal=journal, terms=terms)
-        return CalibrationStore(out).save(record)
+    asked = (device.spec.name, request.modes, tuple(sorted(request.input_modes)), request.shots, request.seed)
+    with pending_journal(device if owned else None, out, "calibration", asked) as journal:
+        record = measure(device, request, _whose(device, request), journal=journal, terms=_terms(device, credits))
+        return record, CalibrationStore(out).save(record)
+
+
+def _terms(device: Device, credits: float | None) -> Terms:
+    return Terms("calibrate", Budget(credits=credits), device.spec.rates)
 
 
 def vendor_figures(name: str, out: Path, request: CalibrationRequest) -> Path:

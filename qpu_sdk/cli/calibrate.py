@@ -73,7 +73,8 @@ def calibrate_command(
 ) -> None:
     """Measure the noise of a device in about ten circuit settings, and write a dated record with error bars."""
     with one_line_errors():
-        from ..calibration.calibrate import CalibrationRequest, measure_device, vendor_figures
+        from ..calibration.calibrate import measure_device, vendor_figures
+        from ..calibration.measure import CalibrationRequest
 
         if compare is not None:
             print_or_json(*compare_records(*compare), json_)

@@ -13,11 +13,10 @@ from .journal import Journal
 
 
 @contextmanager
-def pending_journal(device: Device, folder: Path, work: str, asked: object) -> Iterator[Journal]:
+def pending_journal(device: Device | None, folder: Path, work: str, asked: object) -> Iterator[Journal]:
     """The journal of a piece of work, beside its results-to-be; gone when the work is done, so nothing is paid twice.
 
-    The device is closed at the end, unless a job of it goes on.
-
+    :param device: closed at the end, unless a job of it goes on; None for one that is the caller's to close.
     :param work: what is done, in a word: first part of the file's name.
     :param asked: all that decides what is measured; whoever asks for the same finds the same journal, by its ``repr``.
     :raises DataError: when the folder cannot be made.
@@ -42,7 +41,7 @@ def pending_journal(device: Device, folder: Path, work: str, asked: object) -> I
             try:
                 yield journal
             finally:
-                if not any(job.durable and job.state.open for job in journal.jobs()):
+                if device is not None and not any(job.durable and job.state.open for job in journal.jobs()):
                     device.close()  # which may end its jobs
     except SubmissionUncertain as error:
         raise SubmissionUncertain(

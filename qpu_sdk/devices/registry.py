@@ -159,14 +159,16 @@ def _local_options() -> list[str]:
 
 def _open_replay(address: DeviceAddress, *, seed: int) -> Device:
     counts = load_counts(address.name)
-    return ReplayDevice(counts, name=str(address), of=_recorded({c.device for c in counts}))
+    return ReplayDevice(counts, name=str(address), origin=_simulator({c.device for c in counts if c.device}))
 
 
-def _recorded(devices: set[str]) -> DeviceSpec | None:
+def _simulator(devices: set[str]) -> DeviceSpec | None:
     """What the one simulator says of itself that was recorded; None when it was none or is not there any more."""
     name = next(iter(devices), "")
+    if len(devices) != 1 or not name.startswith("local:"):
+        return None
     try:
-        return open_device(name, seed=0).spec if len(devices) == 1 and name.startswith("local:") else None
+        return open_device(name, seed=0).spec
     except QPUError:
         return None
 

@@ -41,14 +41,14 @@ class ReplayDevice(Device):
     """Answers each program with the next counts recorded for it, in the order of the recording.
 
     :param counts: the recording.
-    :param of: what the one device that was recorded says of itself, where it can still be asked.
+    :param origin: what the one device says of itself that was recorded, where it is still known.
     :raises DeviceUnavailable: when the recording is empty.
 
     ``submit`` raises :class:`ProgramError` for a program that was not recorded (or not often enough), or when
     the shots differ: a replay never invents counts.
     """
 
-    def __init__(self, counts: Iterable[Counts], *, name: str = "replay", of: DeviceSpec | None = None) -> None:
+    def __init__(self, counts: Iterable[Counts], *, name: str = "replay", origin: DeviceSpec | None = None) -> None:
         recorded = list(counts)
         if not recorded:
             raise DeviceUnavailable(f"{name} holds no counts. Record some first, with RecordingDevice.")
@@ -60,10 +60,10 @@ class ReplayDevice(Device):
             detector=recorded[0].detector,
             seeded=True,  # what the seed decides was decided when the recording was made
             drifts=False,
-            platform="" if of is None else of.platform,
-            noise=None if of is None else of.noise,
-            record_names=devices if of is None else of.record_names,
-            record_file="" if of is None else of.record_file,
+            platform=origin.platform if origin is not None else "",
+            noise=origin.noise if origin is not None else None,
+            record_names=origin.record_names if origin is not None else devices,
+            record_file=origin.record_file if origin is not None else "",
         )
         self._waiting: defaultdict[str, deque[Counts]] = defaultdict(deque)
         for c in recorded:

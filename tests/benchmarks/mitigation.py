@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from qpu_sdk.calibration.calibrate import CalibrationRequest, measure_device
+from qpu_sdk.calibration.calibrate import measure_device
+from qpu_sdk.calibration.measure import CalibrationRequest
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.calibration.store import CalibrationStore
 from qpu_sdk.comparison.compare import ComparisonRequest, compare_on

@@ -60,7 +60,8 @@ MACHINES = (Machine("ascella", 100_000_000), Machine("belenos", 10_000_000))
 
 def calibrate(machine: Machine) -> None:
     """Measure the machine, once."""
-    from qpu_sdk.calibration.calibrate import CalibrationRequest, measure_device
+    from qpu_sdk.calibration.calibrate import measure_device
+    from qpu_sdk.calibration.measure import CalibrationRequest
     from qpu_sdk.calibration.store import CalibrationStore
 
     if not CalibrationStore(RECORDS).all(machine.device).records:

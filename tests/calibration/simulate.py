@@ -13,9 +13,9 @@ from typing import final
 import numpy as np
 
 from qpu_sdk.arrays import FloatArray
-from qpu_sdk.calibration.calibrate import CalibrationRequest, Whose, most_clicks, record_of
 from qpu_sdk.calibration.fit import fit
 from qpu_sdk.calibration.likelihood import Observation, observe
+from qpu_sdk.calibration.measure import CalibrationRequest, Whose, most_clicks, record_of
 from qpu_sdk.calibration.parameters import Fit, Parameters
 from qpu_sdk.calibration.parts import Identity
 from qpu_sdk.calibration.plan import CalibrationSetting

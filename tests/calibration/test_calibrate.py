@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from qpu_sdk.arrays import FloatArray
-from qpu_sdk.calibration.calibrate import CalibrationRequest, Whose, calibrate
+from qpu_sdk.calibration.measure import CalibrationRequest, Whose, measure
 from qpu_sdk.calibration.parts import Identity
 from qpu_sdk.calibration.plan import calibration_plan, haar
 from qpu_sdk.calibration.record import CalibrationRecord
@@ -78,7 +78,7 @@ def measured(
     device: Device, request: CalibrationRequest = REQUEST, *, journal: Journal | None = None
 ) -> CalibrationRecord:
     with journal or Journal(None) as open_journal:
-        return calibrate(device, request, whose(request), journal=open_journal, terms=Terms("calibrate"))
+        return measure(device, request, whose(request), journal=open_journal, terms=Terms("calibrate"))
 
 
 def truth_of(noise: Noise, request: CalibrationRequest = REQUEST) -> dict[str, float]:
@@ -276,7 +276,7 @@ def test_an_interrupted_calibration_goes_on_without_a_second_job(
 
     path = tmp_path / "journal.sqlite"
     with monkeypatch.context() as patch:
-        where = "devices.journalled.time.sleep" if moment == "while it waits" else "calibration.calibrate.record_of"
+        where = "devices.journalled.time.sleep" if moment == "while it waits" else "calibration.measure.record_of"
         patch.setattr(f"qpu_sdk.{where}", interrupt)
         clock.step = 0.0 if moment == "while it waits" else 1.0
         with pytest.raises(KeyboardInterrupt):

@@ -214,7 +214,7 @@ def test_another_request_does_not_use_the_journal(folder: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("qpu_sdk.calibration.calibrate.record_of", interrupt)
+        patch.setattr("qpu_sdk.calibration.measure.record_of", interrupt)
         fail(INTERRUPTED, DEVICE, "--out", folder, *FEW)
     [journal] = [path for path in files(folder) if path.suffix == ".sqlite"]
     record = succeed(DEVICE, "--out", folder, *FEW[:-1], "6")

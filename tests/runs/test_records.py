@@ -167,7 +167,8 @@ def test_a_twin_serves_with_the_record_it_is_made_of(tmp_path: Path) -> None:
 def test_replayed_counts_are_mitigated_as_those_that_were_recorded() -> None:
     program = Program(tiny.config().qnn[0].open_mesh(), np.zeros(7), (0, 1))
     device = open_device(NOISY, seed=1)
-    replay = ReplayDevice([device.run(program, shots=100)], name="replay:x", of=device.spec)
+    counts = device.submit([program], shots=100).result()
+    replay = ReplayDevice(counts, name="replay:x", origin=device.spec)
     found = resolved("replay:x", replay)
     assert found.record_ids["replay:x"] == resolved(NOISY, device).record_ids[NOISY]
 
