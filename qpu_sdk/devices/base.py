@@ -123,6 +123,7 @@ class DeviceSpec:
                 )
 
 
+@final
 @dataclass(frozen=True)
 class Usage:
     """What the device says a job took; ``None`` where it does not say.

@@ -151,6 +151,7 @@ def device_figures(config: RunConfig, name: str, *, offline: bool, records: Path
     :param records: folder of calibration records; the newest of the device goes before published figures.
     :raises ConfigError: when nothing is known of it offline.
     :raises CalibrationError: when the newest record of the device is damaged or too old.
+    :raises CalibrationNotFound: when there is no such folder.
     """
     if records is not None and not records.is_dir():
         raise CalibrationNotFound(f"{records} is no folder of calibration records. Name one with --records.")
