@@ -64,7 +64,11 @@ def export_command(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Write a trained network in a format that needs neither the SDK nor a quantum computer."""
+    """Write a trained network in a format that needs neither the SDK nor a quantum computer.
+
+    \f
+    Another format is a :class:`ConfigError`, told in one line; what follows the form feed is not in --help.
+    """
     with one_line_errors():
         from ..errors import ConfigError
         from ..export.weights import export_model, load_model
