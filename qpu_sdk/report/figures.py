@@ -21,7 +21,7 @@ def svg(figure: Figure, *, title: str | None = None) -> str:
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None} | ({} if title is None else {"Title": title}))
     text = out.getvalue()
-    return text[text.index("<svg") :]
+    return text[text.index("<svg") :]  # an XML declaration inside of HTML is an error
 
 
 #: What a figure says of itself in each kind of file, by suffix: no time, so that equal figures give equal files.
