@@ -128,7 +128,7 @@ def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
         if device is None or not device.spec.durable:
             raise DeviceUnavailable(f"{record.device} is no device of this run any more. Restore its config.toml.")
         with Journal(_journal(folder).path, hold=False) as journal:
-            journal.stop(record.name)
+            journal.stop(record.name)  # first: the run must know before it sees the job end
         device.stop(record.job_id)
     return records
 
