@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from qpu_sdk.emulator.faults import Faults
-from qpu_sdk.runs.plan import device_figures, plan_run
+from qpu_sdk.runs.device_figures import device_figures
+from qpu_sdk.runs.plan import plan_run
 from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.qnn import qnns_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..devices.address import DeviceAddress
 from ..devices.base import Device
 from ..devices.local import LocalDevice
-from ..devices.registry import DeviceAddress
 from ..devices.simulation import LocalModel
 from ..errors import ConfigError
 from .record import CalibrationRecord

@@ -36,8 +36,9 @@ def compare_command(
     with one_line_errors():
         from dataclasses import asdict
 
-        from ..comparison.compare import ComparisonRequest, compare_on
+        from ..comparison.compare import compare_on
         from ..comparison.page import comparison_page, comparison_rows
+        from ..comparison.trial import ComparisonRequest
         from ..files import write_atomic
         from ..mitigation.methods import AUTO
 

@@ -65,7 +65,7 @@ def emulate_command(
 ) -> None:
     """Serve Quandela Cloud on this machine, to rehearse for free; any token is good. Ctrl-C ends it."""
     with one_line_errors():
-        from ..devices.machines import parse_noise
+        from ..devices.noise_text import parse_noise
         from ..emulator.faults import Faults
         from ..emulator.server import serve
         from ..emulator.settings import PLATFORMS, CloudSettings

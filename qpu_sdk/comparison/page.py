@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from ..report.figures import svg
 from ..report.html import bullets, figure, page, paragraph, section, table
-from .compare import Comparison, Trial
 from .table import MeanRow, rows
+from .trial import Comparison, Trial
 
 HEAD = (
     "method",

@@ -8,7 +8,8 @@ from typing import final
 
 import numpy as np
 
-from .compare import RAW, SAME, Trial
+from .compare import RAW, SAME
+from .trial import Trial
 
 
 @final

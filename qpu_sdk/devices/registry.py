@@ -4,27 +4,27 @@ A device string is ``KIND:NAME?option=value&option=value``. Packages add kinds u
 ``qpu_sdk.devices``: the name is the kind (or ``KIND-NAME`` for one name of a kind), the object a function
 ``(address: DeviceAddress, *, seed: int) -> Device``.
 
-``local:slos?noise=belenos`` is a noisy device; whatever :func:`~qpu_sdk.devices.machines.parse_noise` reads may follow,
-as ``noise=belenos,g2=0.1``, as ``noise=belenos,g2:0.1`` where a second ``=`` is unwelcome, or percent-encoded as
-``noise=belenos%2Cg2%3D0.1``. Every key of it may be an option by itself, as ``local:slos?transmittance=0.3`` or
+``local:slos?noise=belenos`` is a noisy device; whatever :func:`~qpu_sdk.devices.noise_text.parse_noise` reads may
+follow, as ``noise=belenos,g2=0.1``, as ``noise=belenos,g2:0.1`` where a second ``=`` is unwelcome, or percent-encoded
+as ``noise=belenos%2Cg2%3D0.1``. Every key of it may be an option by itself, as ``local:slos?transmittance=0.3`` or
 ``local:slos?noise=belenos&g2=0.1``, which is the same noise. Only ``&``, ``%`` and ``+`` have a meaning in options.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol, final
-from urllib.parse import parse_qsl, urlencode
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigError, DeviceUnavailable, QPUError
 from ..photonics.conversions import is_perceval
 from ..photonics.noise import Noise
+from .address import DeviceAddress
 from .base import Device, DeviceSpec
 from .counts_files import load_counts
 from .local import LocalDevice
-from .machines import parse_noise
+from .noise_text import parse_noise
 from .replay import ReplayDevice
 from .simulation import LocalModel
 
@@ -32,41 +32,8 @@ if TYPE_CHECKING:
     import perceval
     from perceval.runtime import SimulatedComputer
 
+
 ENTRY_POINT_GROUP = "qpu_sdk.devices"
-
-
-@final
-@dataclass(frozen=True)
-class DeviceAddress:
-    """A parsed device string.
-
-    >>> DeviceAddress.parse("local:slos?transmittance=0.3")
-    DeviceAddress(kind='local', name='slos', options={'transmittance': '0.3'})
-    """
-
-    kind: str
-    name: str
-    options: dict[str, str]
-
-    @classmethod
-    def parse(cls, text: str) -> DeviceAddress:
-        """Split a device string; raises :class:`ConfigError` when it has no kind or a malformed option."""
-        body, _, query = text.partition("?")
-        kind, colon, name = body.partition(":")
-        if not colon or not kind or not name:
-            raise ConfigError(f"device {text!r} is not KIND:NAME. Use for example local:slos or replay:counts.jsonl.")
-        try:
-            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-        except ValueError as error:
-            raise ConfigError(f"options of device {text!r} are not option=value&option=value ({error}).") from error
-        if len(dict(pairs)) < len(pairs):
-            raise ConfigError(f"device {text!r} names an option twice. Name each once.")
-        return cls(kind, name, dict(pairs))
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.name}" + (
-            f"?{urlencode(self.options, safe=',=:/')}" if self.options else ""  # as people write them
-        )
 
 
 class DeviceFactory(Protocol):

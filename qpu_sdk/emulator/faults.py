@@ -32,7 +32,6 @@ _ONLY_FOR: dict[str, tuple[Action, ...]] = {
     "delay_s": ("delay",),
 }
 
-
 #: Calls and jobs count from 1.
 Whole = Annotated[int, Field(strict=True, ge=1)]
 

@@ -22,16 +22,10 @@ if TYPE_CHECKING:
 
 #: One number for all modes, or one for every mode, ``(M,)``.
 ByMode = float | tuple[float, ...]
-
-
 #: One number for all pairs of modes, or one for every pair, ``(M, M)``.
 ByPair = float | tuple[tuple[float, ...], ...]
-
-
 #: Axes of the values that may differ by mode; the others are numbers.
 _AXES = {"indistinguishability": 2, "transmittance": 1, "efficiency": 1, "dark_counts": 1}
-
-
 #: Largest values other than 1.
 _LARGEST = {"phase_imprecision": math.inf, "phase_error": math.pi}
 
@@ -213,8 +207,6 @@ class Noise:
 
 #: Names of the values of :class:`Noise` that are numbers.
 NOISE_NUMBERS = tuple(f.name for f in fields(Noise) if f.name != "g2_distinguishable")
-
-
 #: What a perceval.NoiseModel has too, under the same names.
 _OF_PERCEVAL = tuple(f.name for f in fields(Noise) if f.name not in ("efficiency", "dark_counts"))
 

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from torch import Tensor
 
-from ..devices.registry import DeviceAddress
+from ..devices.address import DeviceAddress
 from ..export.structure import Structure, describe
 from ..export.weights import SCHEMA_VERSION, Model, save_model
 from ..files import write_atomic

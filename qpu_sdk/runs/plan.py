@@ -15,23 +15,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from ..calibration.store import CalibrationStore
 from ..devices.base import DeviceSpec
-from ..devices.budget import Cost, Rates
-from ..devices.machines import MACHINES, known_transmittance, machine_of, rates_of
-from ..devices.registry import DeviceAddress, open_device
-from ..errors import BudgetExceeded, CalibrationNotFound, ConfigError
+from ..devices.budget import Cost
+from ..errors import BudgetExceeded
 from ..photonics.permanents import collision_free_tree, probabilities
 from ..seeds import child_seed
 from ..statistics import sampling_distance
 from ..training.config import QNNConfig, RunConfig
 from ..training.schedule import Schedule
+from .device_figures import Figures, device_figures
 
 #: Fewer expected events than this in a setting, and the run would soon stop for want of any.
 FEWEST_EVENTS = 10
@@ -39,21 +37,6 @@ FEWEST_EVENTS = 10
 ENOUGH_EVENTS = 200
 #: Random phases that the figures are the middle of; odd.
 DRAWS = 31
-
-
-@final
-@dataclass(frozen=True)
-class Figures:
-    """What is known of a device before it is used.
-
-    :param transmittance: probability that a photon that was asked for is detected.
-    :param source: where that figure comes from.
-    """
-
-    spec: DeviceSpec
-    rates: Rates
-    transmittance: float
-    source: str
 
 
 @final
@@ -142,64 +125,6 @@ def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:
     problems += [_too_few(row, figures[config.device_of(row.qnn)]) for row in settings if row.events < FEWEST_EVENTS]
     problems += _over_budget(config, devices)
     return Plan(devices, settings, tuple(dict.fromkeys(problems)))  # each once: rounds share their problems
-
-
-def device_figures(config: RunConfig, name: str, *, offline: bool, records: Path | None = None) -> Figures:
-    """What is known of a device that a configuration names.
-
-    :param offline: True to use published figures only and open no connection.
-    :param records: folder of calibration records; the newest of the device goes before published figures.
-    :raises ConfigError: when nothing is known of it offline.
-    :raises CalibrationNotFound: when there is no such folder.
-    :raises CalibrationError: when the newest record of the device is damaged or too old.
-    :raises CalibrationNotFound: when there is no such folder.
-    """
-    if records is not None and not records.is_dir():
-        raise CalibrationNotFound(f"{records} is no folder of calibration records. Name one with --records.")
-    figures = _uncalibrated(config, name, offline=offline)
-    if records is None or not CalibrationStore(records).all(figures.spec.name).records:
-        return figures
-    record = CalibrationStore(records).latest(figures.spec.name)
-    mean = sum(m.value for m in record.input_transmissions.values()) / len(record.input_transmissions)
-    source = f"record {record.id}, {record.origin} {record.utc_end}"
-    return replace(figures, transmittance=mean, source=source)
-
-
-def _uncalibrated(config: RunConfig, name: str, *, offline: bool) -> Figures:
-    address = DeviceAddress.parse(name)
-    if address.kind in ("quandela", "scaleway") and offline:
-        return _published(config, address)
-    spec = open_device(name, seed=child_seed(config.seed, "device", name)).spec
-    rates, read = config.budget.rates(spec), spec.published.get("Transmittance (%)")
-    if spec.noise is not None:
-        return Figures(spec, rates, spec.noise.click_probability, "the simulator's own model")
-    if isinstance(read, int | float) and read > 0:
-        return Figures(spec, rates, read / 100, "published by the platform")
-    return Figures(spec, rates, *known_transmittance(spec.platform))
-
-
-def _published(config: RunConfig, address: DeviceAddress) -> Figures:
-    machine = machine_of(address.name)
-    if machine is None:
-        known = ", ".join(MACHINES)
-        raise ConfigError(f"nothing is published of {address.name!r} (known: {known}). Plan without --offline.")
-    from ..devices.cloud.options import CloudOptions, device_name  # HTTP only where a cloud is named
-
-    options = CloudOptions.parse(address.options)
-    name = device_name(f"{address.kind}:{address.name}", options)  # as in records, whatever the other options
-    simulated = address.name.lower().startswith("sim")
-    spec = DeviceSpec(
-        name,
-        machine.modes,
-        machine.photons,
-        detector="threshold",
-        simulated=simulated,
-        rehearsal=options.rehearsal,
-        durable=True,
-        rates=rates_of(name, simulated=simulated),
-        settings_per_job=options.settings_per_job,
-    )
-    return Figures(spec, config.budget.rates(spec), *known_transmittance(machine.name))
 
 
 def _device_plan(schedule: Schedule, name: str, qnns: int, figures: Figures) -> DevicePlan:

@@ -20,8 +20,6 @@ from ..photonics.interferometer import Mesh
 from ..photonics.meshes import open_mesh
 
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-
-
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
 GIVEN = "(given)"
 

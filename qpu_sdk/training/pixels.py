@@ -11,8 +11,6 @@ import numpy.typing as npt
 from ..errors import DataError
 
 Pixels = npt.NDArray[np.float32]
-
-
 #: As it was read, of any type.
 AnyArray = npt.NDArray[np.generic]
 

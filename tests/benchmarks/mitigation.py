@@ -21,10 +21,11 @@ from qpu_sdk.calibration.calibrate import measure_device
 from qpu_sdk.calibration.measure import CalibrationRequest
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.calibration.store import CalibrationStore
-from qpu_sdk.comparison.compare import ComparisonRequest, compare_on
+from qpu_sdk.comparison.compare import compare_on
 from qpu_sdk.comparison.page import cells, comparison_page, harm
 from qpu_sdk.comparison.programs import KINDS, ProgramKind, known_programs
 from qpu_sdk.comparison.table import MeanRow, rows
+from qpu_sdk.comparison.trial import ComparisonRequest
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.mitigation.mitigate import mitigate
 from qpu_sdk.mitigation.outcomes import LEVEL

@@ -18,12 +18,13 @@ from qpu_sdk.calibration.parts import Identity
 from qpu_sdk.calibration.plan import calibration_plan, haar
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.calibration.twin import open_twin, twin
+from qpu_sdk.devices.address import DeviceAddress
 from qpu_sdk.devices.base import Device, Job
 from qpu_sdk.devices.job_record import RAW
 from qpu_sdk.devices.journal import Journal
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.machines import NOISE_PRESETS
-from qpu_sdk.devices.registry import DeviceAddress, open_device
+from qpu_sdk.devices.registry import open_device
 from qpu_sdk.devices.sending import Terms
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import CalibrationError, ConfigError, ProgramError

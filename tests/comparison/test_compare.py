@@ -11,12 +11,13 @@ import pytest
 from qpu_sdk.calibration.known import known_record
 from qpu_sdk.calibration.parts import Identity
 from qpu_sdk.calibration.record import CalibrationRecord
-from qpu_sdk.comparison.compare import Comparison, ComparisonRequest, Trial, compare
+from qpu_sdk.comparison.compare import compare
 from qpu_sdk.comparison.page import cells, comparison_page, comparison_rows, harm
 from qpu_sdk.comparison.programs import KINDS, known_programs
 from qpu_sdk.comparison.table import MeanRow, rows
+from qpu_sdk.comparison.trial import Comparison, ComparisonRequest, Trial
 from qpu_sdk.devices.local import LocalDevice
-from qpu_sdk.devices.machines import parse_noise
+from qpu_sdk.devices.noise_text import parse_noise
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ConfigError
 from qpu_sdk.statistics import sampling_distance

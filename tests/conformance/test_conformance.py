@@ -18,8 +18,9 @@ from qpu_sdk.devices.budget import Rates
 from qpu_sdk.devices.conformance import CHECKS, IDEAL_CHECKS, Check, identity_program, run_all, scrambling_program
 from qpu_sdk.devices.counts_files import load_counts
 from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.devices.recording import RecordingDevice
 from qpu_sdk.devices.registry import open_device
-from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice
+from qpu_sdk.devices.replay import ReplayDevice
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ProgramError
 from qpu_sdk.photonics.counts import Counts

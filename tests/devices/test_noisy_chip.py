@@ -10,11 +10,12 @@ import pytest
 
 from qpu_sdk.arrays import FloatArray, OutcomeArray
 from qpu_sdk.devices import noisy_chip as local_noise
+from qpu_sdk.devices.address import DeviceAddress
 from qpu_sdk.devices.conformance import run_all
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.machines import NOISE_PRESETS
 from qpu_sdk.devices.noisy_chip import NoisyChip
-from qpu_sdk.devices.registry import DeviceAddress, open_device
+from qpu_sdk.devices.registry import open_device
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ConfigError, ProgramError
 from qpu_sdk.photonics.click_model import click_distribution

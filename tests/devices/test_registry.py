@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qpu_sdk.devices import registry
+from qpu_sdk.devices.address import DeviceAddress
 from qpu_sdk.devices.base import Device
 from qpu_sdk.devices.local import LocalDevice
-from qpu_sdk.devices.registry import DeviceAddress, describe_devices, device_factories, open_device
-from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice
+from qpu_sdk.devices.recording import RecordingDevice
+from qpu_sdk.devices.registry import describe_devices, device_factories, open_device
+from qpu_sdk.devices.replay import ReplayDevice
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ConfigError, DataError, DeviceUnavailable
 from qpu_sdk.photonics.counts import Counts

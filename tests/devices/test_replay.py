@@ -11,8 +11,9 @@ import pytest
 from qpu_sdk.devices.base import JobStatus
 from qpu_sdk.devices.counts_files import load_counts
 from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.devices.recording import RecordingDevice
 from qpu_sdk.devices.registry import open_device
-from qpu_sdk.devices.replay import RecordingDevice, ReplayDevice
+from qpu_sdk.devices.replay import ReplayDevice
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import DataError, DeviceUnavailable, ProgramError
 from qpu_sdk.photonics.counts import Counts

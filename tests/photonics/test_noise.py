@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qpu_sdk.devices.machines import NOISE_PRESETS, parse_noise
+from qpu_sdk.devices.machines import NOISE_PRESETS
+from qpu_sdk.devices.noise_text import parse_noise
 from qpu_sdk.errors import ConfigError, ProgramError
 from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.detectors import detectors_to_perceval, efficiencies_from_perceval

@@ -21,7 +21,8 @@ from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import BudgetExceeded, ConfigError
 from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
-from qpu_sdk.runs.plan import DRAWS, ENOUGH_EVENTS, FEWEST_EVENTS, Figures, Plan, device_figures, full_share, plan_run
+from qpu_sdk.runs.device_figures import Figures, device_figures
+from qpu_sdk.runs.plan import DRAWS, ENOUGH_EVENTS, FEWEST_EVENTS, Plan, full_share, plan_run
 from qpu_sdk.runs.tables import plan_rows
 from qpu_sdk.seeds import child_seed
 from qpu_sdk.training.config import RunConfig

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from qpu_sdk.devices.job_record import JobRecord, JobState
-from qpu_sdk.devices.machines import parse_noise
+from qpu_sdk.devices.noise_text import parse_noise
 from qpu_sdk.emulator.faults import Faults
 from qpu_sdk.emulator.server import EmulatedCloud
 from qpu_sdk.emulator.settings import CloudSettings

@@ -17,7 +17,8 @@ from qpu_sdk.devices.job_record import JobState
 from qpu_sdk.devices.journal import Journal
 from qpu_sdk.devices.journalled import JournalledDevice
 from qpu_sdk.devices.local import LocalDevice
-from qpu_sdk.devices.machines import MACHINES, parse_noise
+from qpu_sdk.devices.machines import MACHINES
+from qpu_sdk.devices.noise_text import parse_noise
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.devices.sending import Terms
 from qpu_sdk.emulator.server import EmulatedCloud
