@@ -12,5 +12,12 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_preserve_defaults = True
+autodoc_default_options = {"exclude-members": "model_config, columns_vjp"}
+autodoc_type_aliases = {
+    name: name
+    for name in ("BoolArray", "ComplexArray", "FloatArray", "IntArray", "OutcomeArray", "Detector", "Inputs", "OpenDevice")
+}
 exclude_patterns = ["_build"]
 nitpicky = False
