@@ -13,11 +13,8 @@ myst_enable_extensions = ["dollarmath"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
-autodoc_preserve_defaults = True
 autodoc_default_options = {"exclude-members": "model_config, columns_vjp"}
-autodoc_type_aliases = {
-    name: name
-    for name in ("BoolArray", "ComplexArray", "FloatArray", "IntArray", "OutcomeArray", "Detector", "Inputs", "OpenDevice")
-}
+_ALIASES = ("BoolArray", "ComplexArray", "FloatArray", "IntArray", "OutcomeArray", "Detector", "Inputs", "OpenDevice")
+autodoc_type_aliases = {name: name for name in _ALIASES}
 exclude_patterns = ["_build"]
 nitpicky = False
