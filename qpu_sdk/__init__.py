@@ -104,7 +104,7 @@ def __getattr__(name: str) -> Any:
         found = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         globals()[name] = found  # the next time Python finds it by itself
         return found
-    if name.startswith("__"):
+    if name.startswith("__"):  # Python and its tools ask for many such names: no guess at what was meant
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from difflib import get_close_matches
 

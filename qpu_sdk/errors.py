@@ -45,7 +45,7 @@ class QPUError(Exception):
         '7'
         """
         other = copy.copy(self)
-        other.args = (message,)
+        other.args = (message,)  # which is what str() shows
         return other
 
 

@@ -48,13 +48,13 @@ def pretty_json(value: object, indent: int = 0, before: int = 0) -> str:
 def write_atomic(path: str | Path, content: bytes | str) -> None:
     """Write to a temporary name in the same folder, fsync, and rename over ``path``."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # the same folder: a rename stays on one disk
     data = content.encode() if isinstance(content, str) else content
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # else the new name may reach the disk before its content
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

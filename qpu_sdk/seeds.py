@@ -11,5 +11,5 @@ def child_seed(seed: int, *labels: str | int) -> int:
     >>> child_seed(1, "batches", 3) == child_seed(1, "batches", 3) != child_seed(1, "batches", 4)
     True
     """
-    digest = hashlib.sha256(repr((seed, labels)).encode()).digest()
+    digest = hashlib.sha256(repr((seed, labels)).encode()).digest()  # hash() of a text is another in every process
     return int.from_bytes(digest[:8], "little") >> 1

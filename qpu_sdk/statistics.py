@@ -19,7 +19,7 @@ def correlations(covariance: FloatArray) -> FloatArray:
     """
     variance = np.diag(covariance)
     scale = np.sqrt(np.where(variance > 0.0, variance, 1.0))
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by whoever reads a record
         return np.asarray(covariance / scale[:, None] / scale)
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +198,28 @@ def test_a_cloud_is_rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(device, qs.Device)
 
 
+def test_a_cloud_is_calibrated_mitigated_and_trained_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: qs.Dataset
+) -> None:
+    monkeypatch.setenv("PCVL_CLOUD_TOKEN", "rehearsal")
+    noise = qs.Noise(transmittance=0.3, indistinguishability=0.9, g2=0.02)
+    with qs.EmulatedCloud(seed=1, platforms=("qpu:ascella",), noise=noise, time_scale=1e5) as cloud:
+        name = f"quandela:qpu:ascella?url={cloud.url}&poll_s=0.01&max_poll_s=0.05"
+        device = qs.open_device(name, seed=1)
+        program = qs.Program.random(qs.RectangularMesh(7), (0, 1), seed=2)
+        record = qs.calibrate(device, modes=7, inputs=(0, 1), shots=20_000, seed=0, store=tmp_path / "records")
+        assert record.origin == "simulated"  # a cloud on this machine is a rehearsal
+        found = qs.mitigate(device.run(program, shots=20_000), record, program=program, seed=0)
+        assert found.record_id == record.id
+        config = qs.RunConfig(**SHORT, seed=1, device=name, mitigation={"record": str(tmp_path / "records")})
+        run = qs.train(config, tmp_path / "run", target=network(), data=data)
+        assert run.summary.record_ids == [record.id]
+        assert run.summary.circuit_settings == qs.plan(config).total.settings
+        jobs = len(cloud.jobs)
+        qs.resume(tmp_path / "run", target=network(), data=data)
+        assert len(cloud.jobs) == jobs  # nothing is paid twice
+
+
 # -- bad input ---------------------------------------------------------------------------------------------
 
 
@@ -251,4 +271,3 @@ def test_an_example_has_one_import_of_ours(script: str) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom) and "qpu_sdk" in ast.unparse(node)
     ]
     assert ours == ["import qpu_sdk as qs"]
-    _ = os, time

@@ -79,9 +79,8 @@ def imports_of(path: Path) -> set[str]:
 
 def test_no_room_is_large_and_most_are_small() -> None:
     lines = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in TREES}
-    rooms = {name: n for name, n in lines.items() if not name.endswith("__init__")}
     assert {name: n for name, n in lines.items() if n > 350} == {}
-    assert statistics.median(rooms.values()) <= 150
+    assert statistics.median(lines.values()) <= 140
 
 
 def test_no_function_is_long() -> None:
@@ -220,5 +219,5 @@ def test_comments_say_why_where_a_reader_would_stop() -> None:
             stripped = line.strip()
             code += bool(stripped) and not stripped.startswith("#")
             comments += "  # " in line or stripped.startswith("#")
-    assert comments / code >= 0.02
+    assert comments / code >= 0.03
     _ = itertools, pytest

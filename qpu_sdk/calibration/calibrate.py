@@ -56,7 +56,7 @@ def calibrate(
     request = CalibrationRequest(modes, tuple(inputs), shots, seed, pairs, validity_h)
     if store is not None:
         return _kept(device, request, Path(store), credits=credits, owned=False)[0]
-    with Journal(None) as journal:
+    with Journal(None) as journal:  # in memory: nothing is kept, but budget and jobs go the same way
         return measure(device, request, _whose(device, request), journal=journal, terms=_terms(device, credits))
 
 
@@ -92,7 +92,7 @@ def vendor_figures(name: str, out: Path, request: CalibrationRequest) -> Path:
     """
     device = open_device(name, seed=request.seed)
     whose, now = _whose(device, request), utc_text(datetime.now(UTC))
-    device.close()
+    device.close()  # nothing is run: what a platform publishes is in its spec
     record = vendor_record(
         whose.vendor, whose.identity, utc=now, versions=package_versions(), validity_h=request.validity_h
     )

@@ -19,6 +19,7 @@ from .parts import ChiSquare, Measured, PhysicalUnit
 from .record import CalibrationRecord
 
 #: Smallest eigenvalue of a correlation matrix that counts as a degree of freedom.
+#: The gauge makes a covariance singular, and such a zero comes out as +-1e-16: divided by, it would outweigh all.
 SMALLEST_EIGENVALUE = 1e-9
 
 
@@ -100,6 +101,7 @@ def _joint(a: CalibrationRecord, b: CalibrationRecord, changes: tuple[Change, ..
     if not names:
         return None
     covariance = _covariance(a, names) + _covariance(b, names)
+    # Correlations: variances of dark counts and transmissions are 1e10 apart, and no threshold would suit both.
     values, vectors = np.linalg.eigh(correlations(covariance))
     along = vectors.T @ np.array([change.z for change in tested])
     keep = values > SMALLEST_EIGENVALUE * len(names)

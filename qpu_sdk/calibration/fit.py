@@ -29,10 +29,11 @@ from .likelihood import Likelihood, Observation
 from .parameters import Fit, Parameters, in_gauge
 
 #: Two-click events that the Hong-Ou-Mandel settings must bring, so that the fit is better than a guess.
-FEWEST_COINCIDENCES = 100
+FEWEST_COINCIDENCES = 100  # a Poisson error of a tenth
 #: Most iterations of scoring; five to ten are usual.
 MOST_ITERATIONS = 60
 #: A move that would raise the log-likelihood by less is not worth taking.
+#: The gain to come is half of gradient @ move, a distance squared in standard errors: 1e-3 is 3 % of one.
 SETTLED = 1e-3
 
 
@@ -61,6 +62,7 @@ def check_enough(observations: Sequence[Observation], sets: ModeSets, inputs: tu
         raise CalibrationError(
             f"mode {silent[0]} never fires in {shots:,.0f} shots. Leave it out with fewer modes, or have it repaired."
         )
+    # A plan of other circuits is judged as a whole.
     hom = [o for o in observations if o.circuit == "hong-ou-mandel"] or list(observations)
     coincidences = sum(float(o.numbers[sets.clicks == 2].sum()) for o in hom)
     if coincidences < FEWEST_COINCIDENCES:
@@ -83,9 +85,12 @@ def _start(observations: Sequence[Observation], sets: ModeSets, inputs: tuple[in
         light = (np.abs(o.columns) ** 2).sum(axis=1)
         shown += singles
         expected += light * o.shots / light.sum()
+    # n photons that arrive with t give n t (1-t)^(n-1) single clicks and n(n-1)/2 t^2 (1-t)^(n-2) double ones:
+    # the ratio is t / (1 - t), whatever the number of windows, which is often unknown.
     ratio = 2.0 * two / (one * max(1, len(inputs) - 1))
     efficiencies = np.where(expected > 0.0, shown / np.maximum(expected, 1e-9), 1.0)
     efficiencies = np.clip(efficiencies / efficiencies.max(), 0.05, 1.0)
+    # Where quantum dots and superconducting detectors usually are; the fit only begins here.
     return Parameters(
         inputs=inputs,
         overlap=np.full(len(inputs) * (len(inputs) - 1) // 2 if pairs else 1, 0.85),
@@ -103,14 +108,14 @@ def _score(problem: Likelihood) -> tuple[FloatArray, FloatArray, float, int]:
     gradient, curvature, information = problem.derivatives(x)
     for iteration in range(1, MOST_ITERATIONS + 1):
         move = problem.move(x, gradient, curvature, damping)
-        if gradient @ move[problem.free] < SETTLED:
+        if gradient @ move[problem.free] < SETTLED:  # what the move promises, to first order
             return x, information, likelihood, iteration
         there = problem.clipped(x + move)
         found = problem.likelihood(problem.probabilities(there[None]))
         if found < likelihood:
-            damping *= 10.0
+            damping *= 10.0  # towards steepest ascent, from where it stands
             continue
-        x, likelihood, damping = there, found, damping / 10.0
+        x, likelihood, damping = there, found, damping / 10.0  # towards the full step, which ends it
         gradient, curvature, information = problem.derivatives(x)
     raise CalibrationError(
         f"the fit has not settled after {MOST_ITERATIONS} iterations: the counts do not fit the model. Measure again, "

@@ -40,12 +40,12 @@ def binned(observation: Observation, parameters: Parameters, *, most_clicks: int
     """
     rows = np.stack([observation.observed(), expected(observation, parameters, most_clicks=most_clicks)])
     rows = np.concatenate([rows, slopes(observation, parameters, most_clicks=most_clicks)])
-    rows = rows if observation.windows is not None else rows[:, 1:]
+    rows = rows if observation.windows is not None else rows[:, 1:]  # unknown windows: the empty bin is 0 of 0
     rare = put_together(rows[1])
     if rare.any():
         rows = np.concatenate([rows[:, ~rare], rows[:, rare].sum(axis=1, keepdims=True)], axis=1)
     rows[0] -= rows[1]
-    rows[[0, *range(2, len(rows))]] /= np.sqrt(rows[1])
+    rows[[0, *range(2, len(rows))]] /= np.sqrt(rows[1])  # Poisson: the variance is the expectation
     return Binned(rows[0], rows[2:])
 
 
@@ -54,6 +54,7 @@ def setting_test(binned: Binned, covariance: FloatArray, *, fitted: bool) -> Chi
     statistic, degrees = float(binned.residuals @ binned.residuals), len(binned.residuals) - 1
     if not fitted:
         along, known = binned.slopes @ binned.residuals, binned.slopes @ binned.slopes.T
+        # Woodbury, in the form without an inverse of the covariance, which the gauge makes singular.
         inner = np.linalg.solve(np.eye(len(along)) + known @ covariance, along)
         statistic = max(0.0, statistic - float(along @ covariance @ inner))
     return ChiSquare(chi2=statistic, dof=degrees, p_value=chi_square_tail(statistic, degrees) if degrees else None)
@@ -64,7 +65,7 @@ def joint_test(tests: Sequence[ChiSquare], *, less: int = 0) -> ChiSquare:
 
     :param less: degrees of freedom that a fit took.
     """
-    statistic, degrees = sum(t.chi2 for t in tests), max(1, sum(t.dof for t in tests) - less)
+    statistic, degrees = sum(t.chi2 for t in tests), max(1, sum(t.dof for t in tests) - less)  # few bins may leave none
     return ChiSquare(chi2=statistic, dof=degrees, p_value=chi_square_tail(statistic, degrees))
 
 
@@ -73,16 +74,16 @@ def same_distribution(first: Observation, last: Observation) -> ChiSquare:
 
     :raises CalibrationError: when one of them brought no shots.
     """
-    a, b = first.observed()[1:], last.observed()[1:]
+    a, b = first.observed()[1:], last.observed()[1:]  # clicks only: empty windows are often unknown
     order = np.argsort(a + b)[::-1]
     a, b = a[order], b[order]
-    common = (a + b) >= 20.0
+    common = (a + b) >= 20.0  # ten each in two equal runs; below five the tail is not chi-square
     rows = np.array([np.append(x[common], x[~common].sum()) for x in (a, b)])
     rows = rows[:, rows.sum(axis=0) > 0]
     total = rows.sum(axis=1)
     if not total.all():
         raise CalibrationError("the first setting or its repeat brought no shots. Measure again.")
-    k = np.sqrt(total[::-1] / total)
+    k = np.sqrt(total[::-1] / total)  # runs of unequal length then expect the same, and the variance stays a + b
     statistic = float((((k[:, None] * rows)[0] - (k[:, None] * rows)[1]) ** 2 / rows.sum(axis=0)).sum())
     degrees = rows.shape[1] - 1
     return ChiSquare(chi2=statistic, dof=degrees, p_value=chi_square_tail(statistic, degrees) if degrees else None)

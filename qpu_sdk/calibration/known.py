@@ -42,7 +42,7 @@ def vendor_record(
         return CalibrationRecord(
             **asdict(identity),
             origin="vendor",
-            brightness=_published(1.0),
+            brightness=_published(1.0),  # the gauge of every record
             indistinguishability=_published(_percent(perfs, "HOM (%)")),
             g2=_published(_percent(perfs, "g2 (%)")),
             input_transmissions={mode: _published(t) for mode, t in zip(identity.input_modes, into, strict=True)},
@@ -112,7 +112,7 @@ def _as_bright_as_one(brightness: float, g2: float) -> tuple[float, float]:
     _, two = (float(p) for p in emission(brightness, g2))
     _, full = (float(p) for p in emission(1.0, g2))
     sent = (brightness + two) / (1.0 + full)
-    return sent, brightness / sent if sent > 0.0 else 1.0
+    return sent, brightness / sent if sent > 0.0 else 1.0  # a dark source has no photon that could differ
 
 
 def _known_pairs(noise: Noise, inputs: tuple[int, ...], common: float) -> Measured | tuple[MeasuredPair, ...]:
@@ -148,8 +148,9 @@ def _published_transmissions(
     if not isinstance(table, dict):
         raise CalibrationError(f"the vendor's {key!r} is not a table of t_in and t_out. Calibrate the device instead.")
     into = [_share(t, f"{key} t_in") for t in _list(table, "t_in", key)]
+    # The table is of the whole chip; a record may be of its first modes.
     out = [_share(t, f"{key} t_out") for t in _list(table, "t_out", key)][: identity.modes]
-    if len(into) != len(identity.input_modes):
+    if len(into) != len(identity.input_modes):  # one value a mode then, not one a source
         into = [into[mode] for mode in identity.input_modes if mode < len(into)]
     if len(into) != len(identity.input_modes) or len(out) != identity.modes or max(out) == 0.0:
         raise CalibrationError(
@@ -174,6 +175,7 @@ def _percent(perfs: Mapping[str, JsonValue], key: str) -> float:
 
 
 def _share(value: JsonValue, key: str) -> float:
+    # JSON's true would pass for 1 %: a bool is an int in Python.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 100.0:
         raise CalibrationError(f"the vendor's {key!r} is {value!r:.60}, not 0..100 %. Calibrate the device instead.")
     return float(value) / 100.0

@@ -18,10 +18,12 @@ from .parameters import Parameters
 from .plan import CalibrationSetting, Circuit
 
 #: Smallest dark-count probability that is told from none.
+#: Its logarithm is a coordinate, so a detector that never fires by itself stands here.
 LEAST_DARK = 1e-10
 #: The click model is right to a few 1e-15: no pattern is rarer than that for sure.
 RAREST = 1e-15
 #: Curvature below which a direction counts as flat.
+#: Added to it, so that a move along one is finite.
 FLAT = 1e-4
 
 
@@ -84,8 +86,9 @@ def observe(
         )
     sets = mode_sets(program.modes, most_clicks)
     kept = clicks <= most_clicks
-    masks = patterns[kept] @ (np.int64(1) << np.arange(program.modes))
+    masks = patterns[kept] @ (np.int64(1) << np.arange(program.modes))  # as ModeSets.masks: bit i is mode i
     numbers = np.zeros(len(sets.masks))
+    # Not +=: |2,0> and |1,0> of detectors that count share a click pattern, and += would keep one of them.
     np.add.at(numbers, np.searchsorted(sets.masks, masks), counts.numbers[kept])
     more = float(counts.numbers[~kept].sum() + counts.other)
     columns = program.mesh.columns(program.phases, program.input_modes)
@@ -106,6 +109,7 @@ class Likelihood:
         self.layout = start.layout
         held = self.layout.efficiencies.start + int(np.argmax(start.efficiencies))
         self.free = np.flatnonzero(np.arange(self.layout.size) != held)
+        # No finite slope: sqrt(I) at 0, emission at g2 = 0.5. Beside the held one an efficiency may pass 1.
         self._lowest = self._everywhere(1e-4, 0.0, np.log(1e-6), np.log(LEAST_DARK))
         self._highest = self._everywhere(1.0, 0.49, np.log(10.0), np.log(0.1))
 
@@ -141,7 +145,7 @@ class Likelihood:
             p = np.maximum(p, RAREST)
             p = np.concatenate([p, np.maximum(1.0 - p.sum(axis=1, keepdims=True), RAREST)], axis=1)
             if o.windows is None:
-                p[:, 0] = 0.0
+                p[:, 0] = 0.0  # only windows with a click are recorded
                 p /= p.sum(axis=1, keepdims=True)
             out.append(p)
         return out
@@ -150,7 +154,7 @@ class Likelihood:
         """Log-likelihood at one point."""
         total = 0.0
         for n, p in zip(self.observed, ps, strict=True):
-            seen = n > 0
+            seen = n > 0  # 0 log 0 is 0
             total += float(n[seen] @ np.log(np.maximum(p[0, seen], 1e-300)))
         return total
 
@@ -177,7 +181,7 @@ class Likelihood:
         at = self.probabilities(coordinates[None])
         for n, p, moved in zip(self.observed, at, self.probabilities(points), strict=True):
             slope = (moved[: len(free)] - moved[len(free) :]) / apart[:, None]
-            total, seen = n.sum(), (n > 0) | (n.sum() * p[0] > 1e-3)
+            total, seen = n.sum(), (n > 0) | (n.sum() * p[0] > 1e-3)  # else slope / p is rounding by rounding
             relative = slope[:, seen] / p[0, seen]
             gradient += relative @ n[seen]
             curvature += (relative * np.maximum(n, total * p[0])[seen]) @ relative.T

@@ -99,6 +99,7 @@ def record_of(
     """
     most = most_clicks(request.modes, len(request.input_modes))
     seen = [observe(setting, c, most_clicks=most) for setting, c in zip(plan, counts, strict=True)]
+    # What validates must be new to the fit, or its chi-square would say little.
     found = fit([o for o, s in zip(seen, plan, strict=True) if s.role == "fit"], most_clicks=most, pairs=request.pairs)
     bins = [binned(o, found.parameters, most_clicks=most) for o in seen]
     tests = [setting_test(b, found.covariance, fitted=s.role == "fit") for b, s in zip(bins, plan, strict=True)]
@@ -112,7 +113,7 @@ def record_of(
         jobs=tuple(jobs),
         fit=joint_test(roles["fit"], less=round(used)),
         validation=joint_test(roles["validation"]),
-        drift=same_distribution(seen[0], seen[-1]),
+        drift=same_distribution(seen[0], seen[-1]),  # the plan ends with the circuit it began with
         utc_start=utc_text(datetime.fromisoformat(times[0])),
         utc_end=utc_text(datetime.fromisoformat(times[1])),
         mitigations_requested=RAW,
@@ -153,6 +154,7 @@ def _numbers(found: Fit, request: CalibrationRequest) -> dict[str, Any]:
         "output_efficiencies": tuple(number(f"output_efficiencies[{i}]") for i in modes),
         "dark_counts": tuple(number(f"dark_counts[{i}]", "1/window") for i in modes),
         "parameters": tuple(p.names),
+        # A computed inverse is symmetric but for rounding; a covariance is so exactly.
         "covariance": tuple(tuple(float(x) for x in row) for row in 0.5 * (found.covariance + found.covariance.T)),
     }
 

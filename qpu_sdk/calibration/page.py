@@ -139,10 +139,10 @@ def _points(axes: Axes, values: list[tuple[str, Measured]], title: str, xlabel: 
     axes.errorbar(range(len(values)), heights, yerr=errors, **POINTS)
     step = math.ceil(len(values) / MOST_TICKS)
     ticks = range(0, len(values), step)
-    crowded = max(len(name) for name, _ in values) * len(ticks) > 36
+    crowded = max(len(name) for name, _ in values) * len(ticks) > 36  # characters that fit side by side in a panel
     axes.set_xticks(ticks, [values[i][0] for i in ticks], rotation=90 if crowded else 0, fontsize=8)
     axes.set_xlim(-0.6, len(values) - 0.4)
-    axes.ticklabel_format(axis="y", useOffset=False, scilimits=(-3, 4))
+    axes.ticklabel_format(axis="y", useOffset=False, scilimits=(-3, 4))  # "+9e-1" over an axis is overlooked
     axes.margins(y=0.15)
     if len(values) == 1:
         text = quantity(heights[0], values[0][1].standard_error)
@@ -158,8 +158,8 @@ def _jobs(axes: Axes, record: CalibrationRecord) -> None:
         axes.set(xticks=[], yticks=[])
         return
     rows = range(len(tested))
-    spread = [2.0 * math.sqrt(2.0 / dof) for _, _, dof in tested]
-    below = [min(1.0, s) for s in spread]
+    spread = [2.0 * math.sqrt(2.0 / dof) for _, _, dof in tested]  # its variance is 2 dof
+    below = [min(1.0, s) for s in spread]  # chi-square is never negative
     axes.errorbar([1.0] * len(tested), rows, xerr=[below, spread], fmt="none", ecolor="0.8", elinewidth=7, zorder=1)
     for role, colour in COLOURS.items():
         part = [(row, chi2 / dof) for row, (job, chi2, dof) in zip(rows, tested, strict=True) if job.role == role]
@@ -167,8 +167,8 @@ def _jobs(axes: Axes, record: CalibrationRecord) -> None:
             axes.plot([x for _, x in part], [y for y, _ in part], "o", color=colour, markersize=5, label=role)
     axes.axvline(1.0, color="0.4", linewidth=0.8)
     names = [_plain(job.name, LONGEST_NAME) for job, _, _ in tested]
-    axes.set_yticks(rows, names, fontsize=8, parse_math=False)
-    axes.set_ylim(len(tested) - 0.4, -0.6)
+    axes.set_yticks(rows, names, fontsize=8, parse_math=False)  # a $ in a name begins no formula
+    axes.set_ylim(len(tested) - 0.4, -0.6)  # the first job on top
     axes.set_xlabel("grey: two standard deviations around 1", fontsize=8)
 
 

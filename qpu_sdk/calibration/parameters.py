@@ -92,6 +92,7 @@ class Parameters:
         """In the order of :meth:`vector`."""
         n, pairs = self.inputs, len(self.overlap) > 1
         kind = "indistinguishability"
+        # Pairs in the order of np.triu_indices, in which the array has them.
         overlap = [parameter_name(kind, j, k) for a, j in enumerate(n) for k in n[a + 1 :]] if pairs else []
         return [
             *(overlap or [kind]),
@@ -124,6 +125,7 @@ class Parameters:
                 float(self.overlap[0]) if len(self.overlap) == 1 else self.pairs()[np.ix_(places, places)]
             ),
             g2=self.g2,
+            # Efficiencies of mean 1 pass 1, which no detector can; what they have too much goes to the inputs.
             transmittance=np.minimum(self.transmissions[places] * best, 1.0),
             efficiency=self.efficiencies / best,
             dark_counts=self.dark,
@@ -163,8 +165,9 @@ def in_gauge(found: Fit) -> Fit:
     modes, mean = p.layout.modes, float(p.efficiencies.mean())
     t, eta = p.layout.transmissions, p.layout.efficiencies
     jacobian = np.eye(len(vector))
+    # t' = t mean(eta), eta' = eta / mean(eta), where mean(eta) moves with every eta.
     jacobian[t, t] *= mean
     jacobian[t, eta] = vector[t, None] / modes
     jacobian[eta, eta] = np.eye(modes) / mean - vector[eta, None] / (modes * mean**2)
-    vector[t], vector[eta] = vector[t] * mean, vector[eta] / mean
+    vector[t], vector[eta] = vector[t] * mean, vector[eta] / mean  # only now: the jacobian is of the old values
     return replace(found, parameters=p.of(vector), covariance=jacobian @ found.covariance @ jacobian.T)

@@ -31,6 +31,7 @@ from .parts import Role
 Circuit = Literal["shift", "fan", "hong-ou-mandel", "splitters", "random"]
 
 #: Most shifts in a plan.
+#: A permutation lights a few modes; two of them and a fan reach all modes however many there are.
 MOST_SHIFTS = 3
 
 
@@ -74,7 +75,7 @@ def calibration_plan(modes: int, input_modes: tuple[int, ...], *, seed: int) -> 
         fitted.append(setting(f"hom {k}", "fit", "hong-ou-mandel", _hom(modes, inputs, pairs), inputs))
     for k, part in enumerate(_parts(modes, inputs)):
         fitted.append(setting(f"splitters {k}", "fit", "splitters", _splitters(modes, part), part))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)  # equal fingerprints let an interrupted plan find its counts
     held = [setting(f"random {k}", "validation", "random", haar(modes, rng), inputs) for k in range(2)]
     return (*fitted, *held, _repeated(fitted[0]))
 
@@ -93,7 +94,7 @@ def _shifts(modes: int, inputs: tuple[int, ...]) -> list[tuple[str, Circuit, Com
     if len(offsets) <= MOST_SHIFTS:
         return [(f"shift {c}", "shift", _shift(modes, inputs, c)) for c in offsets]
     k = np.arange(modes)
-    fan = np.exp(2.0j * np.pi * np.outer(k, k) / modes) / np.sqrt(modes)
+    fan = np.exp(2.0j * np.pi * np.outer(k, k) / modes) / np.sqrt(modes)  # Fourier: all of one modulus
     half = modes // 2
     return [
         ("shift 0", "shift", _shift(modes, inputs, 0)),
@@ -131,13 +132,13 @@ def _shift(modes: int, inputs: tuple[int, ...], offset: int) -> ComplexArray:
 
 def _rounds(inputs: int) -> list[list[tuple[int, int]]]:
     """Rounds of disjoint pairs in which every pair of inputs meets once (a round-robin tournament)."""
-    players = [*range(inputs), *([-1] if inputs % 2 else [])]
+    players = [*range(inputs), *([-1] if inputs % 2 else [])]  # who meets -1 has a break
     rounds = []
     for _ in range(len(players) - 1):
         half = len(players) // 2
         pairs = zip(players[:half], reversed(players[half:]), strict=True)
         rounds.append([(min(p), max(p)) for p in pairs if -1 not in p])
-        players = [players[0], players[-1], *players[1:-1]]
+        players = [players[0], players[-1], *players[1:-1]]  # all but the first move on by one seat
     return rounds
 
 
@@ -167,6 +168,7 @@ def _completed(modes: int, columns: dict[int, dict[int, complex]]) -> ComplexArr
     for place, rows in enumerate(columns.values()):
         for row, value in rows.items():
             known[row, place] = value
+    # QR makes the identity's columns orthogonal to the known ones, of which it may turn the signs: these go back in.
     filled, _ = np.linalg.qr(np.concatenate([known, np.eye(modes)], axis=1))
     unitary = np.empty((modes, modes), dtype=np.complex128)
     rest = [mode for mode in range(modes) if mode not in columns]
@@ -179,4 +181,4 @@ def haar(modes: int, rng: np.random.Generator) -> ComplexArray:
     gaussian = rng.normal(size=(modes, modes)) + 1.0j * rng.normal(size=(modes, modes))
     q, r = np.linalg.qr(gaussian)
     diagonal = np.diag(r)
-    return np.asarray(q * (diagonal / np.abs(diagonal)))
+    return np.asarray(q * (diagonal / np.abs(diagonal)))  # QR's own choice of phases is not Haar

@@ -56,6 +56,7 @@ LIMITS: Mapping[str, tuple[PhysicalUnit, float]] = {
     "phase_error": ("rad", math.pi),
 }
 #: How far a covariance may be from symmetric and from positive semidefinite, as a correlation.
+#: An inverse of a badly conditioned information has errors far above one rounding.
 CORRELATION_TOLERANCE = 1e-8
 
 
@@ -165,7 +166,7 @@ class CalibrationRecord(BaseModel):
             brightness=self.brightness.value,
             indistinguishability=self._pairs(),
             g2=self.g2.value,
-            transmittance=np.minimum(transmissions * best, 1.0),
+            transmittance=np.minimum(transmissions * best, 1.0),  # estimates of good sources may pass it
             efficiency=efficiencies / best,
             dark_counts=[m.value for m in self.dark_counts],
             phase_error=0.0 if self.phase_error is None else self.phase_error.value,
@@ -176,7 +177,7 @@ class CalibrationRecord(BaseModel):
             return self.indistinguishability.value
         out = np.eye(self.modes)
         for pair in self.indistinguishability:
-            out[pair.modes, pair.modes[::-1]] = pair.value
+            out[pair.modes, pair.modes[::-1]] = pair.value  # (j, k) and (k, j) at once
         return out
 
     def covariance_array(self) -> FloatArray:
@@ -212,10 +213,10 @@ class CalibrationRecord(BaseModel):
             if not isinstance(data, dict):
                 raise ValueError("it is not an object")
             version = data.get("schema_version")
-            if type(version) is not int or version != SCHEMA_VERSION:
+            if type(version) is not int or version != SCHEMA_VERSION:  # true == 1 and 1.0 == 1 in Python
                 raise ValueError(f"schema_version is {version!r}, this SDK reads {SCHEMA_VERSION}")
-            return cls.model_validate_json(text, strict=True)
-        except (ValueError, RecursionError) as error:
+            return cls.model_validate_json(text, strict=True)  # from text: strict takes lists for tuples only there
+        except (ValueError, RecursionError) as error:  # RecursionError: [[[[... a thousand deep
             raise CalibrationError(
                 f"not a calibration record: {first_problem(error)}. "
                 "Take the file as it was written, or calibrate again."

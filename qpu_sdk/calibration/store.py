@@ -22,6 +22,7 @@ from ..photonics.counts import Detector
 from .record import CalibrationRecord
 
 #: Longest name of a device's folder; the rest of a longer one becomes a hash.
+#: File systems stop at 255 bytes.
 LONGEST_NAME = 100
 #: Hours that clocks of two machines may differ by.
 CLOCK_SKEW_H = 0.1
@@ -55,7 +56,7 @@ class CalibrationStore:
         """
         folder = self.folder / folder_name(record.device)
         stem = record.ended.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        hidden = folder / f".{stem}.{os.getpid()}.{threading.get_ident()}"
+        hidden = folder / f".{stem}.{os.getpid()}.{threading.get_ident()}"  # of one writer alone, and never listed
         try:
             folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -92,7 +93,7 @@ class CalibrationStore:
         fitting = [(record, path) for record, path in records if _fits(record, modes, detector)]
         newest = fitting[-1] if fitting else records[-1] if records else None
         for path, line in damaged:
-            if newest is None or path.name[:16] >= newest[1].name[:16]:
+            if newest is None or path.name[:16] >= newest[1].name[:16]:  # its name is all that tells its time
                 raise CalibrationError(f"{line} It may be the newest record of {device}. Move it away or restore it.")
         if newest is None:
             raise CalibrationNotFound(
@@ -122,8 +123,9 @@ class CalibrationStore:
                 continue
             if record.device == device:
                 records.append((record, path))
-            elif folder_name(record.device) != folder.name:
+            elif folder_name(record.device) != folder.name:  # two names may share a folder; then it is just another's
                 damaged.append((path, f"{path} is a record of {record.device}, in the folder of {device}."))
+        # By number: as text, -10 would come before -2.
         return sorted(records, key=lambda pair: (pair[0].ended, _number(pair[1]))), damaged
 
 
@@ -153,7 +155,7 @@ def folder_name(device: str) -> str:
     name = re.sub(r"^\.|^$", "-", name)
     if len(name) <= LONGEST_NAME:
         return name
-    return f"{name[: LONGEST_NAME - 17]}-{hashlib.sha256(device.encode()).hexdigest()[:16]}"
+    return f"{name[: LONGEST_NAME - 17]}-{hashlib.sha256(device.encode()).hexdigest()[:16]}"  # a dash and 16 digits
 
 
 def _publish(hidden: Path, folder: Path, stem: str) -> Path:
@@ -161,7 +163,7 @@ def _publish(hidden: Path, folder: Path, stem: str) -> Path:
     for number in itertools.count(1):
         path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
         try:
-            os.link(hidden, path)
+            os.link(hidden, path)  # a rename would replace what another process just wrote
         except FileExistsError:
             continue
         return path

@@ -41,7 +41,7 @@ def _check_engines() -> str:
     ours = exact_probabilities(columns, collision_free=True, engine="permanents")
     slos = exact_probabilities(columns, collision_free=True, engine="slos")
     difference = float(np.abs(ours - slos).max())
-    if difference > 1e-10:
+    if difference > 1e-10:  # two ways of rounding differ by 1e-15; a wrong order of outcomes by 0.1
         raise DataError(f"the engines differ by {difference:.1e}; 1e-10 is allowed. Reinstall perceval-quandela.")
     return f"largest difference {difference:.1e}"
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .printing import Json, one_line_errors, show_values
+from .printing import BAD_INPUT, Json, fail, one_line_errors, show_values
 
 DataSource = Annotated[
     str | None,
@@ -66,11 +66,10 @@ def export_command(
 ) -> None:
     """Write a trained network in a format that needs neither the SDK nor a quantum computer."""
     with one_line_errors():
-        from ..errors import ConfigError
         from ..export.weights import export_model, load_model
 
         if format_ != "safetensors":
-            raise ConfigError(f"format {format_!r} is not known. Use safetensors.")
+            fail(f"format {format_!r} is not known. Use safetensors.", BAD_INPUT)
         model = load_model(folder)
         name = folder.resolve().parent.name if folder.is_file() else folder.resolve().name
         path = out if out is not None else Path(f"{name}.safetensors")

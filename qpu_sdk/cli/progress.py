@@ -32,7 +32,7 @@ class Progress:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or not console.is_terminal,  # no terminal: advanced() prints lines instead
         )
         self._stage = "training"
         self._task = self._bars.add_task(self._stage, total=None, news="", said="")
@@ -45,7 +45,7 @@ class Progress:
         self._bars.start()
         _SDK.addHandler(self._handler)
         self._level = _SDK.level
-        _SDK.setLevel(logging.INFO)
+        _SDK.setLevel(logging.INFO)  # unset, it has the root's WARNING, and nothing is told
         return self
 
     def __exit__(
@@ -59,7 +59,7 @@ class Progress:
         """What a device has to tell: on a terminal beside the bar, elsewhere and for warnings a line."""
         if warning or not self._console.is_terminal:
             if warning or not self._quiet:
-                self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+                self._console.print(text, highlight=False, soft_wrap=True, markup=False)  # [a] in a message is no style
         else:
             self._bars.update(self._task, said=text)
 

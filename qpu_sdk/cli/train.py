@@ -68,7 +68,7 @@ def _run(folder: Path, json_: bool, work: Callable[[Any, Any], Run]) -> None:
     except JobTimeout as error:
         fail(f"{one_line(error)} Go on with: qpu-sdk resume {folder}", INTERRUPTED)
     except (DeviceError, JobError, BudgetExceeded) as error:
-        begun = (folder / "config.toml").is_file()
+        begun = (folder / "config.toml").is_file()  # what was refused before it began cannot be resumed
         fail(f"{one_line(error)}{f' Then: qpu-sdk resume {folder}' if begun else ''}", DEVICE_OR_BUDGET)
     if json_:
         typer.echo(summary.model_dump_json())

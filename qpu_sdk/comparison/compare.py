@@ -93,7 +93,7 @@ def compare(
         once = _spread(device, known.program, shots, 1)
         trials += _ours(once, record, known, shots, 1, methods, seed)
         theirs = list(_presets(device, record, known, shots, once, presets))
-        for settings in sorted({trial.settings for trial in theirs} - {0, 1}):
+        for settings in sorted({trial.settings for trial in theirs} - {0, 1}):  # 0: refused before it measured
             counts = _spread(device, known.program, shots, settings)
             trials += _ours(counts, record, known, shots, settings, (), seed)
         trials += theirs
@@ -110,7 +110,7 @@ def _spread(device: Device, program: Program, shots: int, settings: int) -> Coun
     every = [recompiled(program, index) for index in range(settings)]
     limit, found = device.spec.max_programs or settings, []
     for part in (every[i : i + limit] for i in range(0, settings, limit)):
-        found += device.submit(part, shots=shots // settings, tag="comparison").result()
+        found += device.submit(part, shots=shots // settings, tag="comparison").result()  # rounded down: never more
     return merge(found, program=program.fingerprint)
 
 
@@ -296,6 +296,7 @@ def _check_record(device: Device, record: CalibrationRecord, inputs: tuple[int, 
             f"inputs {list(inputs)} are not distinct ones of the record, {list(record.input_modes)}. Choose of these."
         )
     spec = device.spec
+    # Counts of no shot, to find out whether record and device match before any is paid.
     nothing = Counts(
         photons=len(inputs),
         outcomes=np.zeros((0, record.modes), dtype=np.uint8),
@@ -304,4 +305,4 @@ def _check_record(device: Device, record: CalibrationRecord, inputs: tuple[int, 
         device=record.device if record.device in spec.record_names else spec.name,
     )
     check_match(nothing, record, None)
-    check_age(record, None if spec.drifts else math.inf, datetime.now(UTC))
+    check_age(record, None if spec.drifts else math.inf, datetime.now(UTC))  # a simulator does not age

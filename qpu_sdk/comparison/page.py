@@ -97,7 +97,7 @@ def harm(comparison: Comparison) -> list[str]:
     return [
         f"{t.kind} {t.number}, {t.shots:,} shots in {t.settings}: {t.tvd:.4f}, raw {before:.4f}"
         for worse, t, before in sorted(found, key=lambda entry: -entry[0])
-        if worse > 0.0005
+        if worse > 0.0005  # less does not show in three digits
     ]
 
 

@@ -241,7 +241,7 @@ def _mitigations(preset: Preset) -> list[AMitigation]:
     if preset not in PRESETS:
         raise ConfigError(f"preset {preset!r} is unknown. Use one of {', '.join(PRESETS)}.")
     if preset == "recycling":
-        return [PhotonRecycling()]
+        return [PhotonRecycling()]  # of no preset, as in Perceval
     factory = MitigationFactory(MitigationLevel[preset])
     for averaging in factory.build():
         if hasattr(averaging, "starting_seed"):  # otherwise drawn from the global generator
@@ -310,7 +310,7 @@ def _as_perceval(setting: PresetSetting, counts: Counts, plan: PresetPlan) -> di
 def _nothing(program: Program, noise: Noise) -> float:
     """Probability that no detector fires in a window."""
     columns = program.mesh.columns(program.phases, program.input_modes)
-    _, p = click_distribution(columns[None], noise.at(program), most_clicks=0)
+    _, p = click_distribution(columns[None], noise.at(program), most_clicks=0)  # the empty pattern alone
     return float(p[0, 0])
 
 

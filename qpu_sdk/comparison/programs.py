@@ -49,6 +49,7 @@ def known_programs(
         if kind not in KINDS:
             raise ConfigError(f"programs {kind!r} are unknown. Use of {', '.join(KINDS)}.")
         for number in range(1 if kind in SINGLE else each):
+            # A seed of its own: asking for more programs, or other kinds, changes none of these.
             program = _program(kind, modes, input_modes, child_seed(seed, "comparison", kind, number))
             columns = program.mesh.columns(program.phases, input_modes)
             p = probabilities(columns, collision_free_tree(modes, len(input_modes)))

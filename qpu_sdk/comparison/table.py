@@ -41,7 +41,7 @@ def rows(trials: Sequence[Trial]) -> list[MeanRow]:
     groups = dict.fromkeys((t.method, t.settings) for t in trials)
     raw = {(t.kind, t.number, t.shots, t.settings): t for t in trials if t.method == RAW}
     out = []
-    for method, settings in sorted(groups, key=lambda key: (key[1], key[0] != RAW)):
+    for method, settings in sorted(groups, key=lambda key: (key[1], key[0] != RAW)):  # others are read against raw
         own = [t for t in trials if (t.method, t.settings) == (method, settings)]
         found = [t for t in own if t.tvd is not None]
         pairs = [(t, raw.get((t.kind, t.number, t.shots, settings))) for t in found]

@@ -77,7 +77,7 @@ class DeviceSpec:
     rates: Rates = Rates()  # noqa: RUF009 - it cannot change
     settings_per_job: int | None = None
     noise: Noise | None = None
-    published: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    published: Mapping[str, Any] = field(default_factory=dict, hash=False)  # a table cannot be hashed, a spec can
     architecture_hash: str = ""
     record_names: tuple[str, ...] = ()
     record_file: str = ""
@@ -123,6 +123,7 @@ class DeviceSpec:
                 )
 
 
+@final
 @dataclass(frozen=True)
 class Usage:
     """What the device says a job took; ``None`` where it does not say.
@@ -303,8 +304,8 @@ def wait_all(jobs: Sequence[Job], *, timeout_s: float | None = None) -> None:
         if not waiting:
             return
         left = None if timeout_s is None else begun + timeout_s - time.monotonic()
-        if left is not None and left <= 0 and all(job.durable for job in waiting):
+        if left is not None and left <= 0 and all(job.durable for job in waiting):  # others end with this process
             names = ", ".join(job.id for job in waiting)
             raise JobTimeout(f"{len(waiting)} jobs are not done ({names}). Ask again later.", job_id=waiting[0].id)
-        pause = min(job.pause_s for job in waiting)
+        pause = min(job.pause_s for job in waiting)  # whoever may have news first sets the pace
         time.sleep(pause if left is None or left <= 0 else min(pause, left))

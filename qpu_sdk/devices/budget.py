@@ -92,7 +92,7 @@ Go on with more: --set budget.settings=4.
         total = spent + more
         for field in fields(self):
             limit, need = getattr(self, field.name), getattr(total, field.name)
-            if limit is not None and need > limit * (1 + 1e-9):
+            if limit is not None and need > limit * (1 + 1e-9):  # a limit that is met exactly is not passed
                 asked, used = getattr(more, field.name), getattr(spent, field.name)
                 raise BudgetExceeded(
                     f"the next job takes {_plain(asked)} {field.name}; {_plain(used)} of {_plain(limit)} "

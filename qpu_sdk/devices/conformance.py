@@ -193,7 +193,7 @@ def check_result_keeps_the_order(open_device: OpenDevice) -> None:
     device = open_device(1)
     sizes = ((4, 2), (5, 3), (4, 2), (5, 3), (5, 2))
     limit = device.spec.max_programs
-    programs = [scrambling_program(m, n, seed=i) for i, (m, n) in enumerate(sizes)][:limit]
+    programs = [scrambling_program(m, n, seed=i) for i, (m, n) in enumerate(sizes)][:limit]  # None takes all
     results = device.submit(programs, shots=_shots(device)).result(TIMEOUT_S)
     assert len(results) == len(programs), f"{len(programs)} programs gave {len(results)} counts"
     for counts, program in zip(results, programs, strict=True):
@@ -254,8 +254,8 @@ def check_threads_may_submit_at_once(open_device: OpenDevice) -> None:
     programs = [scrambling_program(5, 3, seed=1), scrambling_program(4, 2, seed=1)]
 
     def work(thread: int) -> list[Counts]:
-        barrier.wait()
-        tag = "shared" if thread % 2 else f"own-{thread}"
+        barrier.wait()  # all at once, or the threads would take turns
+        tag = "shared" if thread % 2 else f"own-{thread}"  # one tag from two threads must draw afresh too
         jobs: list[tuple[Program, Job]] = [(p, device.submit([p], shots=_shots(device), tag=tag)) for p in programs]
         results = [(p, job.result(TIMEOUT_S)) for p, job in jobs]
         for program, counts in results:

@@ -38,7 +38,7 @@ def read_counts(path: Path, *, photons: int | None, detector: Detector) -> list[
     """
     text = text_of(path).strip()
     try:
-        if ":PCVL:" in text[:16]:
+        if ":PCVL:" in text[:16]:  # not startswith: as JSON it begins with a quote
             return [_of_perceval(text.strip('"'), photons, detector)]
         lines = text.splitlines()
         if not lines:

@@ -109,7 +109,7 @@ RAW = "sample_count, filter 1 click, mitigations=[], photon recycling off"
 def job_name(label: str, tag: str) -> str:
     """A name nobody else uses, with what a person needs to recognise it."""
     readable = re.sub(r"[^A-Za-z0-9._/-]+", "-", f"{label}/{tag}" if tag else label).strip("-/")
-    return f"{readable}-{uuid.uuid4().hex[:12]}"
+    return f"{readable}-{uuid.uuid4().hex[:12]}"  # 48 random bits: no second job of an account has the name
 
 
 def uncertain(name: str, why: str) -> str:

@@ -71,7 +71,7 @@ class Journal:
         self.path, self._write, self._holds = path, write, write and hold
         self._database: sqlite3.Connection | None = None
         self._hold: sqlite3.Connection | None = None
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # one connection for all threads, one at a time
 
     # -- opening -------------------------------------------------------------------------------------------
 
@@ -111,9 +111,11 @@ class Journal:
             _make(self.path)
         mode = "rw" if self._write else "ro"
         uri = f"{self.path.resolve().as_uri()}?mode={mode}"
+        # None: Python would begin transactions of its own accord; here each is a BEGIN IMMEDIATE.
         database = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
         if self._write:
             database.execute("PRAGMA journal_mode=WAL")
+            # With NORMAL a power cut could take back the intent of a job that exists by then.
             database.execute("PRAGMA synchronous=FULL")
         return database
 
@@ -129,9 +131,9 @@ class Journal:
             return
         if version == 0:
             with self._transaction():
-                for statement in _TABLES.split(";"):
+                for statement in _TABLES.split(";"):  # executescript would commit first, and so end the transaction
                     self._sql.execute(statement)
-                self._sql.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self._sql.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")  # with the tables or not at all
         self._recover()
 
     def _recover(self) -> None:
@@ -157,7 +159,7 @@ class Journal:
         """All or nothing, on disk when it ends."""
         with self._lock:
             try:
-                self._sql.execute("BEGIN IMMEDIATE")
+                self._sql.execute("BEGIN IMMEDIATE")  # the lock now: asked for in the middle, it could be refused
                 yield self._sql
                 self._sql.execute("COMMIT")
             except sqlite3.Error as error:
@@ -268,7 +270,7 @@ class Journal:
         with self._reading() as sql:
             row = sql.execute(
                 "SELECT counts FROM settings JOIN jobs ON job = name WHERE device = ? AND program = ? "
-                "AND shots_each = ? AND counts IS NOT NULL ORDER BY jobs.rowid LIMIT 1",
+                "AND shots_each = ? AND counts IS NOT NULL ORDER BY jobs.rowid LIMIT 1",  # as the run saw it
                 (device, program, shots_each),
             ).fetchone()
         return Counts.from_json(row[0]) if row else None
@@ -302,7 +304,7 @@ def _exclusive(path: Path) -> sqlite3.Connection:
     """A lock that dies with the process: an exclusive transaction on a file of its own."""
     lock = path.with_name(f".{path.name}.lock")
     _make(lock)
-    connection = sqlite3.connect(lock, timeout=0.0, check_same_thread=False, isolation_level=None)
+    connection = sqlite3.connect(lock, timeout=0.0, check_same_thread=False, isolation_level=None)  # at once or not
     try:
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:

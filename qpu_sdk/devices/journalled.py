@@ -93,7 +93,7 @@ class JournalledJob(Job):
             for record in self._journal.open_jobs(device, shots_each=self._shots):
                 self._attach(record)
         flying = {i for job in self._flying for i in job.members.values()}
-        missing = [i for i in range(len(self._programs)) if i not in self._counts and i not in flying]
+        missing = [i for i in range(len(self._programs)) if i not in self._counts and i not in flying]  # paid once
         self._sending.queue(missing)
         self._advance()
 
@@ -123,11 +123,11 @@ class JournalledJob(Job):
         return self._owner.device.attach(record.job_id, programs, shots=self._shots, tag=record.tag, keep=keep)
 
     def _advance(self) -> None:
-        for job in list(self._flying):
+        for job in list(self._flying):  # a copy: the loop takes jobs out
             status = job.handle.advance()
             self._show(job, status)
             if status.final:
-                self._flying.remove(job)
+                self._flying.remove(job)  # before its counts are read: should that fail, it is not asked again
                 self._harvest(job)
         if self._cancelled and not self._flying and not self._complete:
             raise self._stopped("was cancelled before all was sent")
@@ -140,7 +140,7 @@ class JournalledJob(Job):
         job.shown = status
         if status.final:
             say(self._owner.device, "%s: job %s is %s", job.handle.id, status.value)
-        if status is JobStatus.RUNNING and self.durable:
+        if status is JobStatus.RUNNING and self.durable:  # one of this process ends before anybody reads of it
             self._journal.move(job.name, JobState.RUNNING)
 
     def _harvest(self, job: InFlight) -> None:
@@ -158,6 +158,7 @@ class JournalledJob(Job):
         if stopped is not None:
             state = JobState.FAILED if isinstance(stopped, JobFailed) else JobState.CANCELLED
         spent = self._spent(job, list(brought.values()))
+        # On disk before anybody sees them: what a step was built on is there when it is done again.
         self._journal.settle(job.name, state, spent, str(stopped or ""), counts=brought)
         self._owner.handles.pop(job.name, None)
         self._report_shortfall(job, list(brought.values()))
@@ -166,6 +167,7 @@ class JournalledJob(Job):
         if stopped is None or not missing:
             return
         by_hand = self._cancelled or (not job.was_stopped and self._journal.stopped(job.name))
+        # A platform that cuts jobs short says cancelled too: that goes on, as long as each job brings something.
         if isinstance(stopped, JobCancelled) and brought and not by_hand:
             say(self._owner.device, "%s: job %s was cut short; %d settings go again", job.handle.id, len(missing))
             self._sending.queue(missing, replaces=job.name)
@@ -187,6 +189,7 @@ class JournalledJob(Job):
         usage, rates = job.handle.usage(), self._terms.rates
         shots = max(sum(c.shots for c in counts), usage.shots or 0)  # what came was taken, whatever is reported
         seconds = len(counts) * rates.seconds_per_setting if usage.seconds is None else usage.seconds
+        # Rounded as its reservation was, which this takes the place of.
         return Cost(len(counts), shots, round(shots * rates.credits_per_shot, 9), 1, seconds)
 
     # -- Job -----------------------------------------------------------------------------------------------
@@ -235,7 +238,7 @@ class JournalledJob(Job):
         pauses = [job.handle.pause_s for job in self._flying]
         if self._sending.due_at is not None:
             pauses.append(self._sending.due_at - time.monotonic())
-        return max(0.001, min(pauses, default=0.001))
+        return max(0.001, min(pauses, default=0.001))  # never 0: who waits must let others run
 
     def result(self, timeout_s: float | None = None) -> list[Counts]:
         """Counts of every program; see :meth:`qpu_sdk.devices.base.Job.result`."""
@@ -258,7 +261,7 @@ class JournalledJob(Job):
     def cancel(self) -> None:
         """Ask the provider to stop what it has; what was not sent is not sent any more."""
         self._cancelled = True
-        self._sending.clear()
+        self._sending.clear()  # first: should a cancel below fail, nothing more is sent either
         for job in self._flying:
             job.handle.cancel()
         if not self._flying and not self._complete and self._error is None:

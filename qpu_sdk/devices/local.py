@@ -91,6 +91,7 @@ class LocalDevice(Device):
         self._used: Counter[str] = Counter()
         self._submitted = itertools.count(1)
         self._lock = threading.Lock()
+        # One worker: jobs run in order, and what the chip remembers needs no lock.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qpu-sdk-local")
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> LocalJob:
@@ -106,7 +107,7 @@ class LocalDevice(Device):
                 )
         with self._lock:
             job_id = f"local-{next(self._submitted)}"
-            occurrence = self._used[tag]
+            occurrence = self._used[tag]  # counted here, in the caller's order: when the worker draws changes nothing
             self._used[tag] += 1
         stream = child_seed(self.seed, tag, occurrence)
         return LocalJob(job_id, self._worker.submit(self._run, tuple(programs), shots, tag, job_id, stream))
@@ -115,8 +116,8 @@ class LocalDevice(Device):
         rng = np.random.default_rng(stream)
         out: dict[int, Counts] = {}
         for i, outcomes, p in self._distributions(programs):
-            every = np.append(p, max(0.0, 1.0 - p.sum()))
-            numbers = rng.multinomial(shots, every / every.sum())
+            every = np.append(p, max(0.0, 1.0 - p.sum()))  # what is not kept apart, as one more outcome
+            numbers = rng.multinomial(shots, every / every.sum())  # numpy refuses a sum above 1
             seen = np.flatnonzero(numbers[:-1])
             kept = slice(None) if self._chip is None else seen  # a noisy device has many outcomes that never happen
             out[i] = Counts(

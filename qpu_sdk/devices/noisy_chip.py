@@ -65,7 +65,7 @@ class NoisyChip:
     @property
     def max_modes(self) -> int:
         """Most modes of a program."""
-        return 62 if self.noise.modes is None else self.noise.modes
+        return 62 if self.noise.modes is None else self.noise.modes  # click patterns are signed 64-bit numbers
 
     def check(self, program: Program) -> None:
         """Raise :class:`ProgramError` when a program takes too much memory or time, or no photon of it arrives."""
@@ -92,7 +92,8 @@ class NoisyChip:
         What the probabilities lack to 1 is not kept apart. Programs that were asked for lately are remembered.
         """
         found = self._memory.pop(program.fingerprint, None) or self._exact(program)
-        self._memory[program.fingerprint] = found
+        self._memory[program.fingerprint] = found  # at the end again: what was asked for last goes last
+        # The newest stays, however large it is.
         while len(self._memory) > 1 and sum(s.nbytes + p.nbytes for s, p in self._memory.values()) > MAX_REMEMBERED:
             self._memory.popitem(last=False)
         return found

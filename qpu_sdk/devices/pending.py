@@ -47,5 +47,5 @@ def pending_journal(device: Device | None, folder: Path, work: str, asked: objec
         raise SubmissionUncertain(
             f"{error} Both need --run {path}; then give the same command again.", job_id=error.job_id
         ) from None
-    for leftover in folder.glob(f"*{path.name}*"):
+    for leftover in folder.glob(f"*{path.name}*"):  # with its .lock, -wal and -shm; not reached after an error
         leftover.unlink()

@@ -44,6 +44,7 @@ TEXTS = {
 MESSAGES = frozenset({"Experiment"})
 
 _TYPES = frozenset({"bool", "int", "float", "complex", "str", "list", "tuple", "dict"})  # of a command's arguments
+#: Digits: more than any number that Perceval writes, and too few to keep int() busy.
 _LONGEST_NUMBER = 40
 
 
@@ -131,7 +132,7 @@ class _Words:
 
     def several(self, number: int) -> range:
         """``range(number)``, when the text is long enough for that many words."""
-        if not 0 <= 2 * number <= len(self._text) - self._place + 2:
+        if not 0 <= 2 * number <= len(self._text) - self._place + 2:  # a word and its blank are two characters
             raise UnreadableText(f"an archive is cut off: {number} objects were announced. Send it again.")
         return range(number)
 
@@ -192,11 +193,11 @@ def _measure(root: int, entries: list[Entry], budget: ReadingBudget) -> None:
             return sizes[place]
         if not 0 <= place < len(entries) or place in above:
             raise UnreadableText(f"an archive points at {place}, which is not there or holds it. Send it again.")
-        budget.check_depth(len(above))
+        budget.check_depth(len(above))  # before going deeper, or Python's own limit comes first
         above.add(place)
         inner = [measured(child) for child in entries[place].children]
         above.remove(place)
-        size = entries[place].size + sum(size for size, _ in inner)
+        size = entries[place].size + sum(size for size, _ in inner)  # each place anew, as Perceval builds it
         height = 1 + max((height for _, height in inner), default=0)
         sizes[place] = size, height
         return sizes[place]

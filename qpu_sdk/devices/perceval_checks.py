@@ -30,7 +30,7 @@ _CONSTANTS = frozenset({"pi"})
 _LARGEST_NUMBER, _LARGEST_EXPONENT, _LARGEST_FORMULA = 1e6, 16, 100
 
 _COUNT = r"\d{0,3}"
-_MODE = rf"{_COUNT}(?:\{{[\w:.,]{{0,40}}\}}{_COUNT})*+"
+_MODE = rf"{_COUNT}(?:\{{[\w:.,]{{0,40}}\}}{_COUNT})*+"  # *+ never goes back
 _STATE = rf"\|{_MODE}(?:,{_MODE}){{0,255}}+>"
 _REAL = r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,4})?"
 _TERM = rf"\({_REAL},{_REAL}\)\*{_STATE}"
@@ -57,7 +57,7 @@ NOISE_FIELDS = frozenset(
         "phase_error",
     ]
 )
-_DEEPEST_SELECTION, _MOST_NEGATIONS = 6, 2
+_DEEPEST_SELECTION, _MOST_NEGATIONS = 6, 2  # its parser takes time exponential in both
 
 #: Whole numbers whose bound is not the number of modes, and the bound.
 _WHOLE = {
@@ -218,7 +218,7 @@ def check_body(kind: str, body: str, budget: ReadingBudget) -> None:
         return _check_selection(body)
     outcomes, _, order = body.partition("/")
     if kind == "BasicState":
-        budget.check_modes(body.count(",") + 1)
+        budget.check_modes(body.count(",") + 1)  # one more than the commas
     else:
         budget.spend("outcomes", outcomes.count(";") + outcomes.count("+") + 1)
         budget.spend("samples", order.count(";") + 1)

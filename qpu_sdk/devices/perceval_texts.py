@@ -195,6 +195,7 @@ def _parsed(plain: str, kind: str) -> Any:
     from perceval.serialization.deserialize import pb
 
     message = getattr(pb, _MESSAGES[kind][0])()
+    # validate: without it b64decode drops what is no base64, and two texts would be one.
     _built(kind, lambda: message.ParseFromString(base64.b64decode(plain.split(":", 3)[3], validate=True)))
     return message
 

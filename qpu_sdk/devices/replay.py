@@ -79,7 +79,7 @@ class ReplayDevice(Device):
 
     def _next(self, programs: Sequence[Program], shots: int) -> ReplayJob:
         wanted = [p.fingerprint for p in programs]
-        for fingerprint in wanted:
+        for fingerprint in wanted:  # all are looked at before one is taken: what is refused uses up no counts
             waiting, uses = self._waiting[fingerprint], wanted.count(fingerprint)
             if len(waiting) < uses:
                 raise ProgramError(
@@ -117,7 +117,7 @@ class _RecordingJob(Job):
                 with self._path.open("a", encoding="utf-8") as file:
                     file.writelines(c.to_json() + "\n" for c in counts)
                     file.flush()
-                    os.fsync(file.fileno())
+                    os.fsync(file.fileno())  # a recording of paid counts must outlive a power cut
                 self._written = True
         return counts
 

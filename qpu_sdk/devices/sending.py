@@ -125,7 +125,7 @@ class Sending:
             if sent is None:
                 return
             yield sent
-            self._waiting.pop(0)
+            self._waiting.pop(0)  # only now: interrupted before, it is met again by _intend, which sends nothing twice
             room -= 1
         if self._waiting:
             self._room_known_until = time.monotonic() + self._pause_for_room(flying)
@@ -181,7 +181,7 @@ class Sending:
             record = self._journal.job(part.name)
             if record.state is not JobState.REFUSED:  # interrupted between its request and our note of it
                 raise SubmissionUncertain(uncertain(part.name, record.message), job_id=record.job_id)
-            self._terms.budget.check(self._journal.total(), cost)
+            self._terms.budget.check(self._journal.total(), cost)  # a refused job had given its reservation back
             self._journal.retry(part.name)
             return
         self._terms.budget.check(self._journal.total(), cost)
@@ -236,14 +236,14 @@ class Sending:
         """Seconds until asking for room again: what a job in flight waits, or a growing interval."""
         if part is None or flying:
             return min((job.handle.pause_s for job in flying), default=1.0)
-        part.wait_s, wait = min(60.0, 2.0 * part.wait_s), part.wait_s
+        part.wait_s, wait = min(60.0, 2.0 * part.wait_s), part.wait_s  # who waits for hours asks once a minute
         return min(wait, self._patience_s(None))
 
     def _patience_s(self, error: QPUError | None) -> float:
         """For room in the queue, which may take long, or for a connection, which should not."""
         device = self._device
         if not isinstance(device, RemoteDevice):
-            return 0.0
+            return 0.0  # a queue in this process is never full
         return device.deadline_s if isinstance(error, DeviceUnreachable) else device.queue_s
 
 

@@ -65,7 +65,7 @@ class LocalModel:
             raise ConfigError(f"noise {none} is {getattr(self.noise, none)}; no photon arrives. Use one above 0.")
         if self.engine == "slos" and not self.noise.only_loss:
             raise ConfigError("engine is 'slos', which has no noise but loss. Use engine=auto or engine=perceval.")
-        self.chip(seed=0)
+        self.chip(seed=0)  # made for its checks alone
 
     @property
     def detects(self) -> Detector:
@@ -165,7 +165,7 @@ def _clicks(outcomes: OutcomeArray, p: FloatArray) -> tuple[OutcomeArray, FloatA
     patterns, pattern = np.unique(outcomes > 0, axis=0, return_inverse=True)
     order = np.argsort(pattern.ravel(), kind="stable")
     starts = np.searchsorted(pattern.ravel()[order], np.arange(len(patterns)))
-    return patterns.astype(np.uint8), np.add.reduceat(p[:, order], starts, axis=1)
+    return patterns.astype(np.uint8), np.add.reduceat(p[:, order], starts, axis=1)  # no pattern is without an outcome
 
 
 def outcome_count(program: Program, model: LocalModel) -> int:

@@ -112,8 +112,8 @@ class EmulatedChip:
             experiment.set_postselection(iteration["postselect"])
         self._check(experiment)
         noise = self._noise(iteration.get("noise", submission.noise))
-        experiment.noise = None
-        phase_seed = int(rng.integers(2**63))
+        experiment.noise = None  # what counts of it is in noise now
+        phase_seed = int(rng.integers(2**63))  # drawn in any case, so that what follows draws the same
         # Perceval moves the phase shifters, from a seed of this setting: one draw for all its shots.
         # A Unitary component has no phase shifter, so it stays as it is, as in Perceval's own simulator.
         if self.takes_noise:
@@ -153,6 +153,7 @@ class EmulatedChip:
             if key in self._memory:
                 self._memory.move_to_end(key)
                 return self._memory[key]
+        # Not under the lock: at worst two threads compute the same, and no third one waits for them.
         exact = _by_clicks(unitary, experiment, noise) if self.detector == "threshold" else None
         exact = exact or _by_perceval(experiment, _uniform(noise))
         with self._lock:
@@ -284,7 +285,7 @@ def _draw(exact: _Exact, command: Command, setting: SentSetting, rng: np.random.
     numbers = rng.multinomial(accepted, exact.p) if accepted else np.zeros(len(exact.p), dtype=np.int64)
     seen = np.flatnonzero(numbers)
     if command == "samples":
-        order = rng.permutation(np.repeat(seen, numbers[seen]))
+        order = rng.permutation(np.repeat(seen, numbers[seen]))  # samples come in no order
         return pcvl.BSSamples([exact.states[i] for i in order]), shots
     counts = pcvl.BSCount()
     for i in seen:

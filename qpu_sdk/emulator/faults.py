@@ -154,6 +154,7 @@ class Faults:
                 # With `job` the calls about that job count, else all calls of the endpoint.
                 self._calls[index, rule.endpoint] += 1
                 number = self._calls[index, rule.endpoint]
+                # Rules behind the one that is met count this call too.
                 if met is None and rule.holds(number, seed=child_seed(seed, "fault", index, number)):
                     met = rule
             return met

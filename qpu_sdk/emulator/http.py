@@ -84,7 +84,7 @@ class _Answer:
         return json.loads(self.body)
 
     async def send(self, send: Send) -> None:
-        body = b"" if self.status in (204, 304) else self.body
+        body = b"" if self.status in (204, 304) else self.body  # HTTP gives these none
         headers = {k.lower(): v for k, v in self.headers.items()} | {"content-length": str(len(body))}
         raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": raw})
@@ -145,7 +145,7 @@ class Application:
             await self._wrong(fault, None, send)
             return
         body = await _read(receive)
-        answer = await asyncio.to_thread(self._handle, call, body)
+        answer = await asyncio.to_thread(self._handle, call, body)  # decoding takes long, and others want answers
         await (self._wrong(fault, answer, send) if fault is not None else answer.send(send))
 
     def _count(self, call: _Call) -> Fault | None:
@@ -158,7 +158,7 @@ class Application:
                 self._jobs[call.name][call.endpoint] += 1
         number = self._state.job_number(call.name) if about_job else None
         if call.endpoint == "create":
-            number = self._state.job_count + 1
+            number = self._state.job_count + 1  # of the job that this call is to create
         return self._faults.next(call.endpoint, seed=self._state.settings.seed, job=number)
 
     def _handle(self, call: _Call, body: bytes) -> _Answer:
@@ -202,7 +202,7 @@ class Application:
     async def _sleep(self, delay_s: float) -> None:
         end = time.monotonic() + delay_s
         while (left := end - time.monotonic()) > 0.0 and not self._stopping.is_set():
-            await asyncio.sleep(min(left, 0.05))
+            await asyncio.sleep(min(left, 0.05))  # naps, so that an end is noticed
 
 
 def _matched(scope: Message) -> _Call | None:

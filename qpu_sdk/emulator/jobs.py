@@ -80,11 +80,11 @@ class EmulatedJob:
 
     def finished(self, now: float) -> int:
         """Iterations that are done, as far as the simulated time goes."""
-        if now < self.start or self.failure or self.cancel_asked == self.start:
+        if now < self.start or self.failure or self.cancel_asked == self.start:  # equal: cancelled while it waited
             return 0
         if self.setting_s == 0.0:
             return self.iterations
-        return min(self.iterations, int(self.duration_s(now) / self.setting_s + 1e-9))
+        return min(self.iterations, int(self.duration_s(now) / self.setting_s + 1e-9))  # 3 / 1 may be 2.999...
 
     def state(self, now: float) -> str:
         """The vendor's status string."""

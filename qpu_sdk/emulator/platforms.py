@@ -68,7 +68,7 @@ def emulated_platform(name: str, *, noise: Noise, seed: int, payload_version: in
         max_photons=machine.photons,
     )
     commands = ("sample_count", "samples") if is_qpu else ("sample_count", "samples", "probs")
-    platform_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.emulated.invalid"))
+    platform_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.emulated.invalid"))  # the same in every process
     details = {
         "id": platform_id,
         "name": name,

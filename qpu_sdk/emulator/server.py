@@ -29,11 +29,11 @@ def _uvicorn(application: Application) -> Any:
         ) from None
     config = uvicorn.Config(
         application,
-        http="h11",
+        http="h11",  # a fault that drops the connection reaches into its request cycle
         loop="asyncio",
         ws="none",
         lifespan="off",
-        log_config=None,
+        log_config=None,  # nothing of a request is logged: it carries a token
         log_level="critical",
         access_log=False,
         timeout_graceful_shutdown=1,
@@ -45,7 +45,7 @@ def _listening(port: int) -> socket.socket:
     """A listening socket on 127.0.0.1 only."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left is free at once
         sock.bind((_HOST, port))
         sock.listen(128)
     except (OSError, OverflowError) as error:

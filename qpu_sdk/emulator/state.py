@@ -41,10 +41,10 @@ class CloudState:
     def __init__(self, settings: CloudSettings, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
         self.platforms = {name: self._build(name) for name in settings.platforms}
-        self._clock, self._lock = clock, threading.RLock()
+        self._clock, self._lock = clock, threading.RLock()  # methods that hold it call others that take it
         self._jobs: dict[str, EmulatedJob] = {}
         self._open: dict[str, list[EmulatedJob]] = {name: [] for name in settings.platforms}
-        self._free = dict.fromkeys(settings.platforms, -math.inf)
+        self._free = dict.fromkeys(settings.platforms, -math.inf)  # of all times before the first job
         self._seen: Counter[str] = Counter()
         self._spent = 0.0
         self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="qpu-sdk-emulator")
@@ -137,6 +137,7 @@ class CloudState:
     def _settle(self, job: EmulatedJob, now: float) -> None:
         name = job.platform.name
         self._free[name] = max(self._free[name], job.end)
+        # What came is paid; the reservation, of all that was asked for, ends with the job.
         self._spent += self.settings.credits_for(name, sum(r.shots for r in job.results(now)))
 
     def create(self, body: object, rerun_from: str | None = None) -> EmulatedJob:
@@ -148,6 +149,7 @@ class CloudState:
         platform = self._asked_platform(asked)
         self._check_open()
         check_payload(asked["payload"], platform)
+        # Outside the lock: a payload takes long to decode, and the cloud answers others meanwhile.
         try:
             submission, failure = read_submission(asked["payload"], platform=platform.name), ""
         except UnreadableText as error:

@@ -41,7 +41,7 @@ def describe(module: nn.Module) -> Structure | None:
         again = build(structure)
     except DataError:
         return None
-    same = repr(again) == repr(module) and _shapes(again) == _shapes(module)
+    same = repr(again) == repr(module) and _shapes(again) == _shapes(module)  # arguments may leave no attribute
     return structure if same else None
 
 
@@ -63,7 +63,7 @@ def _shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 def _described(module: nn.Module) -> Structure | None:
     name = type(module).__name__
-    if getattr(nn, name, None) is not type(module):
+    if getattr(nn, name, None) is not type(module):  # a user's class may be called Linear too
         return None
     if name in _CONTAINERS:
         children = {key: _described(child) for key, child in module.named_children()}

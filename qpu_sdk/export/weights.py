@@ -100,6 +100,7 @@ def save_model(path: str | Path, model: Model) -> None:
     """Write a model atomically."""
     from safetensors.torch import save
 
+    # A clone of each: safetensors takes no two tensors that share memory, as tied ones do.
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.tensors.items()}
     provenance = json.dumps(dict(model.metadata), sort_keys=True)
     write_atomic(path, save(tensors, metadata={METADATA_KEY: provenance}))

@@ -45,7 +45,7 @@ class _ChainWeights(torch.autograd.Function):
         rows = _all_rows(first.detach().numpy()[None], forth)
         columns = _all_rows(last.detach().numpy(), back)
         lead = rows[-1] @ middle.detach().numpy()
-        tail = columns[-1].reshape(2, -1, len(middle))[:, _reversed_bits(len(right))]
+        tail = columns[-1].reshape(2, -1, len(middle))[:, _reversed_bits(len(right))]  # built from its last bit on
         p_used = p.detach().numpy()
         alpha, beta = (lead @ tail.swapaxes(1, 2)).reshape(2, -1)[:, : len(p_used)]
         w = alpha + beta * p_used
@@ -67,7 +67,7 @@ class _ChainWeights(torch.autograd.Function):
         parts = (
             grad_left,
             rows[-1].T @ grad_lead,
-            grad_right[::-1].swapaxes(2, 3).copy(),
+            grad_right[::-1].swapaxes(2, 3).copy(),  # torch takes no array that runs backwards
             grad_first[0],
             grad_last,
             beta * g,
@@ -103,4 +103,5 @@ def _all_rows_back(rows: list[Array], blocks: Array, gradient: Array) -> tuple[A
 def _reversed_bits(bits: int) -> npt.NDArray[np.int64]:
     """The index whose bits stand in the opposite order: an involution on ``range(2^bits)``."""
     index = np.arange(2**bits)
+    # The zeros: with no bit at all the sum is a number.
     return np.asarray(sum(((index >> k) & 1) << (bits - 1 - k) for k in range(bits)) + np.zeros_like(index))

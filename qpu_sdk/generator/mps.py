@@ -111,7 +111,7 @@ class MPSGenerator(Generator):
         # M(x) = x A_0 + (1 - x) A_1 + B at x = -1 and x = +1; and M(p) = (M(+1) + M(-1)) / 2 + p (M(+1) - M(-1)) / 2
         self.register_buffer("signs", torch.tensor([[-1.0, 1.0], [2.0, 0.0]]), persistent=False)
         self.register_buffer("affine_in_p", torch.tensor([[0.5, 0.5], [-0.5, 0.5]]), persistent=False)
-        self.register_buffer("first", torch.eye(chi)[0], persistent=False)
+        self.register_buffer("first", torch.eye(chi)[0], persistent=False)  # constants belong in no checkpoint
 
     def reset(self, *, seed: int) -> None:
         """Noise of ``init_std`` in the cores and around the label core's identity; biases are identities."""
@@ -206,9 +206,10 @@ def identifiable_parameters(generator: Generator, *, seed: int) -> int:
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in twin.parameters():
+            # Away from the start, where identities and zeros hide what parameters do.
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=rng, dtype=torch.float64))
     parameters = list(twin.parameters())
-    p = -torch.rand(max(twin.outcomes_needed, 1), generator=rng, dtype=torch.float64).log()
+    p = -torch.rand(max(twin.outcomes_needed, 1), generator=rng, dtype=torch.float64).log()  # as spread as outcomes
     weights = twin(p)
 
     def row(cotangent: Tensor) -> Tensor:

@@ -93,11 +93,11 @@ def subtract(numbers: FloatArray, model: Forward, *, gate: float | None = None) 
     _check(numbers, model, gate)
     gain, pi = model.gain, model.ideal[here.free]
     background = np.maximum(model.model[here.full] - gain * pi, 0.0)
-    weights = gain.mean() / gain
+    weights = gain.mean() / gain  # near 1, so that weighted counts are still about counts
     signal, rest = float((weights * gain * pi).sum()), weights * background
     lost = float(rest.sum())
     c = signal / (signal + lost)
-    b = rest / lost if lost > 0.0 else np.full(len(pi), 1.0 / len(pi))
+    b = rest / lost if lost > 0.0 else np.full(len(pi), 1.0 / len(pi))  # of nothing to subtract any shape will do
     q = weights * numbers / (weights * numbers).sum()
     chosen = _gate(q, b, c, _noise(numbers, weights)) if gate is None else gate
     left = 1.0 - chosen * (1.0 - c)

@@ -58,7 +58,7 @@ class Case:
         if self.program is not None:
             columns = self.program.mesh.columns(self.program.phases, self.program.input_modes)
             return forward(columns, self.noise.at(self.program), self.counts.detector)
-        inputs = self.record.input_modes[: self.counts.photons]
+        inputs = self.record.input_modes[: self.counts.photons]  # any: only their mean transmission is used
         here = self.noise.at(inputs, modes=self.counts.modes)
         return without_circuit(here, self.counts.detector, modes=self.counts.modes, photons=self.counts.photons)
 
@@ -81,6 +81,7 @@ class Case:
             return ""
         clicks = self.model.space.patterns.sum(axis=1)
         seen, rates = np.bincount(clicks, self.numbers), np.bincount(clicks, self.model.model)
+        # Scaled by the classes that are there: a filter takes whole ones.
         expected = rates * (seen.sum() / rates[seen > 0.0].sum())
         if not self.lower and expected[:photons].sum() <= SURELY_SEEN:
             return (
@@ -120,6 +121,7 @@ def check_match(counts: Counts, record: CalibrationRecord, program: Program | No
     :raises CalibrationMismatch: when the record is of another device, of fewer modes, other inputs or detectors.
     :raises MitigationError: when the program is not that of the counts.
     """
+    # A twin is made of the record and runs under a name of its own.
     if counts.device and counts.device != record.device and not counts.device.startswith("local:twin"):
         raise CalibrationMismatch(
             f"the counts are of {counts.device}, the record is of {record.device}. Use a record of {counts.device}."

@@ -51,6 +51,7 @@ from .simplex import project
 from .uncertainty import Reweighted
 
 #: Least efficiency relative to the best detector's, and largest dark count probability, that are inverted.
+#: Beyond the first, one event would stand for more than a hundred; real dark counts are far below the second.
 LEAST_EFFICIENCY, MOST_DARK = 0.01, 0.01
 #: Patterns of up to so many clicks more than photons are kept; what rarer ones would feed is left out and reported.
 SURPLUS = 6
@@ -112,10 +113,10 @@ def correct_response(
     kept = (clicks <= most) & (clicks > 0) & (counts.numbers > 0)
     seen = np.zeros(len(patterns.counts))
     np.add.at(seen, patterns.find(counts.outcomes[kept]), counts.numbers[kept])
-    seen[0] = empty
+    seen[0] = empty  # where dark counts become single clicks
     inverses = [_inverse(float(a), float(b), most, counts.detector) for a, b in zip(r, d, strict=True)]
     numbers = _apply(seen, inverses, patterns)
-    variances = _apply(seen, [inverse**2 for inverse in inverses], patterns)
+    variances = _apply(seen, [inverse**2 for inverse in inverses], patterns)  # squares go mode by mode as well
     weights = np.prod([np.diag(k)[patterns.counts[:, i]] for i, k in enumerate(inverses)], axis=0)
     left_out = int(counts.numbers[clicks > most].sum())
     return Corrected(
@@ -156,6 +157,7 @@ def select(corrected: Corrected) -> Distribution:
     of_clicks = corrected.patterns.sum(axis=1, dtype=np.int64) == counts.photons
     full = np.flatnonzero(of_clicks & (corrected.patterns.max(axis=1) == 1))
     occupied = np.nonzero(corrected.patterns[full])[1].reshape(-1, counts.photons)
+    # A lattice counts modes as bits, the last one highest; outcomes of a distribution are lexicographic.
     full = full[np.argsort(rank_collision_free(occupied, counts.modes))]
     numbers = corrected.numbers[full]
     total = float(numbers.sum())
@@ -168,7 +170,7 @@ def select(corrected: Corrected) -> Distribution:
     sure = Reweighted(numbers, corrected.variances[full], corrected.weights[full])
     why = f"{samples} of {counts.shots} shots have all photons in different modes"
     return Distribution(
-        probabilities=project(plain) if plain.min() < 0.0 else plain,
+        probabilities=project(plain) if plain.min() < 0.0 else plain,  # projected, a distribution changes by rounding
         samples=samples,
         shots=counts.shots,
         uncertainty=sure,
@@ -195,7 +197,7 @@ def _checked(counts: Counts, efficiencies: npt.ArrayLike, dark_counts: npt.Array
             f"{LEAST_EFFICIENCY} of that is not inverted. Use programs without that mode."
         )
     if dark.min() < 0.0 or dark.max() > MOST_DARK:
-        mode = int(np.abs(dark - 0.5 * MOST_DARK).argmax())
+        mode = int(np.abs(dark - 0.5 * MOST_DARK).argmax())  # the farthest outside, on either side
         raise MitigationError(
             f"the detector of mode {mode} has a dark count probability of {dark[mode]:.3g} a window; it must be within "
             f"0..{MOST_DARK}. Use programs without that mode."
@@ -235,7 +237,7 @@ def _inverse(r: float, d: float, most: int, detector: Detector) -> FloatArray:
     for t in range(size):
         for s in range(t + 1):
             out[s, t] = math.comb(t, s) * (1.0 / r) ** s * (1.0 - 1.0 / r) ** (t - s)
-    fired = -d / (1.0 - d)
+    fired = -d / (1.0 - d)  # D^-1 is the geometric series of it
     if detector == "threshold":
         return np.asarray(out @ np.array([[1.0 - fired, 0.0], [fired, 1.0]]))
     dark = np.array([[fired ** (s - t) if s >= t else 0.0 for t in range(size)] for s in range(size)])
@@ -255,10 +257,10 @@ def _apply(p: FloatArray, matrices: list[FloatArray], patterns: Lattice) -> Floa
 def _along(p: FloatArray, triangle: FloatArray, patterns: Lattice, mode: int, *, above: bool) -> FloatArray:
     """A triangular matrix of one mode: every pattern is fed from those above, or below, in that mode, ``(K,)``."""
     size = len(triangle)
-    if np.array_equal(triangle, np.eye(size)):
+    if np.array_equal(triangle, np.eye(size)):  # as the best detector's without dark counts
         return p
     beside, here = patterns.neighbours(mode, above=above), patterns.counts[:, mode]
-    padded, source, out = np.append(p, 0.0), np.arange(len(p)), np.zeros(len(p))
+    padded, source, out = np.append(p, 0.0), np.arange(len(p)), np.zeros(len(p))  # K: no such pattern, no shots
     for distance in range(size):
         values = np.zeros(size)
         if above:

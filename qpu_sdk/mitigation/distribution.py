@@ -152,6 +152,7 @@ class Distribution:
         """
         variance = float(self._sure.variances().sum())
         spread = 1.0 - float((self.probabilities**2).sum())
+        # Two rounding errors have a ratio too, which is no number of events.
         return spread / variance if variance > ROUNDING**2 and spread > ROUNDING else math.inf
 
     @property

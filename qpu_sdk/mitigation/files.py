@@ -140,7 +140,7 @@ def write_results(
 
     texts: list[tuple[Path, str]] = []
     if out is not None:
-        texts.append((out, json.dumps(data_of(request, found), allow_nan=False) + "\n"))
+        texts.append((out, json.dumps(data_of(request, found), allow_nan=False) + "\n"))  # NaN is no JSON
     if page is not None:
         texts.append((page, distribution_page(f"Mitigation of {request.counts.name}", found)))
     for path, text in texts:

@@ -47,6 +47,7 @@ from ..photonics.photon_counting import fock_distribution
 from ..photonics.program_noise import ProgramNoise, emission
 
 #: Largest dark count probability, below 1.
+#: At 1 its logarithm would be -inf, and that times 0 NaN.
 CERTAIN = 1.0 - 2.0**-53
 #: Most entries of R: 160 MB, of which a few copies are made.
 MAX_RESPONSE = 20_000_000
@@ -88,6 +89,7 @@ class Space:
         clicks = counts.outcomes.sum(axis=1, dtype=np.int64)
         kept = (clicks >= 1) & (clicks <= self.photons)
         out = np.zeros(len(self.patterns))
+        # A lattice begins with the empty pattern, which is not among ours.
         places = lattice(self.modes, self.photons, self.detector).find(counts.outcomes[kept]) - 1
         np.add.at(out, places, counts.numbers[kept])
         return out
@@ -159,7 +161,7 @@ def forward(columns: ComplexArray, noise: ProgramNoise, detector: Detector = "th
     else:
         model = fock_distribution(columns, noise, most_photons=photons)[1][1:]
     response = _response(columns, noise, here)
-    return Forward(here, response, np.maximum(model - response @ ideal, 0.0), model, ideal)
+    return Forward(here, response, np.maximum(model - response @ ideal, 0.0), model, ideal)  # rounding may go below 0
 
 
 def without_circuit(noise: ProgramNoise, detector: Detector, *, modes: int, photons: int) -> Forward:
@@ -176,6 +178,7 @@ def common_probabilities(noise: ProgramNoise) -> FloatArray:
     if roots.ndim == 0 or photons == 1:
         return np.full(photons, float(roots) if roots.ndim == 0 else 1.0)
     pairs = list(itertools.combinations(range(photons), 2))
+    # log S_jk = (log x_j + log x_k) / 2 is linear in the unknown.
     halves = np.array([[0.5 * (j in pair) for j in range(photons)] for pair in pairs])
     logs = np.array([np.log(max(float(roots[pair]), 1e-12)) for pair in pairs])
     return np.asarray(np.minimum(np.exp(np.linalg.lstsq(halves, logs, rcond=None)[0]), 1.0))
@@ -213,7 +216,7 @@ def _with_seconds_and_dark(
     outside = (~sets.members).astype(np.float64)
     q = 1.0 - outside @ arrives  # (K + 1, N)
     factor = np.prod(one + two * q, axis=1) * np.exp(outside @ np.log1p(-np.minimum(dark, CERTAIN)))
-    inside = zeta_rows(lost.copy(), sets) * factor[:, None]
+    inside = zeta_rows(lost.copy(), sets) * factor[:, None]  # a copy: the cache holds it for all
     return np.maximum(moebius_rows(inside, sets), 0.0)
 
 
@@ -229,7 +232,7 @@ def _one_second(p: FloatArray, arrives: FloatArray, one: float, two: float, here
 def _of_losses(here: Space, eta: FloatArray) -> FloatArray:
     """What photons that are only lost leave, the empty pattern first, ``(K + 1, S)``."""
     eta = np.ascontiguousarray(np.clip(eta, 0.0, 1.0))
-    return _losses(here.modes, here.photons, here.detector, eta.tobytes())
+    return _losses(here.modes, here.photons, here.detector, eta.tobytes())  # arrays are no keys of a cache, bytes are
 
 
 @lru_cache(maxsize=4)
@@ -238,7 +241,7 @@ def _losses(modes: int, photons: int, detector: Detector, eta_bytes: bytes) -> F
     if detector == "threshold":
         sets = mode_sets(modes, photons)
         outside = (~sets.members).astype(np.float64)
-        logs = np.log(np.maximum(1.0 - eta, 1e-300))
+        logs = np.log(np.maximum(1.0 - eta, 1e-300))  # log 0 of a perfect detector times no photon is NaN
         missed = np.exp((outside * logs) @ here.states.T.astype(np.float64))
         out = np.maximum(moebius(np.ascontiguousarray(missed.T), sets).T, 0.0)
     else:
@@ -253,6 +256,7 @@ def _losses(modes: int, photons: int, detector: Detector, eta_bytes: bytes) -> F
 
 def _binomial(photons: int, eta: float) -> FloatArray:
     """C(s, t) eta^t (1 - eta)^(s - t), ``[t, s]``."""
+    # Photon by photon: sums of positive numbers, without factorials.
     table = np.zeros((photons + 1, photons + 1))
     table[0, 0] = 1.0
     for s in range(photons):

@@ -36,8 +36,10 @@ from .recycling import MOST_LOST, numbers_of, recycled
 from .uncertainty import Uncertainty
 
 #: Gains g that are tried with each recycled distribution, besides 0.
+#: Each lost photon blurs the distribution, so the deviation has to be made larger again.
 GAINS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 #: Least prior mean, in units of 1/K.
+#: With a mean of 0, a single event there would make the evidence 0.
 FLOOR = 1e-4
 #: Range of log kappa, the points that every prior is tried at, and the spacings at which the best ones are compared and
 #: kappa is found in the end.
@@ -159,7 +161,7 @@ def log_evidence(numbers: FloatArray, prior: FloatArray, kappa: FloatArray) -> F
     >>> log_evidence(np.array([1.0, 0.0]), np.array([0.5, 0.5]), np.array([1.0, 100.0])).round(3).tolist()
     [-0.693, -0.693]
     """
-    seen = numbers > 0.0
+    seen = numbers > 0.0  # (x)_0 is 1: outcomes without events add nothing
     alpha = kappa[:, None] * prior[seen]
     return np.asarray(log_rising(alpha, numbers[seen]).sum(axis=1) - log_rising(kappa, numbers.sum()))
 

@@ -76,7 +76,7 @@ def mitigate(
     if method != AUTO:
         return _estimate(case, method, [])
     best, left_out = _choose(case)
-    for name in dict.fromkeys((best, "response")):
+    for name in dict.fromkeys((best, "response")):  # tried once where it is the best
         try:
             return _estimate(case, name, left_out)
         except MitigationError as error:
@@ -106,7 +106,7 @@ def _with_circuit(case: Case) -> tuple[str, str]:
         return "response", "detectors that count have no model of overlaps that differ by pair"
     if why := _no_model(case):
         return "response", why
-    if why := case.filtered.partition(";")[0]:
+    if why := case.filtered.partition(";")[0]:  # the reason, without the advice behind it
         return "subtract", why
     return "unfold-fuse", ""
 

@@ -47,7 +47,7 @@ class Estimate:
 
     def most_probable(self, most: int) -> IntArray:
         """Indices of so many outcomes, the most probable first, ``(min(most, K),)``."""
-        return np.argsort(-self.probabilities, kind="stable")[:most]
+        return np.argsort(-self.probabilities, kind="stable")[:most]  # stable: equal ones in the same order everywhere
 
     def rest(self, shown: IntArray) -> float:
         """Probability of all outcomes but the shown ones."""

@@ -112,8 +112,9 @@ class CalibratedMitigation(AMitigation, tag=TAG):  # type: ignore[misc,call-arg]
         :raises CalibrationMismatch: when the record is of other modes or detectors.
         """
         self._check(_program_of(computation.experiment), imperfections)
-        comp = deepcopy(computation)
+        comp = deepcopy(computation)  # the user's own keeps its filter and its selection, for what comes back
         if comp.command.name == "samples":
+            # Samples one by one would be millions of states, and say no more.
             comp.command.name = "sample_count"
         known = {name for name, *_ in comp.command.signature}
         wanted = {"precision": PRECISION} | computation.parameters | _limits(computation.parameters)
@@ -210,6 +211,7 @@ def _numbers(found: Any, modes: int, shots: int, may_be_exact: bool) -> tuple[Ou
     values = np.array([value for _, value in pairs])
     if sampled:
         return outcomes, values.astype(np.int64)
+    # Frequencies of samples are n / shots, so this is whole but for rounding; exact probabilities are not.
     whole = values * shots
     exact = may_be_exact and np.abs(whole - np.round(whole)).max() > 1e-3
     return outcomes, apportion(values, EXACT_SHOTS if exact else shots)

@@ -68,7 +68,7 @@ class Posterior(Uncertainty):
     def quantile(self, level: float) -> FloatArray:
         """Linear within a cell, ``(K,)``."""
         total = np.cumsum(self.masses, axis=1)
-        cell = np.minimum((total < level).sum(axis=1), self.masses.shape[1] - 1)
+        cell = np.minimum((total < level).sum(axis=1), self.masses.shape[1] - 1)  # all mass may sum to 1 - 1e-16
         row = np.arange(len(total))
         mass = np.maximum(self.masses[row, cell], 1e-300)
         share = np.clip((level - (total[row, cell] - self.masses[row, cell])) / mass, 0.0, 1.0)

@@ -73,12 +73,12 @@ def shrink(
     """
     g, b = windows * gain, windows * background
     m = (1.0 - LOWEST_GUESS) * guess / guess.mean() + LOWEST_GUESS
-    tau = max(float((numbers - b).sum()), 1.0) / float((g * m).sum())
+    tau = max(float((numbers - b).sum()), 1.0) / float((g * m).sum())  # the background may exceed few counts
     edges = _edges(m, numbers, b, g * tau)
     u = 0.5 * (edges[:, 1:] + edges[:, :-1])
     mu = g[:, None] * tau * u + np.maximum(b, 1e-12)[:, None]
     log_likelihood = numbers[:, None] * np.log(mu) - mu
-    offset = log_likelihood.max(axis=1, keepdims=True)
+    offset = log_likelihood.max(axis=1, keepdims=True)  # e^-1000 is 0, and a row of zeros has no posterior
     likelihood = np.exp(log_likelihood - offset)
     prior = _gamma_masses(edges, *_components(m))  # (C, K, G)
     evidence = np.maximum((prior * likelihood).sum(axis=2), 1e-300)
@@ -120,7 +120,7 @@ def _edges(m: FloatArray, numbers: FloatArray, b: FloatArray, scale: FloatArray)
     ):
         low, high = (np.clip(middle + side, 0.0, top)[:, None] for side in (-half, half))
         parts.append(low + (high - low) * np.linspace(0.0, 1.0, cells + 1)[1:-1])
-    return np.sort(np.concatenate(parts, axis=1), axis=1)
+    return np.sort(np.concatenate(parts, axis=1), axis=1)  # edges may meet: a cell without width has no mass
 
 
 def _gamma_masses(edges: FloatArray, shapes: FloatArray, means: FloatArray) -> FloatArray:
@@ -148,6 +148,6 @@ def _weights(evidence: FloatArray) -> FloatArray:
     before = np.repeat([COUNTS_KNOWING, COUNTS_UNKNOWING], [len(CONCENTRATIONS), len(SHAPES)])
     weights = before / before.sum()
     for _ in range(ITERATIONS):
-        weights = weights * (evidence @ (1.0 / (weights @ evidence))) + before
+        weights = weights * (evidence @ (1.0 / (weights @ evidence))) + before  # a weight of 0 would stay 0
         weights /= weights.sum()
     return np.asarray(weights)

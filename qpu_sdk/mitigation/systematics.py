@@ -31,6 +31,7 @@ from ..photonics.program_noise import ProgramNoise, emission
 from .forward import Forward, space
 
 #: Draws of the calibration and of the phases, and e0, radians.
+#: e0 is small, so that changes are linear in it, and far above rounding.
 CALIBRATION_DRAWS, PHASE_DRAWS, PHASE_STEP = 16, 24, 0.01
 NAME = re.compile(r"(?P<kind>[a-z_0-9]+)(\[(?P<modes>[0-9,]+)\])?")
 
@@ -75,7 +76,7 @@ def systematics(
     scale = drawn.sum(axis=1, keepdims=True) / middle.sum()
     calibration = (drawn[:, full] / scale - middle[full]) / _gain(model) / _yield(model)
     phases = (e / PHASE_STEP) * (_ideal(shifted) - model.ideal[model.space.free] / _yield(model))
-    rows = [rows - p * rows.sum(axis=1, keepdims=True) for rows in (calibration, phases)]
+    rows = [rows - p * rows.sum(axis=1, keepdims=True) for rows in (calibration, phases)]  # a common factor is no error
     return Systematics(np.concatenate([r / np.sqrt(len(r)) for r in rows]), float(e), measured)
 
 
@@ -116,7 +117,7 @@ def _phase_error(n: FloatArray, middle: FloatArray, moved: FloatArray, drawn: Fl
     if n.sum() == 0.0:
         return 0.0
     expected = n.sum() * middle / middle.sum()
-    likely = expected > 5.0
+    likely = expected > 5.0  # below, one rare pattern could outweigh all others
     change = n.sum() * (moved / moved.sum(axis=1, keepdims=True) - middle / middle.sum())[:, likely]
     uncertain = n.sum() * (drawn / drawn.sum(axis=1, keepdims=True) - middle / middle.sum())[:, likely]
     n, expected = n[likely], expected[likely]
@@ -166,6 +167,7 @@ def _noises(record: CalibrationRecord, program: Program, noise: ProgramNoise, rn
 def _changes(record: CalibrationRecord, rng: np.random.Generator) -> FloatArray:
     """Changes of the record's parameters, one row a parameter, ``(P, draws)``."""
     covariance = record.covariance_array()
+    # The gauge makes one value 0, which may come out as -1e-20.
     values, vectors = np.linalg.eigh(covariance) if len(covariance) else (np.zeros(0), np.zeros((0, 0)))
     return np.asarray(
         (vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.normal(size=(len(covariance), CALIBRATION_DRAWS))

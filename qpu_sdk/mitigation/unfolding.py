@@ -85,18 +85,19 @@ def iterate(
     inverse = np.where(seen > 0.0, 1.0 / np.where(seen > 0.0, seen, 1.0), 0.0).astype(kind)
     unseen, floor = np.flatnonzero(seen <= 0.0), kind(SMALLEST)
     stuck = bool((n.sum(axis=1) == 0.0).any() or (r.sum(axis=1) <= 0.0).any())  # some counts may move nothing
-    b = np.maximum(b, kind(1e-30))
+    b = np.maximum(b, kind(1e-30))  # n / mu stays finite where nothing is expected
     before, done = pi, 0
     for wanted in grid:
         for k in range(done + 1, wanted + 1):
+            # k = 1 has exponent 0 and so no momentum: before = pi is only there to divide.
             y = pi / before
             np.power(y, kind((k - 1) / (k + 2)), out=y)
             y *= pi
-            np.maximum(y, floor, out=y)
+            np.maximum(y, floor, out=y)  # an iteration that multiplies never leaves 0
             mu = y @ transposed
             mu += b
             scale = mu.sum(axis=1, keepdims=True) / total if len(unseen) else None
-            updated = np.divide(n, mu, out=mu) @ r
+            updated = np.divide(n, mu, out=mu) @ r  # mu is done with: its memory serves again
             updated *= inverse
             updated *= y
             if scale is not None:
@@ -168,8 +169,9 @@ def unfold(numbers: FloatArray, model: Forward, *, seed: int) -> Unfolded:
     if numbers.sum() == 0.0:
         raise MitigationError("there are no counts of at most N clicks. Check the counts and the number of photons.")
     rng = np.random.default_rng(seed)
-    whole = np.rint(numbers).astype(np.int64)
+    whole = np.rint(numbers).astype(np.int64)  # a binomial draws from whole numbers
     kept = np.stack([rng.binomial(whole, 1.0 - HELD_OUT) for _ in range(SPLITS)]).astype(np.float64)
+    # The full counts go along as one more row: whatever is chosen has been computed for them.
     every, held = np.concatenate([kept, numbers[None]]), numbers - kept
     best, score = (begin("uniform", numbers[None], model)[0], 0, "uniform"), -np.inf
     for name in STARTS:
@@ -203,14 +205,14 @@ def missing_classes(photons: int, which: str = "") -> str:
 def _with_start(
     numbers: FloatArray, response: FloatArray, background: FloatArray, start: FloatArray
 ) -> Iterator[tuple[int, FloatArray]]:
-    yield 0, start
+    yield 0, start  # counts may tell nothing: then the start is the best there is
     yield from iterate(numbers, response, background, start)
 
 
 def _likelihood(numbers: FloatArray, mu: FloatArray) -> float:
     """Multinomial log-likelihood of rows of counts, ``(..., K)``, with rates that are right up to a factor."""
     p = mu / mu.sum(axis=-1, keepdims=True)
-    return float((numbers * np.log(np.maximum(p, 1e-12))).sum())
+    return float((numbers * np.log(np.maximum(p, 1e-12))).sum())  # one odd shot costs 28, not everything
 
 
 def begin(name: str, numbers: FloatArray, model: Forward) -> FloatArray:
@@ -223,6 +225,6 @@ def begin(name: str, numbers: FloatArray, model: Forward) -> FloatArray:
     out = np.full((len(numbers), len(here.states)), 1.0 / len(here.states))
     if name == "uniform":
         return out
-    seen = numbers[:, here.full] + 1.0
+    seen = numbers[:, here.full] + 1.0  # a start of 0 would stay 0
     out[:, here.free] = seen / seen.sum(axis=1, keepdims=True) * (len(here.free) / len(here.states))
     return out

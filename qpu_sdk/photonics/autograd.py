@@ -20,13 +20,13 @@ from .permanents import PrefixTree, amplitudes, amplitudes_vjp, collision_free_t
 class _Columns(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> torch.Tensor:
-        ctx.save_for_backward(phases)
+        ctx.save_for_backward(phases)  # backward propagates again: cheaper than keeping every layer
         ctx.mesh, ctx.input_modes = mesh, input_modes
         return torch.from_numpy(mesh.columns(phases.detach().numpy(), input_modes))
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        gradient = gradients[0].resolve_conj().numpy()
+        gradient = gradients[0].resolve_conj().numpy()  # torch conjugates lazily, and numpy takes no such view
         [phases] = ctx.saved_tensors  # raises when they were changed in place meanwhile
         pulled = ctx.mesh.columns_vjp(phases.detach().numpy(), ctx.input_modes, gradient)
         return torch.from_numpy(pulled), None, None
@@ -79,6 +79,7 @@ def torch_probabilities(phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int
     >>> p.round(decimals=6).tolist()
     [0.0, 0.0, 1.0]
     """
+    # cached, and so built once for all steps
     tree = collision_free_tree(mesh.modes, len(input_modes))
     amplitude = torch_amplitudes(torch_columns(phases, mesh, input_modes), tree)
     return amplitude.real**2 + amplitude.imag**2
@@ -90,7 +91,7 @@ def phase_jacobian(mesh: Mesh, phases: FloatArray, input_modes: tuple[int, ...])
     columns = mesh.columns(phases, input_modes)
     amplitude = amplitudes(columns, tree)
     p = probabilities(columns, tree)
-    cotangents = np.diag(2.0 * amplitude)
+    cotangents = np.diag(2.0 * amplitude)  # d |a|^2 = 2 Re(conj(a) da), one outcome a row
     repeated = np.broadcast_to(columns, (len(p), *columns.shape))
     grad_columns = amplitudes_vjp(np.ascontiguousarray(repeated), tree, cotangents)
     jacobian = mesh.columns_vjp(np.tile(phases, (len(p), 1)), input_modes, grad_columns)

@@ -110,12 +110,14 @@ def within(columns: ComplexArray, arrays: ClickArrays, sets: ModeSets) -> FloatA
         if arrays.pairs is not None:
             h = h * _rows(arrays.pairs, part)[:, None]
         out[part, some] = _permanent(h, arrays, part)
+    # d = 1 would have log 0, and -inf times the 0 of a mode inside T is NaN.
     silent = np.log1p(-np.minimum(arrays.dark, 1.0 - 2.0**-53)) @ outside.T  # sum of log (1 - d_i) outside T
     return out * np.exp(silent)
 
 
 def _real_product(real: FloatArray, matrices: ComplexArray) -> ComplexArray:
     """``(K, M), (B, M, N, N) -> (B, K, N, N)`` as real matrix products."""
+    # As pairs of doubles: numpy would make the real factor complex and do twice the work.
     flat = np.ascontiguousarray(matrices, dtype=np.complex128).reshape(*matrices.shape[:2], -1).view(np.float64)
     return (real @ flat).view(np.complex128).reshape(len(flat), len(real), *matrices.shape[2:])
 
@@ -129,7 +131,7 @@ def _permanent(h: ComplexArray, arrays: ClickArrays, part: slice) -> FloatArray:
     matrix = alpha[..., None] * h
     index = np.arange(h.shape[-1])
     matrix[..., index, index] += beta
-    return permanents(matrix).real
+    return permanents(matrix).real  # rows are real multiples of a Hermitian matrix, whose permanent is real
 
 
 def _rows(array: npt.NDArray[Any], part: slice) -> npt.NDArray[Any]:
@@ -202,7 +204,7 @@ def accurate_click_distribution(
         inside = _real_product(sets.members[part].astype(np.float64), outer[None])[0]
         by_degree[:, part] = _graded_permanent(lost, inside, arrays)
     moebius(by_degree, sets)
-    by_degree *= np.arange(2 * photons + 1)[:, None] >= sets.clicks
+    by_degree *= np.arange(2 * photons + 1)[:, None] >= sets.clicks  # k clicks take k photons: less is rounding
     return sets, _add_dark_counts(np.maximum(by_degree.sum(axis=0), 0.0), arrays.dark[0], sets)
 
 
@@ -230,6 +232,7 @@ def _matrix_coefficients(lost: ComplexArray, inside: ComplexArray, arrays: Click
     one, two, x = arrays.one[0], arrays.two[0], arrays.common[0]
     index = np.arange(len(lost))
     h, g = lost[index, index].real, inside[:, index, index].real
+    # q_j = h_j + g_j, put into alpha and beta and sorted by powers of g.
     zeroth = (x * (one + two * h))[:, None] * lost[None]
     zeroth[:, index, index] += (1.0 - one - two) + (1.0 - x) * (one * h + two * h**2)
     first = (x * (one + two * h))[:, None] * inside + (x * two * g)[..., None] * lost
@@ -245,7 +248,7 @@ def _add_dark_counts(p: FloatArray, dark: FloatArray, sets: ModeSets) -> FloatAr
     """Detectors that fire by themselves, ``(K,)``: a mode without a photon clicks with d_i."""
     for mode in np.flatnonzero(dark):
         with_mode, without = sets.neighbour_pairs[mode]
-        alone = p[without]
+        alone = p[without]  # a copy, of before p is scaled
         p = np.where(sets.members[:, mode], p, (1.0 - dark[mode]) * p)
         p[with_mode] += dark[mode] * alone
     return p

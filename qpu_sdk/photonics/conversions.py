@@ -113,7 +113,7 @@ def _check_experiment(experiment: perceval.Experiment, *, unselected: bool) -> N
         (experiment.has_td, "time delays", "Use unitary components only"),
         (not experiment.is_unitary, "components that lose photons", "Put the loss into the noise of a device"),
         (
-            select is not None and select.has_condition and not unselected,
+            select is not None and select.has_condition and not unselected,  # an empty one selects nothing
             "a post-selection",
             "Clear it, and select among the counts",
         ),
@@ -157,11 +157,12 @@ def counted(found: Any) -> tuple[OutcomeArray, IntArray]:
         raise DataError(f"a {type(found).__name__} is no counts. Give a perceval.BSCount.")
     if not all(isinstance(state, pcvl.FockState) for state in found):
         raise DataError("some outcomes are annotated states. Give counts of plain Fock states.")
+    # Without a filter Perceval counts empty windows too; a shot here is a window with a click.
     pairs = [(tuple(int(n) for n in state), int(number)) for state, number in found.items() if sum(state)]
     sizes = sorted({len(state) for state, _ in pairs})
     if len(sizes) != 1:
         raise DataError(f"the outcomes have {sizes or 'no'} modes. Take counts of one circuit.")
     outcomes, numbers = zip(*pairs, strict=True)
-    if max(map(max, outcomes)) > 255:
+    if max(map(max, outcomes)) > 255:  # as uint8 it would wrap around
         raise DataError("an outcome has a mode with more than 255 clicks. Check the outcomes.")
     return np.array(outcomes, dtype=np.uint8), np.array(numbers, dtype=np.int64)

@@ -118,7 +118,7 @@ class Counts:
         """The kept outcomes as a ``perceval.BSCount``."""
         import perceval as pcvl
 
-        alone = merge([self])
+        alone = merge([self])  # an outcome that is listed twice would lose one of its numbers in a dictionary
         seen = alone.numbers > 0
         pairs = zip(alone.outcomes[seen].tolist(), alone.numbers[seen].tolist(), strict=True)
         return pcvl.BSCount({pcvl.BasicState(state): number for state, number in pairs})
@@ -151,6 +151,7 @@ class Counts:
             rows = data["outcomes"]
             return cls(
                 photons=int(data["photons"]),
+                # Of no type yet, so that 0.5 and 300 are found out; but numpy would make an empty list float.
                 outcomes=np.array(rows, dtype=None if rows else np.uint8).reshape(len(rows), int(data["modes"])),
                 numbers=np.array(data["numbers"], dtype=None if rows else np.int64),
                 other=int(data["other"]),
@@ -181,5 +182,6 @@ def merge(counts: Sequence[Counts], *, program: str = "") -> Counts:
         raise DataError(f"counts of {len(kinds)} kinds of setting cannot be merged. Merge those of one program.")
     outcomes, which = np.unique(np.concatenate([c.outcomes for c in counts]), axis=0, return_inverse=True)
     numbers = np.zeros(len(outcomes), dtype=np.int64)
+    # The inverse is not flat in NumPy 2.0.0; outcomes repeat, so += would lose counts.
     np.add.at(numbers, which.ravel(), np.concatenate([c.numbers for c in counts]))
     return replace(counts[0], outcomes=outcomes, numbers=numbers, other=sum(c.other for c in counts), program=program)

@@ -25,9 +25,9 @@ def checked_unitary(unitary: ComplexArray, modes: int) -> ComplexArray:
     copy = np.array(unitary, dtype=np.complex128)
     if copy.shape != (modes, modes):
         raise ProgramError(f"a matrix of shape {copy.shape} is no unitary on {modes} modes. Use ({modes}, {modes}).")
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # the error below says it better than a warning
         deviation = np.abs(copy.conj().T @ copy - np.eye(modes)).max()
-    if not deviation <= UNITARY_LIMIT:
+    if not deviation <= UNITARY_LIMIT:  # this way round NaN is refused too
         raise ProgramError(
             f"the matrix is not unitary: |U^dagger U - 1| is {deviation:.1e}, above {UNITARY_LIMIT:.0e}. "
             "Pass the nearest unitary, the polar factor."
@@ -45,7 +45,7 @@ def null_below_diagonal(u: ComplexArray) -> tuple[FloatArray, FloatArray]:
     theta, phi = np.zeros((2, last + 1, last))
     for antidiagonal in range(last):
         for step in range(antidiagonal + 1):
-            if antidiagonal % 2 == 0:
+            if antidiagonal % 2 == 0:  # sides take turns: that packs the gates into M layers, where Reck needs 2M - 3
                 layer, mode = step, antidiagonal - step
                 angles = _null_left_of_pair(u[:, mode : mode + 2], row=last - step)
             else:

@@ -34,6 +34,7 @@ def detectors_to_perceval(efficiencies: npt.ArrayLike, detector: Detector) -> li
         raise ConfigError(f"efficiencies are {values.tolist()}; Perceval takes 0 < efficiency <= 1, one a mode.")
     found = [pcvl.Detector.threshold() if detector == "threshold" else pcvl.Detector.pnr() for _ in values]
     for one, value in zip(found, values, strict=True):
+        # set afterwards: its factories take none
         one.efficiency = float(value)
     return found
 

@@ -23,7 +23,7 @@ from ..errors import ProgramError
 
 
 def _frozen(a: IntArray) -> IntArray:
-    a.setflags(write=False)
+    a.setflags(write=False)  # caches hand out one array to all: who wrote into it would change it for everybody
     return a
 
 
@@ -82,6 +82,7 @@ def collision_free_index(modes: int, photons: int) -> IntArray:
     >>> collision_free_index(2, 2).tolist()
     [1]
     """
+    # ascending modes, so photons in one mode are neighbours: a difference of 0
     outcomes = fock_outcomes(modes, photons)
     free = (np.diff(outcomes, axis=1) > 0).all(axis=1)
     return _frozen(np.flatnonzero(free).astype(np.int64))

@@ -126,7 +126,7 @@ class Mesh(abc.ABC):
     def _slots(self) -> IntArray:
         """Slots ``(G, 3)``; an absent phase points at an extra zero behind the phase vector."""
         slots = np.array([(g.theta, g.phi_top, g.phi_bottom) for g in self.gates], dtype=np.int64).reshape(-1, 3)
-        return np.where(slots == ABSENT, self.declared, slots)
+        return np.where(slots == ABSENT, self.declared, slots)  # -1 would be the last phase, silently
 
     @cached_property
     def _layers(self) -> tuple[_Layer, ...]:
@@ -134,7 +134,7 @@ class Mesh(abc.ABC):
         free = [0] * self.modes
         packed: list[list[int]] = []
         for index, gate in enumerate(self.gates):
-            depth = max(free[gate.mode], free[gate.mode + 1])
+            depth = max(free[gate.mode], free[gate.mode + 1])  # gates of one layer touch no mode twice, so they commute
             free[gate.mode] = free[gate.mode + 1] = depth + 1
             if depth == len(packed):
                 packed.append([])
@@ -178,7 +178,7 @@ class Mesh(abc.ABC):
         blocks, _ = self._blocks(phases)
         state = self._entry(phases, input_modes)
         for layer in self._layers:
-            pairs = state[..., layer.modes, :]
+            pairs = state[..., layer.modes, :]  # fancy indices copy, so the trace keeps what entered the layer
             if trace is not None:
                 trace.append(pairs)
             state[..., layer.modes, :] = blocks[..., layer.gates, :, :] @ pairs
@@ -206,7 +206,7 @@ class Mesh(abc.ABC):
         phases = self.checked(phases)
         inputs = np.asarray(input_modes, dtype=np.int64)
         trace: list[ComplexArray] = []
-        self._propagate(phases, inputs, trace)
+        self._propagate(phases, inputs, trace)  # again: only the phases were kept
         blocks, slopes = self._blocks(phases)
         adjoint = blocks.conj().swapaxes(-1, -2)
         grad = np.array(gradient, dtype=np.complex128)
@@ -229,8 +229,8 @@ class Mesh(abc.ABC):
         """dL/dphase = Re sum conj(dL/dG) dG/dphase, summed into the flat vector."""
         theta = (grad_blocks.real * slopes.real + grad_blocks.imag * slopes.imag).sum(axis=(-1, -2))
         phi = (grad_blocks.imag * blocks.real - grad_blocks.real * blocks.imag).sum(axis=-1)
-        out = np.zeros((*phases.shape[:-1], self.declared + 1))
-        out[..., self._slots[:, 0]] = theta
+        out = np.zeros((*phases.shape[:-1], self.declared + 1))  # absent phases all write to the last, which is cut
+        out[..., self._slots[:, 0]] = theta  # =, not +=: no two gates share a slot
         out[..., self._slots[:, 1:]] = phi
         if self.input_phases:
             entry = self._entry(phases, inputs)

@@ -118,7 +118,7 @@ class RectangularMesh(Mesh):
         theta, phi = null_below_diagonal(remainder)
         entry = move_to_input(np.angle(remainder.diagonal()), phi)
         layer, mode = np.indices(theta.shape)
-        wall = (layer + mode) % 2 == 0
+        wall = (layer + mode) % 2 == 0  # a mask reads row by row, which is the order of the gates
         phases = np.concatenate([np.stack([theta[wall], phi[wall]], axis=1).ravel(), entry])
         return np.asarray(phases % math.tau % math.tau)  # twice: -1e-17 % tau is tau
 

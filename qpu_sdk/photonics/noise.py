@@ -215,6 +215,7 @@ class Noise:
 NOISE_NUMBERS = tuple(f.name for f in fields(Noise) if f.name != "g2_distinguishable")
 
 
+#: What a perceval.NoiseModel has too, under the same names.
 _OF_PERCEVAL = tuple(f.name for f in fields(Noise) if f.name not in ("efficiency", "dark_counts"))
 
 
@@ -245,7 +246,7 @@ def _checked(name: str, value: npt.ArrayLike) -> ByMode | ByPair:
     limits = f"0 <= {name}" if math.isinf(limit) else f"0 <= {name} <= {limit:.6g}"
     try:
         array = np.asarray(value)
-        numbers = array.astype(np.float64) if array.dtype.kind in "iuf" else None
+        numbers = array.astype(np.float64) if array.dtype.kind in "iuf" else None  # no bool, text or complex number
     except ValueError:  # rows of different lengths
         numbers = None
     if numbers is None or (numbers.ndim and numbers.ndim != _AXES.get(name)) or not numbers.size:

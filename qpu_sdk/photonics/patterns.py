@@ -35,7 +35,7 @@ class Lattice(abc.ABC):
     def neighbours(self, mode: int, *, above: bool) -> IntArray:
         """The pattern with one click more, or less, in ``mode``; K stands for none, ``(K + 1,)``."""
         more, fewer = self.neighbour_pairs[mode]
-        out: IntArray = np.full(len(self.counts) + 1, len(self.counts))
+        out: IntArray = np.full(len(self.counts) + 1, len(self.counts))  # K leads to K: a chain may run past the end
         out[fewer if above else more] = more if above else fewer
         return out
 
@@ -75,6 +75,7 @@ def moebius_rows(q: FloatArray, sets: ModeSets) -> FloatArray:
 
 
 #: Most sets of modes in one evaluation.
+#: With 24 modes that is some 200 MB: patterns, and who is whose neighbour.
 MAX_SETS = 2_000_000
 
 
@@ -115,7 +116,7 @@ def mode_sets(modes: int, clicks: int) -> ModeSets:
 
     :raises ProgramError: when there are more than :data:`MAX_SETS`.
     """
-    if modes > 62 or count_sets(modes, clicks) > MAX_SETS:
+    if modes > 62 or count_sets(modes, clicks) > MAX_SETS:  # masks are int64, with a sign
         raise ProgramError(
             f"{clicks} clicks in {modes} modes are {count_sets(modes, clicks)} patterns; the click model holds "
             f"{MAX_SETS}. Ask for fewer clicks."
@@ -169,7 +170,7 @@ def count_fock_states(modes: int, photons: int) -> int:
     return math.comb(modes + photons, photons)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=4)  # few: one lattice can be hundreds of megabytes
 def fock_states(modes: int, photons: int) -> FockStates:
     """The outcomes of at most ``photons`` photons in ``modes`` modes.
 
@@ -187,6 +188,7 @@ def fock_states(modes: int, photons: int) -> FockStates:
     for k, rows in enumerate(by_photons):
         for place in range(k):
             fewer = starts[k - 1] + _rank_fock(np.delete(rows, place, axis=1), modes)
+            # Whichever of two photons of one mode goes, the same is left: only the first of them counts.
             first = np.ones(len(rows), dtype=np.bool_) if place == 0 else rows[:, place] > rows[:, place - 1]
             for mode in range(modes):
                 here = np.flatnonzero(first & (rows[:, place] == mode))

@@ -53,6 +53,7 @@ class PrefixTree:
         parent = np.zeros(len(outcomes), dtype=np.int64)  # prefix of length k that each outcome starts with
         for k in range(photons - 1):
             key = parent * modes + outcomes[:, k]
+            # Sorted outcomes have sorted prefixes: the children of one prefix are neighbours, as np.repeat has them.
             unique, prefix = np.unique(key, return_inverse=True)
             modes_at.append(unique % modes)
             if k > 0:
@@ -78,10 +79,10 @@ class PrefixTree:
 
     def products(self, sums: ComplexArray) -> list[ComplexArray]:
         """Products over every prefix, level by level: ``(B, D, M) -> [(B, prefixes of length k+1, D)]``."""
-        rows = np.ascontiguousarray(sums.swapaxes(1, 2))
+        rows = np.ascontiguousarray(sums.swapaxes(1, 2))  # modes before signs: picking modes copies whole rows
         levels: list[ComplexArray] = []
         for k, modes in enumerate(self.modes_at):
-            level = rows[:, modes]
+            level = rows[:, modes]  # a copy, so it may be multiplied in place
             if k > 0:
                 level *= np.repeat(levels[-1], self.children[k - 1], axis=1)
             levels.append(level)
@@ -114,7 +115,7 @@ class PrefixTree:
             if k > 0:
                 grad = grad * rows[:, self.modes_at[k]]
                 starts = np.concatenate([[0], np.cumsum(self.children[k - 1])[:-1]])
-                grad = np.add.reduceat(grad, starts, axis=1)
+                grad = np.add.reduceat(grad, starts, axis=1)  # right because no prefix is childless
         return np.asarray(grad_sums)
 
 
@@ -138,6 +139,7 @@ def fock_tree(modes: int, photons: int) -> PrefixTree:
 @lru_cache(maxsize=32)
 def glynn_signs(photons: int) -> FloatArray:
     """The sign vectors of Glynn's formula, ``(2^(N-1), N)``, first entry +1, read-only."""
+    # The first bit of a number below 2^(N-1) is 0; delta and -delta give equal terms, so half of them do.
     bits = (np.arange(2 ** (photons - 1))[:, None] >> np.arange(photons)[::-1]) & 1
     signs = np.asarray(1.0 - 2.0 * bits)
     signs.setflags(write=False)

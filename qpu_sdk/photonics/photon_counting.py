@@ -50,7 +50,7 @@ def fock_distribution(
     p = _InputAverage(columns, emissions, states, eta / best if best > 0.0 else np.ones(modes)).over(0, ())
     for noisy in np.flatnonzero(dark):
         more, fewer = states.neighbour_pairs[noisy]
-        alone = dark[noisy] * p[fewer]
+        alone = dark[noisy] * p[fewer]  # before p is scaled
         p = (1.0 - dark[noisy]) * p
         p[more] += alone
     return states.counts, p
@@ -115,11 +115,11 @@ class _InputAverage:
         out, photons = np.zeros(len(self.states.counts)), len(common)
         if photons == 0:
             out[0] = 1.0
-        elif photons + 1 < len(self.states.starts):
+        elif photons + 1 < len(self.states.starts):  # more common photons than asked for are left out
             part = slice(self.states.starts[photons], self.states.starts[photons + 1])
             tree = fock_tree(len(self.columns), photons)
             out[part] = probabilities(self.columns[:, list(common)], tree)
-            seen = out[: part.stop]
+            seen = out[: part.stop]  # losing photons leads to fewer of them, so what follows stays 0
             for mode in np.flatnonzero(self.efficiencies < 1.0):
                 seen = _thin(seen, self.states, int(mode), float(self.efficiencies[mode]))
             out[: part.stop] = seen
@@ -141,7 +141,7 @@ def _thin(p: FloatArray, states: FockStates, mode: int, efficiency: float) -> Fl
     """
     size = len(p)
     more, fewer = (side[states.neighbour_pairs[mode][0] < size] for side in states.neighbour_pairs[mode])
-    with_one_more = np.full(size + 1, size)
+    with_one_more = np.full(size + 1, size)  # size: beyond the table, where padded has its 0
     with_one_more[fewer] = more
     padded, seen = np.append(p, 0.0), states.counts[:size, mode].astype(np.int64)
     most = int(seen.max(initial=0))

@@ -54,7 +54,7 @@ class Program:
     def __init__(
         self, mesh: Mesh, phases: npt.ArrayLike, inputs: Inputs | None = None, *, photons: int | None = None
     ) -> None:
-        checked = np.array(mesh.checked(_real(phases)))
+        checked = np.array(mesh.checked(_real(phases)))  # a copy: the caller may write on, the fingerprint stays
         if checked.ndim != 1:
             raise ProgramError(f"a program takes one phase vector; got an array of shape {checked.shape}.")
         checked.setflags(write=False)
@@ -114,7 +114,7 @@ class Program:
     def fingerprint(self) -> str:
         """SHA-256 of mesh, phases and input: equal fingerprints, equal settings."""
         digest = hashlib.sha256(f"{self.mesh.fingerprint} {self.input_modes}".encode())
-        digest.update(np.ascontiguousarray(self.phases, dtype="<f8").tobytes())
+        digest.update(np.ascontiguousarray(self.phases, dtype="<f8").tobytes())  # the same bytes on every machine
         return digest.hexdigest()
 
     def probabilities(self) -> FloatArray:
@@ -169,6 +169,7 @@ class Program:
                 raise DataError(f"program has schema version {data['schema_version']}; this SDK reads version 1.")
             mesh, inputs, phases = data["mesh"], data["input_modes"], data["phases"]
             sizes = [mesh["modes"], mesh["photons"], *inputs]
+            # Not isinstance: true and false are ints of Python, and would become modes 1 and 0.
             if not all(type(size) is int for size in sizes) or not all(type(x) in (int, float) for x in phases):
                 raise TypeError("modes and photons are whole numbers, phases are numbers")
             if len(set(inputs)) < len(inputs):

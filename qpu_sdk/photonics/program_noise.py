@@ -50,6 +50,7 @@ def emission(brightness: FloatArray | float, g2: FloatArray | float) -> tuple[Fl
     [0.8889, 0.1111]
     """
     b, g = np.asarray(brightness, dtype=np.float64), np.asarray(g2, dtype=np.float64)
+    # At the limit 2 b g = 1 rounding can make the root's argument -1e-16.
     two = b**2 * g / (1.0 - b * g + np.sqrt(np.maximum(0.0, 1.0 - 2.0 * b * g)))
     return b - two, two
 
@@ -69,6 +70,7 @@ def enough_counts(noise: ProgramNoise, *, neglected: float = 1e-9, at_least: int
     3
     """
     one, two = (float(p) for p in emission(noise.brightness, noise.g2))
+    # Inputs and detectors are independent: how many counts they bring together is a convolution.
     numbers = np.ones(1)
     for t in noise.transmittance * noise.efficiency.max():
         both, lost = two * t**2, 1.0 - one - two + one * (1.0 - t) + two * (1.0 - t) ** 2

@@ -19,9 +19,9 @@ def svg(figure: Figure, *, title: str | None = None) -> str:
     :param title: for those who cannot see it.
     """
     out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None} | ({} if title is None else {"Title": title}))
+    _draw(figure, out, format="svg", metadata={"Date": None} | ({} if title is None else {"Title": title}))
     text = out.getvalue()
-    return text[text.index("<svg") :]
+    return text[text.index("<svg") :]  # an XML declaration inside of HTML is an error
 
 
 #: What a figure says of itself in each kind of file, by suffix: no time, so that equal figures give equal files.
@@ -41,9 +41,16 @@ def save(figure: Figure, path: str | Path, *, title: str) -> None:
     if kind not in FIGURE_FILES:
         raise DataError(f"cannot draw {path}: {kind or 'no suffix'} is no kind of figure. Use .png, .svg or .pdf.")
     out = io.BytesIO()
-    figure.savefig(out, format=kind[1:], dpi=DPI, metadata=FIGURE_FILES[kind] | {"Title": title})
+    _draw(figure, out, format=kind[1:], dpi=DPI, metadata=FIGURE_FILES[kind] | {"Title": title})
     try:
         write_atomic(path, out.getvalue())
     except (OSError, ValueError) as error:  # ValueError: a path that no system can have
         why = getattr(error, "strerror", None) or error
         raise DataError(f"cannot write {path} ({why}). Choose another place.") from error
+
+
+def _draw(figure: Figure, out: io.StringIO | io.BytesIO, **options: Any) -> None:
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": "qpu_sdk"}):  # else every element of an SVG gets a random id
+        figure.savefig(out, **options)

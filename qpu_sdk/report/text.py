@@ -19,7 +19,7 @@ def quantity(value: float, standard_error: float | None) -> str:
     if standard_error == 0.0:
         return f"{value:.6g} (fixed)"
     digits = 1 - math.floor(math.log10(standard_error))
-    if digits <= 6:
+    if digits <= 6:  # more decimals than that are counted, not read
         return f"{value:.{max(0, digits)}f} +- {standard_error:.{max(0, digits)}f}"
     lead = math.floor(math.log10(abs(value))) if value else -digits
     return f"{value:.{max(1, lead + digits)}e} +- {standard_error:.1e}"
@@ -40,6 +40,7 @@ def duration(seconds: float) -> str:
     >>> duration(90), duration(5400), duration(6_006_000)
     ('90 s', '1.5 h', '69.5 d')
     """
+    # 90 s reads better than 1.5 min, so minutes begin at two.
     for unit, size in (("d", 86_400.0), ("h", 3600.0), ("min", 120.0)):
         if seconds >= size:
             return f"{seconds / (60.0 if unit == 'min' else size):.1f} {unit}"

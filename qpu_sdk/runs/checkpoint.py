@@ -25,6 +25,7 @@ from ..training.spsa import SPSAState
 
 #: Version 1 is of before the first release; its runs are begun again.
 SCHEMA_VERSION = 2
+#: Should the newest be damaged, the one before it is there.
 KEPT = 2
 VECTORS = ("x", "m", "v", "previous")
 
@@ -78,7 +79,7 @@ def save_checkpoint(folder: Path, state: TrainingState, origin: RunOrigin) -> No
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / f"{state.done:06d}"
+    stem = folder / f"{state.done:06d}"  # digits, so that sorted names are in the order of time
     blob = save({name: tensor.detach().contiguous().clone() for name, tensor in _tensors(state).items()})
     header = _Header(
         schema_version=SCHEMA_VERSION,
@@ -90,12 +91,12 @@ def save_checkpoint(folder: Path, state: TrainingState, origin: RunOrigin) -> No
         measured=dict(state.measured),
         spsa=_numbers(state.learnt),
         best=None if state.best is None else _numbers(state.best),
-        best_loss=state.best_loss if math.isfinite(state.best_loss) else None,
+        best_loss=state.best_loss if math.isfinite(state.best_loss) else None,  # JSON has no infinity
     )
     write_atomic(stem.with_suffix(".safetensors"), blob)
     write_atomic(stem.with_suffix(".json"), json.dumps(header.model_dump(), indent=1, allow_nan=False))
     for old in sorted(folder.glob("[0-9]*.json"))[:-KEPT]:
-        old.unlink()
+        old.unlink()  # the JSON first: tensors alone are nothing, a JSON alone is damage
         old.with_suffix(".safetensors").unlink(missing_ok=True)
 
 

@@ -108,12 +108,12 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
         test_accuracy=summary.test_accuracy,
         versions=summary.versions,
         mitigation=mitigation,
-        structure=describe(target.module) if config.target.factory not in BUILT_IN else None,
+        structure=describe(target.module) if config.target.factory not in BUILT_IN else None,  # a name is enough then
     )
     save_model(folder.model, Model(target.state(weights), metadata))
     page = run_page(folder.path.resolve().name, summary, read_metrics(folder.metrics), config.to_toml())
     write_atomic(folder.report, page)
-    write_atomic(folder.summary, summary.model_dump_json(indent=1) + "\n")
+    write_atomic(folder.summary, summary.model_dump_json(indent=1) + "\n")  # last: what it tells of is there
     return summary
 
 

@@ -81,7 +81,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         try:
             rows.append(json.loads(line))
         except ValueError:
-            break
+            break  # only the last can be unfinished: drop_rows_after cuts it off before more is written
     return rows
 
 

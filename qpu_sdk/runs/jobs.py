@@ -113,6 +113,9 @@ def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
     """Ask the provider to stop one job, or all that are open; what they finished is kept.
 
     A run that waits for them stops, and sends what is missing when it is resumed.
+
+    :raises CheckpointError: when no job is open at a provider.
+    :raises DeviceUnavailable: when a device of theirs is no more in the configuration.
     """
     with _journal(folder, write=False) as journal:
         records = [journal.job(key)] if key is not None else journal.jobs()
@@ -125,7 +128,7 @@ def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
         if device is None or not device.spec.durable:
             raise DeviceUnavailable(f"{record.device} is no device of this run any more. Restore its config.toml.")
         with Journal(_journal(folder).path, hold=False) as journal:
-            journal.stop(record.name)
+            journal.stop(record.name)  # first: the run must know before it sees the job end
         device.stop(record.job_id)
     return records
 

@@ -33,5 +33,4 @@ class _Calls(Observer):
 
 def watched(observer: Observer | None, on_progress: Callable[[Mapping[str, Any]], None] | None) -> Observer | None:
     """The observer, or one that passes rows to a function; None for neither."""
-    """The observer, or one that passes rows to a function; None for neither."""
     return _Calls(on_progress) if observer is None and on_progress is not None else observer

@@ -71,12 +71,12 @@ def open_run(
     :raises ProgramError: when a device cannot run its circuits.
     """
     schedule = Schedule.of(config)
-    schedule.check(config.budget)
+    schedule.check(config.budget)  # before anything is loaded: it costs nothing to find out
     target = given.target or load_target(config.target.factory, seed=child_seed(config.seed, "target"))
     dataset = _dataset(given.data, config)
     generator = open_generator(config.generator, target.size, seed=child_seed(config.seed, "generator"))
     finished = state is not None and state.done == len(schedule.units)
-    journal = Journal(folder.journal)
+    journal = Journal(folder.journal)  # not entered yet: the folder is made when all is checked
     devices = {} if finished else open_devices(config.device_names, seed=config.seed)
     _check_devices(qnns_of(config), schedule, devices)
     mitigation = mitigation if mitigation is not None else resolve(config, devices)

@@ -142,7 +142,7 @@ def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:
     problems += [text for row in settings for text in _too_many_shots(row, figures[config.device_of(row.qnn)].spec)]
     problems += [_too_few(row, figures[config.device_of(row.qnn)]) for row in settings if row.events < FEWEST_EVENTS]
     problems += _over_budget(config, devices)
-    return Plan(devices, settings, tuple(dict.fromkeys(problems)))
+    return Plan(devices, settings, tuple(dict.fromkeys(problems)))  # each once: rounds share their problems
 
 
 def device_figures(config: RunConfig, name: str, *, offline: bool, records: Path | None = None) -> Figures:
@@ -151,7 +151,9 @@ def device_figures(config: RunConfig, name: str, *, offline: bool, records: Path
     :param offline: True to use published figures only and open no connection.
     :param records: folder of calibration records; the newest of the device goes before published figures.
     :raises ConfigError: when nothing is known of it offline.
+    :raises CalibrationNotFound: when there is no such folder.
     :raises CalibrationError: when the newest record of the device is damaged or too old.
+    :raises CalibrationNotFound: when there is no such folder.
     """
     if records is not None and not records.is_dir():
         raise CalibrationNotFound(f"{records} is no folder of calibration records. Name one with --records.")
@@ -249,7 +251,7 @@ def _typical(qnn: QNNConfig, *, seed: int) -> np.ndarray[Any, np.dtype[np.float6
     mesh, tree = qnn.open_mesh(), collision_free_tree(qnn.modes, qnn.photons)
     draws = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, (DRAWS, mesh.declared))
     found = [np.asarray(probabilities(mesh.columns(phases, qnn.inputs), tree)) for phases in draws]
-    return sorted(found, key=lambda p: float(p.sum()))[DRAWS // 2]
+    return sorted(found, key=lambda p: float(p.sum()))[DRAWS // 2]  # a median: a mean would be that of one lucky draw
 
 
 def full_share(photons: int, transmittance: float) -> float:
@@ -258,7 +260,7 @@ def full_share(photons: int, transmittance: float) -> float:
     >>> round(full_share(2, 0.05), 4)
     0.0256
     """
-    if transmittance >= 1.0:
+    if transmittance >= 1.0:  # log1p(-1) is -inf
         return 1.0
     return min(1.0, transmittance**photons / -math.expm1(photons * math.log1p(-transmittance)))
 

@@ -41,7 +41,7 @@ def resolve(config: RunConfig, devices: Mapping[str, Device]) -> Mitigation:
     file = load_record(named) if named is not None and not Path(named).is_dir() else None
     records: dict[str, CalibrationRecord] = {}
     notes: dict[str, str] = {}
-    if method != "post-select":
+    if method != "post-select":  # which knows nothing of the device
         users = [_User.of(config, name, devices[name]) for name in config.device_names if name in devices]
         for user in users:
             try:
@@ -169,7 +169,7 @@ def save_records(folder: Path, mitigation: Mitigation) -> None:
     index: dict[str, dict[str, str]] = {name: {"note": note} for name, note in mitigation.notes.items()}
     for name, record in mitigation.records.items():
         file = f"{folder_name(name)}.json"
-        if any(entry.get("file") == file for entry in index.values()):
+        if any(entry.get("file") == file for entry in index.values()):  # odd characters of two names become one dash
             file = f"{folder_name(name)}-{record.id}.json"
         write_atomic(folder / file, record.to_json())
         index[name] = {"file": file, "id": record.id}
@@ -193,7 +193,7 @@ def load_records(folder: Path, config: RunConfig) -> Mitigation:
         if not set(entries) <= set(config.device_names):
             raise ValueError("it names devices that the configuration does not")
         for name, record in records.items():
-            if record.id != entries[name]["id"]:
+            if record.id != entries[name]["id"]:  # the id is a hash of the content
                 raise ValueError(f"{entries[name]['file']} was changed")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, CalibrationError) as error:
         raise CheckpointError(

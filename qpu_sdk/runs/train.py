@@ -110,6 +110,7 @@ def resume(
     given = Given.of(target, data).restored(folder, config)
     mitigation = load_records(folder.records, config)
     state, origin = load_checkpoint(folder.checkpoints, config=mitigation.fingerprint(config)) or (None, None)
+    # The number of threads decides in which order sums are taken, and so the last bits.
     with torch_threads(origin.threads if origin is not None else config.training.threads):
         run = open_run(folder, config, wait=wait, given=given, mitigation=mitigation, state=state)
         if origin is not None and origin.data != run.dataset.fingerprint:
@@ -131,13 +132,14 @@ def _go(run: Opened, observer: Observer | None, *, new: Given | None = None) -> 
     with run.journal as journal:
         if new is not None:  # another process may have begun here while the images were loaded
             _check_new(folder)
+            # Before config.toml, which is what makes a folder a run: one that has it has the rest.
             save_records(folder.records, run.mitigation)
             new.save(folder)
         write_atomic(folder.config, run.config.to_toml())  # the budget may be another; now that the run is ours
         try:
             state = _train(run, observer)
         finally:
-            if not any(job.durable and job.state.open for job in journal.jobs()):
+            if not any(job.durable and job.state.open for job in journal.jobs()):  # closing a session would end them
                 for device in run.devices.values():
                     device.close()
         controls = _train_controls(run, observer) if run.config.controls else {}
@@ -148,7 +150,7 @@ def _train(run: Opened, observer: Observer | None) -> TrainingState:
     """Do the remaining units; when stopped, by Ctrl-C or a device, save the state after the last finished one."""
     folder, units, state = run.folder, run.training.schedule.units, run.state
     origin = RunOrigin(run.mitigation.fingerprint(run.config), run.dataset.fingerprint, torch.get_num_threads())
-    drop_rows_after(folder.metrics, state.done)
+    drop_rows_after(folder.metrics, state.done)  # units after the last checkpoint are done again
     with folder.metrics.open("a", encoding="utf-8") as metrics:
         try:
             for after, row in run.training.run(state):

@@ -33,6 +33,7 @@ class Batches:
 
         :returns: images ``(n, C, H, W)`` and labels ``(n,)``, n at most ``size``.
         """
+        # A generator of its own for each epoch: a resumed run needs no state of one.
         order = np.random.default_rng(child_seed(self.seed, "epoch", epoch)).permutation(len(self.labels))
         for chosen in torch.split(torch.from_numpy(order), size):
             yield self.images[chosen], self.labels[chosen]

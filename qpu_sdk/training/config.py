@@ -252,7 +252,7 @@ class RunConfig(Section):
 
     def to_toml(self) -> str:
         """The resolved configuration as TOML; unset keys are left out."""
-        data = self.model_dump(mode="json", exclude_none=True)
+        data = self.model_dump(mode="json", exclude_none=True)  # TOML has no null
         lines = [f"{key} = {_toml(value)}" for key, value in data.items() if not isinstance(value, dict | list)]
         for key, value in data.items():
             for table in value if key == "qnn" else [value]:

@@ -24,7 +24,7 @@ def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()
     """
     tree = _read_toml(path)
     if overrides and any(o.startswith("qnn.") for o in overrides) and "qnn" not in tree:
-        tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]
+        tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]  # else there is no list to change
     for override in overrides:
         _assign(tree, override)
     return parse_config(tree, where="the configuration" if path is None else str(path))

@@ -38,7 +38,7 @@ def frozen_random(sizes: Sequence[int], *, seed: int) -> Tensor:
     p = np.ones(1)
     for size in sizes:
         q = rng.exponential(size=size)
-        p = np.outer(p, q / q.mean()).ravel()
+        p = np.outer(p, q / q.mean()).ravel()  # mean 1, as a measured p is scaled
     return torch.from_numpy(p).float()
 
 
@@ -68,9 +68,10 @@ class RandomSubspaceGenerator(Generator):
                 f"a random subspace of {dimension} parameters for {len(initial)} weights needs a matrix of "
                 f"{dimension * len(initial)} entries; {MAX_ENTRIES} are allowed. Use a smaller bond_dim."
             )
-        rng = torch.Generator().manual_seed(seed)
+        rng = torch.Generator().manual_seed(seed)  # the global stream stays where it is
         matrix = torch.randn(len(initial), dimension, generator=rng)
         self.theta = nn.Parameter(torch.zeros(dimension))
+        # Up to a gigabyte that the seed gives back: it has no place in a checkpoint.
         self.register_buffer("matrix", matrix / matrix.norm(dim=0), persistent=False)
         self.register_buffer("initial", initial.detach().clone(), persistent=False)
 
@@ -158,6 +159,7 @@ def open_control(name: str, training: Training) -> Control:
             generator = DirectWeights(initial)
         case _:
             raise ConfigError(f"control {name!r} is unknown. Use one of {', '.join(CONTROLS)}.")
+    # A covariance of all weights of a network would be too large for rotated-adam.
     config = training.config.model_copy(update={"lr": CONTROL_LR[name], "optimiser": "adam"})
     fitter = replace(run, generator=generator, config=config, total_epochs=training.schedule.total_epochs)
     return Control(name, fitter, torch.ones(1))

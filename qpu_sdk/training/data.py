@@ -132,7 +132,7 @@ def _of(train: Sequence[AnyArray], test: Sequence[AnyArray], name: str) -> Datas
     first, second = (_images(x, y, f"{part} of {name}") for part, (x, y) in (("train", train), ("test", test)))
     if first.x.shape[1:] != second.x.shape[1:]:
         raise DataError(f"training images of {name} are {first.x.shape[2:]} pixels, test images {second.x.shape[2:]}.")
-    return Dataset(name, first, second, validation=second.take(np.arange(0)))
+    return Dataset(name, first, second, validation=second.take(np.arange(0)))  # none, of the right shape and type
 
 
 def absolute_source(source: str) -> str:
@@ -184,7 +184,7 @@ def _draw(full: Dataset, config: DataConfig, seed: int) -> Dataset:
     test_size = len(full.test) if config.test_size is None else config.test_size
     _enough(train_size, len(full.train), "training", full.name)
     _enough(test_size, len(full.test), "test", full.name)
-    train = np.sort(rng.permutation(len(full.train))[:train_size])
+    train = np.sort(rng.permutation(len(full.train))[:train_size])  # in the file's order: taking all changes nothing
     test = np.sort(rng.permutation(len(full.test))[:test_size])
     return replace(full, train=full.train.take(train), test=full.test.take(test))
 
@@ -199,6 +199,7 @@ def _stratified(full: Dataset, config: DataConfig, rng: np.random.Generator) -> 
     for label in np.unique(full.train.y):
         members = shuffled[full.train.y[shuffled] == label]
         rank[members] = np.arange(len(members))
+    # The first of every class, then all second ones, and so on: each beginning is as balanced as can be.
     order = shuffled[np.argsort(rank[shuffled], kind="stable")]
     test, train = order[:test_size], rng.permutation(order[test_size : test_size + train_size])
     return replace(full, train=full.train.take(train), test=full.train.take(test))

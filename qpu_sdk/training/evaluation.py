@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from .data import Dataset, check_labels
 from .targets import Target
 
+#: Images at once: memory stays bounded whatever the size of the set.
 EVALUATION_BATCH = 1000
 
 
@@ -24,7 +25,7 @@ def check_fit(target: Target, images: Tensor, dataset: Dataset) -> None:
     """
     try:
         with torch.no_grad():
-            logits = target.logits(torch.zeros(target.size), images[:1])
+            logits = target.logits(torch.zeros(target.size), images[:1])  # one image tells as much as all
     except RuntimeError as error:
         shape, reason = tuple(images.shape[1:]), str(error).splitlines()[0]
         raise ConfigError(
@@ -49,6 +50,6 @@ def evaluate(target: Target, weights: Tensor, images: Tensor, labels: Tensor) ->
     with torch.no_grad():
         for x, y in zip(*(torch.split(t, EVALUATION_BATCH) for t in (images, labels)), strict=True):
             logits = target.logits(weights, x)
-            loss += float(F.cross_entropy(logits, y, reduction="sum"))
+            loss += float(F.cross_entropy(logits, y, reduction="sum"))  # the last batch may be smaller
             correct += int((logits.argmax(dim=1) == y).sum())
     return Evaluation(loss / len(labels), correct / len(labels), len(labels))

@@ -83,7 +83,7 @@ class Fitter:
 
         :raises ConfigError: when the optimiser does not take so many parameters.
         """
-        fresh = copy.deepcopy(self.generator)
+        fresh = copy.deepcopy(self.generator)  # reset() works in place, and all trials share this one
         fresh.reset(seed=seed)
         parameters = {name: q.detach() for name, q in fresh.named_parameters()}
         return FitState(parameters, self.optimiser.init(list(parameters.values())))
@@ -97,6 +97,7 @@ class Fitter:
 
     def rate(self, step: int) -> float:
         """Learning rate of one step."""
+        # From 1: a warm-up from 0 would waste its first step.
         total, t = max(1, self.total_epochs * self.steps_per_epoch), step + 1
         cosine = (1.0 + math.cos(math.pi * min(t / total, 1.0))) / 2.0
         decay = self.config.final_lr + (1.0 - self.config.final_lr) * cosine
@@ -108,7 +109,7 @@ class Fitter:
 
         :raises ConfigError: when the loss is not finite.
         """
-        state = state.copy()
+        state = state.copy()  # what follows works in place, and a checkpoint may hold the old one
         loss, accuracy = one_pass(batches.epoch(epoch, self.config.batch_size), lambda x, y: self.step_(state, p, x, y))
         if not math.isfinite(loss):
             raise ConfigError(f"training diverged in epoch {epoch + 1}: the loss is {loss}. Lower training.lr.")
@@ -122,7 +123,7 @@ class Fitter:
         """
         with gradients_of(self.parameters(state)) as parameters:
             objective, logits = self.objective(state, p, images, labels)
-            gradients = torch.autograd.grad(objective, parameters)
+            gradients = torch.autograd.grad(objective, parameters)  # backward() would leave them behind in .grad
         self.apply_(state, gradients)
         return logits
 
@@ -163,6 +164,7 @@ def one_pass(batches: Iterable[tuple[Tensor, Tensor]], step: Callable[[Tensor, T
     loss, correct, seen = 0.0, 0, 0
     for images, labels in batches:
         logits = step(images, labels)
+        # Without smoothing and penalty, so that it compares across configurations.
         loss += float(F.cross_entropy(logits, labels, reduction="sum"))
         correct += int((logits.argmax(dim=1) == labels).sum())
         seen += len(labels)
@@ -199,5 +201,5 @@ def clip_by_norm(gradients: Sequence[Tensor], limit: float) -> list[Tensor]:
     if not limit:
         return list(gradients)
     norm = torch.sqrt(torch.stack([g.square().sum() for g in gradients]).sum())
-    scale = (limit / norm.clamp_min(1e-12)).clamp_max(1.0)
+    scale = (limit / norm.clamp_min(1e-12)).clamp_max(1.0)  # gradients of exactly 0 stay 0
     return [g * scale for g in gradients]

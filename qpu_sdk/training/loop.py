@@ -125,7 +125,7 @@ class Training:
             )
         batches = Batches.of(dataset, seed=config.seed)
         check_fit(target, batches.images, dataset)
-        steps = math.ceil(len(batches.labels) / config.training.batch_size)
+        steps = math.ceil(len(batches.labels) / config.training.batch_size)  # a smaller last batch is a step too
         fitter = Fitter(generator, target, config.training, total_epochs=schedule.epochs, steps_per_epoch=steps)
         spsa = open_spsa(config.spsa, rounds=config.training.rounds)
         return cls(config.seed, config.training, schedule, spsa, config.spsa.images, batches, fitter, bank)
@@ -140,7 +140,7 @@ class Training:
 
         :raises ConfigError: when the optimiser does not take so many parameters.
         """
-        p = torch.zeros(self.bank.joint_outcomes)
+        p = torch.zeros(self.bank.joint_outcomes)  # nothing is fitted to it: a measurement comes before any fit
         return TrainingState(0, self._fresh(0), p, p, {"samples": []})
 
     def step(self, state: TrainingState, unit: Unit) -> tuple[TrainingState, Row]:
@@ -196,9 +196,9 @@ class Training:
         """One epoch of one of several independent warm starts; the one with the lowest training loss goes on."""
         trial, last = unit.round, unit.index == self.config.trial_epochs - 1
         if unit.index == 0:
-            state = replace(state, learnt=self._fresh(trial), epoch=0)
+            state = replace(state, learnt=self._fresh(trial), epoch=0)  # epoch 0: every trial sees the same batches
         state, row = self._warm_start(state)
-        if last and row["loss"] < state.best_loss:
+        if last and row["loss"] < state.best_loss:  # NaN is below nothing, so a diverged trial never goes on
             state = replace(state, best=state.learnt, best_loss=row["loss"])
         if last and trial == self.config.trials - 1:
             if state.best is None:
@@ -224,6 +224,7 @@ class Training:
             return logits
 
         loss, accuracy = one_pass(self.batches.epoch(state.epoch, config.batch_size), step_)
+        # SPSA begins anew where these phases are: its memory is of others.
         learnt = Learnt(fit, adam, self.spsa.init(phases.numpy(), seed=old.spsa.seed))
         state = replace(state, learnt=learnt, epoch=state.epoch + 1)
         return state, {"loss": loss, "accuracy": accuracy, "epoch": state.epoch}
@@ -231,6 +232,7 @@ class Training:
     def _measure(self, state: TrainingState, unit: Unit) -> tuple[TrainingState, Row]:
         """One setting a QNN at the present phases: the p that the following epochs see."""
         phases = state.learnt.spsa.x[None]
+        # The tag names the simulator's random stream: resumed, the same unit draws the same counts.
         [measured] = self.bank.measure(phases, shots=unit.shots, tag=f"measure/{unit.round}")
         before = [d if d.raw is None else post_select(d.raw) for d in measured]
         row = _figures(measured, before)
@@ -250,7 +252,7 @@ class Training:
         plus, minus = self.spsa.ask(spsa)
         tag = f"spsa/{unit.round}/{unit.index}"
         measured = self.bank.measure(np.concatenate([plus, minus]), shots=unit.shots, tag=tag)
-        images, labels = self.batches.sample(self.spsa_images, unit.round)
+        images, labels = self.batches.sample(self.spsa_images, unit.round)  # for all steps: blocking compares them
         losses = np.array([self._loss(state, joint_measured(d), images, labels) for d in measured])
         spsa = self.spsa.tell(spsa, losses[: len(plus)], losses[len(plus) :])
         return replace(state, learnt=replace(state.learnt, spsa=spsa)), {

@@ -104,7 +104,7 @@ class RotatedAdam(Optimiser):
         for covariance, part in zip(covariances, torch.split(g, [len(c) for c in covariances]), strict=True):
             covariance.mul_(self.beta2).addr_(part, part, alpha=1 - self.beta2)
         mean.mul_(self.beta1).add_(g, alpha=1 - self.beta1)
-        if count == FIRST_BASIS or count % self.period == 0:
+        if count == FIRST_BASIS or count % self.period == 0:  # the first one early: no step is taken without it
             _renew_bases(covariances, bases, square)
         rotated = _rotate(bases, g, forward=True)
         square.mul_(self.beta2).addcmul_(rotated, rotated, value=1 - self.beta2)
@@ -112,6 +112,7 @@ class RotatedAdam(Optimiser):
             return
         root = square.div(1 - self.beta2**count).sqrt_()
         direction = _rotate(bases, mean, forward=True) / (1 - self.beta1**count)
+        # Bounded: just after a renewal the smallest eigenvalues make the largest quotients.
         direction = (direction / (root + self.damping * root.max() + 1e-8)).clamp_(-self.limit, self.limit)
         _subtract(parameters, _rotate(bases, direction, forward=False) * lr)
 
@@ -123,6 +124,7 @@ def _counted(state: NamedTensors) -> int:
 
 def _numbered(name: str, state: NamedTensors) -> list[Tensor]:
     """The tensors of all blocks, in their order."""
+    # By number: a file lists names as texts, with basis10 before basis2.
     return [state[f"{name}{i}"] for i in range(sum(key.startswith(name) for key in state))]
 
 
@@ -130,9 +132,9 @@ def _renew_bases(covariances: Sequence[Tensor], bases: Sequence[Tensor], square:
     """Eigenbases of the covariances; second moments restart as their eigenvalues (equally biased)."""
     parts = torch.split(square, [len(basis) for basis in bases])
     for covariance, basis, part in zip(covariances, bases, parts, strict=True):
-        values, vectors = torch.linalg.eigh(covariance.double())
+        values, vectors = torch.linalg.eigh(covariance.double())  # eigenvalues span more than float32's seven digits
         basis.copy_(vectors)  # in place: eigh's own memory layout would not survive a checkpoint
-        part.copy_(values.clamp_min(0.0))
+        part.copy_(values.clamp_min(0.0))  # a zero may come out as -1e-20, and has a root
 
 
 def _rotate(bases: Sequence[Tensor], vector: Tensor, *, forward: bool) -> Tensor:

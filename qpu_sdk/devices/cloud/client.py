@@ -43,6 +43,7 @@ Answer = dict[str, Any]
 MAX_ANSWER = 512 * 2**20
 #: Clocks further apart than this are reported, seconds.
 MAX_SKEW_S = 300.0
+#: The vendor's words, which alone tell one 400 or 401 from another (rpc_handler.py, and its answers).
 _NO_CREDITS = re.compile(r"not enough .*(credits|time left)|remaining credits", re.IGNORECASE)
 _QUEUE_FULL = re.compile(r"cannot create more than", re.IGNORECASE)
 _CLOSED = re.compile(r"create job disabled|is locked|no permission|not available on platform|is not defined", re.I)
@@ -225,7 +226,7 @@ class CloudClient(Transport):
             response, body = self._post(path, None, timeout_s=self.patience.read_s)
         except requests.RequestException as error:
             raise TransientError(reason_of(error)) from None
-        if response.status_code == 400:
+        if response.status_code == 400:  # its job is over, or was cancelled before
             return False
         if not 200 <= response.status_code < 300:
             self._refuse_get(response, body, path.rpartition("/")[2])
@@ -267,7 +268,7 @@ class CloudClient(Transport):
 
     def _send(self, method: str, path: str, body: Answer | None, timeout_s: float) -> tuple[requests.Response, bytes]:
         """One request on a connection of its own, and its whole answer."""
-        with _Straight() as session:
+        with _Straight() as session:  # one kept alive may be dead: did a POST on it arrive?
             response = session.request(
                 method,
                 f"{self.url}/{path}",
@@ -276,7 +277,7 @@ class CloudClient(Transport):
                 timeout=(self.patience.connect_s, timeout_s),
                 proxies=self._proxies,
                 allow_redirects=False,
-                stream=True,
+                stream=True,  # or all is read before _read can stop it
             )
             return response, _read(response, timeout_s)
 
@@ -305,6 +306,7 @@ class CloudClient(Transport):
         if isinstance(answer, dict):
             words = str(answer.get("error") or answer.get("message") or "")
         else:
+            # Cut only after the token is replaced: half of one would not be found.
             shown = body[: 2000 + len(secret)].decode("utf-8", "replace").replace(secret, "***")[:2000]
             words = re.sub(r"<[^>]*>", " ", shown)
         words = words.replace(secret, "***")

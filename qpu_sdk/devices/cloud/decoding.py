@@ -25,11 +25,12 @@ from ..perceval_checks import Limits, UnreadableText
 #: Largest text that is unpacked, bytes.
 MAX_TEXT = 256 * 2**20
 #: More counts than this in one result are an error of the server.
-MAX_SHOTS = 2**53
+MAX_SHOTS = 2**53  # beyond, a number that went through a float is not exact
 #: Kinds of Perceval's ``:PCVL:KIND:text`` that hold data only.
 DATA_KINDS = frozenset({"BSCount", "BSSamples"})
 HARDWARE_KINDS = frozenset({"Experiment"})
 #: Phases closer than this are the same, radians.
+#: A server may print them with fewer digits than it got.
 SAME_PHASE = 1e-9
 #: Converters that a server may name for raw samples; they are applied here, never imported from the answer.
 CONVERTERS = frozenset({("perceval.utils", "samples_to_sample_count")})

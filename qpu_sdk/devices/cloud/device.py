@@ -76,7 +76,7 @@ class CloudJob(Job):
 
         :raises DeviceUnavailable: when the provider knows the job no more, or does not answer.
         """
-        if self._status.final or time.monotonic() < self._next:
+        if self._status.final or time.monotonic() < self._next:  # many may ask: the provider hears one
             return self._status
         try:
             answer = self._device.transport.status(self.id)
@@ -102,7 +102,7 @@ class CloudJob(Job):
         shots, seconds = amount(answer.get("shots")), amount(answer.get("duration"))
         self._usage = Usage(
             self._usage.shots if shots is None else int(shots),
-            seconds if seconds is not None and self._status.final else self._usage.seconds,
+            seconds if seconds is not None and self._status.final else self._usage.seconds,  # until then it grows
         )
 
     def result(self, timeout_s: float | None = None) -> list[Counts]:
@@ -127,12 +127,12 @@ class CloudJob(Job):
 
     def _fetch(self) -> list[Counts | None]:
         labels = {"device": self._device.spec.name, "tag": self._tag, "job_id": self.id}
-        tries = RESULT_TRIES if self._status is JobStatus.DONE else 1
+        tries = RESULT_TRIES if self._status is JobStatus.DONE else 1  # one that failed may well have none
         for left in reversed(range(tries)):
             try:
                 answer = self._device.transport.result(self.id)
                 if self._keep is not None:
-                    self._keep(json.dumps(answer))
+                    self._keep(json.dumps(answer))  # before it is read: an answer that breaks the reader is not lost
                 return decode_result(answer, self._sent, detector=self._device.spec.detector, labels=labels)
             except (UnusableAnswer, NotFound) as error:
                 if left:
@@ -225,7 +225,7 @@ class CloudDevice(RemoteDevice):
         keep: Callable[[str], None] | None = None,
     ) -> CloudJob:
         """Handle of a job that exists; see :meth:`qpu_sdk.devices.base.RemoteDevice.attach`."""
-        sent = self._sent.pop(job_id, None)
+        sent = self._sent.pop(job_id, None)  # what really went out, where this process sent it
         if sent is None:
             _, sent = encode_payload(programs, shots=shots, name="", platform=self.platform)
         return CloudJob(self, job_id, sent, tag=tag, keep=keep)

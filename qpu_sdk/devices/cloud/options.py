@@ -81,6 +81,7 @@ class CloudOptions:
     @property
     def patience(self) -> Patience:
         """Of the requests."""
+        # Who polls a rehearsal every few milliseconds does not want to wait a second after a fault.
         return Patience(create_s=self.create_s, deadline_s=self.deadline_s, first_s=min(1.0, self.poll_s))
 
     @property

@@ -157,6 +157,7 @@ def _iterations(
     modes = circuit.m
     return [
         {
+            # A brick-wall mesh declares phases that no component has, and the circuit knows nothing of.
             "circuit_params": {f"phi{i}": float(x) for i, x in enumerate(own) if f"phi{i}" in wired},
             "input_state": pcvl.BasicState([int(m in program.input_modes) for m in range(modes)]),
             "max_samples": shots,

@@ -61,6 +61,7 @@ def repeat(
     :param at: who is asked.
     :raises DeviceUnavailable: at the deadline.
     """
+    # Random: clients that lost one server together must not all come back at once.
     backoff = tenacity.wait_random_exponential(multiplier=patience.first_s, max=patience.longest_s)
 
     def pause(state: tenacity.RetryCallState) -> float:
@@ -75,7 +76,7 @@ def repeat(
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TransientError),
         wait=pause,
-        stop=tenacity.stop_before_delay(patience.deadline_s),
+        stop=tenacity.stop_before_delay(patience.deadline_s),  # no pause that ends after it
         sleep=sleep,
         before_sleep=say,
         reraise=True,

@@ -81,7 +81,7 @@ class ScalewayClient(Transport):
         """
         if time.monotonic() - self._used > 0.5 * self._idle_s:  # it may have ended: a live one is found again
             if self._session:
-                self._layer._rpc_handler._session_id = None
+                self._layer._rpc_handler._session_id = None  # or Perceval would go on with the old one
             self._ask(self._start_session, "session")
             self._session = True
         self._used = time.monotonic()
@@ -164,9 +164,10 @@ class ScalewayClient(Transport):
         def run() -> None:
             try:
                 future.set_result(call())
-            except BaseException as error:
+            except BaseException as error:  # whoever waits gets it: a thread has nobody to raise to
                 future.set_exception(error)
 
+        # A daemon, so that a request that hangs lets the process end.
         threading.Thread(target=run, daemon=True, name="qpu-sdk-scaleway").start()
         try:
             return future.result(limit_s)
