@@ -17,6 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 run: $(VENV)/.installed
 	$(BIN)/qpu-sdk train examples/lean.toml --out $(RUN)
 
+# Two workers, whatever the machine has: no verdict depends on how busy it is.
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
@@ -30,6 +31,7 @@ bench: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.run
 	@$(BIN)/python -m tests.benchmarks.calibration
 
+# The pages and the reference, in docs/_build/html; a warning is an error.
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html

@@ -1,4 +1,4 @@
-"""Two habits of the whole SDK: files appear whole or not at all, and every random stream has a name."""
+"""Files appear whole or not at all."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Plan:
         return max(d.cost.seconds for d in self.devices)
 
 
-def plan(config: RunConfig, *, offline: bool = False, records: Path | None = None) -> Plan:
+def plan(config: RunConfig, *, offline: bool = False, records: str | Path | None = None) -> Plan:
     """What a run takes before it takes it: settings, jobs, events, errors, time and credits.
 
     :param offline: True to use published figures only and open no connection.
@@ -105,7 +105,8 @@ def plan(config: RunConfig, *, offline: bool = False, records: Path | None = Non
     102
     """
     names = config.device_names
-    return plan_run(config, {n: device_figures(config, n, offline=offline, records=records) for n in names})
+    folder = None if records is None else Path(records)
+    return plan_run(config, {n: device_figures(config, n, offline=offline, records=folder) for n in names})
 
 
 def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:

@@ -1,1 +1,1 @@
-"""Training: configuration, data, SPSA, the loop, checkpoints."""
+"""Training: configuration, images, targets, SPSA, the loop."""

@@ -1,1 +1,1 @@
-"""Quandela's machines over HTTP: client, device, and an emulated cloud to rehearse with."""
+"""Quandela's machines over HTTP: client and device."""
