@@ -225,6 +225,8 @@ def test_the_reference_has_every_name_once() -> None:
     text = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
     names = re.findall(r"^\.\. auto\w+:: qpu_sdk\.(\w+)(?:\(.*\))?$", text, re.MULTILINE)
     assert names == [name for name in qs.__all__ if not name.startswith("_")]
+    for page in ("README.md", "CHANGELOG.md", "docs/reference.md"):
+        assert set(re.findall(r"(\d+) names", (ROOT / page).read_text(encoding="utf-8"))) == {str(len(names))}
 
 
 def test_the_house_is_listed_in_the_order_of_imports() -> None:
