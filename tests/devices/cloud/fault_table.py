@@ -866,14 +866,15 @@ def tight_polling_ours() -> Outcome:
                 with suppress(JobTimeout):
                     wait()
             reads += 7
-        measured.extend([reads, at.requests("status"), 1 + int((time.monotonic() - begun) / INTERVAL_S)])
+        measured.extend([at.requests("status"), 1 + int((time.monotonic() - begun) / INTERVAL_S)])
 
     with stage(seconds_per_setting=1000.0) as at:
         run = at.run(meanwhile=look, poll_s=INTERVAL_S, max_poll_s=INTERVAL_S)
-        reads, asked, allowed = measured
+        asked, allowed = measured
         required = run.met(None) | {f"at most {allowed} requests, not {asked}": asked <= allowed}
         case = ours_case(at, "", [run], 1, required)
-    return Outcome.of(replace(case, text=f"{case.text}, {asked} requests for {reads} reads"))
+    text = f"{case.text}, {asked} requests for {FEWEST_READS} reads and more"  # how many more is the machine's business
+    return Outcome.of(replace(case, text=text))
 
 
 def tight_polling_perceval() -> Outcome:
@@ -1662,7 +1663,8 @@ def streams_perceval() -> Outcome:
                 time.sleep(0.01)
             drawn.append(str(list(job.get_results()["results"])))
     different = len(set(drawn))
-    text = f"{different} different streams of {STREAMS} (its simulator, in threads)"
+    said = f"{different}" if different == STREAMS else f"fewer than {STREAMS}"  # how many differs from run to run
+    text = f"{said} different streams of {STREAMS} (its simulator, in threads)"
     unmet = missing({"all streams differ": different == STREAMS})
     return Outcome.of(Case("", text, None, time.monotonic() - begun, unmet))
 
