@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
-from ..errors import CheckpointError
+from torch import nn
+
+from ..errors import CheckpointError, ConfigError
 from ..files import write_atomic
 from ..training.config import GIVEN, RunConfig
 from ..training.data import Dataset
 from ..training.targets import Target
 from .folder import RunFolder
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @final
@@ -33,7 +32,16 @@ class Given:
 
     @classmethod
     def of(cls, target: nn.Module | None, data: Dataset | None) -> Given:
-        """What was passed; raises :class:`ConfigError` for a network without weights to generate."""
+        """What was passed.
+
+        :raises ConfigError: for what is no network or no images, or a network without weights to generate.
+        """
+        if isinstance(target, type):
+            raise ConfigError(f"target= is the class {target.__name__}, not a network. Pass one: {target.__name__}().")
+        if target is not None and not isinstance(target, nn.Module):
+            raise ConfigError(f"target= is a {type(target).__name__}, not a torch.nn.Module. Pass a network.")
+        if data is not None and not isinstance(data, Dataset):
+            raise ConfigError(f"data= is a {type(data).__name__}, not a Dataset. Pass Dataset.of(...).")
         return cls(None if target is None else Target(target), data)
 
     def named(self, config: RunConfig) -> RunConfig:
