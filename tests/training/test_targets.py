@@ -203,8 +203,8 @@ def test_a_probe_tells_networks_apart_that_say_the_same() -> None:
 
 
 def test_a_probe_leaves_the_random_state_as_it_was() -> None:
-    before = torch.random.get_rng_state()
-    assert Target(paper_cnn()).probe((1, 28, 28)).shape == (4, 10)
+    target, before = Target(paper_cnn()), torch.random.get_rng_state()
+    assert target.probe((1, 28, 28)).shape == (4, 10)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
