@@ -20,8 +20,17 @@ EVALUATION_BATCH = 1000
 def check_fit(target: Target, images: Tensor, dataset: Dataset) -> None:
     """Raise unless the network takes these images, answers with logits and tells all their labels apart.
 
-    :raises ConfigError: for images of another shape, or a network that answers with anything but logits.
+    :raises ConfigError: as of :func:`count_classes`.
     :raises DataError: for labels beyond the network's classes.
+    """
+    check_labels(dataset, count_classes(target, images))
+
+
+def count_classes(target: Target, images: Tensor) -> int:
+    """Number of classes that a network tells apart.
+
+    :param images: of which a few are tried, ``(n, C, H, W)``.
+    :raises ConfigError: for images of another shape, or a network that answers with anything but logits.
     """
     shape, classes = tuple(images.shape[1:]), 0
     for count in range(1, min(len(images), 2) + 1):  # one alone, as a last batch can be, and several
@@ -37,7 +46,7 @@ def check_fit(target: Target, images: Tensor, dataset: Dataset) -> None:
             f"the target answers {count} image{'s' * (count > 1)} of shape {shape} with {found}; expected floats of "
             f"shape ({count}, classes). Return the logits alone, one row an image."
         )
-    check_labels(dataset, classes)
+    return classes
 
 
 def _asked(target: Target, images: Tensor) -> Tensor:
