@@ -60,7 +60,7 @@ class Target:
     ``torch.func.functional_call``; its own parameters are only the template of names and shapes. Those that need no
     gradient are not generated: they keep their values. It is a copy: the caller's module is left as it was.
 
-    :raises ConfigError: when the module has no parameter to generate or lazy ones without a shape, or cannot be copied.
+    :raises ConfigError: when the module has no parameter to generate, cannot be copied, or has what no file keeps.
 
     >>> target = Target(paper_cnn())
     >>> target.size
@@ -69,6 +69,7 @@ class Target:
 
     def __init__(self, module: nn.Module) -> None:
         _check_parameters(module)
+        _check_kept(module)
         self.shapes: dict[str, torch.Size] = {n: p.shape for n, p in module.named_parameters() if p.requires_grad}
         self.module = _copied(module).eval().requires_grad_(False)
         self.sizes = [shape.numel() for shape in self.shapes.values()]
@@ -168,6 +169,23 @@ def _check_parameters(module: nn.Module) -> None:
         raise ConfigError(f"{name} has no parameter, so there is nothing to generate. Add a layer.")
     if not any(p.requires_grad and p.numel() for p in parameters):
         raise ConfigError(f"{name} has no parameter to generate: all are frozen. Call requires_grad_() on some.")
+
+
+def _check_kept(module: nn.Module) -> None:
+    """Everything in the ``state_dict`` has to go into a model file, or a run would be lost at its end."""
+    for name, kept in module.state_dict().items():
+        if not isinstance(kept, Tensor):
+            found = f"a {type(kept).__name__}"
+        elif kept.is_meta:
+            found = "a tensor without values"
+        elif kept.is_floating_point() and not torch.isfinite(kept.float()).all():
+            found = "values that are not finite"
+        else:
+            continue
+        raise ConfigError(
+            f"{type(module).__name__} has {found} in its state_dict ({name:.100}), which no model file keeps. Give it "
+            "finite tensors, or register the buffer with persistent=False."
+        )
 
 
 def _copied(module: nn.Module) -> nn.Module:

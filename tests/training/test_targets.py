@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qpu_sdk.errors import ConfigError
+from qpu_sdk.training.config import GIVEN
 from qpu_sdk.training.targets import PaperCNN, Target, load_target, paper_cnn
 
 PAPER = "qpu_sdk.training.targets:paper_cnn"
@@ -214,3 +215,41 @@ def test_buffers_of_any_type_are_part_of_the_fingerprint() -> None:
     first = Target(module).fingerprint
     module.get_buffer("kept").zero_()
     assert Target(module).fingerprint != first
+
+
+class Noted(Scaled):
+    def get_extra_state(self) -> str:
+        return "text"
+
+    def set_extra_state(self, state: object) -> None:
+        pass
+
+
+def with_buffer(values: Tensor, *, persistent: bool = True) -> nn.Module:
+    module = Scaled(1.0)
+    module.register_buffer("mask", values, persistent=persistent)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (Noted(1.0), "a str"),
+        (with_buffer(torch.tensor([0.0, -torch.inf])), "not finite"),
+        (with_buffer(torch.zeros(2, device="meta")), "without values"),
+        (nn.Linear(2, 2, device="meta"), "without values"),
+    ],
+)
+def test_what_no_model_file_keeps_is_refused_before_a_run(module: nn.Module, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        Target(module)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mask_that_is_no_state_is_taken() -> None:
+    assert Target(with_buffer(torch.tensor([0.0, -torch.inf]), persistent=False)).size == 21
+
+
+def test_the_stand_in_for_a_passed_network_is_no_factory() -> None:
+    with pytest.raises(ConfigError, match="passed from Python"):
+        load_target(GIVEN, seed=1)
