@@ -16,6 +16,7 @@ from torch import nn
 
 import qpu_sdk as qs
 from qpu_sdk.errors import CheckpointError, ConfigError, DataError, DeviceUnavailable, ProgramError
+from qpu_sdk.export.structure import describe
 
 ROOT = Path(__file__).parents[1]
 #: A run of seconds: two small circuits, few epochs.
@@ -131,6 +132,71 @@ def test_a_run_is_resumed_with_what_it_began_with(tmp_path: Path, data: qs.Datas
         with pytest.raises(CheckpointError, match=words) as caught:
             qs.resume(tmp_path / "run", **given)
         assert "\n" not in str(caught.value)
+
+
+def train_and_open(path: Path, net: nn.Module, data: qs.Dataset) -> Any:
+    """The network in a run's file, or why there is none, and that the one passed from Python gives its logits."""
+    import torch
+
+    run = qs.train(qs.RunConfig(**SHORT, seed=1), path, target=net, data=data)
+    images = torch.tensor(stripes(100, 2)[0][:, None], dtype=torch.float32)
+    with torch.no_grad():
+        labels = run.model.module(net)(images).argmax(dim=1).numpy()
+    assert (labels == stripes(100, 2)[1]).mean() == pytest.approx(run.summary.test_accuracy)
+    return run.model
+
+
+def test_a_file_never_gives_another_network(tmp_path: Path, data: qs.Dataset) -> None:
+    net = network()
+    net.register_forward_hook(lambda module, inputs, output: -output)
+    with pytest.raises(ConfigError, match="passed from Python"):
+        train_and_open(tmp_path / "hook", net, data).module()
+    net = network()
+    assert isinstance(net[1], nn.Linear)
+    net[1].out_features = 4
+    net[2].__class__ = Flipped  # torch.nn does not export it
+    with pytest.raises(ConfigError, match="passed from Python"):
+        train_and_open(tmp_path / "class", net, data).module()
+
+
+def test_a_structure_with_other_logits_is_left_out(
+    tmp_path: Path, data: qs.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 2))
+    monkeypatch.setattr("qpu_sdk.runs.opened.describe", lambda module: describe(other))
+    assert "structure" not in train_and_open(tmp_path / "run", network(), data).metadata
+
+
+class Flipped(nn.Tanh):
+    pass
+
+
+def test_numbers_of_numpy_and_frozen_layers_go_through_a_run(tmp_path: Path, data: qs.Dataset) -> None:
+    act = nn.Tanh()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, np.int64(4)), act, nn.Linear(4, 3), act, nn.Linear(3, np.int64(2)))
+    net[3].requires_grad_(False)
+    kept = net[3].get_parameter("weight").clone()
+    controls = {"controls": True}
+    run = qs.train(qs.RunConfig(**SHORT, **controls, seed=1), tmp_path / "run", target=net, data=data)
+    assert run.summary.target_parameters == 65 * 4 + 4 * 2
+    assert (run.model.module().get_parameter("3.weight") == kept).all()
+    assert repr(run.model.module()).replace("np.int64(2)", "2") == repr(net).replace("np.int64(2)", "2")
+    assert run.summary.control_parameters["plain_network"] == 65 * 4 + 4 * 2
+    assert set(run.summary.controls) == {"frozen_random", "constant", "random_subspace", "plain_network"}
+
+
+def test_what_is_no_network_leaves_no_folder(tmp_path: Path, data: qs.Dataset) -> None:
+    class Pair(nn.Sequential):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x), None
+
+    config = qs.RunConfig(**SHORT, seed=1)
+    targets: list[Any] = [nn.Linear, len, Pair(*network()), network().requires_grad_(False)]
+    for target in targets:
+        with pytest.raises(ConfigError) as caught:
+            qs.train(config, tmp_path / "run", target=target, data=data)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path, data: qs.Dataset) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from ..training.config import DataConfig
 from ..training.data import load_dataset
-from ..training.evaluation import Evaluation, check_fit, evaluate
+from ..training.evaluation import Evaluation, check_fit, count_classes, evaluate
 from ..training.pixels import read_image
 from .weights import Model
 
@@ -33,11 +33,13 @@ def predict_images(model: Model, paths: Sequence[Path], *, invert: bool) -> list
     """Label and probability of each image file.
 
     :param invert: turn dark-on-light into the light-on-dark of MNIST.
+    :raises ConfigError: when the network does not take such images.
     :raises DataError: when a file is not an image.
     """
     target = model.open_target()
     weights = target.flat(model.tensors)
     images = torch.from_numpy(np.stack([read_image(path, invert=invert) for path in paths]))
+    count_classes(target, images)
     with torch.no_grad():
         probabilities = target.logits(weights, images).softmax(dim=1)
     best = probabilities.max(dim=1)

@@ -13,9 +13,9 @@ from torch import nn
 
 from ..errors import ConfigError, DataError
 from ..files import write_atomic
-from ..training.config import DataConfig
+from ..training.config import GIVEN, DataConfig
 from ..training.targets import BUILT_IN, Target
-from .structure import build
+from .structure import build, check_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,21 +73,19 @@ class Model:
         :raises DataError: when the tensors are not that network's.
         """
         name = self.metadata.get("target", "")
-        if network is None and name in BUILT_IN:
+        told = "a network passed from Python" if name == GIVEN else f"the target {name!r:.100}"
+        if network is None and name not in BUILT_IN:
+            if "structure" not in self.metadata:
+                raise ConfigError(
+                    f"the model is of {told}, which is not built in. Pass a fresh network of yours: "
+                    "load_model(PATH).module(NETWORK)."
+                )
+            return build(self.metadata["structure"], self.tensors).eval()
+        if network is None:
             network = BUILT_IN[name]()
-        elif network is None and "structure" in self.metadata:
-            network = build(json.loads(self.metadata["structure"]))
-        elif network is None:
-            raise ConfigError(
-                f"the model names the target {name!r}, which is not built in. Pass a fresh network of yours: "
-                "load_model(PATH).module(NETWORK)."
-            )
-        kinds = {key: (t.shape, t.dtype) for key, t in network.state_dict().items()}
-        if kinds != {key: (t.shape, t.dtype) for key, t in self.tensors.items()}:
-            raise DataError(
-                f"the model's tensors are not those of {name or type(network).__name__}. Pass the network that was "
-                "trained, or train it again."
-            )
+            check_tensors(network, self.tensors, name)
+        else:
+            check_tensors(network, self.tensors, f"the {type(network).__name__} that was passed")
         network.load_state_dict(dict(self.tensors), strict=True)
         return network.eval()
 
@@ -135,8 +133,11 @@ def load_model(path: str | Path) -> Model:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
             metadata = dict(json.loads((file.metadata() or {}).get(METADATA_KEY, "{}")))
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise TypeError("its metadata are not text")
+        finite = all(torch.isfinite(tensor).all() for tensor in tensors.values())
+    except (SafetensorError, OSError, TypeError, ValueError, RuntimeError) as error:  # nesting is a RuntimeError
         raise DataError(f"{path} cannot be read as safetensors ({error}). Export the model again.") from error
-    if any(not torch.isfinite(tensor).all() for tensor in tensors.values()):
+    if not finite:
         raise DataError(f"{path} holds weights that are not finite. Train the model again.")
     return Model(tensors, metadata)

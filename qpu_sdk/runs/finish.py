@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
+import torch
 from torch import Tensor
 
 from ..devices.address import DeviceAddress
-from ..export.structure import Structure, describe
+from ..export.structure import Structure
 from ..export.weights import SCHEMA_VERSION, Model, save_model
 from ..files import write_atomic
 from ..generator.mps import identifiable_parameters
@@ -18,7 +19,6 @@ from ..training.config import RunConfig
 from ..training.controls import trainable_parameters
 from ..training.evaluation import evaluate
 from ..training.loop import TrainingState
-from ..training.targets import BUILT_IN
 from ..versions import versions
 from .folder import read_metrics
 from .opened import Opened
@@ -73,6 +73,8 @@ def _without_places(device: str) -> str:
 
 #: Above these sizes the rank of the generator's Jacobian is not computed.
 IDENTIFIABLE_LIMIT = 40_000_000
+#: Test images on which the network that a model file describes is compared with the one that was trained.
+_COMPARED = 16
 
 
 def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> RunSummary:
@@ -102,19 +104,34 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
         control_parameters={name: entry["parameters"] for name, entry in controls.items()},
         versions=versions(),
     )
-    target = run.training.target
-    metadata = metadata_of(
-        config,
-        test_accuracy=summary.test_accuracy,
-        versions=summary.versions,
-        mitigation=mitigation,
-        structure=describe(target.module) if config.target.factory not in BUILT_IN else None,  # a name is enough then
-    )
-    save_model(folder.model, Model(target.state(weights), metadata))
+    save_model(folder.model, _model(run, weights, summary))
     page = run_page(folder.path.resolve().name, summary, read_metrics(folder.metrics), config.to_toml())
     write_atomic(folder.report, page)
     write_atomic(folder.summary, summary.model_dump_json(indent=1) + "\n")  # last: what it tells of is there
     return summary
+
+
+def _model(run: Opened, weights: Tensor, summary: RunSummary) -> Model:
+    """The model, with the network's structure only if that gives the same network again."""
+    state = run.training.target.state(weights)
+
+    def told(structure: Structure | None) -> Model:
+        known: dict[str, Any] = {"versions": summary.versions, "mitigation": summary.mitigation, "structure": structure}
+        return Model(state, metadata_of(run.config, test_accuracy=summary.test_accuracy, **known))
+
+    model = told(run.structure)
+    same = run.structure is None or _answers_alike(model, run, weights)
+    return model if same else told(None)
+
+
+def _answers_alike(model: Model, run: Opened, weights: Tensor) -> bool:
+    """Whether the network that the file describes gives the logits of the one that was trained."""
+    images = run.dataset.test.tensors()[0][:_COMPARED]
+    try:
+        with torch.no_grad():
+            return torch.allclose(model.module()(images), run.training.target.logits(weights, images), equal_nan=True)
+    except Exception:  # whatever it raises, it is not the network that was trained
+        return False
 
 
 class _Accuracies(TypedDict):

@@ -1,26 +1,28 @@
 """A network and images that were passed as objects: what a run keeps to know them again.
 
 A file can name neither, so the configuration says :data:`~qpu_sdk.training.config.GIVEN` in their place, and the folder
-keeps their fingerprints and the network's first weights::
+keeps their fingerprints, what the network answers to a probe, and its first weights with their SHA-256::
 
     given.json  target.safetensors
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
-from ..errors import CheckpointError
+import numpy as np
+from torch import nn
+
+from ..errors import CheckpointError, ConfigError
 from ..files import write_atomic
 from ..training.config import GIVEN, RunConfig
 from ..training.data import Dataset
 from ..training.targets import Target
 from .folder import RunFolder
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @final
@@ -33,7 +35,16 @@ class Given:
 
     @classmethod
     def of(cls, target: nn.Module | None, data: Dataset | None) -> Given:
-        """What was passed; raises :class:`ConfigError` for a network without weights to generate."""
+        """What was passed.
+
+        :raises ConfigError: for what is no network or no images, or a network without weights to generate.
+        """
+        if isinstance(target, type):
+            raise ConfigError(f"target= is the class {target.__name__}, not a network. Pass one: {target.__name__}().")
+        if target is not None and not isinstance(target, nn.Module):
+            raise ConfigError(f"target= is a {type(target).__name__}, not a torch.nn.Module. Pass a network.")
+        if data is not None and not isinstance(data, Dataset):
+            raise ConfigError(f"data= is a {type(data).__name__}, not a Dataset. Pass Dataset.of(...).")
         return cls(None if target is None else Target(target), data)
 
     def named(self, config: RunConfig) -> RunConfig:
@@ -45,16 +56,24 @@ class Given:
             update["data"] = config.data.model_copy(update={"source": GIVEN})
         return config.model_copy(update=update)
 
-    def save(self, folder: RunFolder) -> None:
-        """Write what tells them from others, and the network's first weights, which its controls begin with."""
+    def save(self, folder: RunFolder, data: Dataset) -> None:
+        """Write what tells them from others, and the network's first weights, which its controls begin with.
+
+        :param data: the run's images, whose shape the network's probe has.
+        """
         from safetensors.torch import save
 
         if self.target is None and self.data is None:
             return
+        known: dict[str, Any] = self._fingerprints()
         if self.target is not None:
-            tensors = {name: t.contiguous().clone() for name, t in self.target.module.state_dict().items()}
-            write_atomic(folder.target, save(tensors))
-        write_atomic(folder.given, json.dumps(self._fingerprints(), indent=1) + "\n")
+            weights = save({name: t.contiguous().clone() for name, t in self.target.module.state_dict().items()})
+            write_atomic(folder.target, weights)
+            shape = data.train.x.shape[1:]
+            known["target_sha256"] = hashlib.sha256(weights).hexdigest()
+            known["image_shape"] = list(shape)
+            known["logits"] = self.target.probe(shape).tolist()
+        write_atomic(folder.given, json.dumps(known, indent=1) + "\n")
 
     def restored(self, folder: RunFolder, config: RunConfig) -> Given:
         """The same after a check that it is what the run began with, the network with its first weights again.
@@ -75,10 +94,15 @@ class Given:
         if self.target is None and self.data is None:
             return self
         known, own = _read(folder), self._fingerprints()
+        alike = {key: own[key] == known.get(key) for key in own}
+        if self.target is not None and alike["target"]:
+            alike["target"] = _answers_alike(self.target, known, folder)
         for key, what in (("target", "the target is not the network"), ("data", "the images are not those")):
-            if own[key] != known.get(key):
+            if not alike[key]:
                 raise CheckpointError(f"{what} that {folder.path} began with. Pass what it began with.")
-        return self if self.target is None else replace(self, target=_with_first_weights(self.target, folder))
+        if self.target is None:
+            return self
+        return replace(self, target=_with_first_weights(self.target, folder, sha256=known.get("target_sha256")))
 
     def _fingerprints(self) -> dict[str, str | None]:
         return {
@@ -94,13 +118,32 @@ def _read(folder: RunFolder) -> dict[str, Any]:
         raise CheckpointError(f"{folder.given} is damaged ({error}). Restore it: the run began with it.") from error
 
 
-def _with_first_weights(target: Target, folder: RunFolder) -> Target:
+def _answers_alike(target: Target, known: Mapping[str, Any], folder: RunFolder) -> bool:
+    """Whether the network answers the probe as the first one did, up to what another machine rounds otherwise."""
+    try:
+        shape, first = tuple(int(n) for n in known["image_shape"]), np.asarray(known["logits"], dtype=np.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder.given} is damaged ({error!r}). Restore it: the run began with it.") from error
+    try:
+        now = target.probe(shape).numpy()
+    except Exception:  # the network is the user's: it may raise anything
+        return False
+    finite = np.abs(first[np.isfinite(first)])
+    scale = float(finite.max()) if finite.size else 0.0
+    return now.shape == first.shape and bool(np.allclose(now, first, rtol=1e-4, atol=1e-4 * scale, equal_nan=True))
+
+
+def _with_first_weights(target: Target, folder: RunFolder, *, sha256: object) -> Target:
     """Another process made the network anew, with other random weights; the controls need the first ones."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
-        target.module.load_state_dict(load(folder.target.read_bytes()))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise CheckpointError(f"{folder.target} is damaged ({error}). Restore it: the run began with it.") from error
+        weights = folder.target.read_bytes()
+        if hashlib.sha256(weights).hexdigest() != sha256:
+            raise ValueError("other bytes than were written")
+        target.module.load_state_dict(load(weights))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise CheckpointError(f"{folder.target} is damaged ({reason}). Restore it: the run began with it.") from error
     return target

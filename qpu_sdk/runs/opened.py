@@ -13,6 +13,7 @@ import torch
 from ..devices.base import Device
 from ..devices.journal import Journal
 from ..devices.registry import open_device
+from ..export.structure import Structure, describe
 from ..generator.mps import Generator, LeanMPSGenerator, MPSGenerator
 from ..photonics.program import Program
 from ..seeds import child_seed
@@ -22,7 +23,7 @@ from ..training.estimator import Mitigation
 from ..training.loop import Training, TrainingState
 from ..training.qnn import QNN, QNNBank, qnns_of
 from ..training.schedule import Schedule
-from ..training.targets import load_target
+from ..training.targets import BUILT_IN, load_target
 from .folder import RunFolder
 from .given import Given
 from .records import resolve
@@ -37,6 +38,7 @@ class Opened:
     """Everything a run needs, open and checked.
 
     :param state: where it goes on.
+    :param structure: of a network that no file can name, as far as it is made of ``torch.nn``'s layers.
     """
 
     folder: RunFolder
@@ -46,6 +48,7 @@ class Opened:
     state: TrainingState
     journal: Journal
     devices: Mapping[str, Device]
+    structure: Structure | None
 
     @property
     def mitigation(self) -> Mitigation:
@@ -84,7 +87,8 @@ def open_run(
     bank = QNNBank.of(config, devices, journal=journal, label=label, mitigation=mitigation, timeout_s=timeout_s)
     training = Training.of(config, schedule, dataset=dataset, target=target, generator=generator, bank=bank)
     state = state if state is not None else training.init()
-    return Opened(folder, config, dataset, training, state, journal, devices)
+    structure = None if config.target.factory in BUILT_IN else describe(target.module)  # a name is enough then
+    return Opened(folder, config, dataset, training, state, journal, devices, structure)
 
 
 def _dataset(data: Dataset | None, config: RunConfig) -> Dataset:

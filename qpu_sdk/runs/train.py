@@ -134,7 +134,7 @@ def _go(run: Opened, observer: Observer | None, *, new: Given | None = None) -> 
             _check_new(folder)
             # Before config.toml, which is what makes a folder a run: one that has it has the rest.
             save_records(folder.records, run.mitigation)
-            new.save(folder)
+            new.save(folder, run.dataset)
         write_atomic(folder.config, run.config.to_toml())  # the budget may be another; now that the run is ours
         try:
             state = _train(run, observer)

@@ -18,20 +18,47 @@ EVALUATION_BATCH = 1000
 
 
 def check_fit(target: Target, images: Tensor, dataset: Dataset) -> None:
-    """Raise unless the network takes these images and tells all their labels apart.
+    """Raise unless the network takes these images, answers with logits and tells all their labels apart.
 
-    :raises ConfigError: for images of another shape.
+    :raises ConfigError: as of :func:`count_classes`.
     :raises DataError: for labels beyond the network's classes.
     """
+    check_labels(dataset, count_classes(target, images))
+
+
+def count_classes(target: Target, images: Tensor) -> int:
+    """Number of classes that a network tells apart.
+
+    :param images: of which a few are tried, ``(n, C, H, W)``.
+    :raises ConfigError: for images of another shape, or a network that answers with anything but logits.
+    """
+    shape, classes = tuple(images.shape[1:]), 0
+    for count in range(1, min(len(images), 2) + 1):  # one alone, as a last batch can be, and several
+        logits: object = _asked(target, images[:count])
+        if not isinstance(logits, Tensor):
+            found = f"a {type(logits).__name__}"
+        elif logits.ndim != 2 or len(logits) != count or not logits.is_floating_point():
+            found = f"{str(logits.dtype).removeprefix('torch.')} of shape {tuple(logits.shape)}"
+        else:
+            classes = logits.shape[1]
+            continue
+        raise ConfigError(
+            f"the target answers {count} image{'s' * (count > 1)} of shape {shape} with {found}; expected floats of "
+            f"shape ({count}, classes). Return the logits alone, one row an image."
+        )
+    return classes
+
+
+def _asked(target: Target, images: Tensor) -> Tensor:
     try:
         with torch.no_grad():
-            logits = target.logits(torch.zeros(target.size), images[:1])  # one image tells as much as all
-    except RuntimeError as error:
-        shape, reason = tuple(images.shape[1:]), str(error).splitlines()[0]
+            return target.logits(torch.zeros(target.size), images)
+    except Exception as error:  # the network is the user's: it may raise anything
+        shape, reason = tuple(images.shape[1:]), (str(error).splitlines() or [""])[0]
         raise ConfigError(
-            f"the target does not take images of shape {shape} ({reason}). Use another target."
+            f"the target does not take images of shape {shape} ({type(error).__name__}: {reason:.200}). Use another "
+            "target."
         ) from error
-    check_labels(dataset, logits.shape[1])
 
 
 @final

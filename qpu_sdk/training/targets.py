@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import hashlib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ConfigError
+from .config import GIVEN
 
 
 @final
@@ -48,15 +48,19 @@ def paper_cnn() -> nn.Module:
 BUILT_IN: Mapping[str, Callable[[], nn.Module]] = {"qpu_sdk.training.targets:paper_cnn": paper_cnn}
 
 
+#: Images that tell whether two networks compute the same, and the seed of these and of the weights.
+_PROBE_IMAGES, _PROBE_SEED = 4, 20_250_508
+
+
 @final
 class Target:
     """A network as a function of its flat weights, in ``state_dict`` order.
 
     The module runs in evaluation mode (no dropout, frozen batch statistics) through
-    ``torch.func.functional_call``; its own parameters are only the template of names and shapes. It is a copy:
-    the caller's module is left as it was.
+    ``torch.func.functional_call``; its own parameters are only the template of names and shapes. Those that need no
+    gradient are not generated: they keep their values. It is a copy: the caller's module is left as it was.
 
-    :raises ConfigError: when the module has no parameter to generate, or lazy ones without a shape.
+    :raises ConfigError: when the module has no parameter to generate, cannot be copied, or has what no file keeps.
 
     >>> target = Target(paper_cnn())
     >>> target.size
@@ -65,8 +69,9 @@ class Target:
 
     def __init__(self, module: nn.Module) -> None:
         _check_parameters(module)
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        self.shapes: dict[str, torch.Size] = {name: p.shape for name, p in module.named_parameters()}
+        _check_kept(module)
+        self.shapes: dict[str, torch.Size] = {n: p.shape for n, p in module.named_parameters() if p.requires_grad}
+        self.module = _copied(module).eval().requires_grad_(False)
         self.sizes = [shape.numel() for shape in self.shapes.values()]
         self.size = sum(self.sizes)
 
@@ -86,23 +91,42 @@ class Target:
         return result
 
     def state(self, weights: Tensor) -> dict[str, Tensor]:
-        """The whole ``state_dict`` with these weights: generated tensors, what is tied to them, and buffers.
+        """The whole ``state_dict`` with these weights: generated tensors, what is tied to them, frozen ones, buffers.
 
         :param weights: ``(size,)``.
         """
         generated = self.tensors(weights)
-        by_tensor = {id(p): name for name, p in self.module.named_parameters()}
+        by_tensor = {id(p): name for name, p in self.module.named_parameters() if name in generated}
         own = self.module.state_dict(keep_vars=True)  # without it come views, with identities of their own
         return {name: generated[by_tensor[id(t)]] if id(t) in by_tensor else t.detach() for name, t in own.items()}
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what the network computes with given weights, as far as it can be told: layers, names, buffers."""
+        """SHA-256 of what the network says of itself: layers, names, and the values that are not generated.
+
+        Two classes of one name and other code have one fingerprint; :meth:`probe` tells them apart.
+        """
         digest = hashlib.sha256(repr(self.module).encode())
         digest.update(repr([(name, tuple(shape)) for name, shape in self.shapes.items()]).encode())
-        for name, buffer in self.module.named_buffers():
-            digest.update(name.encode() + np.ascontiguousarray(buffer.detach().numpy()).tobytes())
+        frozen = [(name, p) for name, p in self.module.named_parameters() if name not in self.shapes]
+        for name, kept in (*frozen, *self.module.named_buffers()):
+            digest.update(repr((name, tuple(kept.shape), str(kept.dtype))).encode() + _bytes(kept))
         return digest.hexdigest()
+
+    def probe(self, image_shape: Sequence[int]) -> Tensor:
+        """Logits of seeded weights on seeded images: what the network computes, whatever its class is called.
+
+        :param image_shape: of one image, ``(C, H, W)``.
+        :returns: ``(n, classes)`` float32.
+        """
+        rng = torch.Generator().manual_seed(_PROBE_SEED)
+        images = torch.rand((_PROBE_IMAGES, *image_shape), generator=rng)
+        weights = [
+            torch.randn(shape, generator=rng) / max(1, shape[1:].numel()) ** 0.5 for shape in self.shapes.values()
+        ]
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_PROBE_SEED)  # a network may draw numbers even in evaluation mode
+            return self.logits(torch.cat([w.reshape(-1) for w in weights]), images).detach().float()
 
     def flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The inverse of :meth:`tensors`.
@@ -118,6 +142,8 @@ def load_target(factory: str, *, seed: int) -> Target:
     :param seed: the network's template is built under it; the global random state is left as it was.
     :raises ConfigError: when the name cannot be imported or does not return a module.
     """
+    if factory == GIVEN:
+        raise ConfigError("the target was a network passed from Python. Pass it again: train(..., target=NETWORK).")
     module_name, colon, function = factory.partition(":")
     try:
         build = getattr(importlib.import_module(module_name), function) if colon else None
@@ -134,10 +160,45 @@ def load_target(factory: str, *, seed: int) -> Target:
 
 
 def _check_parameters(module: nn.Module) -> None:
-    parameters = list(module.parameters())
+    name, parameters = type(module).__name__, list(module.parameters())
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ConfigError(f"{name} is compiled, so its weights cannot be replaced. Pass the module it was made of.")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
-        raise ConfigError(
-            f"{type(module).__name__} has lazy layers without a shape. Run it once on a batch of images, then pass it."
-        )
+        raise ConfigError(f"{name} has lazy layers without a shape. Run it once on a batch of images, then pass it.")
     if not parameters:
-        raise ConfigError(f"{type(module).__name__} has no parameter, so there is nothing to generate. Add a layer.")
+        raise ConfigError(f"{name} has no parameter, so there is nothing to generate. Add a layer.")
+    if not any(p.requires_grad and p.numel() for p in parameters):
+        raise ConfigError(f"{name} has no parameter to generate: all are frozen. Call requires_grad_() on some.")
+
+
+def _check_kept(module: nn.Module) -> None:
+    """Everything in the ``state_dict`` has to go into a model file, or a run would be lost at its end."""
+    for name, kept in module.state_dict().items():
+        if not isinstance(kept, Tensor):
+            found = f"a {type(kept).__name__}"
+        elif kept.is_meta:
+            found = "a tensor without values"
+        elif kept.is_floating_point() and not torch.isfinite(kept.float()).all():
+            found = "values that are not finite"
+        else:
+            continue
+        raise ConfigError(
+            f"{type(module).__name__} has {found} in its state_dict ({name:.100}), which no model file keeps. Give it "
+            "finite tensors, or register the buffer with persistent=False."
+        )
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ConfigError(
+            f"{type(module).__name__} cannot be copied ({type(error).__name__}: {reason:.200}). Pass a module of "
+            "layers and plain values."
+        ) from error
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    """Of any type: numpy knows no bfloat16."""
+    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()

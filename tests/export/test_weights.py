@@ -9,12 +9,15 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from qpu_sdk.errors import ConfigError, DataError
-from qpu_sdk.export.inference import evaluate_model
-from qpu_sdk.export.weights import Model, export_model, load_model, save_model
+from qpu_sdk.export.inference import evaluate_model, predict_images
+from qpu_sdk.export.structure import describe
+from qpu_sdk.export.weights import METADATA_KEY, Model, export_model, load_model, save_model
 from qpu_sdk.runs.finish import metadata_of
 from qpu_sdk.runs.summary import MitigationSummary
+from qpu_sdk.training.config import GIVEN
 from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.targets import Target, paper_cnn
 from tests.digits import write_digits
@@ -162,3 +165,44 @@ def test_provenance_has_no_paths() -> None:
     told = metadata_of(CONFIG, test_accuracy=0.5, versions={}, mitigation=done)["mitigation"]
     assert "somebody" not in told
     assert json.loads(told)["record_ids"] == {"local:twin": "abc"}
+
+
+def nested_text(depth: int) -> str:
+    return '{"a":' * depth + "1" + "}" * depth
+
+
+@pytest.mark.parametrize("text", [nested_text(10**5), '{"target": []}', '{"structure": {}}', '{"data_seed": 1e999}'])
+def test_metadata_that_are_not_text_are_one_line(tmp_path: Path, text: str) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "m", metadata={METADATA_KEY: text})
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        load_model(tmp_path / "m")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_a_passed_network_says_so() -> None:
+    with pytest.raises(ConfigError, match="a network passed from Python") as caught:
+        model(target=GIVEN).module()
+    assert GIVEN not in str(caught.value)
+
+
+def test_a_structure_in_a_file_becomes_a_network_of_its_own(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    save_model(tmp_path / "m", Model(network.state_dict(), {"structure": json.dumps(describe(network))}))
+    loaded, images = load_model(tmp_path / "m"), torch.rand(3, 1, 2, 2)
+    again = loaded.module()
+    assert not again.training
+    assert torch.equal(again(images), network(images))
+    with torch.no_grad():
+        again.get_parameter("1.weight").zero_()
+    assert torch.equal(loaded.module()(images), network(images))
+
+
+def test_images_that_the_network_does_not_take_are_one_line(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("L", (28, 28)).save(tmp_path / "i.png")
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    small = Model(network.state_dict(), {"structure": json.dumps(describe(network))})
+    with pytest.raises(ConfigError, match="does not take images of shape") as caught:
+        predict_images(small, [tmp_path / "i.png"], invert=False)
+    assert "\n" not in str(caught.value)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qpu_sdk.errors import ConfigError
+from qpu_sdk.training.config import GIVEN
 from qpu_sdk.training.targets import PaperCNN, Target, load_target, paper_cnn
 
 PAPER = "qpu_sdk.training.targets:paper_cnn"
@@ -127,3 +128,128 @@ def test_factories_that_give_no_module_are_refused(factory: str) -> None:
     with pytest.raises(ConfigError, match="target ") as caught:
         load_target(factory, seed=1)
     assert "\n" not in str(caught.value)
+
+
+# -- frozen layers -----------------------------------------------------------------------------------------
+
+
+def partly_frozen() -> nn.Module:
+    module = Awkward()
+    module.first.requires_grad_(False)
+    return module
+
+
+def test_frozen_layers_keep_their_values_and_are_not_generated() -> None:
+    module = partly_frozen()
+    target = Target(module)
+    assert list(target.shapes) == ["norm.weight", "norm.bias", "last.weight", "last.bias"]
+    assert target.size == 12 + 21
+    weights, images = random_weights(target.size), random_images(4, 1, 2, 3)
+    state = target.state(weights)
+    assert list(state) == list(module.state_dict())
+    assert torch.equal(state["first.weight"], module.first.weight)
+    assert torch.equal(target.flat(state), weights)
+    plain = Awkward().eval()
+    plain.load_state_dict(state)
+    assert torch.equal(plain(images), target.logits(weights, images))
+    assert all(p.requires_grad for p in module.last.parameters())
+
+
+def test_frozen_values_are_part_of_the_fingerprint_and_generated_ones_are_not() -> None:
+    module = partly_frozen()
+    first = Target(module).fingerprint
+    with torch.no_grad():
+        module.get_parameter("last.weight").add_(1)
+    assert Target(module).fingerprint == first
+    with torch.no_grad():
+        module.get_parameter("first.weight").add_(1)
+    assert Target(module).fingerprint != first
+
+
+def test_a_network_with_nothing_to_generate_is_one_line() -> None:
+    with pytest.raises(ConfigError, match="no parameter to generate"):
+        Target(paper_cnn().requires_grad_(False))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_a_compiled_or_uncopyable_network_is_one_line() -> None:
+    tangled = nn.Linear(2, 2)
+    tangled.register_buffer("late", tangled.weight * 2)  # no leaf of the graph: deepcopy refuses it
+    for module, words in ((torch.jit.script(nn.Linear(2, 2)), "compiled"), (tangled, "cannot be copied")):
+        with pytest.raises(ConfigError, match=words) as caught:
+            Target(module)
+        assert "\n" not in str(caught.value)
+
+
+# -- what the network computes -----------------------------------------------------------------------------
+
+
+class Scaled(nn.Module):
+    """Says the same of itself whatever its factor is."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.layer, self.factor = nn.Linear(6, 3), factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.factor * self.layer(x.flatten(1))
+        return logits
+
+
+def test_a_probe_tells_networks_apart_that_say_the_same() -> None:
+    one, again, other = (Target(Scaled(factor)) for factor in (1.0, 1.0, 1.1))
+    assert one.fingerprint == other.fingerprint
+    assert torch.equal(one.probe((1, 2, 3)), again.probe((1, 2, 3)))  # whatever the first weights are
+    assert not torch.allclose(one.probe((1, 2, 3)), other.probe((1, 2, 3)), rtol=1e-2)
+
+
+def test_a_probe_leaves_the_random_state_as_it_was() -> None:
+    target, before = Target(paper_cnn()), torch.random.get_rng_state()
+    assert target.probe((1, 28, 28)).shape == (4, 10)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_buffers_of_any_type_are_part_of_the_fingerprint() -> None:
+    module = Scaled(1.0)
+    module.register_buffer("kept", torch.ones(2, dtype=torch.bfloat16))
+    first = Target(module).fingerprint
+    module.get_buffer("kept").zero_()
+    assert Target(module).fingerprint != first
+
+
+class Noted(Scaled):
+    def get_extra_state(self) -> str:
+        return "text"
+
+    def set_extra_state(self, state: object) -> None:
+        pass
+
+
+def with_buffer(values: Tensor, *, persistent: bool = True) -> nn.Module:
+    module = Scaled(1.0)
+    module.register_buffer("mask", values, persistent=persistent)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (Noted(1.0), "a str"),
+        (with_buffer(torch.tensor([0.0, -torch.inf])), "not finite"),
+        (with_buffer(torch.zeros(2, device="meta")), "without values"),
+        (nn.Linear(2, 2, device="meta"), "without values"),
+    ],
+)
+def test_what_no_model_file_keeps_is_refused_before_a_run(module: nn.Module, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        Target(module)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mask_that_is_no_state_is_taken() -> None:
+    assert Target(with_buffer(torch.tensor([0.0, -torch.inf]), persistent=False)).size == 21
+
+
+def test_the_stand_in_for_a_passed_network_is_no_factory() -> None:
+    with pytest.raises(ConfigError, match="passed from Python"):
+        load_target(GIVEN, seed=1)
