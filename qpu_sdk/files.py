@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files and what stands in them: paths of users, JSON in and out, writing whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+
+from .errors import ConfigError
+
+
+def user_path(path: object, what: str) -> Path:
+    """A path as a user gives it; ``~`` is the home folder.
+
+    :param what: it is the path of, for messages.
+    :raises ConfigError: when it is no path.
+
+    >>> user_path("runs/first", "out")
+    PosixPath('runs/first')
+    """
+    if not isinstance(path, str | Path) or not str(path).strip() or "\0" in str(path):
+        raise ConfigError(f"{what} is {_short(path)}, which is no path. Give text such as 'runs/first', or a Path.")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{what} is {_short(path)}, and there is no such home folder. Write it out.") from None
+
+
+def _short(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -337,3 +337,133 @@ def test_an_example_has_one_import_of_ours(script: str) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom) and "qpu_sdk" in ast.unparse(node)
     ]
     assert ours == ["import qpu_sdk as qs"]
+
+
+def one_line(caught: pytest.ExceptionInfo[Exception]) -> str:
+    message = str(caught.value)
+    assert "\n" not in message
+    assert isinstance(caught.value, qs.QPUError)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("run.toml", r"config is a str; .*load_config"),
+        (Path("run.toml"), r"load_config"),
+        (SHORT, r"config is a dict; .*RunConfig\(\*\*values\)"),
+        (None, "config is a NoneType"),
+    ],
+)
+def test_what_is_no_configuration_is_one_line(config: Any, words: str, tmp_path: Path) -> None:
+    for call in (lambda: qs.train(config, tmp_path / "run"), lambda: qs.plan(config)):
+        with pytest.raises(ConfigError, match=words) as caught:
+            call()
+        one_line(caught)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("out", [None, 3, "", b"run", "a\0b", ["run"]])
+def test_what_is_no_folder_is_one_line(out: Any) -> None:
+    for call in (lambda: qs.train(qs.RunConfig(**SHORT), out), lambda: qs.resume(out)):
+        with pytest.raises(ConfigError, match="no path") as caught:
+            call()
+        one_line(caught)
+
+
+def test_what_is_no_dataset_is_one_line(tmp_path: Path, data: qs.Dataset) -> None:
+    import torch
+    from torch.utils.data import TensorDataset
+
+    config, (x, y) = qs.RunConfig(**SHORT, seed=1), stripes(20, 1)
+    found: list[Any] = [(x, y, x, y), TensorDataset(torch.tensor(x)), "mnist-5k", x, data.train]
+    for wrong in found:
+        for call in (
+            lambda wrong=wrong: qs.train(config, tmp_path / "run", target=network(), data=wrong),
+            lambda wrong=wrong: qs.resume(tmp_path / "run", target=network(), data=wrong),
+        ):
+            with pytest.raises(DataError, match=r"Dataset\.of") as caught:
+                call()
+            one_line(caught)
+    assert not (tmp_path / "run").exists()
+
+
+def test_messages_about_a_run_from_python_lead_back_to_python(tmp_path: Path, data: qs.Dataset) -> None:
+    config, out = qs.RunConfig(**SHORT, seed=1), tmp_path / "run"
+    qs.train(config, out, target=network(), data=data)
+    with pytest.raises(CheckpointError, match="already holds a run") as caught:
+        qs.train(config, out, target=network(), data=data)
+    assert f"qpu_sdk.resume({str(out)!r}, target=..., data=...)" in one_line(caught)
+    with pytest.raises(CheckpointError, match=r"qpu_sdk\.train") as caught:
+        qs.resume(tmp_path / "none")
+    one_line(caught)
+
+
+def test_the_home_folder_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: qs.Dataset) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    run = qs.train(qs.RunConfig(**SHORT, seed=1), "~/run", target=network(), data=data)
+    assert run.path == tmp_path / "run"
+    assert qs.resume("~/run", target=network(), data=data).path == run.path
+    assert qs.load_config("~/run/config.toml").seed == 1
+    device = qs.open_device("local:slos?noise=transmittance:0.3,g2:0.02", seed=1)
+    record = qs.calibrate(device, modes=4, inputs=(0, 2), shots=100_000, seed=0)
+    path = qs.CalibrationStore("~/records").save(record)
+    assert path.is_relative_to(tmp_path / "records")
+    assert qs.load_record(f"~/{path.relative_to(tmp_path)}") == record
+    qs.post_select(device.run(qs.Program.random(qs.IsometryMesh(4, 2), seed=1), shots=10_000)).plot("~/p.png")
+    assert (tmp_path / "p.png").is_file()
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("platforms", ["sim:ideal", ("sim:ideal",), ["sim:ideal"]])
+def test_one_platform_may_be_a_text(platforms: Any) -> None:
+    with qs.EmulatedCloud(seed=1, platforms=platforms) as cloud:
+        assert cloud.url
+
+
+@pytest.mark.parametrize("platforms", [3, None, (3,), "ideal", ()])
+def test_what_is_no_platform_is_one_line(platforms: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        qs.EmulatedCloud(seed=1, platforms=platforms)
+    one_line(caught)
+
+
+def circuit_of(what: str) -> Any:
+    """Perceval objects that hold more than a circuit of numbers."""
+    plain = pcvl.Circuit(3) // pcvl.BS(0.4) // (1, pcvl.BS(1.1))
+    experiment = pcvl.Experiment(pcvl.Circuit(3) // pcvl.BS(0.4))
+    if what == "heralds":
+        experiment.add_herald(2, 0)
+        experiment.with_input(pcvl.BasicState([1, 0]))
+        return experiment
+    if what == "feed-forward":
+        switch = pcvl.FFCircuitProvider(2, 0, pcvl.Circuit(1))
+        switch.add_configuration([1, 0], pcvl.PS(1.0))
+        experiment = pcvl.Experiment(3)
+        experiment.add(0, pcvl.BS())
+        experiment.add(0, pcvl.Detector.pnr())
+        experiment.add(1, pcvl.Detector.pnr())
+        experiment.add([0, 1], switch)
+        experiment.with_input(pcvl.BasicState([1, 0, 1]))
+        return experiment
+    return plain
+
+
+@pytest.mark.parametrize(
+    ("what", "state"),
+    [
+        ("two photons in a mode", pcvl.BasicState([2, 0, 0])),
+        ("heralds", None),
+        ("feed-forward", None),
+        ("a polarised state", pcvl.BasicState("|{P:H},0,{P:V}>")),
+        ("an annotated state", pcvl.BasicState("|{_:1},0,{_:2}>")),
+        ("no state", None),
+        ("a state of other modes", pcvl.BasicState([1, 0])),
+    ],
+)
+def test_perceval_objects_of_other_kinds_are_one_line(what: str, state: Any) -> None:
+    arguments = (circuit_of(what),) if state is None else (circuit_of(what), state)
+    with pytest.raises(qs.QPUError) as caught:
+        qs.Program.from_perceval(*arguments)
+    one_line(caught)

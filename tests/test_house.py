@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1] / "qpu_sdk"
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
@@ -220,4 +217,3 @@ def test_comments_say_why_where_a_reader_would_stop() -> None:
             code += bool(stripped) and not stripped.startswith("#")
             comments += "  # " in line or stripped.startswith("#")
     assert comments / code >= 0.03
-    _ = itertools, pytest

@@ -1,4 +1,4 @@
-"""Calibration records for people: rows of text, a figure and a page."""
+"""Calibration records for people: what came of their jobs, a figure and a page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..report.figures import svg
 from ..report.html import figure, page, paragraph, section, table
 from ..report.text import quantity
 from .drift import Change, RecordChanges
-from .parts import ChiSquare, Measured
+from .parts import UNITS, ChiSquare, Measured
 from .record import CalibrationRecord
 
 if TYPE_CHECKING:
@@ -20,46 +20,15 @@ if TYPE_CHECKING:
 
 COLOURS = {"fit": "tab:blue", "validation": "tab:orange", "drift": "tab:green"}
 POINTS: dict[str, Any] = {"fmt": "o", "markersize": 4, "capsize": 3, "linewidth": 1.0, "color": "tab:blue"}
-UNITS = {"1": "", "1/window": " per window", "rad": " rad", "s": " s"}
 #: Longest name of a job in the figure; most ticks with a label.
 LONGEST_NAME, MOST_TICKS = 22, 16
-
-
-def record_rows(record: CalibrationRecord) -> list[tuple[str, str]]:
-    """Name and value of everything a reader needs to judge the record."""
-    platform = f" ({record.platform})" if record.platform else ""
-    rows = [
-        ("device", f"{record.device}{platform}"),
-        ("origin", record.origin),
-        ("record", record.id),
-        ("time", f"{record.utc_start} to {record.utc_end}"),
-        ("modes", f"{record.modes}, sources at {', '.join(map(str, record.input_modes)) or 'none'}"),
-        ("detectors", record.detector),
-    ]
-    rows += [
-        (name.replace("_", " "), quantity(m.value, m.standard_error) + UNITS[m.unit])
-        for name, m in record.measured().items()
-    ]
-    for name, test in (("fit", record.fit), ("validation", record.validation), ("drift", record.drift)):
-        rows.append((name, "not done" if test is None else _test(test)))
-    shots = sum(job.shots for job in record.jobs)
-    rows += [
-        ("jobs", f"{len(record.jobs)} circuits, {shots:,} shots"),
-        ("mitigations", f"asked for {record.mitigations_requested or '-'}, got {record.mitigations_returned or '-'}"),
-        ("valid for", "not limited" if record.validity_h is None else f"{record.validity_h:g} h"),
-        ("model", record.model),
-        ("gauge", record.gauge),
-    ]
-    rows += [("seed", str(record.seed))] if record.seed is not None else []
-    rows += [("versions", ", ".join(f"{k} {v}" for k, v in record.versions.items()))] if record.versions else []
-    return rows + ([("notes", record.notes)] if record.notes else [])
 
 
 def job_rows(record: CalibrationRecord) -> list[tuple[str, str]]:
     """Name of each job, and what came of it."""
     rows = []
     for job in record.jobs:
-        test = "" if job.chi2 is None or job.dof is None else f", {_test(ChiSquare(chi2=job.chi2, dof=job.dof))}"
+        test = "" if job.chi2 is None or job.dof is None else f", {ChiSquare(chi2=job.chi2, dof=job.dof)}"
         clicks = ", ".join(f"{n:,} with {k}" for k, n in sorted(job.clicks.items()))
         windows = "" if job.windows is None else f" in {job.windows:,} windows"
         rows.append((f"{job.name} ({job.role})", f"{job.shots:,} shots{windows} ({clicks} clicks){test}"))
@@ -71,7 +40,7 @@ def change_rows(comparison: RecordChanges) -> list[tuple[str, str]]:
     rows = [(change.parameter.replace("_", " "), _changed(change)) for change in comparison.changes]
     return [
         *rows,
-        ("all together", "no errors to compare with" if comparison.joint is None else _test(comparison.joint)),
+        ("all together", "no errors to compare with" if comparison.joint is None else str(comparison.joint)),
     ]
 
 
@@ -82,11 +51,6 @@ def _changed(change: Change) -> str:
         return f"{values}{unit} ({why})"
     difference = quantity(change.difference, change.standard_error)
     return f"{values}{unit}: {difference}, z = {change.z:.2f}, p = {change.p_value:.2g}"
-
-
-def _test(test: ChiSquare) -> str:
-    p = "" if test.p_value is None else f", p = {test.p_value:.2g}"
-    return f"chi-square {test.chi2:.1f} on {test.dof} degrees of freedom{p}"
 
 
 def record_figure(record: CalibrationRecord) -> str:
@@ -185,7 +149,7 @@ def record_page(record: CalibrationRecord) -> str:
         [
             paragraph(f"{ORIGINS[record.origin]} {record.utc_end}. Error bars are one standard error."),
             figure(record_figure(record)),
-            section("Numbers", table(record_rows(record))),
+            section("Numbers", table(record.rows())),
             section("Jobs", table(job_rows(record) or [("none", "")])),
         ],
     )

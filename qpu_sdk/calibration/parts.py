@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..photonics.counts import Detector
+from ..report.text import quantity
 
 PhysicalUnit = Literal["1", "1/window", "rad", "s"]
+#: Units behind numbers that people read.
+UNITS: Mapping[PhysicalUnit, str] = {"1": "", "1/window": " per window", "rad": " rad", "s": " s"}
 Origin = Literal["measured", "simulated", "vendor"]
 Role = Literal["fit", "validation", "drift"]
 UtcText = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$")]
@@ -30,6 +34,10 @@ class Measured(BaseModel):
     value: float
     standard_error: NonNegative | None
     unit: PhysicalUnit = "1"
+
+    def __str__(self) -> str:
+        """The number with its error and unit, as tables show it."""
+        return quantity(self.value, self.standard_error) + UNITS[self.unit]
 
 
 @final
@@ -58,6 +66,10 @@ class ChiSquare(BaseModel):
     chi2: NonNegative
     dof: Natural
     p_value: Fraction | None = None
+
+    def __str__(self) -> str:
+        p = "" if self.p_value is None else f", p = {self.p_value:.2g}"
+        return f"chi-square {self.chi2:.1f} on {self.dof} degrees of freedom{p}"
 
 
 @final

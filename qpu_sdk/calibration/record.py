@@ -25,6 +25,7 @@ from ..errors import CalibrationError
 from ..files import first_problem, pretty_json, unique_keys
 from ..photonics.counts import Detector
 from ..photonics.noise import Noise
+from ..report.text import Rows, two_columns
 from ..statistics import correlations
 from .parts import (
     CONFIG,
@@ -197,6 +198,34 @@ class CalibrationRecord(BaseModel):
     def ended(self) -> datetime:
         """``utc_end`` as a time."""
         return _moment(self.utc_end, "utc_end")
+
+    def rows(self) -> Rows:
+        """Name and value of everything a reader needs to judge the record."""
+        platform = f" ({self.platform})" if self.platform else ""
+        tests = {"fit": self.fit, "validation": self.validation, "drift": self.drift}
+        asked, got = self.mitigations_requested or "-", self.mitigations_returned or "-"
+        rows = [
+            ("device", f"{self.device}{platform}"),
+            ("origin", self.origin),
+            ("record", self.id),
+            ("time", f"{self.utc_start} to {self.utc_end}"),
+            ("modes", f"{self.modes}, sources at {', '.join(map(str, self.input_modes)) or 'none'}"),
+            ("detectors", self.detector),
+            *((name.replace("_", " "), str(measured)) for name, measured in self.measured().items()),
+            *((name, "not done" if test is None else str(test)) for name, test in tests.items()),
+            ("jobs", f"{len(self.jobs)} circuits, {sum(job.shots for job in self.jobs):,} shots"),
+            ("mitigations", f"asked for {asked}, got {got}"),
+            ("valid for", "not limited" if self.validity_h is None else f"{self.validity_h:g} h"),
+            ("model", self.model),
+            ("gauge", self.gauge),
+            ("seed", "" if self.seed is None else str(self.seed)),
+            ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),
+            ("notes", self.notes),
+        ]
+        return [row for row in rows if row[1] or row[0] not in ("seed", "versions", "notes")]
+
+    def __str__(self) -> str:
+        return two_columns(self.rows())
 
     def to_json(self) -> str:
         """JSON for people and machines: what is short stands on one line."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import final
 
 from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CalibrationStale
-from ..files import write_atomic
+from ..files import user_path, write_atomic
 from ..photonics.counts import Detector
 from .record import CalibrationRecord
 
@@ -46,7 +46,7 @@ class CalibrationStore:
     """Records under ``folder``, which is made by the first :meth:`save`."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = user_path(folder, "the folder of records")
 
     def save(self, record: CalibrationRecord) -> Path:
         """Write the record beside the others; one of the same second gets a suffix.
@@ -134,9 +134,11 @@ def load_record(path: str | Path) -> CalibrationRecord:
 
     :raises CalibrationNotFound: when there is no such file.
     :raises CalibrationError: when it cannot be read or is not a record.
+    :raises ConfigError: when ``path`` is none; see :func:`~qpu_sdk.files.user_path`.
     """
+    path = user_path(path, "the path of a record")
     try:
-        return CalibrationRecord.from_json(Path(path).read_text(encoding="utf-8"))
+        return CalibrationRecord.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CalibrationNotFound(f"there is no file {path}. Name a calibration record.") from error
     except (OSError, ValueError) as error:

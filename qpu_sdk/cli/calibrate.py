@@ -19,7 +19,7 @@ def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]
 
     :raises CalibrationError: when the record cannot be read or the page not written.
     """
-    from ..calibration.page import job_rows, record_page, record_rows
+    from ..calibration.page import job_rows, record_page
     from ..calibration.store import load_record
     from ..files import write_atomic
 
@@ -31,7 +31,7 @@ def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]
             raise CalibrationError(
                 f"cannot write {page} ({error.strerror or error}). Choose another --page."
             ) from error
-    return [*record_rows(record), *job_rows(record)], {"path": os.fspath(path)} | record.model_dump(mode="json")
+    return [*record.rows(), *job_rows(record)], {"path": os.fspath(path)} | record.model_dump(mode="json")
 
 
 def compare_records(before: Path, after: Path) -> tuple[Rows, dict[str, Any]]:

@@ -90,9 +90,10 @@ def jobs_cancel(
 
 
 def _folder(run: Path | None) -> Path:
+    from ..files import user_path
     from ..runs.jobs import newest_run
 
-    return run if run is not None else newest_run()
+    return user_path(run, "--run") if run is not None else newest_run()
 
 
 def _plain_record(record: JobRecord) -> dict[str, Any]:

@@ -1,16 +1,18 @@
-"""What every command prints with: rows, JSON, one line an error."""
+"""What every command reads and prints with: paths, modes, rows, JSON, one line an error."""
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ..errors import BudgetExceeded, DeviceError, JobError, QPUError
-from ..report.text import Rows
+from ..report.text import Rows, two_columns
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
@@ -24,6 +26,26 @@ def parse_modes(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"--inputs {text!r} are not modes. Write for example --inputs 0,2,5,8.") from None
+
+
+def with_home(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with ``~`` in its paths replaced: shells leave it in ``--out=~/runs``."""
+
+    @functools.wraps(command)
+    def wrapped(**values: Any) -> None:
+        with one_line_errors():
+            values = {name: _at_home(value) for name, value in values.items()}
+        command(**values)
+
+    return wrapped
+
+
+def _at_home(value: Any) -> Any:
+    if isinstance(value, Path):
+        from ..files import user_path
+
+        return user_path(value, "a path")
+    return type(value)(map(_at_home, value)) if isinstance(value, list | tuple) else value
 
 
 def print_or_json(rows: Rows, data: Mapping[str, Any], json_: bool) -> None:
@@ -43,9 +65,8 @@ def console() -> Any:
 
 def print_rows(rows: Rows) -> None:
     """Print names and values in two columns."""
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, value in rows:
-        typer.echo(f"{name:<{width}}  {value}")
+    if rows:
+        typer.echo(two_columns(rows))
 
 
 def show_values(values: Mapping[str, Any], json_: bool) -> None:

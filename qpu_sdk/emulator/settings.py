@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -22,7 +23,7 @@ class CloudSettings:
     """What the emulated cloud is like.
 
     :param seed: of all random numbers.
-    :param platforms: names as ``qpu:NAME`` or ``sim:NAME``.
+    :param platforms: names as ``qpu:NAME`` or ``sim:NAME``; a text is one name.
     :param noise: the hidden truth (a platform named ideal has none that differs by mode); None: of the machine in the
         platform's name, else ideal.
     :param seconds_per_setting: simulated seconds an iteration takes; None: the machine's on qpu:*, 1 on sim:*.
@@ -40,7 +41,7 @@ class CloudSettings:
     """
 
     seed: int
-    platforms: tuple[str, ...] = PLATFORMS
+    platforms: Sequence[str] = PLATFORMS
     noise: Noise | None = None
     seconds_per_setting: float | None = None
     queue_s: float = 0.0
@@ -55,6 +56,12 @@ class CloudSettings:
     payload_version: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.platforms, str):  # one name, not its letters
+            object.__setattr__(self, "platforms", (self.platforms,))
+        try:
+            object.__setattr__(self, "platforms", tuple(self.platforms))
+        except TypeError:
+            raise ConfigError(f"platforms is {self.platforms!r}. Name them, for example ('sim:ideal',).") from None
         for name in ("seconds_per_setting", "queue_s", "credits", "credits_per_shot", "max_waiting"):
             self._check_number(name, least=0.0)
         for name in ("job_limit_s", "time_scale", "max_shots"):
@@ -64,7 +71,7 @@ class CloudSettings:
         if self.payload_version not in (None, 1, 2):
             raise ConfigError(f"payload_version is {self.payload_version!r}. Use 1 or 2.")
         for name in self.platforms:
-            if not name.startswith(("qpu:", "sim:")) or name in ("qpu:", "sim:"):
+            if not isinstance(name, str) or not name.startswith(("qpu:", "sim:")) or name in ("qpu:", "sim:"):
                 raise ConfigError(f"platform {name!r} is not qpu:NAME or sim:NAME. Use for example sim:ideal.")
         if not self.platforms or len(set(self.platforms)) < len(self.platforms):
             raise ConfigError("platforms are none, or one is named twice. Name each once.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
@@ -152,11 +153,19 @@ def check_match(counts: Counts, record: CalibrationRecord, program: Program | No
             f"the counts are of program {counts.program[:12]}, not of {program.fingerprint[:12]}. "
             "Give the program that was run."
         )
-    missing = sorted(set(program.input_modes) - set(record.input_modes))
+    check_inputs(program.input_modes, record)
+
+
+def check_inputs(modes: Iterable[int], record: CalibrationRecord) -> None:
+    """Check that the record knows every mode that a photon enters.
+
+    :raises CalibrationMismatch: when it does not.
+    """
+    missing = sorted(set(modes) - set(record.input_modes))
     if missing:
         raise CalibrationMismatch(
-            f"the program sends a photon into mode {missing[0]}; the record knows {list(record.input_modes)}. "
-            "Calibrate that input."
+            f"a photon enters mode {missing[0]}; record {record.id} knows {list(record.input_modes)}. Calibrate that "
+            "input."
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..arrays import FloatArray
 from ..photonics.counts import Counts
 from ..report.figures import save
-from ..report.text import percent
+from ..report.text import percent, two_columns
 from .outcomes import LEVEL, Estimate, draw_estimates, outcome_names, outcome_table
 from .uncertainty import Multinomial, Uncertainty
 
@@ -70,7 +70,7 @@ class Diagnostics:
         [('phase error', '0.011 rad')]
         """
         rows = []
-        if self.chi2 is not None and self.dof is not None:
+        if self.chi2 is not None and self.dof:  # on no degree of freedom it tests nothing
             p = "" if self.p_value is None else f", p = {self.p_value:.2g}"
             rows.append(("fit", f"chi-square {self.chi2:.1f} on {self.dof} degrees of freedom{p}"))
         if self.background_fraction is not None:
@@ -178,9 +178,7 @@ class Distribution:
 
     def __str__(self) -> str:
         """The most probable outcomes in a table, then :meth:`rows`."""
-        rows = self.rows()
-        width = max(len(name) for name, _ in rows)
-        return "\n".join([*outcome_table(self.shown()), "", *(f"{name:<{width}}  {value}" for name, value in rows)])
+        return "\n".join([*outcome_table(self.shown()), "", two_columns(self.rows())])
 
     def shown(self) -> Estimate:
         """The numbers that tables and figures show, ``(K,)`` each."""

@@ -15,6 +15,7 @@ from ..errors import CalibrationMismatch, ConfigError, DataError, MitigationErro
 from ..files import write_atomic
 from ..photonics.program import Program
 from ..report.text import Rows
+from .case import check_inputs
 from .distribution import Distribution
 from .methods import check_method
 from .mitigate import mitigate
@@ -53,7 +54,6 @@ def mitigate_file(request: MitigationRequest) -> list[Distribution]:
     :raises MitigationError: when the counts have no event, are of another program, or not what the method needs.
     :raises CalibrationMismatch: when the record is of another device, of fewer modes, other inputs or detectors.
     """
-
     check_method(request.method)
     record = load_record(request.record)
     program = None if request.program is None else _program(request.program)
@@ -74,7 +74,6 @@ def mitigate_file(request: MitigationRequest) -> list[Distribution]:
 
 
 def _program(path: Path) -> Program:
-
     try:
         return Program.from_json(text_of(path))
     except DataError as error:
@@ -101,11 +100,7 @@ def _check_inputs(request: MitigationRequest, record: CalibrationRecord, program
             f"photons enter {sorted(request.input_modes)}, those of the program {list(program.input_modes)}. "
             "Leave --inputs out."
         )
-    missing = sorted(set(request.input_modes) - set(record.input_modes))
-    if missing:
-        raise CalibrationMismatch(
-            f"a photon enters mode {missing[0]}; record {record.id} knows {list(record.input_modes)}. Calibrate it."
-        )
+    check_inputs(request.input_modes, record)
 
 
 def rows_of(found: list[Distribution]) -> Rows:
@@ -137,7 +132,6 @@ def write_results(
 
     :raises DataError: when one cannot be written.
     """
-
     texts: list[tuple[Path, str]] = []
     if out is not None:
         texts.append((out, json.dumps(data_of(request, found), allow_nan=False) + "\n"))  # NaN is no JSON

@@ -6,8 +6,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError
-from ..files import write_atomic
+from ..errors import ConfigError, DataError
+from ..files import user_path, write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,10 @@ def save(figure: Figure, path: str | Path, *, title: str) -> None:
     :param title: for those who cannot see it.
     :raises DataError: when the suffix is another, or the file cannot be written.
     """
-    path = Path(path)
+    try:
+        path = user_path(path, "the path of a figure")
+    except ConfigError as error:
+        raise DataError(f"cannot draw: {error}") from None
     kind = path.suffix.lower()
     if kind not in FIGURE_FILES:
         raise DataError(f"cannot draw {path}: {kind or 'no suffix'} is no kind of figure. Use .png, .svg or .pdf.")

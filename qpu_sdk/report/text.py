@@ -8,6 +8,17 @@ import math
 Rows = list[tuple[str, str]]
 
 
+def two_columns(rows: Rows) -> str:
+    """Names and values, one pair a line.
+
+    >>> print(two_columns([("seed", "1"), ("device", "local:slos")]))
+    seed    1
+    device  local:slos
+    """
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
 def quantity(value: float, standard_error: float | None) -> str:
     """A number with two digits of its standard error.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from ..errors import CheckpointError
-from ..files import write_atomic
+from ..files import user_path, write_atomic
 
 
 @final
@@ -17,6 +17,26 @@ class RunFolder:
     """Where the files of a run are."""
 
     path: Path
+
+    @classmethod
+    def of(cls, out: object) -> RunFolder:
+        """The folder that a caller names; ``~`` is the home folder.
+
+        :raises ConfigError: when it is no path; see :func:`~qpu_sdk.files.user_path`.
+        """
+        return cls(user_path(out, "out, the folder of the run,"))
+
+    @property
+    def way_on(self) -> str:
+        """What to write to go on: the command, or Python where a network or images were passed there."""
+        if not self.given.is_file():
+            return f"qpu-sdk resume {self.path}"
+        try:
+            known = json.loads(self.given.read_text(encoding="utf-8"))
+            passed = [f"{key}=..." for key in ("target", "data") if known[key] is not None]
+        except (OSError, ValueError, TypeError, KeyError):
+            passed = ["target=...", "data=..."]
+        return f"qpu_sdk.resume({', '.join([repr(str(self.path)), *passed])})"
 
     @property
     def config(self) -> Path:

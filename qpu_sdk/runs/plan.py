@@ -24,10 +24,11 @@ import numpy as np
 from ..devices.base import DeviceSpec
 from ..devices.budget import Cost
 from ..errors import BudgetExceeded
+from ..files import user_path
 from ..photonics.permanents import collision_free_tree, probabilities
 from ..seeds import child_seed
 from ..statistics import sampling_distance
-from ..training.config import QNNConfig, RunConfig
+from ..training.config import QNNConfig, RunConfig, checked_config
 from ..training.schedule import Schedule
 from .device_figures import Figures, device_figures
 
@@ -98,14 +99,14 @@ def plan(config: RunConfig, *, offline: bool = False, records: str | Path | None
 
     :param offline: True to use published figures only and open no connection.
     :param records: folder of calibration records; the newest of a device goes before published figures.
-    :raises ConfigError: when nothing is known of a device offline.
+    :raises ConfigError: when nothing is known of a device offline, or ``config`` is no :class:`RunConfig`.
     :raises CalibrationError: when the newest record of a device is damaged or too old.
 
     >>> plan(RunConfig()).total.settings
     102
     """
-    names = config.device_names
-    folder = None if records is None else Path(records)
+    names = checked_config(config).device_names
+    folder = None if records is None else user_path(records, "records")
     return plan_run(config, {n: device_figures(config, n, offline=offline, records=folder) for n in names})
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import final
 
 from ..export.weights import Model, load_model
+from ..report.text import two_columns
 from .folder import RunFolder
 from .summary import RunSummary
 from .tables import summary_rows
@@ -35,6 +36,4 @@ class Run:
         return RunFolder(self.path).report
 
     def __str__(self) -> str:
-        rows = summary_rows(self.summary)
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+        return two_columns(summary_rows(self.summary))

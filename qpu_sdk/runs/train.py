@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import CheckpointError, ConfigError, QPUError
+from ..errors import CheckpointError, ConfigError, DataError, QPUError
 from ..files import write_atomic
-from ..training.config import RunConfig
+from ..training.config import RunConfig, checked_config
 from ..training.config_file import load_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
 from ..training.data import Dataset, absolute_source
@@ -54,7 +54,9 @@ def train(
     :param observer: the same with the stages of a run, for a progress bar.
     :param wait: False to stop, resumable, as soon as everything hangs on jobs that go on without this process.
     :raises CheckpointError: when ``out`` already holds a run; nothing in it is changed.
-    :raises ConfigError: when the target has no weights to generate, or does not take the images.
+    :raises ConfigError: when the target has no weights to generate, or does not take the images; when ``config`` is no
+        :class:`~qpu_sdk.training.config.RunConfig`, or ``out`` no path.
+    :raises DataError: when ``data`` is no :class:`~qpu_sdk.training.data.Dataset`.
     :raises JobTimeout: with ``wait=False``, when jobs are not done.
 
     ::
@@ -62,7 +64,8 @@ def train(
         run = train(RunConfig(seed=1), "runs/first")
         print(run)
     """
-    folder, given = RunFolder(Path(out)), Given.of(target, data)
+    config, folder = checked_config(config), RunFolder.of(out)
+    given = Given.of(target, _checked_data(data))
     source = config.data.model_copy(update={"source": absolute_source(config.data.source)})
     config = config.model_copy(update={"data": source, "mitigation": config.mitigation.absolute()})
     config = given.named(config)
@@ -72,15 +75,24 @@ def train(
         try:
             folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise CheckpointError(f"cannot write to {folder.path} ({error}). Choose another --out.") from error
+            raise CheckpointError(f"cannot write to {folder.path} ({error}). Choose another folder.") from error
         return _go(run, watched(observer, on_progress), new=given)
 
 
 def _check_new(folder: RunFolder) -> None:
     if folder.config.exists():
         raise CheckpointError(
-            f"{folder.path} already holds a run. Go on with: qpu-sdk resume {folder.path}, or choose another --out."
+            f"{folder.path} already holds a run. Go on with: {folder.way_on}, or choose another folder."
         )
+
+
+def _checked_data(data: object) -> Dataset | None:
+    if data is None or isinstance(data, Dataset):
+        return data
+    raise DataError(
+        f"data is a {type(data).__name__}; a Dataset is needed. Make one with qpu_sdk.Dataset.of(x_train, y_train, "
+        "x_test, y_test), or of two datasets of torch."
+    )
 
 
 def resume(
@@ -101,11 +113,14 @@ def resume(
     :param on_progress: as of :func:`train`, and so are ``observer`` and ``wait``.
     :param budget: ``budget.key=value`` overrides, written to the run's configuration.
     :raises CheckpointError: when the folder holds no run, a damaged one, or one of another target or other images.
-    :raises ConfigError: when ``budget`` names something else.
+    :raises ConfigError: when ``budget`` names something else, or ``out`` is no path.
+    :raises DataError: when ``data`` is no :class:`~qpu_sdk.training.data.Dataset`.
     """
-    folder = RunFolder(Path(out))
+    folder, data = RunFolder.of(out), _checked_data(data)
     if not folder.config.is_file():
-        raise CheckpointError(f"{folder.path} holds no run (no config.toml). Start one with: qpu-sdk train --out DIR.")
+        raise CheckpointError(
+            f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: qpu-sdk train --out DIR."
+        )
     config = _with_budget(folder, budget)
     given = Given.of(target, data).restored(folder, config)
     mitigation = load_records(folder.records, config)

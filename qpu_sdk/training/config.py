@@ -7,19 +7,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
-from typing import Annotated, Any, Literal, final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ..devices.base import DeviceSpec
 from ..devices.budget import Budget, Rates
 from ..errors import ConfigError, ProgramError
+from ..files import user_path
 from ..mitigation.methods import check_method
 from ..photonics.interferometer import Mesh
 from ..photonics.meshes import open_mesh
+from .problems import config_problem
 
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+#: A table of the configuration as it is written.
+Table: TypeAlias = Mapping[str, Any]
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
 GIVEN = "(given)"
 
@@ -29,10 +44,27 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
+    def __init__(self, **values: Any) -> None:
+        """Refuse what is wrong with a :class:`ConfigError` of one line, as a file with it is refused."""
+        try:
+            self.__pydantic_validator__.validate_python(values, self_instance=self)
+        except ValidationError as error:
+            raise ConfigError(f"{self._called()}: {config_problem(error, type(self))}") from None
+
+    # Sections inside others are validated as usual, else a problem in one would not say where it is.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def _called(cls) -> str:
+        return "the configuration" if cls.__name__ == "RunConfig" else cls.__name__
+
 
 @final
 class DataConfig(Section):
-    """Which images. ``draw="training"`` draws both sets by seed from the source's training images."""
+    """Which images. ``draw="training"`` draws both sets by seed from the source's training images.
+
+    :param scale: what all pixels are divided by; none: integers of more than 16 levels are bytes, the rest is as it is.
+    """
 
     source: str = "mnist-5k"
     draw: Literal["given", "training"] = "given"
@@ -40,6 +72,13 @@ class DataConfig(Section):
     test_size: PositiveInt | None = None
     validation_size: NonNegativeInt = 0
     seed: NonNegativeInt | None = None
+    scale: Rate | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_unset_scale(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``scale`` out where it is not set: fingerprints and models are the same as before there was one."""
+        values: dict[str, Any] = inner(self)
+        return {key: value for key, value in values.items() if key != "scale" or value is not None}
 
 
 @final
@@ -171,12 +210,15 @@ class MitigationConfig(Section):
 
     def absolute(self) -> MitigationConfig:
         """The same with an absolute path, which holds wherever a run goes on."""
-        return self if self.record is None else self.model_copy(update={"record": str(Path(self.record).absolute())})
+        if self.record is None:
+            return self
+        path = user_path(self.record, "mitigation.record").absolute()
+        return self.model_copy(update={"record": str(path)})
 
 
 @final
 class BudgetConfig(Section):
-    """Hard limits of one run, reserved before each submission, and what devices charge (unset: see ``budget.py``)."""
+    """Hard limits of one run, reserved before each submission, and what devices charge, unless they say it."""
 
     settings: PositiveInt | None = 400
     shots: PositiveInt | None = None
@@ -219,6 +261,24 @@ class RunConfig(Section):
     mitigation: MitigationConfig = MitigationConfig()
     budget: BudgetConfig = BudgetConfig()
 
+    if TYPE_CHECKING:  # tables may be written as mappings, which the types of the fields do not say
+
+        def __init__(
+            self,
+            *,
+            device: str = ...,
+            seed: int = ...,
+            controls: bool = ...,
+            data: DataConfig | Table = ...,
+            target: TargetConfig | Table = ...,
+            qnn: Sequence[QNNConfig | Table] = ...,
+            generator: GeneratorConfig | Table = ...,
+            training: TrainingConfig | Table = ...,
+            spsa: SPSAConfig | Table = ...,
+            mitigation: MitigationConfig | Table = ...,
+            budget: BudgetConfig | Table = ...,
+        ) -> None: ...
+
     @model_validator(mode="after")
     def _two_qnns(self) -> RunConfig:
         if len(self.qnn) < 2:
@@ -258,6 +318,17 @@ class RunConfig(Section):
                     lines += ["", f"[[{key}]]" if key == "qnn" else f"[{key}]"]
                     lines += [f"{name} = {_toml(entry)}" for name, entry in table.items()]
         return "\n".join(lines) + "\n"
+
+
+def checked_config(config: object) -> RunConfig:
+    """The configuration, once it is sure that it is one.
+
+    :raises ConfigError: when it is something else, such as a path or a dictionary.
+    """
+    if isinstance(config, RunConfig):
+        return config
+    way = "qpu_sdk.RunConfig(**values)" if isinstance(config, Mapping) else "qpu_sdk.load_config(path)"
+    raise ConfigError(f"config is a {type(config).__name__}; a RunConfig is needed. Make one with {way}.")
 
 
 def _toml(value: Any) -> str:

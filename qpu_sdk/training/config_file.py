@@ -10,7 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import ConfigError
+from ..files import user_path
 from .config import RunConfig
+from .problems import config_problem
 
 
 def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfig:
@@ -22,7 +24,7 @@ def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()
     >>> load_config(overrides=["generator.kind=paper", "generator.bond_dim=4"]).generator.kind
     'paper'
     """
-    tree = _read_toml(path)
+    tree = _read_toml(None if path is None else user_path(path, "the path of a configuration"))
     if overrides and any(o.startswith("qnn.") for o in overrides) and "qnn" not in tree:
         tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]  # else there is no list to change
     for override in overrides:
@@ -35,14 +37,14 @@ def parse_config(tree: dict[str, Any], *, where: str) -> RunConfig:
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_first_problem(error)}") from error
+        raise ConfigError(f"{where}: {config_problem(error, RunConfig)}") from None
 
 
-def _read_toml(path: str | Path | None) -> dict[str, Any]:
+def _read_toml(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {path} ({error}). Check the path and the TOML.") from error
 
@@ -67,13 +69,3 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}. See examples/lean.toml for all keys."
-    message = problem["msg"].removeprefix("Value error, ")
-    shown = repr(problem["input"])
-    return f"{key}: {message} (got {shown if len(shown) <= 60 else shown[:57] + '...'})."

@@ -8,9 +8,9 @@ in the Perceval Quest format (column image: text list of 784 floats in [0, 1]; c
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -20,14 +20,16 @@ from ..arrays import IntArray
 from ..errors import DataError
 from ..seeds import child_seed
 from .config import GIVEN, DataConfig
-from .pixels import AnyArray, Pixels, checked_images, stacked
-from .sources import reader_of
+from .pixels import AnyArray, Pixels, as_array, checked_images, scale_of, stacked
+from .sources import reader_of, source_path
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 #: Largest label that can be a class.
 MAX_LABEL = 1_000_000
+#: Arrays of a dataset, in their order.
+PARTS = ("x_train", "y_train", "x_test", "y_test")
 
 
 @final
@@ -45,6 +47,9 @@ class Images:
 
     x: Pixels
     y: IntArray
+
+    def __repr__(self) -> str:
+        return f"Images(n={len(self)}, shape={self.x.shape[1:]})"
 
     def __len__(self) -> int:
         return len(self.y)
@@ -71,26 +76,36 @@ class Dataset:
     validation: Images
 
     @classmethod
-    def of(cls, *parts: Any, name: str = GIVEN) -> Dataset:
+    def of(cls, *parts: Any, name: str = GIVEN, scale: float | None = None) -> Dataset:
         """A dataset of one's own: ``(x_train, y_train, x_test, y_test)``, or a training and a test set of torch.
 
         :param parts: four arrays or tensors, images ``(n, H, W)`` or ``(n, C, H, W)``, bytes or floats in [0, 1], and
             labels ``(n,)`` from 0; or two ``torch.utils.data.Dataset`` whose entries are (image, label).
+        :param scale: what all pixels are divided by, for integers that are no bytes.
         :raises DataError: one line that says what is wrong with which array and what is allowed.
 
         >>> x, y = np.zeros((4, 8, 8)), np.array([0, 1, 0, 1])
         >>> Dataset.of(x, y, x[:2], y[:2]).train.x.shape
         (4, 1, 8, 8)
         """
+        if scale is not None and not (isinstance(scale, int | float) and 0.0 < scale < math.inf):
+            raise DataError(f"scale is {scale!r}. Give a positive number that all pixels are divided by, or None.")
         if len(parts) == 2:
             arrays = [*stacked(parts[0], "training set"), *stacked(parts[1], "test set")]
         elif len(parts) == 4:
-            arrays = [np.asarray(part) for part in parts]
+            arrays = [as_array(part, what) for part, what in zip(parts, PARTS, strict=True)]
         else:
             raise DataError(
-                f"{len(parts)} parts are no dataset. Give x_train, y_train, x_test, y_test, or two datasets."
+                f"{len(parts)} {'part is' if len(parts) == 1 else 'parts are'} no dataset. Give {', '.join(PARTS)}, "
+                "or two datasets of torch."
             )
-        return _of(arrays[:2], arrays[2:], name)
+        return _of(arrays[:2], arrays[2:], str(name), scale)
+
+    def __repr__(self) -> str:
+        """Name, sizes and shape: pixels are no text."""
+        sizes = {"train": self.train, "test": self.test, "validation": self.validation}
+        told = ", ".join(f"{part}={len(images)}" for part, images in sizes.items())
+        return f"Dataset({self.name!r}, {told}, shape={self.train.x.shape[1:]}, classes={self.classes})"
 
     @property
     def classes(self) -> int:
@@ -115,21 +130,28 @@ def load_dataset(config: DataConfig, *, seed: int) -> Dataset:
     """
     arrays = reader_of(config.source)()
     train, test = ([arrays[f"{axis}_{part}"] for axis in "xy"] for part in ("train", "test"))
-    return split_dataset(_of(train, test, config.source), config, seed=seed)
+    full = _of(train, test, config.source, config.scale)
+    return _split(_draw(full, config, seed), config, seed)
 
 
 def split_dataset(full: Dataset, config: DataConfig, *, seed: int) -> Dataset:
     """The images that a configuration asks for, out of those that are there.
 
     :param seed: of every random choice of images.
-    :raises DataError: when there are too few.
+    :raises DataError: when there are too few, or the configuration says how to scale what is scaled already.
     """
+    if config.scale is not None:
+        raise DataError(
+            f"data.scale is {config.scale:g}, and {full.name} is in [0, 1] already. Give scale= to Dataset.of instead."
+        )
     return _split(_draw(full, config, seed), config, seed)
 
 
-def _of(train: Sequence[AnyArray], test: Sequence[AnyArray], name: str) -> Dataset:
+def _of(train: Sequence[AnyArray], test: Sequence[AnyArray], name: str, scale: float | None) -> Dataset:
     """Checked images and labels, none for validation yet."""
-    first, second = (_images(x, y, f"{part} of {name}") for part, (x, y) in (("train", train), ("test", test)))
+    if scale is None and train[0].dtype.kind in "ui" and test[0].dtype.kind in "ui":
+        scale = scale_of(f"x_train of {name}", train[0], test[0])  # of both: a few test images may all be dark
+    first, second = (_images(x, y, f"{part} of {name}", scale) for part, (x, y) in (("train", train), ("test", test)))
     if first.x.shape[1:] != second.x.shape[1:]:
         raise DataError(f"training images of {name} are {first.x.shape[2:]} pixels, test images {second.x.shape[2:]}.")
     return Dataset(name, first, second, validation=second.take(np.arange(0)))  # none, of the right shape and type
@@ -139,11 +161,12 @@ def absolute_source(source: str) -> str:
     """The source with its paths made absolute, so that a run can be resumed from another folder."""
     if source in ("mnist-5k", "mnist", GIVEN):
         return source
-    return ",".join(str(Path(part).resolve()) if Path(part).exists() else part for part in source.split(","))
+    paths = [(part, source_path(part)) for part in source.split(",")]
+    return ",".join(str(path.resolve()) if path.exists() else part for part, path in paths)
 
 
-def _images(x: npt.NDArray[np.generic], y: npt.NDArray[np.generic], name: str) -> Images:
-    pixels = checked_images(x, f"x_{name}")
+def _images(x: npt.NDArray[np.generic], y: npt.NDArray[np.generic], name: str, scale: float | None) -> Images:
+    pixels = checked_images(x, f"x_{name}", scale=scale)
     return Images(pixels, _labels(y, len(pixels), f"y_{name}"))
 
 

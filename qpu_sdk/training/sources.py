@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
+from ..files import user_path
 from .config import GIVEN
 from .pixels import AnyArray
 
@@ -40,22 +41,33 @@ def reader_of(source: str) -> Callable[[], dict[str, AnyArray]]:
     """
     if source == GIVEN:
         raise DataError("the images were passed from Python, where they are not any more. Name some with --data.")
-    path = Path(source)
     if source == "mnist-5k":
         return read_embedded_digits
     if source == "mnist":
         return read_torchvision
+    path = source_path(source)
     if source.endswith(".npz"):
         return lambda: read_npz(path)
     if source.count(",") == 1 and source.endswith(".csv"):
         train, test = source.split(",")
-        return lambda: read_quest_csv(Path(train), Path(test))
+        return lambda: read_quest_csv(source_path(train), source_path(test))
     if path.is_dir():
         return lambda: read_mnist_folder(path)
     raise DataError(
         f"data source {source!r} is not known or does not exist. Use mnist-5k, mnist, a folder in torchvision's "
         "MNIST layout, FILE.npz, or TRAIN.csv,TEST.csv."
     )
+
+
+def source_path(text: str) -> Path:
+    """The path of a source of images; ``~`` is the home folder.
+
+    :raises DataError: when it is no path.
+    """
+    try:
+        return user_path(text, "the data source")
+    except ConfigError as error:
+        raise DataError(str(error)) from None
 
 
 def read_embedded_digits() -> dict[str, AnyArray]:

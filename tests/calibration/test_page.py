@@ -11,7 +11,7 @@ import pytest
 
 from qpu_sdk.calibration.drift import record_changes
 from qpu_sdk.calibration.known import vendor_record
-from qpu_sdk.calibration.page import change_rows, draw_record, job_rows, record_figure, record_page, record_rows
+from qpu_sdk.calibration.page import change_rows, draw_record, job_rows, record_figure, record_page
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.report.text import quantity
 from tests.calibration.test_record import IDENTITY, PERFS, example, job, number, pairs
@@ -129,7 +129,7 @@ def test_the_origin_is_said_first() -> None:
 
 def test_rows_tell_everything() -> None:
     record = example()
-    rows = dict(record_rows(record))
+    rows = dict(record.rows())
     assert rows["record"] == record.id
     assert rows["g2"] == "0.0200 +- 0.0020"
     assert rows["brightness"] == "1 (fixed)"
@@ -139,8 +139,8 @@ def test_rows_tell_everything() -> None:
     assert rows["jobs"] == "3 circuits, 3,000 shots"
     assert rows["gauge"] == record.gauge
     assert {name.replace("_", " ") for name in record.measured()} <= set(rows)
-    assert dict(record_rows(vendor()))["g2"] == "0.182 (no error given)"
-    assert dict(record_rows(vendor()))["fit"] == "not done"
+    assert dict(vendor().rows())["g2"] == "0.182 (no error given)"
+    assert dict(vendor().rows())["fit"] == "not done"
     assert dict(job_rows(record))["random 0 (validation)"].startswith("1,000 shots in 9,000 windows (950 with 1, ")
 
 
@@ -170,3 +170,11 @@ def test_rows_of_a_comparison() -> None:
 )
 def test_quantities_have_two_digits_of_their_error(value: float, error: float, text: str) -> None:
     assert quantity(value, error) == text
+
+
+def test_a_record_is_printed_as_a_table() -> None:
+    lines = str(vendor()).splitlines()
+    assert len(lines) == len(vendor().rows())
+    width = lines[0].index(vendor().device)
+    assert all(line[:width].strip() and line[width - 1] == " " for line in lines)
+    assert "Measured(" not in str(vendor())

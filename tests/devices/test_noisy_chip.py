@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qpu_sdk.arrays import FloatArray, OutcomeArray
-from qpu_sdk.devices import noisy_chip as local_noise
+from qpu_sdk.devices import noisy_chip
 from qpu_sdk.devices.address import DeviceAddress
 from qpu_sdk.devices.conformance import run_all
 from qpu_sdk.devices.local import LocalDevice
@@ -226,13 +226,13 @@ def test_counts_name_the_program_that_was_asked_for() -> None:
 
 def test_a_repeated_program_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    real = local_noise.accurate_click_distribution
+    real = noisy_chip.accurate_click_distribution
 
     def counted(columns: Any, noise: ProgramNoise, *, most_clicks: int | None = None) -> Any:
         calls.append(columns.shape)
         return real(columns, noise, most_clicks=most_clicks)
 
-    monkeypatch.setattr(local_noise, "accurate_click_distribution", counted)
+    monkeypatch.setattr(noisy_chip, "accurate_click_distribution", counted)
     device = open_device("local:slos?noise=ascella", seed=1)
     first, second = device.submit([SMALL, LARGE, SMALL], shots=1000).result()[::2]
     device.submit([Program(SMALL.mesh, SMALL.phases, SMALL.input_modes)], shots=1000, tag="later").result()
@@ -241,7 +241,7 @@ def test_a_repeated_program_is_computed_once(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_noise, "MAX_REMEMBERED", 2000)
+    monkeypatch.setattr(noisy_chip, "MAX_REMEMBERED", 2000)
     found = chip(transmittance=0.5, g2=0.1)
     for seed in range(20):
         found.shot(program(IsometryMesh(5, 2), 2, seed=seed))

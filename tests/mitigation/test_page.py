@@ -135,7 +135,7 @@ def test_figures_are_written_by_their_suffix(found: Distribution, suffix: str, t
         ("p", "no suffix is no kind of figure"),
         ("none/p.png", "No such file or directory"),
         ("folder.png", "Is a directory"),
-        ("a\0b.png", "null byte"),
+        ("a\0b.png", "which is no path"),
         ("x" * 300 + ".png", "name too long"),
     ],
 )

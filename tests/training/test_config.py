@@ -6,12 +6,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from qpu_sdk.errors import ConfigError
-from qpu_sdk.training.config import RunConfig
+from qpu_sdk.training.config import QNNConfig, RunConfig, SPSAConfig
 from qpu_sdk.training.config_file import load_config, parse_config
 
 SIZES = {"data": ["train_size", "test_size"], "training": ["rounds", "batch_size", "shots"], "budget": ["settings"]}
@@ -130,6 +132,61 @@ def test_unknown_keys_are_refused_by_name(tree: dict[str, Any], key: str) -> Non
 )
 def test_wrong_values_are_refused_by_name(tree: dict[str, Any], key: str) -> None:
     assert f": {key}: " in refusal(tree)
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"devise": "x"}, "unknown key 'devise'. Did you mean device?"),
+        ({"sead": 1}, "Did you mean seed?"),
+        ({"training": {"round": 1}}, "unknown key 'training.round'. Did you mean training.rounds?"),
+        ({"qnn": [{"modes": 4, "photons": 2, "mesch": "x"}] * 2}, "Did you mean qnn.0.mesh?"),
+        ({"zzzz": 1}, "unknown key 'zzzz'. See"),
+        ({"seed": -1}, "seed: "),
+        ({"seed": np.zeros((3, 3))}, "seed: "),
+        ({"training": {"rounds": 2.5}}, "training.rounds: "),
+        ({"qnn": [{"modes": 4, "photons": 2}]}, "1 QNN is configured"),
+        ({"qnn": [{"modes": 4, "photons": 9}] * 2}, "qnn.0: "),
+        ({"mitigation": {"method": "guess"}}, "mitigation.method: "),
+        ({"data": {"scale": 0}}, "data.scale: "),
+        ({"spsa": None}, "spsa: "),
+    ],
+)
+def test_python_is_refused_as_files_are(tree: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig(**tree)
+    message = str(caught.value)
+    assert words in message
+    assert "\n" not in message
+    assert "https:" not in message
+    assert message.removeprefix("the configuration: ") == refusal(tree).removeprefix("run.toml: ")
+    with pytest.raises(ValidationError):
+        RunConfig.model_validate(tree)
+
+
+def test_a_section_is_refused_by_its_name() -> None:
+    with pytest.raises(ConfigError, match=r"^QNNConfig: unknown key 'mode'\. Did you mean modes\?"):
+        QNNConfig(mode=4, photons=2)  # type: ignore[call-arg]
+    made = RunConfig(spsa=SPSAConfig(steps=0), qnn=[QNNConfig(modes=4, photons=2), {"modes": 5, "photons": 2}])
+    assert made == RunConfig(spsa={"steps": 0}, qnn=({"modes": 4, "photons": 2}, {"modes": 5, "photons": 2}))
+
+
+@pytest.mark.parametrize("found", [None, 3, "", "a\0b", b"run.toml", ["run.toml"], "~nobody-of-this-name/run.toml"])
+def test_what_is_no_path_is_one_line(found: Any) -> None:
+    if found is None:
+        assert load_config(found) == RunConfig()
+        return
+    with pytest.raises(ConfigError, match="the path of a configuration") as caught:
+        load_config(found)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_home_folder_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run.toml").write_text('seed = 3\n[mitigation]\nrecord = "~/record.json"\n')
+    config = load_config("~/run.toml")
+    assert config.seed == 3
+    assert config.mitigation.absolute().record == str(tmp_path / "record.json")
 
 
 @pytest.mark.parametrize(

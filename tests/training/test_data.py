@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qpu_sdk.errors import DataError
-from qpu_sdk.training.config import DataConfig
-from qpu_sdk.training.data import Dataset, check_labels, load_dataset
+from qpu_sdk.training.config import DataConfig, RunConfig
+from qpu_sdk.training.data import PARTS, Dataset, absolute_source, check_labels, load_dataset, split_dataset
 from qpu_sdk.training.pixels import read_image
 from qpu_sdk.training.sources import read_idx
 
@@ -555,3 +556,140 @@ def test_a_damaged_png_is_an_image_or_a_data_error(tmp_path: Path, position: flo
     except DataError:
         return
     assert image.shape == (1, 28, 28)
+
+
+# -- scale -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.int8, np.uint16])
+@pytest.mark.parametrize("largest", [1, 16])
+def test_integers_of_few_levels_are_not_guessed(tmp_path: Path, kind: type, largest: int) -> None:
+    few = {k: (v % (largest + 1)).astype(kind) for k, v in arrays().items() if k.startswith("x")}
+    message = refusal(npz(tmp_path, **few))
+    assert f"scale = {largest}" in message
+    assert "[0, 1]" in message
+    images = load(npz(tmp_path, **few), scale=largest)
+    assert np.array_equal(images.train.x[:, 0], few["x_train"].astype(np.float32) / largest)
+    parts = [(arrays() | few)[name] for name in PARTS]
+    with pytest.raises(DataError, match="scale"):
+        Dataset.of(*parts)
+    assert Dataset.of(*parts, scale=largest).fingerprint == images.fingerprint
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64])
+def test_integers_up_to_255_are_bytes_though_a_test_set_be_dark(tmp_path: Path, kind: type) -> None:
+    content = {k: v.astype(kind) for k, v in arrays().items() if k.startswith("x")}
+    content["x_test"] = content["x_test"] % 9
+    assert_read(load(npz(tmp_path, **content)), arrays() | content)
+
+
+def test_integers_beyond_bytes_and_scales_that_are_too_small_are_refused(tmp_path: Path) -> None:
+    wide = {k: v.astype(np.int64) * 4 for k, v in arrays().items() if k.startswith("x")}
+    assert "1020" in refusal(npz(tmp_path, **wide))
+    assert "pixels / 16" in refusal(npz(tmp_path), scale=16)
+    assert load(npz(tmp_path, **wide), scale=1020).train.x.max() == 1.0
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf"), "16"])
+def test_a_scale_is_a_positive_number(scale: Any) -> None:
+    with pytest.raises(DataError, match="scale"):
+        Dataset.of(*arrays().values(), scale=scale)
+
+
+def test_what_was_passed_is_scaled_once() -> None:
+    with pytest.raises(DataError, match=r"Dataset\.of"):
+        split_dataset(Dataset.of(*arrays().values()), DataConfig(scale=16), seed=1)
+
+
+def test_a_dark_picture_is_bytes(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.full((28, 28), 7, dtype=np.uint8)).save(tmp_path / "dark.png")
+    assert np.allclose(read_image(tmp_path / "dark.png", invert=False), 7 / 255)
+
+
+def test_scale_changes_no_fingerprint_unless_set() -> None:
+    assert RunConfig().fingerprint == "83a897b8f33f4307c17323ce4eabe7d68720a559ed11185ba8ed242b7a1a47bc"
+    assert "scale" not in DataConfig().model_dump_json()
+    scaled = RunConfig(data={"scale": 16})
+    assert scaled.fingerprint != RunConfig().fingerprint
+    assert DataConfig.model_validate_json(scaled.data.model_dump_json()) == scaled.data
+    assert "scale = 16.0" in scaled.to_toml()
+
+
+# -- passed from Python ------------------------------------------------------------------------------------
+
+
+def test_tensors_of_any_kind_are_taken() -> None:
+    x, y = torch.rand(6, 4, 4), torch.arange(6) % 2
+    plain = Dataset.of(x, y, x, y).fingerprint
+    assert Dataset.of(x.clone().requires_grad_(), y, x, y).fingerprint == plain
+    assert Dataset.of(x.numpy().tolist(), y.tolist(), x, y.float().requires_grad_()).fingerprint == plain
+    short = x.bfloat16()
+    assert np.array_equal(Dataset.of(short, y, short, y).train.x[:, 0], short.float().numpy())
+    pairs = [(image.clone().requires_grad_(), label) for image, label in zip(x, y, strict=True)]
+    assert Dataset.of(pairs, pairs).fingerprint == plain
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [[[1.0, 0.0], [0.0]], [[0.0, 1.0], [1.0, 0.0]]],
+        np.array([{"a": 1}] * 4, dtype=object),
+        "images.npz",
+        None,
+        3.0,
+        ["a", "b"],
+        np.zeros((4, 2, 2), dtype=complex),
+        object(),
+        torch.zeros(4, 2, 2, dtype=torch.complex64),
+    ],
+)
+@pytest.mark.parametrize("place", range(4))
+def test_what_is_no_array_is_one_line(found: Any, place: int) -> None:
+    parts: list[Any] = [np.zeros((4, 2, 2)), np.arange(4) % 2, np.zeros((4, 2, 2)), np.arange(4) % 2]
+    parts[place] = found
+    with pytest.raises(DataError, match=("x_train", "y_train", "x_test", "y_test")[place]) as caught:
+        Dataset.of(*parts)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ((), "0 parts are"),
+        ((np.zeros((4, 2, 2)),), "1 part is"),
+        ((np.zeros((4, 2, 2)), np.arange(4)), "is an array"),
+        ((torch.zeros(4, 2, 2), torch.arange(4)), "is an array"),
+        (("train", "test"), "is a str"),
+        ((None, None), "is a NoneType"),
+        (([("a", 0)], [("b", 1)]), "image 0 of the training set"),
+    ],
+)
+def test_other_parts_are_one_line(parts: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        Dataset.of(*parts)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_channels_come_first(channels: int) -> None:
+    last, y = np.zeros((4, 8, 8, channels)), np.arange(4) % 2
+    with pytest.raises(DataError, match=r"channels come first: \(n, C, H, W\).*transpose"):
+        Dataset.of(last, y, last, y)
+    first = last.transpose(0, 3, 1, 2)
+    assert Dataset.of(first, y, first, y).train.x.shape == (4, channels, 8, 8)
+
+
+def test_a_dataset_is_told_without_its_pixels() -> None:
+    found = Dataset.of(*arrays().values(), name="squares")
+    assert repr(found) == "Dataset('squares', train=30, test=12, validation=0, shape=(1, 4, 4), classes=3)"
+    assert repr(found.test) == "Images(n=12, shape=(1, 4, 4))"
+
+
+def test_the_home_folder_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    npz(tmp_path)
+    assert_read(load("~/digits.npz"), arrays())
+    assert absolute_source("~/digits.npz") == str(tmp_path.resolve() / "digits.npz")
+    assert "no such home folder" in refusal("~nobody-of-this-name/digits.npz")

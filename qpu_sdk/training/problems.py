@@ -1,0 +1,42 @@
+"""What is wrong with a configuration, in one line."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+
+
+def config_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first problem: its key, the value and what is allowed; of an unknown key the nearest that there is.
+
+    :param model: that was to be made.
+    """
+    problems = error.errors(include_url=False)
+    # A key that is misspelt is missing as well: the former says what to do.
+    problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
+    where = problem["loc"]
+    key = ".".join(str(part) for part in where)
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(model, where[:-1])
+        near = get_close_matches(str(where[-1]), known, n=1)
+        way = f"Did you mean {'.'.join(map(str, (*where[:-1], near[0])))}? " if near else ""
+        return f"unknown key {key!r}. {way}See examples/lean.toml for all keys."
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    shown = _shown(problem["input"])
+    return f"{key}{': ' if key else ''}{message} (got {shown if len(shown) <= 60 else shown[:57] + '...'})."
+
+
+def _shown(value: object) -> str:
+    return " ".join(repr(value).split())  # the repr of an array has several lines
+
+
+def _keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:
+    """Keys of the table at this place."""
+    for part in where:
+        if isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            inner = [t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, BaseModel)]
+            model = inner[0]
+    return list(model.model_fields)
