@@ -69,7 +69,7 @@ class Model:
         a file names is imported, so a class of your own has to be passed.
 
         :param network: a fresh one of your own; the weights are loaded into it.
-        :raises ConfigError: when the file does not say how the network is made.
+        :raises ConfigError: when the file does not say how the network is made, or what was passed is none.
         :raises DataError: when the tensors are not that network's.
         """
         name = self.metadata.get("target", "")
@@ -84,6 +84,8 @@ class Model:
         if network is None:
             network = BUILT_IN[name]()
             check_tensors(network, self.tensors, name)
+        elif not isinstance(network, nn.Module):
+            raise ConfigError("what was passed is no torch.nn.Module. Pass a fresh network: module(NETWORK()).")
         else:
             check_tensors(network, self.tensors, f"the {type(network).__name__} that was passed")
         network.load_state_dict(dict(self.tensors), strict=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
@@ -34,7 +36,7 @@ def count_classes(target: Target, images: Tensor) -> int:
     """
     shape, classes = tuple(images.shape[1:]), 0
     for count in range(1, min(len(images), 2) + 1):  # one alone, as a last batch can be, and several
-        logits: object = _asked(target, images[:count])
+        logits: object = _asked(partial(target.logits, torch.zeros(target.size), images[:count]), shape)
         if not isinstance(logits, Tensor):
             found = f"a {type(logits).__name__}"
         elif logits.ndim != 2 or len(logits) != count or not logits.is_floating_point():
@@ -46,15 +48,16 @@ def count_classes(target: Target, images: Tensor) -> int:
             f"the target answers {count} image{'s' * (count > 1)} of shape {shape} with {found}; expected floats of "
             f"shape ({count}, classes). Return the logits alone, one row an image."
         )
+    _asked(partial(target.probe, shape), shape)  # which a resumed run asks too
     return classes
 
 
-def _asked(target: Target, images: Tensor) -> Tensor:
+def _asked(ask: Callable[[], Tensor], shape: tuple[int, ...]) -> Tensor:
     try:
         with torch.no_grad():
-            return target.logits(torch.zeros(target.size), images)
+            return ask()
     except Exception as error:  # the network is the user's: it may raise anything
-        shape, reason = tuple(images.shape[1:]), (str(error).splitlines() or [""])[0]
+        reason = (str(error).splitlines() or [""])[0]
         raise ConfigError(
             f"the target does not take images of shape {shape} ({type(error).__name__}: {reason:.200}). Use another "
             "target."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -206,3 +207,9 @@ def test_images_that_the_network_does_not_take_are_one_line(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="does not take images of shape") as caught:
         predict_images(small, [tmp_path / "i.png"], invert=False)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("passed", [nn.Linear, "Linear", paper_cnn])
+def test_what_is_no_network_is_told(passed: Any) -> None:
+    with pytest.raises(ConfigError, match=r"torch\.nn\.Module"):
+        model().module(passed)

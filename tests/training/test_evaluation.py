@@ -88,3 +88,12 @@ def test_images_and_labels_that_do_not_fit_are_told() -> None:
 def test_a_squeeze_that_spares_one_image_is_found() -> None:
     with pytest.raises(ConfigError, match="1 image of"):
         checked(Answers(torch.squeeze))
+
+
+def test_a_network_that_fails_on_other_images_than_the_first_is_found() -> None:
+    def few(logits: Tensor) -> Tensor:
+        assert len(logits) < 3
+        return logits
+
+    with pytest.raises(ConfigError, match="AssertionError"):
+        checked(Answers(few))
