@@ -20,6 +20,8 @@ from qpu_sdk.cli.app import app
 from qpu_sdk.cli.progress import Progress
 from qpu_sdk.export.weights import load_model
 
+BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
+
 
 @dataclass(frozen=True)
 class Commands:
@@ -54,6 +56,18 @@ class Commands:
         [line] = result.stderr.strip().splitlines()
         assert line.startswith("qpu-sdk: ")
         return str(line)
+
+    def refuse_to_begin(self, out: Path, words: str, *arguments: object) -> None:
+        """A run in ``out`` is refused with these words and leaves nothing."""
+        assert words in self.fail(BAD_INPUT, *arguments)
+        assert not out.exists()
+
+    def go_on(self, out: Path, whole: Path, summary: Mapping[str, Any]) -> None:
+        """The interrupted run in ``out`` ends as the whole one did: the same result, weights and rows."""
+        resumed = self.succeed("resume", out, "--json")
+        assert resumed | {"wall_s": 0} == dict(summary) | {"wall_s": 0}
+        assert same_model(out, whole)
+        assert metric_rows(out) == metric_rows(whole)
 
 
 def interrupt_after(units: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import importlib
 import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import perceval
 
 ROOT = Path(__file__).parents[1] / "qpu_sdk"
+PERCEVAL = Path(perceval.__file__).parent
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
 #: A module's own business: every module may have its logger and its schema version.
 PER_MODULE = {"log", "SCHEMA_VERSION", "main"}
@@ -217,3 +223,33 @@ def test_comments_say_why_where_a_reader_would_stop() -> None:
             code += bool(stripped) and not stripped.startswith("#")
             comments += "  # " in line or stripped.startswith("#")
     assert comments / code >= 0.03
+
+
+def test_what_docstrings_and_comments_point_at_is_there() -> None:
+    """Names of ours in roles are imported, and files named in the text exist."""
+    lost = []
+    root = ROOT.parent
+    for path in [*TREES, *sorted((root / "tests").rglob("*.py"))]:
+        text = path.read_text(encoding="utf-8")
+        for dotted in re.findall(r":(?:mod|class|func|data|meth|attr):`[^`<]*?~?(qpu_sdk[\w.]+)`", text):
+            if not exists(dotted):
+                lost.append(f"{path.relative_to(root)}: {dotted}")
+        for file in re.findall(r"``([\w/]+\.py)``", text):
+            here = any((place / file).is_file() for place in (root, path.parent))
+            if not here and not any(PERCEVAL.rglob(file)):
+                lost.append(f"{path.relative_to(root)}: {file}")
+    assert lost == []
+
+
+def exists(dotted: str) -> bool:
+    """Whether a module, or a name in one, is there."""
+    parts = dotted.split(".")
+    for cut in range(len(parts), 0, -1):
+        with contextlib.suppress(ImportError):
+            found: Any = importlib.import_module(".".join(parts[:cut]))
+            for i, name in enumerate(parts[cut:]):
+                if not hasattr(found, name):  # fields of dataclasses without a default are annotations only
+                    return i == len(parts[cut:]) - 1 and name in getattr(found, "__annotations__", {})
+                found = getattr(found, name)
+            return True
+    return False

@@ -134,7 +134,7 @@ def load_record(path: str | Path) -> CalibrationRecord:
 
     :raises CalibrationNotFound: when there is no such file.
     :raises CalibrationError: when it cannot be read or is not a record.
-    :raises ConfigError: when ``path`` is none; see :func:`~qpu_sdk.files.user_path`.
+    :raises ConfigError: when ``path`` is no path.
     """
     path = user_path(path, "the path of a record")
     try:

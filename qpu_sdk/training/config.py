@@ -44,8 +44,13 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, *unnamed: object, **values: Any) -> None:
         """Refuse what is wrong with a :class:`ConfigError` of one line, as a file with it is refused."""
+        if unnamed:
+            raise ConfigError(
+                f"{self._called()} is made of keys by their names, not of a {type(unnamed[0]).__name__}. Write for "
+                "example RunConfig(seed=1), or read a file with qpu_sdk.load_config(path)."
+            )
         try:
             self.__pydantic_validator__.validate_python(values, self_instance=self)
         except ValidationError as error:

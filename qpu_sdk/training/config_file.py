@@ -18,13 +18,15 @@ from .problems import config_problem
 def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a TOML file (``None``: the defaults) and apply ``key=value`` overrides.
 
-    :param overrides: dotted keys, values in TOML notation or bare words: ``generator.bond_dim=4``, ``qnn.0.modes=8``.
+    :param overrides: dotted keys, values in TOML notation or bare words: ``generator.bond_dim=4``, ``qnn.0.modes=8``;
+        a text is one of them.
     :raises ConfigError: one line naming the key, the value and what is allowed.
 
     >>> load_config(overrides=["generator.kind=paper", "generator.bond_dim=4"]).generator.kind
     'paper'
     """
     tree = _read_toml(None if path is None else user_path(path, "the path of a configuration"))
+    overrides = [overrides] if isinstance(overrides, str) else overrides  # not its letters
     if overrides and any(o.startswith("qnn.") for o in overrides) and "qnn" not in tree:
         tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]  # else there is no list to change
     for override in overrides:

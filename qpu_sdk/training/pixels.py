@@ -59,11 +59,13 @@ def stacked(found: Any, name: str) -> tuple[AnyArray, AnyArray]:
     return np.stack(images), np.stack(labels)
 
 
-def read_image(path: Path, *, invert: bool) -> Pixels:
+def read_image(path: Path, *, invert: bool, scale: float | None = None) -> Pixels:
     """One grey image as the networks take it, ``(1, 28, 28)`` in [0, 1], light on dark like MNIST.
 
     ``.npy`` arrays are taken as they are; other files are read by Pillow and resized to 28 x 28.
 
+    :param invert: True for dark on light.
+    :param scale: of arrays, as of :func:`checked_images`.
     :raises DataError: when the file is missing or not an image.
     """
     try:
@@ -80,7 +82,7 @@ def read_image(path: Path, *, invert: bool) -> Pixels:
     if raw.shape != (28, 28):
         raise DataError(f"{path} has shape {raw.shape}. Expected 28 x 28 pixels.")
     # What Pillow reads are bytes, however dark; an array is taken as a dataset's would be.
-    pixels = checked_images(raw[None], str(path), scale=None if path.suffix == ".npy" else BYTE)[0]
+    pixels = checked_images(raw[None], str(path), scale=scale if path.suffix == ".npy" else BYTE)[0]
     return np.asarray(1.0 - pixels if invert else pixels)
 
 

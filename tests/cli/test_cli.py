@@ -19,13 +19,10 @@ from safetensors.torch import load_file, save_file
 from qpu_sdk import __version__
 from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.schedule import Schedule
-from tests.commands import Commands, interrupt_after, metric_rows, same_model
+from tests.commands import BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED, Commands, interrupt_after, same_model
 from tests.digits import TINY, train_arguments, write_digits
 
 pytestmark = pytest.mark.usefixtures("no_figures")
-
-BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
-
 
 COMMANDS = Commands()
 run, succeed, fail = COMMANDS.run, COMMANDS.succeed, COMMANDS.fail
@@ -125,8 +122,8 @@ def test_a_folder_that_cannot_be_made_is_refused(finished: tuple[Path, Path, dic
 def test_bad_settings_leave_nothing_behind(
     finished: tuple[Path, Path, dict[str, Any]], tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
-    assert words in fail(BAD_INPUT, *train_arguments(finished[0], tmp_path / "run", **changes))
-    assert not (tmp_path / "run").exists()
+    out = tmp_path / "run"
+    COMMANDS.refuse_to_begin(out, words, *train_arguments(finished[0], out, **changes))
 
 
 @pytest.mark.parametrize(
@@ -171,10 +168,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
         assert f"qpu-sdk resume {tmp_path / 'run'}" in fail(INTERRUPTED, *train_arguments(data, tmp_path / "run"))
     assert not (tmp_path / "run" / "model.safetensors").exists()
     assert max((tmp_path / "run" / "checkpoint").glob("*.json")).stem == f"{units:06d}"
-    resumed = succeed("resume", tmp_path / "run", "--json")
-    assert resumed | {"wall_s": 0} == summary | {"wall_s": 0}
-    assert same_model(tmp_path / "run", whole)
-    assert metric_rows(tmp_path / "run") == metric_rows(whole)
+    COMMANDS.go_on(tmp_path / "run", whole, summary)
 
 
 def test_a_killed_run_resumes_from_its_last_checkpoint(
@@ -335,6 +329,25 @@ def test_devices_lists_what_can_be_opened() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mlxtend") is None, reason="mlxtend is not installed")
+def test_the_home_folder_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write_digits(tmp_path / "digits.npz")
+    (tmp_path / "run.toml").write_text("seed = 1\n")
+    options = train_arguments(Path("~/digits.npz"), Path("~/run"))
+    succeed(options[0], "~/run.toml", *options[1:])
+    assert "seed = 1" in (tmp_path / "run" / "config.toml").read_text()
+    assert f'source = "{tmp_path / "digits.npz"}"' in (tmp_path / "run" / "config.toml").read_text()
+    succeed("resume", "~/run", "--json")
+    succeed("plan", "~/run/config.toml", "--json")
+    succeed("evaluate", "~/run", "--json")
+    succeed("export", "~/run", "--out", "~/net.safetensors", "--json")
+    assert (tmp_path / "net.safetensors").is_file()
+    assert run("jobs", "list", "--run", "~/run").exit_code == 0
+    assert not (tmp_path / "~").exists()
+    assert "no such home folder" in fail(BAD_INPUT, "resume", "~nobody-of-this-name/run")
+
+
 def test_doctor_finds_a_whole_installation() -> None:
     rows = succeed("doctor", "--json")
     assert all(row["ok"] for row in rows)

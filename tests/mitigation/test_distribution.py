@@ -243,3 +243,9 @@ def test_defaults_are_those_of_relative_frequencies() -> None:
 def test_reports_say_whether_a_method_was_used() -> None:
     assert str(MethodReport("unfold", True, "3 iterations")) == "unfold: 3 iterations"
     assert str(MethodReport("fuse", False, "no lossy shots")) == "fuse not used: no lossy shots"
+
+
+def test_a_test_on_no_degree_of_freedom_is_not_told() -> None:
+    assert Diagnostics(chi2=0.0, dof=0, p_value=1.0).rows() == []
+    [(name, told)] = Diagnostics(chi2=1.0, dof=2, p_value=0.6).rows()
+    assert (name, told) == ("fit", "chi-square 1.0 on 2 degrees of freedom, p = 0.6")

@@ -171,6 +171,16 @@ def test_a_section_is_refused_by_its_name() -> None:
     assert made == RunConfig(spsa={"steps": 0}, qnn=({"modes": 4, "photons": 2}, {"modes": 5, "photons": 2}))
 
 
+@pytest.mark.parametrize("found", ["run.toml", {"seed": 1}, None])
+def test_values_without_names_are_refused(found: Any) -> None:
+    with pytest.raises(ConfigError, match=r"by their names.*load_config"):
+        RunConfig(found)  # type: ignore[misc]
+
+
+def test_an_override_may_be_a_text() -> None:
+    assert load_config(overrides="seed=7").seed == 7
+
+
 @pytest.mark.parametrize("found", [None, 3, "", "a\0b", b"run.toml", ["run.toml"], "~nobody-of-this-name/run.toml"])
 def test_what_is_no_path_is_one_line(found: Any) -> None:
     if found is None:

@@ -693,3 +693,11 @@ def test_the_home_folder_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert_read(load("~/digits.npz"), arrays())
     assert absolute_source("~/digits.npz") == str(tmp_path.resolve() / "digits.npz")
     assert "no such home folder" in refusal("~nobody-of-this-name/digits.npz")
+
+
+def test_an_array_that_is_classified_is_scaled_like_a_dataset(tmp_path: Path) -> None:
+    few = np.random.default_rng(1).integers(0, 17, (28, 28), dtype=np.uint8)
+    np.save(tmp_path / "few.npy", few)
+    with pytest.raises(DataError, match="scale"):
+        read_image(tmp_path / "few.npy", invert=False)
+    assert np.array_equal(read_image(tmp_path / "few.npy", invert=False, scale=16)[0], few.astype(np.float32) / 16)
