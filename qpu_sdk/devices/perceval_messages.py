@@ -85,7 +85,7 @@ def _check_places(message: Any) -> None:
     for component in message.components:
         first, size = component.starting_mode, component.n_mode
         kind = component.WhichOneof("type")
-        inner = getattr(component, kind) if kind else None
+        inner: Any = getattr(component, kind) if kind else None
         _check_range(first, first + max(1, size, getattr(inner, "n_mode", 1)), modes, "a component")
         if kind == "permutation" and sorted(inner.permutations) != list(range(size)):
             raise UnreadableText(f"a permutation of {size} modes does not name each of them once. Send it again.")
