@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from .arrays import FloatArray
-from .errors import MitigationError
+from .errors import DataError, MitigationError
+
+
+class HasProbabilities(Protocol):
+    """What knows its probabilities: a distribution, or a program."""
+
+    @property
+    def probabilities(self) -> Any:
+        """``(K,)``, or a method that computes them."""
 
 
 def correlations(covariance: FloatArray) -> FloatArray:
@@ -61,13 +70,28 @@ def chi_square(observed: FloatArray, expected: FloatArray) -> tuple[float, int]:
     return float(((observed - expected) ** 2 / expected).sum()), len(expected) - 1
 
 
-def total_variation(p: FloatArray, q: FloatArray) -> float:
+def total_variation(p: HasProbabilities | npt.ArrayLike, q: HasProbabilities | npt.ArrayLike) -> float:
     """``sum |p - q| / 2``.
+
+    :param p: ``(K,)``, or anything that has ``probabilities``, such as a distribution; likewise q.
+    :raises DataError: unless both are of one shape ``(K,)``.
 
     >>> total_variation(np.array([0.5, 0.5]), np.array([1.0, 0.0]))
     0.5
     """
-    return 0.5 * float(np.abs(p - q).sum())
+    a, b = _probabilities(p), _probabilities(q)
+    if a.shape != b.shape or a.ndim != 1:
+        raise DataError(f"probabilities of shapes {a.shape} and {b.shape} have no distance. Give two of one length.")
+    return 0.5 * float(np.abs(a - b).sum())
+
+
+def _probabilities(p: HasProbabilities | npt.ArrayLike) -> FloatArray:
+    found = getattr(p, "probabilities", p)
+    found = found() if callable(found) else found  # a program computes its own
+    try:
+        return np.asarray(found, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"a {type(p).__name__} holds no probabilities. Give numbers, or a distribution.") from None
 
 
 def normal_quantile(level: float) -> float:

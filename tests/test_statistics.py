@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import mpmath  # type: ignore[import-untyped]
 import numpy as np
@@ -10,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qpu_sdk.statistics import beta_quantile, chi_square, chi_square_tail, log_rising, sampling_distance
+from qpu_sdk.errors import DataError
+from qpu_sdk.statistics import (
+    beta_quantile,
+    chi_square,
+    chi_square_tail,
+    log_rising,
+    sampling_distance,
+    total_variation,
+)
 
 DIGITS = 40
 
@@ -95,3 +105,25 @@ def test_the_distance_is_never_above_one_and_shrinks_with_the_root_of_the_events
     assert sampling_distance(p, 0.0) == sampling_distance(p, 1e-3) == 1.0
     assert sampling_distance(p, 4e6) == pytest.approx(sampling_distance(p, 1e6) / 2)
     assert sampling_distance(np.array([1.0, 0.0]), 10) == 0.0
+
+
+def test_distances_take_lists_and_distributions() -> None:
+    told = SimpleNamespace(probabilities=np.array([1.0, 0.0]))
+    assert total_variation([0.5, 0.5], told) == total_variation(told, (0.5, 0.5)) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("p", "q"),
+    [
+        ([1.0], [0.5, 0.5]),
+        (np.ones((2, 2)), np.ones((2, 2))),
+        (1.0, 1.0),
+        (["a"], [1.0]),
+        ([[1], [1, 2]], [1.0]),
+        ({}, [1.0]),
+    ],
+)
+def test_distances_are_between_vectors_of_one_length(p: Any, q: Any) -> None:
+    with pytest.raises(DataError, match="Give") as caught:
+        total_variation(p, q)
+    assert "\n" not in str(caught.value)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..devices.base import Device
+from ..arrays import whole
+from ..devices.base import Device, DeviceSpec
 from ..devices.budget import Budget
 from ..devices.journal import Journal
 from ..devices.pending import pending_journal
 from ..devices.registry import open_device
 from ..devices.sending import Terms
+from ..errors import CalibrationError, ProgramError
+from ..photonics.inputs import Inputs, modes_of_inputs
 from ..versions import package_versions
 from .known import vendor_record
 from .measure import CalibrationRequest, Whose, measure
@@ -24,7 +26,7 @@ def calibrate(
     device: Device,
     *,
     modes: int,
-    inputs: Sequence[int],
+    inputs: Inputs,
     shots: int,
     seed: int,
     pairs: bool = False,
@@ -35,7 +37,8 @@ def calibrate(
     """Measure the noise of a device in about ten circuit settings, one job, and fit the click model to all of them.
 
     :param modes: modes M of the largest program that the record is for.
-    :param inputs: modes that photons will enter.
+    :param inputs: where photons will enter, as of :class:`~qpu_sdk.photonics.program.Program`: modes ``(0, 2)``, or a
+        Fock state.
     :param shots: of each setting.
     :param seed: of the random circuits that are kept for validation.
     :param pairs: True for an indistinguishability of every pair of inputs, False for one of all.
@@ -44,7 +47,7 @@ def calibrate(
     :param store: folder of records: the record is saved there, and until then its journal lies there, so that an
         interrupted calibration goes on without paying twice. None: nothing is kept.
     :raises BudgetExceeded: before anything is sent, when it would cost more than ``credits``.
-    :raises CalibrationError: when the counts do not suffice, or cannot be raw.
+    :raises CalibrationError: when the counts do not suffice, or cannot be raw, or a number is no whole one.
     :raises ProgramError: when the device is too small for the plan.
 
     >>> from qpu_sdk.devices.registry import open_device
@@ -53,7 +56,14 @@ def calibrate(
     >>> abs(record.g2.value - 0.02) < 4 * record.g2.standard_error
     True
     """
-    request = CalibrationRequest(modes, tuple(inputs), shots, seed, pairs, validity_h)
+    if not isinstance(getattr(device, "spec", None), DeviceSpec):
+        raise CalibrationError(f"{device!r:.60} is no device. Open one first: open_device('local:slos', seed=1).")
+    size = whole(modes, "modes", CalibrationError, least=2)
+    try:
+        given = modes_of_inputs(inputs, size)
+    except ProgramError as error:
+        raise CalibrationError(str(error)) from None
+    request = CalibrationRequest(size, given, shots, seed, pairs, validity_h)
     if store is not None:
         return _kept(device, request, Path(store), credits=credits, owned=False)[0]
     with Journal(None) as journal:  # in memory: nothing is kept, but budget and jobs go the same way
@@ -75,7 +85,10 @@ def _kept(
 ) -> tuple[CalibrationRecord, Path]:
     """The record and its file; ``owned``: whether the device was opened for this alone."""
     # How the counts are fitted and how long the record counts change nothing of what is measured.
-    asked = (device.spec.name, request.modes, tuple(sorted(request.input_modes)), request.shots, request.seed)
+    # What the device is like counts too: one name may stand for another machine by tomorrow.
+    spec = device.spec
+    wanted = (request.modes, tuple(sorted(request.input_modes)), request.shots, request.seed)
+    asked = (spec.name, *wanted, spec.noise, spec.detector, spec.architecture_hash)
     with pending_journal(device if owned else None, out, "calibration", asked) as journal:
         record = measure(device, request, _whose(device, request), journal=journal, terms=_terms(device, credits))
         return record, CalibrationStore(out).save(record)

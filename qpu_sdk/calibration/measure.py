@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 from pydantic import JsonValue
 
+from ..arrays import whole
 from ..devices.base import Device
 from ..devices.job_record import RAW
 from ..devices.journal import Journal
@@ -50,6 +51,10 @@ class CalibrationRequest:
     validity_h: float = 24.0
 
     def __post_init__(self) -> None:
+        for name, least in (("modes", 2), ("shots", 1), ("seed", 0)):
+            object.__setattr__(self, name, whole(getattr(self, name), name, CalibrationError, least=least))
+        inputs = tuple(whole(mode, "an input mode", CalibrationError) for mode in self.input_modes)
+        object.__setattr__(self, "input_modes", inputs)
         if not 0.0 < self.validity_h < math.inf:
             raise CalibrationError(f"a record cannot be valid for {self.validity_h} h. Choose a time above 0.")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import abc
 import enum
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from ..arrays import whole
 from ..errors import JobTimeout, ProgramError
 from ..photonics.counts import Counts, Detector
 from ..photonics.noise import Noise
@@ -97,8 +98,12 @@ class DeviceSpec:
         """
         return min((n for n in (self.settings_per_job, self.max_programs) if n is not None), default=None)
 
-    def check(self, programs: Sequence[Program], *, shots: int) -> None:
-        """Raise :class:`ProgramError` when the programs do not fit; the message names the limit."""
+    def check(self, programs: Iterable[Program], *, shots: int) -> tuple[tuple[Program, ...], int]:
+        """The programs and the shots as a device may use them: what comes in may be a generator and a numpy integer.
+
+        :raises ProgramError: when they are none, or do not fit; the message names the limit.
+        """
+        programs, shots = _several(programs), whole(shots, "shots")
         if not programs:
             raise ProgramError(f"{self.name} was given no program. Submit at least one.")
         if shots < 1:
@@ -121,6 +126,20 @@ class DeviceSpec:
                     f"program uses {program.photons} photons; {self.name} has {self.max_photons} (spec.max_photons). "
                     f"Use {self.max_photons} photons or fewer."
                 )
+        return programs, shots
+
+
+def _several(programs: Iterable[Program]) -> tuple[Program, ...]:
+    if isinstance(programs, Program):
+        raise ProgramError("submit takes several programs, and was given one. Write submit([program], ...).")
+    try:
+        found = tuple(programs)
+    except TypeError:
+        raise ProgramError(f"a {type(programs).__name__} is no list of programs. Give a list of Program.") from None
+    for one in found:
+        if not isinstance(one, Program):
+            raise ProgramError(f"a {type(one).__name__} is no program. Give a list of Program; run takes one alone.")
+    return found
 
 
 @final

@@ -58,7 +58,7 @@ class JournalledDevice(Device):
         :raises BudgetExceeded: before the job that would pass a limit is sent.
         :raises SubmissionUncertain: when one of the programs is in a job of which nobody knows whether it exists.
         """
-        self.spec.check(programs, shots=shots)
+        programs, shots = self.spec.check(programs, shots=shots)
         job = JournalledJob(self, programs, shots=shots, tag=tag)
         job.begin()
         return job

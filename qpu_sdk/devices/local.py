@@ -15,8 +15,8 @@ from typing import final
 
 import numpy as np
 
-from ..arrays import FloatArray, OutcomeArray
-from ..errors import JobCancelled, JobFailed, JobTimeout, ProgramError
+from ..arrays import FloatArray, OutcomeArray, whole
+from ..errors import ConfigError, JobCancelled, JobFailed, JobTimeout, ProgramError
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from ..seeds import child_seed
@@ -76,8 +76,8 @@ class LocalDevice(Device):
 
     def __init__(self, *, seed: int, model: LocalModel | None = None, name: str = "local:slos") -> None:
         self.model = model if model is not None else LocalModel()
-        self.seed = seed
-        self._chip = self.model.chip(seed=seed)
+        self.seed = whole(seed, "seed", ConfigError)
+        self._chip = self.model.chip(seed=self.seed)
         modes = 64 if self._chip is None else self._chip.max_modes
         self.spec = DeviceSpec(
             name=name,
@@ -96,7 +96,7 @@ class LocalDevice(Device):
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> LocalJob:
         """Run all programs as one batch; see :meth:`qpu_sdk.devices.base.Device.submit`."""
-        self.spec.check(programs, shots=shots)
+        programs, shots = self.spec.check(programs, shots=shots)
         for program in programs:
             if self._chip is not None:
                 self._chip.check(program)
@@ -110,7 +110,7 @@ class LocalDevice(Device):
             occurrence = self._used[tag]  # counted here, in the caller's order: when the worker draws changes nothing
             self._used[tag] += 1
         stream = child_seed(self.seed, tag, occurrence)
-        return LocalJob(job_id, self._worker.submit(self._run, tuple(programs), shots, tag, job_id, stream))
+        return LocalJob(job_id, self._worker.submit(self._run, programs, shots, tag, job_id, stream))
 
     def _run(self, programs: tuple[Program, ...], shots: int, tag: str, job_id: str, stream: int) -> list[Counts]:
         rng = np.random.default_rng(stream)

@@ -29,6 +29,8 @@ MEMBERS = {
     "DistinguishablePhotonMitigation": frozenset({"_order"}),
     "PhotonRecycling": frozenset(),
 }
+#: Classes whose objects are broken unless each attribute is given.
+WHOLE = frozenset({"NoiseModel"})
 #: Objects that stand in an archive as one text, and the kind of that text.
 TEXTS = {
     "FockState": "BasicState",
@@ -150,6 +152,8 @@ def _entry(words: _Words, kinds: frozenset[str], checked: Checked) -> Entry:
     if tag in MEMBERS:
         version, number = words.integer(), words.integer()
         members = [(_member(tag, words.word()), words.integer()) for _ in words.several(number)]
+        if tag in WHOLE and sorted(name for name, _ in members) != sorted(MEMBERS[tag]):
+            raise UnreadableText(f"an archive does not give {tag} each of its attributes once. Send it again.")
         return Entry(tag, (version, members), tuple(place for _, place in members))
     if tag in TEXTS or tag in MESSAGES:
         plain, size = checked(tag, words.characters(words.integer()))

@@ -1,4 +1,4 @@
-"""What may stand in a Perceval text: its words, its formulas and its circuits, looked at before Perceval reads them.
+"""What may stand in a Perceval text: its words and its formulas, looked at before Perceval reads them.
 
 Perceval hands formulas, and names of parameters too once it negates them, to sympy, which evaluates them as Python.
 Its parser of post-selections takes time exponential in the parentheses and ends the process when they are many; a
@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Literal, final
 
 from ..errors import DataError
 
-#: A text of Perceval inside another one, read by the caller: the text, the kinds, and the plain text as answer.
-Nested = Callable[[str, frozenset[str]], str]
-
 STATE_KINDS = frozenset({"BasicState", "StateVector", "SVDistribution"})
+
+#: Larger numbers are no setting of any device.
+LARGEST_REAL = 1e9
 
 _NAME = re.compile(r"[^\W\d]\w{0,63}")
 _FORMULA = re.compile(r"[\w .+*/^()-]{1,200}", re.ASCII)
@@ -57,22 +56,10 @@ NOISE_FIELDS = frozenset(
         "phase_error",
     ]
 )
+_STATES = re.compile(r"\|[^>]*>")
+_MODE_LISTS = re.compile(r"\[([^\[\]]*)")  # what is not closed too: nobody here says what Perceval makes of it
+_LONGEST_COUNT = 9
 _DEEPEST_SELECTION, _MOST_NEGATIONS = 6, 2  # its parser takes time exponential in both
-
-#: Whole numbers whose bound is not the number of modes, and the bound.
-_WHOLE = {
-    ("Experiment", "min_photons_filter"): 0x0FFFFFFF,  # Perceval's "not set"
-    ("Detector", "n_wires"): 10_000,
-    ("Detector", "max_detections"): 10_000,
-    ("BSLayeredPPNR", "bs_layers"): 8,  # 2^8 detectors
-}
-_LARGEST_REAL, _LONGEST_DELAY, _LONGEST_NAME = 1e9, 64.0, 1000
-_NESTED = {
-    "input_state": STATE_KINDS,
-    "noise_model": frozenset({"NoiseModel"}),
-    "post_select": frozenset({"PostSelect"}),
-}
-_KEYED_BY_STATES = frozenset({("FFConfigurator", "configs"), ("FFCircuitProvider", "config_circ")})
 
 
 @final
@@ -154,12 +141,17 @@ def shown(value: object, length: int = 40) -> str:
 # -- words ----------------------------------------------------------------------------------------------------------
 
 
+def is_name(name: str) -> bool:
+    """Whether it is one word."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> None:
     """Refuse a name of a parameter that is more than a word, since sympy would evaluate it.
 
     :raises UnreadableText: for anything else.
     """
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise UnreadableText(f"a parameter is called {shown(name)}. Use letters, digits and _, 64 at most.")
 
 
@@ -186,7 +178,7 @@ def check_formula(text: str, declared: Iterable[str]) -> None:
 
 def _is_plain(node: ast.AST, known: frozenset[str]) -> bool:
     if isinstance(node, ast.Constant):
-        return _is_number(node.value, _LARGEST_NUMBER)
+        return is_number(node.value, _LARGEST_NUMBER)
     if isinstance(node, ast.Name):
         return node.id in known
     if isinstance(node, ast.UnaryOp):
@@ -202,7 +194,7 @@ def _is_plain(node: ast.AST, known: frozenset[str]) -> bool:
 def _is_exponent(node: ast.AST) -> bool:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         node = node.operand
-    return isinstance(node, ast.Constant) and _is_number(node.value, _LARGEST_EXPONENT)
+    return isinstance(node, ast.Constant) and is_number(node.value, _LARGEST_EXPONENT)
 
 
 def check_body(kind: str, body: str, budget: ReadingBudget) -> None:
@@ -215,7 +207,11 @@ def check_body(kind: str, body: str, budget: ReadingBudget) -> None:
     if _BODIES[kind].fullmatch(body) is None:
         raise UnreadableText(f"text of kind {kind} cannot be read (not as Perceval 1.3 writes it). Send it again.")
     if kind == "PostSelect":
-        return _check_selection(body)
+        return _check_selection(body, budget.limits)
+    if kind in ("StateVector", "SVDistribution") and len({state.count(",") for state in _STATES.findall(body)}) > 1:
+        raise UnreadableText(
+            f"text of kind {kind} cannot be read (its states differ in modes). Use those of one circuit."
+        )
     outcomes, _, order = body.partition("/")
     if kind == "BasicState":
         budget.check_modes(body.count(",") + 1)  # one more than the commas
@@ -231,13 +227,14 @@ def _check_noise(body: str) -> None:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(
-        key in NOISE_FIELDS and (value is None or _is_number(value, _LARGEST_REAL) or isinstance(value, bool))
+        key in NOISE_FIELDS and (value is None or is_number(value, LARGEST_REAL) or isinstance(value, bool))
         for key, value in found.items()
     ):
         raise UnreadableText(f"text of kind NoiseModel cannot be read: {shown(body)} is no table of its numbers.")
 
 
-def _check_selection(body: str) -> None:
+def _check_selection(body: str, limits: Limits) -> None:
+    check_selected_modes(body, limits.modes)
     depth = 0
     for bracket in re.findall("[()]", body):
         depth += 1 if bracket == "(" else -1
@@ -247,102 +244,51 @@ def _check_selection(body: str) -> None:
         raise UnreadableText(f"a post-selection is negated more than {_MOST_NEGATIONS} times. Write fewer !.")
 
 
-def _is_number(value: object, largest: float) -> bool:
+def check_selected_modes(body: str, modes: int) -> None:
+    """Refuse a post-selection on modes that are not there: Perceval would read memory that is not its own.
+
+    :param body: such as ``[0, 1] == 1 & [2] > 0``.
+    :param modes: M of the circuit.
+    :raises UnreadableText: for a mode of M or more, and for numbers too long to be counts.
+
+    >>> check_selected_modes("[0, 2] == 1", 3)
+    >>> check_selected_modes("[0, 3] == 1", 3)
+    Traceback (most recent call last):
+        ...
+    qpu_sdk.devices.perceval_checks.UnreadableText: a post-selection names mode 3 of 3. Use modes 0..2.
+    """
+    tight = re.sub(r"\s", "", body)
+    if any(len(number) > _LONGEST_COUNT for number in re.findall(r"\d+", tight)):
+        raise UnreadableText(
+            f"a post-selection has a number of more than {_LONGEST_COUNT} digits. Write a smaller one."
+        )
+    found = max((int(n) for listed in _MODE_LISTS.findall(tight) for n in re.findall(r"\d+", listed)), default=-1)
+    if found >= modes:
+        raise UnreadableText(f"a post-selection names mode {found} of {modes}. Use modes 0..{modes - 1}.")
+
+
+def is_number(value: object, largest: float) -> bool:
+    """Whether it is a number, no truth value, and not too large."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= largest
 
 
-def check_iteration(iteration: object) -> None:
+def check_iteration(iteration: object, *, modes: int | None = None) -> None:
     """Refuse an iteration of a job whose values are texts: a phase that is one would be evaluated.
 
     :param iteration: the table that a client varies, its Perceval texts read.
-    :raises UnreadableText: when a phase is not a number, or another value is a text or a list.
+    :param modes: of the experiment, which a post-selection must not leave; None where it is not known.
+    :raises UnreadableText: when a phase is not a number, another value is a text or a list, or a mode is not there.
     """
     if not isinstance(iteration, dict):
         raise UnreadableText(f"an iteration is {shown(iteration)}. Send a table of what varies.")
+    if modes is not None and iteration.get("postselect") is not None:
+        check_selected_modes(str(iteration["postselect"]), modes)
     for key, value in iteration.items():
         if key == "circuit_params" and isinstance(value, dict):
             for name, phase in value.items():
-                if not isinstance(name, str) or not (phase is None or _is_number(phase, _LARGEST_REAL)):
+                if not isinstance(name, str) or not (phase is None or is_number(phase, LARGEST_REAL)):
                     raise UnreadableText(f"phase {shown(name)} is {shown(phase)}. Send finite numbers.")
         elif key == "circuit_params" and value is None:
             continue
         elif not isinstance(key, str) or isinstance(value, str | bytes | list | tuple | dict):
             raise UnreadableText(f"{shown(key)} of an iteration is {shown(value)}. Send a number or Perceval's object.")
-
-
-# -- circuits -------------------------------------------------------------------------------------------------------
-
-
-def check_message(message: Any, budget: ReadingBudget, nested: Nested, depth: int = 0) -> None:
-    """Look at a protobuf message of Perceval with everything inside it; its inner texts become plain ones.
-
-    :param nested: reads an inner text.
-    :raises UnreadableText: when something in it is too large, or is evaluated and not plain.
-    """
-    kind = message.DESCRIPTOR.name
-    budget.check_depth(depth)
-    budget.spend("objects")
-    if kind == "Component":
-        budget.spend("components")
-    if kind == "Parameter":
-        _check_parameter(message)
-    if kind == "TimeDelay" and abs(message.dt.real_value) > _LONGEST_DELAY:
-        raise UnreadableText(f"a delay of {message.dt.real_value:g} periods; the limit is {_LONGEST_DELAY:g}.")
-    for field, value in message.ListFields():
-        if kind == "Experiment" and field.name in _NESTED:
-            setattr(message, field.name, nested(value, _NESTED[field.name]))
-            continue
-        if hasattr(value, "items"):
-            for key in value:
-                _check_key(key, budget, states=(kind, field.name) in _KEYED_BY_STATES)
-        for one in _each(value):
-            if hasattr(one, "ListFields"):
-                check_message(one, budget, nested, depth + 1)
-            else:
-                _check_value(one, kind, field.name, budget)
-
-
-def _each(value: Any) -> Iterable[Any]:
-    """The values of a field: one, several, or those of a table."""
-    if isinstance(value, str | bytes | bool | int | float) or hasattr(value, "ListFields"):
-        return (value,)
-    return value.values() if hasattr(value, "items") else value  # type: ignore[no-any-return]
-
-
-def _check_key(key: str | int, budget: ReadingBudget, *, states: bool) -> None:
-    if isinstance(key, int):
-        budget.check_modes(key)
-    elif states:
-        check_body("BasicState", key, budget)
-    else:
-        check_name(key)
-
-
-def _check_value(value: Any, kind: str, field: str, budget: ReadingBudget) -> None:
-    if isinstance(value, float):
-        budget.spend("objects")
-        if not abs(value) <= _LARGEST_REAL or not math.isfinite(value):
-            raise UnreadableText(f"a number is {value:g}; the limit is {_LARGEST_REAL:g}. Send finite numbers.")
-    elif isinstance(value, int) and (kind, field) in _WHOLE:
-        if not 0 <= value <= _WHOLE[kind, field]:
-            raise UnreadableText(f"{field} is {value}; the limit is {_WHOLE[kind, field]}. Send less.")
-    elif isinstance(value, int):
-        budget.spend("objects")
-        budget.check_modes(value)
-    elif isinstance(value, str) and len(value) > _LONGEST_NAME:
-        raise UnreadableText(f"{field} has {len(value)} characters; the limit is {_LONGEST_NAME}. Shorten it.")
-
-
-def _check_parameter(parameter: Any) -> None:
-    form = parameter.WhichOneof("type")
-    if form == "expression":
-        declared = [inner.symbol or inner.name for inner in parameter.expr_parameters]
-        for name in declared:
-            check_name(name)
-        check_formula(parameter.expression, declared)
-        if declared:  # Perceval then evaluates the name
-            check_formula(parameter.name, declared)
-    elif form == "symbol":
-        check_name(parameter.symbol)
-    elif parameter.name and _NAME.fullmatch(parameter.name) is None:
-        parameter.ClearField("name")  # a formula that has a value: Perceval needs no more than that

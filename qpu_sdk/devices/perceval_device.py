@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +20,24 @@ if TYPE_CHECKING:
     from perceval.runtime import SimulatedComputer
 
 
+log = logging.getLogger(__name__)
+
+
 def open_perceval(found: perceval.Processor | SimulatedComputer, *, seed: int) -> LocalDevice:
     """The device that a local ``Processor`` or ``SimulatedComputer`` describes.
 
     Its probabilities are those of Perceval's simulator at full precision; shots are drawn by numpy's seeded generator,
     because Perceval's own samplers share a state that no seed of a device can own. A circuit in the processor is left
-    aside: the program brings its own.
+    aside: the program brings its own. So are heralds, filters and post-selections, with a warning. The device's name
+    ends in a digest of noise and detectors, so that records of different computers are not mixed up.
 
     :param seed: of the shots, and of errors of phases.
-    :raises ConfigError: for a remote one, for other objects, and for detectors of several kinds.
+    :raises ConfigError: for a remote one, for other objects, for detectors of several kinds, and for components that
+        lose photons, which no program would meet.
 
     >>> from perceval.runtime import SimulatedComputer
     >>> open_perceval(SimulatedComputer("SLOS"), seed=1).spec.name
-    'perceval:SLOS'
+    'perceval:SLOS-57294a77'
     """
     from perceval.runtime import AProcessor, SimulatedComputer
 
@@ -40,6 +47,8 @@ def open_perceval(found: perceval.Processor | SimulatedComputer, *, seed: int) -
             "such as quandela:sim:belenos, and a simulator as local:slos."
         )
     experiment = getattr(found, "experiment", None)
+    if experiment is not None:
+        _check_ignored(experiment)
     noise = Noise.from_perceval(found.noise) if found.noise is not None else Noise()
     efficiencies, detector = efficiencies_from_perceval([] if experiment is None else experiment.detectors)
     backend: Any = getattr(found, "backend", None)
@@ -47,4 +56,27 @@ def open_perceval(found: perceval.Processor | SimulatedComputer, *, seed: int) -
     if not np.all(efficiencies == 1.0):
         noise = replace(noise, efficiency=tuple(efficiencies.tolist()))
     engine: Engine = "slos" if noise.only_loss else "perceval"
-    return LocalDevice(seed=seed, model=LocalModel(noise=noise, detector=detector, engine=engine), name=name)
+    digest = hashlib.sha256(repr((noise, detector, engine)).encode()).hexdigest()[:8]
+    model = LocalModel(noise=noise, detector=detector, engine=engine)
+    return LocalDevice(seed=seed, model=model, name=f"{name}-{digest}")
+
+
+def _check_ignored(experiment: perceval.Experiment) -> None:
+    """Refuse loss, and tell of the rest, that stands in a processor beside its circuit."""
+    import perceval as pcvl
+
+    if any(isinstance(component, pcvl.LC) for _, component in experiment.flatten()):
+        raise ConfigError(
+            "the processor has components that lose photons (LC), and programs bring circuits of their own. Put the "
+            "loss into its noise, as transmittance, or into its detectors."
+        )
+    select = experiment.post_select_fn
+    ignored = {
+        "heralds": experiment.heralds,
+        "a filter of detected photons": experiment.min_photons_filter,
+        "a post-selection": select is not None and select.has_condition,
+        "feed-forward": experiment.has_feedforward,
+        "time delays": experiment.has_td,
+    }
+    for what in (what for what, there in ignored.items() if there):
+        log.warning("the processor has %s, which the device leaves aside: it returns raw counts of any program", what)

@@ -17,7 +17,8 @@ from functools import partial
 from typing import Any
 
 from .perceval_archives import ARCHIVE, TEXTS, taken_apart
-from .perceval_checks import Limits, ReadingBudget, UnreadableText, check_body, check_iteration, check_message, shown
+from .perceval_checks import Limits, ReadingBudget, UnreadableText, check_body, check_iteration, shown
+from .perceval_messages import check_message
 
 __all__ = [
     "ARCHIVE",

@@ -17,8 +17,9 @@ from dataclasses import fields
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..arrays import whole
 from ..errors import ConfigError, DeviceUnavailable, QPUError
-from ..photonics.conversions import is_perceval
+from ..photonics.inputs import is_perceval
 from ..photonics.noise import Noise
 from .address import DeviceAddress
 from .base import Device, DeviceSpec
@@ -56,6 +57,7 @@ def open_device(name: str | perceval.Processor | SimulatedComputer, *, seed: int
     >>> open_device("local:slos", seed=1).spec.name
     'local:slos'
     """
+    seed = whole(seed, "seed", ConfigError)
     if not isinstance(name, str):
         if not is_perceval(name):
             raise ConfigError(f"a {type(name).__name__} is no device. Give a string, such as local:slos.")

@@ -70,7 +70,7 @@ class ReplayDevice(Device):
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> ReplayJob:
         """Look the programs up; see :meth:`qpu_sdk.devices.base.Device.submit`."""
-        self.spec.check(programs, shots=shots)
+        programs, shots = self.spec.check(programs, shots=shots)
         with self._lock:
             return self._next(programs, shots)
 

@@ -16,7 +16,7 @@ from ..errors import ConfigError
 Command = Literal["probs", "sample_count", "samples"]
 COMMANDS = ("sample_count", "samples", "probs")
 
-_LIMITS = Limits(text=2**26, unpacked=2**26)
+_LIMITS = Limits(text=2**26, unpacked=2**26, samples=5_000_000)
 _KINDS = frozenset({"Experiment", "BasicState", "StateVector", "SVDistribution", "NoiseModel", "PostSelect"})
 _MITIGATIONS = {"CompilationAveraging", "DetectorBalancing", "DistinguishablePhotonMitigation", "PhotonRecycling"}
 _ARCHIVED_KINDS = (
@@ -123,10 +123,12 @@ def _submission(version: int, parts: dict[str, Any], platform: str) -> Submissio
     settings = []
     for iteration in iterator or [None]:
         if iteration is not None:
-            check_iteration(iteration)
+            check_iteration(iteration, modes=experiment.circuit_size)
         asked = {**parts, **(iteration or {})}
         shots = int(asked["max_shots"])
         samples = int(asked["max_samples"]) if asked.get("max_samples") is not None else shots
+        if command == "samples" and min(shots, samples) > _LIMITS.samples:  # each is an object of its own in the answer
+            raise UnreadableText(f"{min(shots, samples)} samples; the limit is {_LIMITS.samples}. Use sample_count.")
         content = json.dumps([common, shots, samples, written(iteration)], sort_keys=True)
         settings.append(SentSetting(iteration, shots, samples, hashlib.sha256(content.encode()).hexdigest()))
     parameters = parts.get("parameters") or {}

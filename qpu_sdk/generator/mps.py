@@ -20,6 +20,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from ..arrays import whole
 from ..errors import ConfigError
 from .chain import chain_weights
 
@@ -99,8 +100,8 @@ class MPSGenerator(Generator):
     def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 1e-9) -> None:
         super().__init__()
         chi = _checked_bond(bond_dim)
-        self.target_size = self.outcomes_needed = target_size
-        self.bits = index_bits(target_size)
+        self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError)
+        self.bits = index_bits(self.target_size)
         sites = self.bits + 1
         self.label_site = sites // 2
         self.init_std = init_std
@@ -115,7 +116,7 @@ class MPSGenerator(Generator):
 
     def reset(self, *, seed: int) -> None:
         """Noise of ``init_std`` in the cores and around the label core's identity; biases are identities."""
-        rng = torch.Generator().manual_seed(seed)
+        rng = torch.Generator().manual_seed(whole(seed, "seed", ConfigError))
         identity = torch.eye(len(self.label), dtype=self.label.dtype)
         with torch.no_grad():
             self.cores.copy_(torch.randn(self.cores.shape, generator=rng) * self.init_std)
@@ -137,9 +138,7 @@ class MPSGenerator(Generator):
 
 
 def _checked_bond(bond_dim: int) -> int:
-    if bond_dim < 1:
-        raise ConfigError(f"bond_dim is {bond_dim}. Use 1 or more.")
-    return bond_dim
+    return whole(bond_dim, "bond_dim", ConfigError, least=1)
 
 
 @final
@@ -162,8 +161,8 @@ class LeanMPSGenerator(Generator):
     def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 0.01) -> None:
         super().__init__()
         rank = _checked_bond(bond_dim)
-        self.target_size = self.outcomes_needed = target_size
-        self.bits = index_bits(target_size)
+        self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError)
+        self.bits = index_bits(self.target_size)
         self.init_std = init_std
         self.cores = nn.Parameter(torch.empty(self.bits, rank, rank))
         self.left = nn.Parameter(torch.empty(rank))
@@ -174,7 +173,7 @@ class LeanMPSGenerator(Generator):
 
     def reset(self, *, seed: int) -> None:
         """X_k ~ N(0, init_std^2), l = u_0 = e_1, u_1 = 0."""
-        rng = torch.Generator().manual_seed(seed)
+        rng = torch.Generator().manual_seed(whole(seed, "seed", ConfigError))
         with torch.no_grad():
             self.cores.copy_(torch.randn(self.cores.shape, generator=rng) * self.init_std)
             self.left.copy_(self.identity[0])
@@ -203,7 +202,7 @@ def identifiable_parameters(generator: Generator, *, seed: int) -> int:
     15
     """
     twin = copy.deepcopy(generator).double()
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(whole(seed, "seed", ConfigError))
     with torch.no_grad():
         for parameter in twin.parameters():
             # Away from the start, where identities and zeros hide what parameters do.

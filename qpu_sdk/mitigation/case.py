@@ -122,6 +122,7 @@ def check_match(counts: Counts, record: CalibrationRecord, program: Program | No
     :raises CalibrationMismatch: when the record is of another device, of fewer modes, other inputs or detectors.
     :raises MitigationError: when the program is not that of the counts.
     """
+    _check_kinds(counts, record, program)
     # A twin is made of the record and runs under a name of its own.
     if counts.device and counts.device != record.device and not counts.device.startswith("local:twin"):
         raise CalibrationMismatch(
@@ -167,6 +168,15 @@ def check_inputs(modes: Iterable[int], record: CalibrationRecord) -> None:
             f"a photon enters mode {missing[0]}; record {record.id} knows {list(record.input_modes)}. Calibrate that "
             "input."
         )
+
+
+def _check_kinds(counts: object, record: object, program: object) -> None:
+    if not isinstance(counts, Counts):
+        raise MitigationError(f"a {type(counts).__name__} is no counts of one program. Give Counts; merge() makes one.")
+    if not isinstance(record, CalibrationRecord):
+        raise MitigationError(f"a {type(record).__name__} is no calibration record. Give one, as of calibrate().")
+    if program is not None and not isinstance(program, Program):
+        raise MitigationError(f"a {type(program).__name__} is no program. Give the Program that was run, or None.")
 
 
 def need_program(case: Case, method: str) -> Program:

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..arrays import whole
 from ..calibration.record import CalibrationRecord
 from ..errors import MitigationError
 from ..photonics.counts import Counts
@@ -70,6 +71,7 @@ def mitigate(
     >>> mitigate(counts, record, program=program, method="subtract", seed=0).probabilities.shape
     (10,)
     """
+    seed = whole(seed, "seed", MitigationError)
     check_method(method)
     check_match(counts, record, program)
     case = Case(counts, record, record.noise(), program, post_select(counts), seed)

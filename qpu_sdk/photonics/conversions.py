@@ -6,7 +6,6 @@ Perceval's own reader evaluates expressions in them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,76 +13,21 @@ import numpy as np
 
 from ..arrays import ComplexArray, IntArray, OutcomeArray
 from ..errors import DataError, ProgramError
+from .inputs import Inputs, modes_of_inputs
 
 if TYPE_CHECKING:
     import perceval
 
 
-_FOCK_TEXT = re.compile(r"\|\s*\d+(\s*,\s*\d+)*\s*>")
-
-
-def is_perceval(found: object) -> bool:
-    """Whether an object is one of Perceval's, asked without importing it.
-
-    >>> is_perceval((0, 1))
-    False
-    """
-    return any(base.__module__.partition(".")[0] in ("perceval", "exqalibur") for base in type(found).__mro__)
-
-
-def fock_text(text: str) -> tuple[int, ...]:
-    """Photons per mode from Perceval's notation, ``"|1,0,1>"``; no other text is understood, none is evaluated.
-
-    :raises ProgramError: for anything else.
-
-    >>> fock_text("|1,0,1>")
-    (1, 0, 1)
-    """
-    if not _FOCK_TEXT.fullmatch(text.strip()):
-        raise ProgramError(f"input {text[:40]!r} is no Fock state. Write for example '|1,0,1>', [1, 0, 1] or modes.")
-    return tuple(int(n) for n in text.strip()[1:-1].split(","))
-
-
-def photons_per_mode(state: Any) -> tuple[int, ...]:
-    """Photons per mode of a ``perceval.BasicState``, ``(M,)``.
-
-    :raises ProgramError: for a polarised or annotated state, a superposition or a mixture.
-    """
-    import perceval as pcvl
-
-    if isinstance(state, pcvl.FockState):
-        return tuple(int(n) for n in state)
-    if isinstance(state, pcvl.AnnotatedFockState):
-        kind = "polarised" if state.has_polarization else "annotated"
-        raise ProgramError(f"the input state {state} is {kind}. Use a plain Fock state, such as |1,0,1>.")
-    raise ProgramError(f"the input state is a {type(state).__name__}. Use one plain Fock state, such as |1,0,1>.")
-
-
-def occupied_modes(modes: int, photons: tuple[int, ...]) -> tuple[int, ...]:
-    """The modes of a Fock state of single photons.
-
-    :param photons: of each mode, ``(M,)``.
-    :raises ProgramError: when they are of another number of modes, or more than one enters a mode.
-
-    >>> occupied_modes(3, (1, 0, 1))
-    (0, 2)
-    """
-    if len(photons) != modes:
-        raise ProgramError(f"the input state has {len(photons)} modes, the circuit {modes}. Give one number a mode.")
-    if max(photons) > 1:
-        mode = photons.index(max(photons))
-        raise ProgramError(f"{photons[mode]} photons enter mode {mode}. Send at most one photon into a mode.")
-    return tuple(mode for mode, n in enumerate(photons) if n)
-
-
 def interferometer_of(
-    found: Any, input_state: Any = None, *, unselected: bool = False
+    found: Any, input_state: Inputs | None = None, *, unselected: bool = False
 ) -> tuple[ComplexArray, tuple[int, ...]]:
     """The unitary ``(M, M)`` of a Perceval object, and the modes that single photons enter.
 
     :param found: a circuit, an ``Experiment``, or a ``Processor`` with one. Its noise and its detectors belong to a
         device and are left aside.
-    :param input_state: a ``BasicState``; an experiment's own unless given.
+    :param input_state: where photons enter, as of :class:`~qpu_sdk.photonics.program.Program`; an experiment's own
+        unless given.
     :param unselected: True to take heralded photons like all others and to leave every selection to the caller.
     :raises ProgramError: for what is no interferometer with a plain input state; the message says which part is not.
     """
@@ -100,8 +44,7 @@ def interferometer_of(
         raise ProgramError(f"a {type(found).__name__} holds no circuit. Give a Circuit, an Experiment or a Processor.")
     if input_state is None:
         raise ProgramError("no input state. Give one, such as perceval.BasicState([1, 0, 1]).")
-    photons = fock_text(input_state) if isinstance(input_state, str) else photons_per_mode(input_state)
-    return _unitary(circuit), occupied_modes(circuit.m, photons)
+    return _unitary(circuit), modes_of_inputs(input_state, circuit.m)
 
 
 def _check_experiment(experiment: perceval.Experiment, *, unselected: bool) -> None:

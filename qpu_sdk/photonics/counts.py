@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import IntArray
+from ..arrays import IntArray, whole
 from ..errors import DataError
 from .conversions import counted
 from .fock import collision_free_outcomes, rank_collision_free
@@ -24,15 +25,17 @@ if TYPE_CHECKING:
 
 Detector = Literal["pnr", "threshold"]
 
+_MOST_SHOTS = int(np.iinfo(np.int64).max)
+
 
 @final
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Raw outcome numbers of one program; only devices make them.
+    """Raw outcome numbers of one program; only devices make them. Equal content, equal counts.
 
     :param photons: photons sent in.
-    :param outcomes: clicks per mode of each kept outcome, ``(K, M)`` uint8.
-    :param numbers: how often each was seen, ``(K,)`` int64.
+    :param outcomes: clicks per mode of each kept outcome, ``(K, M)`` uint8; copied and made read-only.
+    :param numbers: how often each was seen, ``(K,)`` int64; likewise.
     :param other: shots whose outcome the device did not keep apart.
     :param detector: ``"pnr"`` (number-resolving) or ``"threshold"`` (a click is one or more photons).
     :param program: fingerprint of the program.
@@ -55,21 +58,41 @@ class Counts:
     job_id: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "photons", whole(self.photons, "photons", DataError, least=1))
+        object.__setattr__(self, "other", whole(self.other, "other", DataError, least=0))
         outcomes, numbers = np.asarray(self.outcomes), np.asarray(self.numbers)
         if outcomes.ndim != 2 or numbers.shape != (len(outcomes),):
             raise DataError(f"counts of shape {numbers.shape} do not fit outcomes of shape {outcomes.shape}.")
         if outcomes.dtype.kind not in "iu" or numbers.dtype.kind not in "iu":
             raise DataError(f"counts of type {numbers.dtype} of outcomes of type {outcomes.dtype}. Use whole numbers.")
-        if (numbers.size and numbers.min() < 0) or self.other < 0:
+        if numbers.size and numbers.min() < 0:
             raise DataError("a count is negative. Counts are numbers of shots, zero or more.")
+        about = float(numbers.sum(dtype=np.float64)) + self.other  # exact where it may matter only
+        if about > _MOST_SHOTS / 2 and sum(numbers.tolist()) + self.other > _MOST_SHOTS:
+            raise DataError(f"the counts are of more than {_MOST_SHOTS} shots. Check the numbers.")
         if outcomes.size and (outcomes.min() < 0 or outcomes.max() > 255):
             raise DataError("an outcome has a mode with less than 0 or more than 255 clicks. Check the outcomes.")
         if self.detector not in ("pnr", "threshold"):
             raise DataError(f"detector {self.detector!r} is unknown. Use pnr or threshold.")
         if self.detector == "threshold" and outcomes.size and outcomes.max() > 1:
             raise DataError("a threshold detector cannot report more than one click a mode. Set detector='pnr'.")
-        object.__setattr__(self, "outcomes", outcomes.astype(np.uint8, copy=False))
-        object.__setattr__(self, "numbers", numbers.astype(np.int64, copy=False))
+        for name, array in (("outcomes", outcomes.astype(np.uint8)), ("numbers", numbers.astype(np.int64))):
+            array.setflags(write=False)  # a copy: the caller may write on
+            object.__setattr__(self, name, array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Counts) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # copies are made anew, so that their arrays are read-only too
+        return partial(type(self), **{f.name: getattr(self, f.name) for f in fields(self)}), ()
+
+    @property
+    def _content(self) -> tuple[object, ...]:
+        labels = (self.photons, self.other, self.detector, self.program, self.device, self.tag, self.job_id)
+        return self.outcomes.shape, self.outcomes.tobytes(), self.numbers.tobytes(), *labels
 
     @property
     def modes(self) -> int:
@@ -150,7 +173,7 @@ class Counts:
                 raise DataError(f"counts have schema version {data['schema_version']}; this SDK reads version 1.")
             rows = data["outcomes"]
             return cls(
-                photons=int(data["photons"]),
+                photons=data["photons"],
                 # Of no type yet, so that 0.5 and 300 are found out; but numpy would make an empty list float.
                 outcomes=np.array(rows, dtype=None if rows else np.uint8).reshape(len(rows), int(data["modes"])),
                 numbers=np.array(data["numbers"], dtype=None if rows else np.int64),

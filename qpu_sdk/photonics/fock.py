@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from functools import lru_cache
 
 import numpy as np
@@ -109,18 +108,3 @@ def check_modes_photons(modes: int, photons: int) -> None:
         raise ProgramError(
             f"{photons} photons in {modes} modes have no collision-free outcome. Use 1 to {max(modes, 1)} photons."
         )
-
-
-def whole(value: int, what: str) -> int:
-    """A whole number as Python's own int, whatever kind of integer it was.
-
-    :param what: names the number in the message.
-    :raises ProgramError: for anything that is no whole number, such as 2.0 or "2".
-
-    >>> whole(np.int64(4), "modes")
-    4
-    """
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise ProgramError(f"{what} is {value!r}. Use a whole number.") from None

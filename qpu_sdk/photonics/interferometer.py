@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import ComplexArray, FloatArray, IntArray
+from ..arrays import ComplexArray, FloatArray, IntArray, whole
 from ..errors import ProgramError
-from .fock import whole
 
 if TYPE_CHECKING:
     import perceval

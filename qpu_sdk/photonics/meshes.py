@@ -9,10 +9,10 @@ from typing import final
 
 import numpy as np
 
-from ..arrays import ComplexArray, FloatArray
+from ..arrays import ComplexArray, FloatArray, whole
 from ..errors import ProgramError
 from .decomposition import checked_unitary, move_to_input, null_below_diagonal
-from .fock import check_modes_photons, whole
+from .fock import check_modes_photons
 from .interferometer import ABSENT, Gate, Mesh
 
 

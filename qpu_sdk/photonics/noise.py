@@ -36,7 +36,8 @@ class Noise:
     """The noise of a device: every default means "none of it", and a number stands for every mode.
 
     Arrays are taken and kept as tuples of floats, so that values compare, hash and copy. Values by mode are of one M
-    and say nothing of further modes; a program on fewer modes uses the first ones.
+    and say nothing of further modes; a program on fewer modes uses the first ones. So ``[0.3] * 5`` is known of five
+    modes, and unequal to 0.3, which stands for every mode of any chip.
 
     :param brightness: B, probability that a source emits when asked, 0..1.
     :param indistinguishability: I, mean wave-packet overlap ``|<j|k>|^2`` of two photons, 0..1; or that of every pair
@@ -196,12 +197,15 @@ class Noise:
     def from_perceval(cls, model: perceval.NoiseModel) -> Noise:
         """The same from a ``perceval.NoiseModel``; lossless both ways.
 
-        :raises ConfigError: when no source has such values.
+        :raises ConfigError: when no source has such values, and for what is no noise model.
 
         >>> import perceval
         >>> Noise.from_perceval(perceval.NoiseModel(transmittance=0.5))
         Noise(transmittance=0.5)
         """
+        missing = [name for name in _OF_PERCEVAL if not hasattr(model, name)]
+        if missing:
+            raise ConfigError(f"a {type(model).__name__} is no perceval.NoiseModel: it has no {missing[0]}. Give one.")
         return cls(**{name: getattr(model, name) for name in _OF_PERCEVAL})
 
 

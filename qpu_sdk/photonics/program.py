@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import operator
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import FloatArray
+from ..arrays import FloatArray, whole
 from ..errors import DataError, ProgramError
-from .conversions import fock_text, interferometer_of, is_perceval, occupied_modes, photons_per_mode
+from .conversions import interferometer_of
+from .inputs import Inputs, modes_of_inputs
 from .interferometer import Mesh
 from .meshes import IsometryMesh, RectangularMesh, open_mesh
 from .permanents import collision_free_tree, probabilities
 
 if TYPE_CHECKING:
     import perceval
-
-#: How a caller may say where photons enter; see :class:`Program`.
-Inputs: TypeAlias = "Sequence[int] | npt.NDArray[np.integer[Any]] | str | perceval.BasicState"
 
 
 @final
@@ -39,7 +35,8 @@ class Program:
     :param photons: how many enter by the mesh's own choice, unless ``inputs`` says where.
     :raises ProgramError: when phases or inputs do not fit the mesh.
 
-    A list as long as the mesh has modes that holds only 0 and 1 is a Fock state; any other sequence is modes.
+    A list as long as the mesh has modes that holds only 0 and 1 is a Fock state, and one that holds more is refused,
+    because it may be meant either way; any other sequence is modes. Programs are equal when their fingerprints are.
 
     >>> from qpu_sdk.photonics.meshes import IsometryMesh
     >>> program = Program(IsometryMesh(4, 2), np.zeros(IsometryMesh(4, 2).declared), [1, 0, 0, 1])
@@ -49,7 +46,7 @@ class Program:
 
     mesh: Mesh
     phases: FloatArray = field(repr=False)
-    input_modes: tuple[int, ...]
+    inputs: tuple[int, ...]
 
     def __init__(
         self, mesh: Mesh, phases: npt.ArrayLike, inputs: Inputs | None = None, *, photons: int | None = None
@@ -60,7 +57,7 @@ class Program:
         checked.setflags(write=False)
         object.__setattr__(self, "mesh", mesh)
         object.__setattr__(self, "phases", checked)
-        object.__setattr__(self, "input_modes", _modes_of(mesh, inputs, photons))
+        object.__setattr__(self, "inputs", _modes_of(mesh, inputs, photons))
 
     @classmethod
     def random(cls, mesh: Mesh, inputs: Inputs | None = None, *, photons: int | None = None, seed: int) -> Program:
@@ -73,16 +70,19 @@ class Program:
         >>> Program.random(BrickwallMesh(5), photons=2, seed=1).input_modes
         (0, 4)
         """
-        phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, mesh.declared)
+        rng = np.random.default_rng(whole(seed, "seed", least=0))
+        phases = rng.uniform(0.0, 2.0 * np.pi, mesh.declared)
         return cls(mesh, phases, inputs, photons=photons)
 
     @classmethod
-    def from_perceval(cls, found: perceval.ACircuit | perceval.Experiment, input_state: Any = None) -> Program:
+    def from_perceval(
+        cls, found: perceval.ACircuit | perceval.Experiment, input_state: Inputs | None = None
+    ) -> Program:
         """A circuit with its input state, an ``Experiment``, or a ``Processor``, on a rectangular mesh.
 
         Its unitary is decomposed exactly; noise and detectors belong to a device and are left aside.
 
-        :param input_state: a ``BasicState``; an experiment's own unless given.
+        :param input_state: as ``inputs`` of :class:`Program`; an experiment's own unless given.
         :raises ProgramError: for more than one photon in a mode, heralds, feed-forward, loss, a post-selection,
             parameters without a value, polarised or annotated states.
 
@@ -95,10 +95,24 @@ class Program:
         mesh = RectangularMesh(len(unitary))
         return cls(mesh, mesh.phases_of(unitary), inputs)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Program) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # copies are made anew, so that their phases are read-only too
+        return type(self), (self.mesh, self.phases, self.input_modes)
+
     @property
     def modes(self) -> int:
         """Number of modes M."""
         return self.mesh.modes
+
+    @property
+    def input_modes(self) -> tuple[int, ...]:
+        """The modes that single photons enter, ascending, ``(N,)``."""
+        return self.inputs
 
     @property
     def photons(self) -> int:
@@ -196,31 +210,15 @@ def _real(phases: npt.ArrayLike) -> npt.NDArray[Any]:
 
 def _modes_of(mesh: Mesh, inputs: Inputs | None, photons: int | None) -> tuple[int, ...]:
     """The input modes, ascending: photons are identical, so their order means nothing."""
+    photons = None if photons is None else whole(photons, "photons")
     if inputs is None:
         if photons is None and not isinstance(mesh, IsometryMesh):
             raise ProgramError(f"{mesh!r} does not say how many photons enter. Give photons=N or inputs.")
         found = mesh.default_input(mesh.photons if isinstance(mesh, IsometryMesh) and photons is None else photons or 0)
     else:
-        found = _given_modes(mesh, inputs)
+        found = modes_of_inputs(inputs, mesh.modes)
     if not found or len(set(found)) < len(found) or min(found) < 0 or max(found) >= mesh.modes:
         raise ProgramError(f"input modes {found} are not distinct modes of 0..{mesh.modes - 1}. Name each once.")
     if photons is not None and photons != len(found):
         raise ProgramError(f"{photons} photons do not enter modes {found}. Leave one of the two out.")
     return tuple(sorted(found))
-
-
-def _given_modes(mesh: Mesh, inputs: Inputs) -> tuple[int, ...]:
-    if isinstance(inputs, str):
-        return occupied_modes(mesh.modes, fock_text(inputs))
-    if is_perceval(inputs):
-        return occupied_modes(mesh.modes, photons_per_mode(inputs))
-    try:
-        numbers = tuple(operator.index(n) for n in inputs)
-    except TypeError:
-        raise ProgramError(f"inputs {inputs!r} are no whole numbers. Give modes, such as (0, 2).") from None
-    as_state = len(numbers) == mesh.modes and set(numbers) <= {0, 1}
-    # Two modes alone could be meant by (0, 1) or (1, 0) either way: a tuple is modes, a list is a state.
-    ambiguous = len(set(numbers)) == len(numbers)
-    return (
-        occupied_modes(mesh.modes, numbers) if as_state and not (ambiguous and isinstance(inputs, tuple)) else numbers
-    )

@@ -15,7 +15,7 @@ from typing import Literal, final
 
 import numpy as np
 
-from ..arrays import FloatArray
+from ..arrays import FloatArray, whole
 from ..errors import ConfigError
 
 
@@ -98,7 +98,9 @@ class SPSA:
     def init(self, x0: FloatArray, *, seed: int) -> SPSAState:
         """A new optimisation at ``x0``, ``(P,)``."""
         x = np.array(x0, dtype=np.float64)  # a copy: the caller's array may move on
-        return SPSAState(x=x, seed=seed, a=self.a, m=np.zeros_like(x), v=np.zeros_like(x), previous=x)
+        return SPSAState(
+            x=x, seed=whole(seed, "seed", ConfigError), a=self.a, m=np.zeros_like(x), v=np.zeros_like(x), previous=x
+        )
 
     def pairs(self, state: SPSAState) -> int:
         """Pairs that the next :meth:`ask` returns."""

@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import perceval as pcvl
 import pytest
 from scipy import stats
 
 from qpu_sdk.arrays import FloatArray
+from qpu_sdk.calibration.calibrate import calibrate
 from qpu_sdk.calibration.measure import CalibrationRequest, Whose, measure
 from qpu_sdk.calibration.parts import Identity
 from qpu_sdk.calibration.plan import calibration_plan, haar
@@ -293,3 +295,51 @@ def test_two_calibrations_in_a_row_are_two_measurements(server: EmulatedCloud) -
     first, second = (measured(cloud_device(server)) for _ in range(2))
     assert [job["job_id"] for job in server.jobs] == [record.jobs[0].job_id for record in (first, second)]
     assert first.measured() != second.measured()
+
+
+def test_inputs_of_a_calibration_are_those_of_a_program() -> None:
+    device = LocalDevice(seed=1, model=LocalModel(noise=Noise(transmittance=0.5, indistinguishability=0.8)))
+    ways: list[Any] = [(0, 2), [0, 2], np.array([1, 0, 1, 0]), [1, 0, 1, 0], "|1,0,1,0>", pcvl.BasicState([1, 0, 1, 0])]
+    for inputs in ways:
+        record = calibrate(device, modes=np.int64(4), inputs=inputs, shots=np.int64(20_000), seed=np.int64(0))  # type: ignore[arg-type]
+        assert record.input_modes == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"device": "local:slos"}, "Open one first: open_device"),
+        ({"inputs": 2}, "no whole numbers"),
+        ({"inputs": [0, 1, 2, 3]}, "Write modes as a tuple"),
+        ({"inputs": (0,)}, "two or more"),
+        ({"inputs": "0,2"}, "no Fock state"),
+        ({"shots": 0}, "Use 1 or more"),
+        ({"seed": -1}, "Use 0 or more"),
+    ],
+)
+def test_what_no_calibration_takes_is_one_line(changed: Any, words: str) -> None:
+    asked: Any = {"device": LocalDevice(seed=1), "modes": 4, "inputs": (0, 2), "shots": 100, "seed": 0} | changed
+    with pytest.raises(CalibrationError, match=words) as caught:
+        calibrate(asked.pop("device"), **asked)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_interrupted_calibration_of_another_processor_is_measured_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def processor(overlap: float) -> Device:
+        found = pcvl.Processor("SLOS", 4, pcvl.NoiseModel(indistinguishability=overlap, transmittance=0.5))
+        return open_device(found, seed=1)
+
+    def at(device: Device) -> CalibrationRecord:
+        return calibrate(device, modes=4, inputs=(0, 2), shots=50_000, seed=0, store=tmp_path)
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("qpu_sdk.calibration.measure.fit", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            at(processor(0.9))
+    found = at(processor(0.3)).indistinguishability
+    assert abs(found.value - 0.3) < 0.1  # type: ignore[union-attr]

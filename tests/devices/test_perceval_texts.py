@@ -301,6 +301,62 @@ def test_an_iteration_holds_numbers(iteration: object) -> None:
     assert "\n" not in str(caught.value)
 
 
+# -- places ---------------------------------------------------------------------------------------------------------
+
+
+def placed(**fields: Any) -> Any:
+    return pb.Experiment(n_mode=2, **fields)
+
+
+def component(**fields: Any) -> Any:
+    return placed(components=[pb.Component(**fields)])
+
+
+def configurator(offset: int, size: int = 1) -> Any:
+    inner = pb.FFConfigurator(offset=offset, controlled_circuit=pb.Circuit(n_mode=size))
+    return pb.Experiment(n_mode=4, components=[pb.Component(starting_mode=1, n_mode=1, ff_configurator=inner)])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        placed(post_select=":PCVL:PostSelect:[2]==1"),
+        placed(post_select=":PCVL:PostSelect:[0,99999999]>=0"),
+        placed(post_select=":PCVL:PostSelect:[0, 1 2]>=0"),
+        placed(post_select=":PCVL:PostSelect:[0]>=99999999999999999999"),
+        placed(input_state=":PCVL:StateVector:(1,0)*|1,0>+(1,0)*|1,0,0>"),
+        placed(input_ports={2: pb.APort(port=pb.Port(name="a"))}),
+        placed(output_ports={-1: pb.APort(port=pb.Port(name="a"))}),
+        placed(output_ports={0: pb.APort(herald=pb.Herald(value=-1))}),
+        placed(detectors={2: pb.IDetector(detector=pb.Detector(name="a"))}),
+        component(starting_mode=-1, n_mode=1, barrier=pb.Barrier()),
+        component(starting_mode=2, n_mode=1, barrier=pb.Barrier()),
+        component(n_mode=3, barrier=pb.Barrier()),
+        component(n_mode=1, circuit=pb.Circuit(n_mode=3)),
+        component(n_mode=2, permutation=pb.Permutation(permutations=[0, 2])),
+        component(n_mode=2, circuit=pb.Circuit(n_mode=2, components=[pb.Component(starting_mode=1, n_mode=2)])),
+        configurator(2),
+        configurator(0, size=3),
+        configurator(-2),
+    ],
+)
+def test_every_mode_is_one_of_its_circuit(message: Any) -> None:
+    with pytest.raises(UnreadableText, match=r"modes|digits|value") as caught:
+        read(text_of(message), EXPERIMENT)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_selection_alone_is_bounded_by_the_limits() -> None:
+    kinds = frozenset({"PostSelect"})
+    assert str(read(":PCVL:PostSelect:[255]>0", kinds)) == "[255] > 0"
+    for text in (":PCVL:PostSelect:[256]>0", f"{ARCHIVE} 0 1 0 PostSelect 7 [256]>0"):
+        with pytest.raises(UnreadableText, match="256"):
+            read(text, kinds | {ARCHIVE})
+    check_iteration({"postselect": pcvl.PostSelect("[0,1]==1")}, modes=2)
+    with pytest.raises(UnreadableText, match="mode 2 of 2"):
+        check_iteration({"postselect": pcvl.PostSelect("[0,2]==1")}, modes=2)
+
+
 # -- kinds and damage -----------------------------------------------------------------------------------------------
 
 
@@ -350,7 +406,7 @@ def test_other_kinds_are_refused(text: object) -> None:
     ],
 )
 def test_damaged_experiments_are_refused(text: str) -> None:
-    with pytest.raises(UnreadableText, match="Experiment cannot be read"):
+    with pytest.raises(UnreadableText, match=r"Experiment cannot be read|is on modes|a permutation of 2 modes"):
         read(text, EXPERIMENT)
 
 
@@ -422,7 +478,7 @@ def deep_selection(levels: int) -> str:
 LARGE: dict[str, tuple[Any, str]] = {
     "modes": (pb.Experiment(n_mode=2**31 - 1), "2147483647 modes"),
     "circuit": (experiment_of(circuit=pb.Circuit(n_mode=10**9)), "modes"),
-    "place": (pb.Experiment(n_mode=2, components=[pb.Component(starting_mode=-(10**9))]), "modes or places"),
+    "place": (pb.Experiment(n_mode=2, components=[pb.Component(starting_mode=-(10**9))]), "a component is on modes"),
     "barrier": (pb.Experiment(n_mode=2, components=[pb.Component(n_mode=10**9, barrier=pb.Barrier())]), "modes"),
     "matrix": (experiment_of(unitary=pb.Unitary(mat=pb.Matrix(rows=10**9, cols=1))), "modes"),
     "layers": (pb.Experiment(n_mode=1, detectors={0: pb.IDetector(ppnr=pb.BSLayeredPPNR(bs_layers=60))}), "bs_layers"),
@@ -520,7 +576,9 @@ def laughs(levels: int) -> str:
         (f"{ARCHIVE} 0 1 0 dict 1 1 2 list 0 int 1", "cannot be read"),
         (f"{ARCHIVE} 0 1 0 Command 0 1 __class__ 1 int 1", "attribute"),
         (f"{ARCHIVE} 0 1 0 NoiseModel 0 1 g3 1 float 0.5", "attribute"),
-        (f"{ARCHIVE} 0 1 0 NoiseModel 0 1 g2 1 str 1 x", "cannot be read"),
+        (f"{ARCHIVE} 0 1 0 NoiseModel 0 1 g2 1 str 1 x", "each of its attributes"),
+        (f"{ARCHIVE} 0 1 0 NoiseModel 0 0", "each of its attributes"),
+        (f"{ARCHIVE} 0 1 0 NoiseModel 0 7" + " g2 1" * 7 + " int 0", "each of its attributes"),
         (f"{ARCHIVE} 0 1 0 Experiment 4 !!!!", "cannot be read"),
         (f"{ARCHIVE} 0 1 0 FockState 9 |{{P:x()}}>", "cannot be read"),
         (f"{ARCHIVE} 0 1 0 PostSelect 3 x()", "cannot be read"),
@@ -742,6 +800,23 @@ def test_other_hostile_requests_are_refused(cloud: Any, canary: str) -> None:
     assert deep.status_code == 400
     good = post(cloud, job()).json()["job_id"]
     assert ended(cloud, good)["status"] == "completed"
+
+
+def test_a_selection_cannot_end_the_emulator(cloud: Any) -> None:
+    bad = pb.Experiment(n_mode=2, input_state=":PCVL:BasicState:|1,1>", post_select=":PCVL:PostSelect:[99999999]>=0")
+    text = text_of(bad)
+    for request in (
+        job(experiment=text),
+        job(experiment=zipped(text)),
+        job(iterator=[{"postselect": ":PCVL:PostSelect:[99999999]>=0"}]),
+        job(iterator=[{"postselect": ":PCVL:PostSelect:[2]>=0"}]),
+        job(command="samples", max_shots=10**10, max_samples=10**10),
+    ):
+        answer = post(cloud, request)
+        assert answer.status_code == 400, answer.text
+        assert "Invalid payload" in answer.json()["error"]
+    told = ended(cloud, post(cloud, job()).json()["job_id"])
+    assert told["status"] == "completed"
 
 
 def test_perceval_formulas_still_run_on_the_emulator(cloud: Any) -> None:

@@ -548,3 +548,19 @@ def test_the_order_of_the_outcomes_changes_nothing(method: str) -> None:
     one, two = (mitigate(c, record, program=program, method=method, seed=0) for c in (counts, other))
     assert one.probabilities.tolist() == two.probabilities.tolist()
     assert np.array_equal(one.interval(), two.interval())
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("given", [None, [], "x"], ids=repr)
+def test_what_is_no_counts_record_or_program_is_one_line(place: int, given: Any) -> None:
+    noise = Noise(transmittance=0.5)
+    program = Program.random(RectangularMesh(4), (0, 1), seed=1)
+    device = LocalDevice(seed=1, model=LocalModel(noise=noise))
+    record = known_record(noise, Identity("local:slos", "slos", 4, (0, 1), "threshold"))
+    asked: list[Any] = [device.run(program, shots=100), record, program]
+    if place == 2 and given is None:
+        return
+    asked[place] = given
+    with pytest.raises(MitigationError, match="Give") as caught:
+        mitigate(asked[0], asked[1], program=asked[2], seed=0)
+    assert "\n" not in str(caught.value)

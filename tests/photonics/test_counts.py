@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import itertools
 import json
+import multiprocessing.reduction
 from typing import Any
 
 import numpy as np
@@ -132,3 +135,57 @@ def test_to_perceval_keeps_what_was_seen() -> None:
     found = counts_of(3, 2, table, other=9).to_perceval()
     assert isinstance(found, pcvl.BSCount)
     assert {tuple(state): number for state, number in found.items()} == {(1, 1, 0): 3, (2, 0, 0): 4}
+
+
+ONCE: dict[str, Any] = {"outcomes": np.array([[1, 0], [0, 1]]), "numbers": np.array([3, 1])}
+
+
+@pytest.mark.parametrize("photons", ["2", -1, 0, 1.5, True, None])
+def test_photons_are_a_whole_number(photons: Any) -> None:
+    for make in (
+        lambda: Counts(photons=photons, **ONCE),
+        lambda: Counts.from_perceval(pcvl.BSCount({pcvl.BasicState([1, 0]): 3}), photons=photons),
+    ):
+        with pytest.raises(DataError, match="photons is") as caught:
+            make()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("other", ["2", -1, 1.5, True, None])
+def test_other_is_a_whole_number(other: Any) -> None:
+    with pytest.raises(DataError, match="other is"):
+        Counts(photons=1, other=other, **ONCE)
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1])
+def test_numbers_that_would_wrap_around_are_refused(number: int) -> None:
+    numbers = np.array([number, 0], dtype=np.uint64)
+    with pytest.raises(DataError, match="more than 9223372036854775807 shots"):
+        Counts(photons=1, outcomes=ONCE["outcomes"], numbers=numbers)
+    with pytest.raises(DataError, match="more than"):
+        Counts(photons=1, other=2**63 - 4, **ONCE)
+    most = Counts(photons=1, outcomes=ONCE["outcomes"], numbers=np.array([2**63 - 1, 0], dtype=np.uint64))
+    assert most.shots == 2**63 - 1
+
+
+def test_numpy_integers_are_written() -> None:
+    counts = Counts(photons=np.int64(2), other=np.int32(5), **ONCE)  # type: ignore[arg-type]
+    assert Counts.from_json(counts.to_json()) == counts == Counts(photons=2, other=5, **ONCE)
+    for photons in (2.0, "2", True):
+        with pytest.raises(DataError):
+            Counts.from_json(json.dumps({**json.loads(counts.to_json()), "photons": photons}))
+
+
+def test_counts_keep_copies_that_nobody_writes_on() -> None:
+    outcomes, numbers = np.array([[1, 0]], dtype=np.uint8), np.array([3])
+    counts = Counts(photons=1, outcomes=outcomes, numbers=numbers)
+    outcomes[0, 1] = numbers[0] = 7
+    assert (counts.outcomes.tolist(), counts.numbers.tolist()) == ([[1, 0]], [3])
+    pickler = multiprocessing.reduction.ForkingPickler
+    for twin in (counts, copy.copy(counts), copy.deepcopy(counts), pickler.loads(pickler.dumps(counts))):
+        assert twin == counts
+        assert hash(twin) == hash(counts)
+        for array in (twin.outcomes, twin.numbers):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 1
+    assert dataclasses.replace(counts, tag="a") != counts != "counts"

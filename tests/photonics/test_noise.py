@@ -238,3 +238,10 @@ def test_other_detectors_are_refused(detectors: list[pcvl.Detector | None], mess
 def test_efficiencies_that_perceval_does_not_have_are_refused(efficiencies: list[float]) -> None:
     with pytest.raises(ConfigError, match="0 < efficiency <= 1"):
         detectors_to_perceval(efficiencies, "threshold")
+
+
+@pytest.mark.parametrize("model", [None, 0.5, "ascella", {}], ids=repr)
+def test_what_is_no_noise_model_is_one_line(model: Any) -> None:
+    with pytest.raises(ConfigError, match=r"is no perceval\.NoiseModel") as caught:
+        Noise.from_perceval(model)
+    assert "\n" not in str(caught.value)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import multiprocessing.reduction
 from typing import Any
 
 import numpy as np
+import perceval as pcvl
 import pytest
 
 from qpu_sdk.errors import DataError, ProgramError
@@ -173,3 +176,65 @@ def test_a_mesh_with_impossible_sizes_is_refused(mesh: dict[str, Any]) -> None:
 def test_a_file_with_a_phase_that_is_not_finite_is_refused() -> None:
     with pytest.raises(DataError, match="finite"):
         Program.from_json(program().to_json().replace("[0.0,", "[NaN,"))
+
+
+WAYS: list[tuple[Any, tuple[int, ...]]] = [
+    ([1, 0, 1], (0, 2)),
+    (np.array([1, 0, 1]), (0, 2)),
+    ((1, 0, 1), (0, 2)),
+    ((0, 2), (0, 2)),
+    ([2, 0], (0, 2)),
+    (np.array([0, 2], dtype=np.uint8), (0, 2)),
+    ((2, 1, 0), (0, 1, 2)),
+    (range(3), (0, 1, 2)),
+    ("|1,0,1>", (0, 2)),
+    (pcvl.BasicState([1, 0, 1]), (0, 2)),
+]
+
+
+@pytest.mark.parametrize(("inputs", "modes"), WAYS, ids=repr)
+def test_inputs_are_read_alike_everywhere(inputs: Any, modes: tuple[int, ...]) -> None:
+    assert Program.random(RectangularMesh(3), inputs, seed=1).input_modes == modes
+    assert Program.from_perceval(pcvl.Unitary(pcvl.Matrix(haar(3, seed=1))), inputs).input_modes == modes
+
+
+@pytest.mark.parametrize("inputs", [[1, 2, 0], np.array([2, 1, 0]), [0, 3, 1]], ids=repr)
+def test_a_list_that_may_be_modes_or_photons_is_refused(inputs: Any) -> None:
+    for read in (
+        lambda: Program.random(RectangularMesh(3), inputs, seed=1),
+        lambda: Program.from_perceval(pcvl.Circuit(3) // pcvl.BS(), inputs),
+    ):
+        with pytest.raises(ProgramError, match="Write modes as a tuple") as caught:
+            read()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("inputs", [2, [True, False, True], [0.0, 1.0], np.eye(3, dtype=int), ["0"]], ids=repr)
+def test_inputs_that_are_no_modes_are_refused(inputs: Any) -> None:
+    with pytest.raises(ProgramError, match="no whole numbers") as caught:
+        Program.random(RectangularMesh(3), inputs, seed=1)
+    assert "\n" not in str(caught.value)
+
+
+def copies(thing: Any) -> list[Any]:
+    pickler = multiprocessing.reduction.ForkingPickler
+    return [copy.copy(thing), copy.deepcopy(thing), pickler.loads(pickler.dumps(thing)), dataclasses.replace(thing)]
+
+
+def test_copies_are_equal_and_read_only() -> None:
+    p = program(inputs=(1, 3))
+    assert p.fingerprint
+    for twin in copies(p):
+        assert twin == p
+        assert hash(twin) == hash(p)
+        assert not twin.phases.flags.writeable
+        assert (twin.input_modes, twin.mesh) == (p.input_modes, p.mesh)
+    assert len({p, program(inputs=(3, 1)), program(shift=0.1)}) == 2
+    assert p != program(inputs=(0, 1)) != "p"
+
+
+def test_a_program_with_other_phases() -> None:
+    p = program(mesh=RectangularMesh(2), inputs=(0, 1))
+    changed = dataclasses.replace(p, phases=p.phases + 1.0)
+    assert changed == program(mesh=RectangularMesh(2), shift=1.0, inputs=(0, 1))
+    assert dataclasses.replace(p, inputs=(1,)).input_modes == (1,)

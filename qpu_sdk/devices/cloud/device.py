@@ -194,7 +194,7 @@ class CloudDevice(RemoteDevice):
 
     def create(self, programs: Sequence[Program], *, shots: int, name: str) -> str:
         """Send one job, once; see :meth:`qpu_sdk.devices.base.RemoteDevice.create`."""
-        self.spec.check(programs, shots=shots)
+        programs, shots = self.spec.check(programs, shots=shots)
         self._check_open()
         try:
             body, sent = encode_payload(programs, shots=shots, name=name, platform=self.platform)
