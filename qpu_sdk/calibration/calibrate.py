@@ -13,6 +13,7 @@ from ..devices.pending import pending_journal
 from ..devices.registry import open_device
 from ..devices.sending import Terms
 from ..errors import CalibrationError, ProgramError
+from ..files import user_path
 from ..photonics.inputs import Inputs, modes_of_inputs
 from ..versions import package_versions
 from .known import vendor_record
@@ -65,7 +66,7 @@ def calibrate(
         raise CalibrationError(str(error)) from None
     request = CalibrationRequest(size, given, shots, seed, pairs, validity_h)
     if store is not None:
-        return _kept(device, request, Path(store), credits=credits, owned=False)[0]
+        return _kept(device, request, user_path(store, "store"), credits=credits, owned=False)[0]
     with Journal(None) as journal:  # in memory: nothing is kept, but budget and jobs go the same way
         return measure(device, request, _whose(device, request), journal=journal, terms=_terms(device, credits))
 

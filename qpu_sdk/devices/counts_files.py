@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from ..errors import DataError
+from ..files import user_path
 from ..photonics.counts import Counts, Detector
 from .perceval_checks import UnreadableText
 from .perceval_texts import read
@@ -17,7 +18,7 @@ def load_counts(path: str | Path) -> list[Counts]:
     :raises DataError: when the file cannot be read or a line is not counts; names the line.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = user_path(path, "counts").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read counts from {path} ({error}). Check the path.") from error
     counts = []

@@ -21,7 +21,7 @@ def evaluate_model(model: Model, *, source: str | None) -> Evaluation:
 
     :param source: a data source; ``None`` for the run's own images and split.
     """
-    data = model.data if source is None else DataConfig(source=source)
+    data = model.data if source is None else DataConfig(source=source, scale=model.data.scale)
     dataset = load_dataset(data, seed=model.data_seed)
     target = model.open_target()
     images, labels = dataset.test.tensors()
@@ -38,7 +38,10 @@ def predict_images(model: Model, paths: Sequence[Path], *, invert: bool) -> list
     """
     target = model.open_target()
     weights = target.flat(model.tensors)
-    images = torch.from_numpy(np.stack([read_image(path, invert=invert) for path in paths]))
+    scale = (
+        model.data.scale if "data" in model.metadata else None
+    )  # of the images it was trained on: whole numbers in arrays mean the same
+    images = torch.from_numpy(np.stack([read_image(path, invert=invert, scale=scale) for path in paths]))
     count_classes(target, images)
     with torch.no_grad():
         probabilities = target.logits(weights, images).softmax(dim=1)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..errors import ConfigError, DataError
-from ..files import write_atomic
+from ..files import user_path, write_atomic
 from ..training.config import GIVEN, DataConfig
 from ..training.targets import BUILT_IN, Target
 from .structure import build, check_tensors
@@ -111,7 +111,7 @@ def export_model(path: str | Path, model: Model) -> None:
 
     :raises DataError: when the file exists already or cannot be written.
     """
-    path = Path(path)
+    path = user_path(path, "the model's path")
     if path.exists():
         raise DataError(f"{path} exists already. Choose another --out.")
     try:
@@ -127,7 +127,7 @@ def load_model(path: str | Path) -> Model:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path = user_path(path, "the model's path")
     path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
         raise DataError(f"{path} does not exist. Name a model.safetensors or the folder of a finished run.")

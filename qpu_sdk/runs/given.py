@@ -81,12 +81,12 @@ class Given:
         :raises CheckpointError: when something is missing, or is another.
         """
         for wanted, passed, what, name in (
-            (config.target.factory == GIVEN, self.target is not None, "network", "target"),
+            (config.target.factory == GIVEN, self.target is not None, "a network", "target"),
             (config.data.source == GIVEN, self.data is not None, "images", "data"),
         ):
             if wanted and not passed:
                 raise CheckpointError(
-                    f"{folder.path} began with {what} that were passed from Python. Go on there: "
+                    f"{folder.path} began with {what} passed from Python. Go on there: "
                     f"qpu_sdk.resume({str(folder.path)!r}, {name}=...)."
                 )
             if passed and not wanted:
