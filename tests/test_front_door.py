@@ -85,6 +85,7 @@ def test_a_name_that_is_not_there_names_the_nearest(wrong: str, meant: str) -> N
 def test_run_calibrate_mitigate(tmp_path: Path) -> None:
     program = qs.Program.random(qs.IsometryMesh(modes=6, photons=3), seed=1)
     device = qs.open_device("local:slos?noise=ascella", seed=1)
+    assert repr(device) == "LocalDevice('local:slos?noise=ascella')"
     counts = device.run(program, shots=200_000)
     record = qs.calibrate(device, modes=6, inputs=program.input_modes, shots=200_000, seed=0)
     found = qs.mitigate(counts, record, program=program, seed=0)
@@ -110,6 +111,7 @@ def test_train_resume_and_load(tmp_path: Path, data: qs.Dataset) -> None:
     assert again.summary.test_accuracy == run.summary.test_accuracy
     loaded = qs.load_model(tmp_path / "stripes").module()
     assert repr(loaded) == repr(net)
+    assert repr(run.model) == "Model(target='(given)', tensors=4, numbers=270)"
     for name, tensor in run.model.module().state_dict().items():
         assert (loaded.state_dict()[name] == tensor).all()
     x, y = stripes(100, 2)

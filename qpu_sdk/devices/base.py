@@ -207,6 +207,9 @@ class Device(abc.ABC):
 
     spec: DeviceSpec
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.spec.name!r})"
+
     @abc.abstractmethod
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> Job:
         """Run all programs as one job with ``shots`` shots each, and return at once.

@@ -40,6 +40,10 @@ class Model:
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        numbers = sum(tensor.numel() for tensor in self.tensors.values())
+        return f"Model(target={self.metadata.get('target', '')!r}, tensors={len(self.tensors)}, numbers={numbers:,})"
+
     @property
     def data(self) -> DataConfig:
         """The data the model was trained on.
