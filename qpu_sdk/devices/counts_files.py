@@ -17,12 +17,8 @@ def load_counts(path: str | Path) -> list[Counts]:
 
     :raises DataError: when the file cannot be read or a line is not counts; names the line.
     """
-    try:
-        lines = user_path(path, "counts").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read counts from {path} ({error}). Check the path.") from error
     counts = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text_of(user_path(path, "counts"), "counts from ").splitlines(), start=1):
         try:
             counts.append(Counts.from_json(line))
         except DataError as error:
@@ -59,12 +55,12 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def text_of(path: Path) -> str:
-    """The text of a file; raises :class:`DataError` when it cannot be read."""
+def text_of(path: Path, what: str = "") -> str:
+    """The text of a file; raises :class:`DataError` when it cannot be read, which says ``what`` before the path."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path} ({error}). Check the path.") from error
+        raise DataError(f"cannot read {what}{path} ({error}). Check the path.") from error
 
 
 def _of_perceval(text: str, photons: int | None, detector: Detector) -> Counts:

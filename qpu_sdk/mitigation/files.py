@@ -105,7 +105,6 @@ def _check_inputs(request: MitigationRequest, record: CalibrationRecord, program
 
 def rows_of(found: list[Distribution]) -> Rows:
     """Rows of all distributions, with a heading each where there are several."""
-
     rows: Rows = []
     for index, one in enumerate(found):
         rows += [(title(one, index, len(found)), "")] if len(found) > 1 else []
@@ -115,7 +114,6 @@ def rows_of(found: list[Distribution]) -> Rows:
 
 def data_of(request: MitigationRequest, found: list[Distribution]) -> dict[str, Any]:
     """Everything as JSON; what is not finite, as effective samples of a certain outcome, is None."""
-
     return {
         "schema_version": SCHEMA_VERSION,
         "counts": str(request.counts),
