@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ProgramError, QPUError
+from .words import short
 
 OutcomeArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
@@ -35,7 +36,7 @@ def whole(value: object, what: str, error: type[QPUError] = ProgramError, *, lea
     except TypeError:
         found = None
     if found is None:
-        raise error(f"{what} is {' '.join(repr(value).split()):.60}. Use a whole number.")
+        raise error(f"{what} is {short(value)}. Use a whole number.")
     if least is not None and found < least:
         raise error(f"{what} is {found}. Use {least} or more.")
     return found

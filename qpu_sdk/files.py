@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .errors import ConfigError
+from .words import short
 
 
 def user_path(path: object, what: str) -> Path:
@@ -23,16 +24,11 @@ def user_path(path: object, what: str) -> Path:
     PosixPath('runs/first')
     """
     if not isinstance(path, str | Path) or not str(path).strip() or "\0" in str(path):
-        raise ConfigError(f"{what} is {_short(path)}, which is no path. Give text such as 'runs/first', or a Path.")
+        raise ConfigError(f"{what} is {short(path)}, which is no path. Give text such as 'runs/first', or a Path.")
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise ConfigError(f"{what} is {_short(path)}, and there is no such home folder. Write it out.") from None
-
-
-def _short(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."
+        raise ConfigError(f"{what} is {short(path)}, and there is no such home folder. Write it out.") from None
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,9 +13,12 @@ import typer
 
 from ..errors import BudgetExceeded, DeviceError, JobError, QPUError
 from ..report.text import Rows, two_columns
+from ..words import one_line
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
+#: Characters of a message; what names more than a screen of things is read by nobody.
+LONGEST = 2000
 
 
 def parse_modes(text: str) -> tuple[int, ...]:
@@ -88,12 +91,12 @@ def one_line_errors() -> Iterator[None]:
         fail("interrupted", INTERRUPTED)
     except QPUError as error:
         device = isinstance(error, DeviceError | JobError | BudgetExceeded)
-        fail(one_line(error), DEVICE_OR_BUDGET if device else BAD_INPUT)
+        fail(message_of(error), DEVICE_OR_BUDGET if device else BAD_INPUT)
 
 
-def one_line(error: QPUError) -> str:
-    """The message of an error without line breaks."""
-    return " ".join(str(error).split())
+def message_of(error: QPUError) -> str:
+    """The message of an error, in one line of printable characters."""
+    return one_line(error, LONGEST)
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -12,7 +12,7 @@ import typer
 
 from ..errors import BudgetExceeded, DeviceError, JobError, JobTimeout
 from .models import DataSource
-from .printing import DEVICE_OR_BUDGET, INTERRUPTED, Json, console, fail, one_line, one_line_errors, print_rows
+from .printing import DEVICE_OR_BUDGET, INTERRUPTED, Json, console, fail, message_of, one_line_errors, print_rows
 
 if TYPE_CHECKING:
     from ..runs.run import Run
@@ -66,10 +66,10 @@ def _run(folder: Path, json_: bool, work: Callable[[Any, Any], Run]) -> None:
     except KeyboardInterrupt:
         fail(f"interrupted. Go on with: qpu-sdk resume {folder}", INTERRUPTED)
     except JobTimeout as error:
-        fail(f"{one_line(error)} Go on with: qpu-sdk resume {folder}", INTERRUPTED)
+        fail(f"{message_of(error)} Go on with: qpu-sdk resume {folder}", INTERRUPTED)
     except (DeviceError, JobError, BudgetExceeded) as error:
         begun = (folder / "config.toml").is_file()  # what was refused before it began cannot be resumed
-        fail(f"{one_line(error)}{f' Then: qpu-sdk resume {folder}' if begun else ''}", DEVICE_OR_BUDGET)
+        fail(f"{message_of(error)}{f' Then: qpu-sdk resume {folder}' if begun else ''}", DEVICE_OR_BUDGET)
     if json_:
         typer.echo(summary.model_dump_json())
         return

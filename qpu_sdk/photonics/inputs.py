@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..arrays import whole
 from ..errors import ProgramError
+from ..words import short
 
 if TYPE_CHECKING:
     import perceval
@@ -39,7 +40,9 @@ def fock_text(text: str) -> tuple[int, ...]:
     (1, 0, 1)
     """
     if not _FOCK_TEXT.fullmatch(text.strip()):
-        raise ProgramError(f"input {text[:40]!r} is no Fock state. Write for example '|1,0,1>', [1, 0, 1] or modes.")
+        raise ProgramError(
+            f"input {short(text, 40)} is no Fock state. Write for example '|1,0,1>', [1, 0, 1] or modes."
+        )
     return tuple(int(n) for n in text.strip()[1:-1].split(","))
 
 
@@ -94,8 +97,7 @@ def modes_of_inputs(inputs: Inputs, modes: int) -> tuple[int, ...]:
     try:
         numbers = tuple(whole(n, "an input") for n in inputs)
     except (TypeError, ProgramError):
-        told = " ".join(repr(inputs).split())
-        raise ProgramError(f"inputs {told:.60} are no whole numbers. Give modes, such as (0, 2).") from None
+        raise ProgramError(f"inputs {short(inputs)} are no whole numbers. Give modes, such as (0, 2).") from None
     listed = isinstance(inputs, list | np.ndarray)
     if len(numbers) != modes:
         return numbers

@@ -7,6 +7,8 @@ from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
+from ..words import short
+
 
 def config_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem: its key, the value and what is allowed; of an unknown key the nearest that there is.
@@ -24,12 +26,7 @@ def config_problem(error: ValidationError, model: type[BaseModel]) -> str:
         way = f"Did you mean {'.'.join(map(str, (*where[:-1], near[0])))}? " if near else ""
         return f"unknown key {key!r}. {way}See examples/lean.toml for all keys."
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    shown = _shown(problem["input"])
-    return f"{key}{': ' if key else ''}{message} (got {shown if len(shown) <= 60 else shown[:57] + '...'})."
-
-
-def _shown(value: object) -> str:
-    return " ".join(repr(value).split())  # the repr of an array has several lines
+    return f"{key}{': ' if key else ''}{message} (got {short(problem['input'])})."
 
 
 def _keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:
