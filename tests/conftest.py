@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import importlib.util
 import logging
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +27,12 @@ settings.load_profile("repeatable")
 # Before numpy and torch are loaded, and for every process that a test starts: two workers need no more cores than two,
 # and sums are the same bit for bit wherever a test runs.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Perceval makes its folder when it is imported, and two workers of a new machine would make it at the same moment; nor
+# is the user's own, which may hold a token, any business of the tests. Workers and started processes inherit this one.
+if "PCVL_PERSISTENT_PATH" not in os.environ:
+    os.environ["PCVL_PERSISTENT_PATH"] = tempfile.mkdtemp(prefix="qpu-sdk-tests-")
+    atexit.register(shutil.rmtree, os.environ["PCVL_PERSISTENT_PATH"], ignore_errors=True)
 
 #: Every token that a test uses begins like the vendor's.
 TOKEN = re.compile(rb"_T_[\w-]{4,}")
