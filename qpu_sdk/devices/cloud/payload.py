@@ -201,10 +201,22 @@ def _body(iterator: Any, platform: PlatformDetails, name: str) -> dict[str, Any]
     return body
 
 
+@final
+class _Places(dict[int, int]):
+    """Identities of the objects of an archive with their places: what Perceval looks up in a list, linearly."""
+
+    def append(self, identity: int) -> None:
+        self[identity] = len(self)
+
+    def index(self, identity: int) -> int:
+        return self[identity]
+
+
 def _archive(value: Any) -> str:
     from perceval.serialization import OutputArchive, Serialization
 
     archive = OutputArchive()
+    archive.ids = _Places()
     Serialization.serialize(value, archive)
     text: str = archive.to_text()
     return text

@@ -1,22 +1,25 @@
-"""Quandela's machines at Scaleway, through Perceval's own layer.
+"""Quandela's machines at Scaleway.
 
 Scaleway bills sessions: one is opened before the first job and closed with the device. The identifier that Scaleway
 calls ``deduplication_id`` makes a resumed run find its session again instead of paying for a second one.
-Perceval's requests have no timeout here, so each runs in a thread that is given up after one.
+The requests are those of Perceval's layer (1.3.1, ``providers/scaleway``), which is not used itself: it follows
+redirects with the token, builds the objects that a specification names, and waits without end. Each request runs in a
+thread that is given up after its time.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-import threading
+import re
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar, final
+from urllib.parse import quote, quote_plus, urlsplit
 
 import requests
+from pydantic import SecretStr
 
 from ...errors import (
     AuthenticationError,
@@ -24,16 +27,30 @@ from ...errors import (
     DeviceError,
     DeviceUnavailable,
     DeviceUnreachable,
-    QPUError,
     SubmissionUncertain,
 )
+from ...words import one_line, short
 from .account import checked_id, checked_url
-from .retry import TRANSIENT, Patience, TransientError, never_sent, repeat
+from .exchange import HeaderToken, exchange, in_time
+from .retry import TRANSIENT, Patience, TransientError, never_sent, reason_of, repeat
 from .transport import NotFound, Transport
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+_API = "qaas/v1alpha1"
+_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)
+#: What no repetition mends.
+_HOPELESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidProxyURL,
+    requests.exceptions.SSLError,
+)
+#: Scaleway's words for the ends of a job, and Quandela's, which the device knows.
+_STATUS = {"cancelled": "canceled", "cancelling": "cancel_requested"}
+#: Longest session, seconds, as in Perceval's layer.
+_SESSION_S = 3600
 
 
 @final
@@ -57,17 +74,37 @@ class ScalewayClient(Transport):
         idle_s: int = 300,
         patience: Patience | None = None,
     ) -> None:
+        from perceval.providers.scaleway import ScalewayConfig
+
         if not project:
             raise ConfigError("scaleway needs the project that pays. Write scaleway:NAME?project=UUID.")
+        config = ScalewayConfig()
         self.patience = patience if patience is not None else Patience()
-        url = checked_url(url) if url else None
-        self._layer = self._ask(lambda: _open_layer(platform, project, url, idle_s), f"platform {platform}")
-        self._idle_s, self._used = idle_s, -math.inf
-        self._session = False
+        self.url = checked_url(url or config.get_url())
+        self._secret, self._proxies = _token(config.get_token()), config.get_proxies()
+        self._project, self._idle_s, self._used = project, idle_s, -math.inf
+        self._session_id: str | None = None
+        self._platform, self._details = platform, self._found(platform, config.get_provider())
+
+    def _found(self, name: str, provider: str) -> dict[str, Any]:
+        """Details of the machine, its specification among them; texts of Perceval stay texts."""
+        asked = f"platforms?providerName={quote_plus(provider)}&name={quote_plus(name)}"
+
+        def once() -> dict[str, Any]:
+            listed = self._json("GET", asked, f"platform {name}").get("platforms")
+            if not isinstance(listed, list) or not listed:
+                raise DeviceUnavailable(f"platform {name} is unknown at Scaleway. Check its name.")
+            found = next((p for p in listed if isinstance(p, dict) and p.get("name") == name), listed[0])
+            specs = _parsed(found.get("metadata")) if isinstance(found, dict) else None
+            if not isinstance(specs, dict) or not _is_id(found.get("id")):
+                raise TransientError("a platform without specification or id")
+            return found | {"specs": specs}
+
+        return self._ask(once, f"platform {name}")
 
     def platform(self, name: str) -> dict[str, Any]:
         """Details of the platform, as fetched when it was opened."""
-        return dict(self._ask(self._layer.get_platform_details, f"platform {name}"))
+        return dict(self._details)
 
     def availability(self) -> int | None:
         """A session takes one job after the other."""
@@ -80,144 +117,212 @@ class ScalewayClient(Transport):
         :raises SubmissionUncertain: when no usable answer came.
         """
         if time.monotonic() - self._used > 0.5 * self._idle_s:  # it may have ended: a live one is found again
-            if self._session:
-                self._layer._rpc_handler._session_id = None  # or Perceval would go on with the old one
-            self._ask(self._start_session, "session")
-            self._session = True
+            self._session_id = None
+            self._ask(self._open_session, "session")
         self._used = time.monotonic()
+        job = {
+            "name": body.get("job_name"),
+            "circuit": {"percevalCircuit": json.dumps(body.get("payload", {}))},
+            "project_id": self._project,
+            "session_id": self._session_id,
+        }
+        limit_s = self.patience.create_s
         try:
-            job_id = self._bounded(lambda: self._layer._rpc_handler.create_job(body), self.patience.create_s)
+            code, answer = in_time(lambda: self._send("POST", "jobs", job, limit_s), limit_s)
         except requests.RequestException as error:
             if never_sent(error):
                 raise DeviceUnreachable("Scaleway cannot be reached. Check the network.") from None
-            if _code(error) in (401, 403):
-                raise _refused_token(_code(error)) from None
-            raise SubmissionUncertain(f"its creation ended with {type(error).__name__}") from None
+            raise SubmissionUncertain(f"no answer to its creation: {reason_of(error)}") from None
         except TransientError as error:
             raise SubmissionUncertain(f"no answer to its creation: {error}") from None
-        if not isinstance(job_id, str) or not job_id:
-            raise SubmissionUncertain("its creation was answered without an id")
-        return job_id
+        told = answer if isinstance(answer, dict) else {}
+        if 200 <= code < 300 and _is_id(told.get("id")):
+            return str(told["id"])
+        if code in (401, 403) and isinstance(told.get("message"), str):  # in Scaleway's words, so it is no gateway's
+            raise _refused_token(code)
+        what = f"HTTP {code}" if code >= 300 else f"the id {short(told.get('id'))}"
+        raise SubmissionUncertain(f"its creation was answered with {what}")
 
-    def _start_session(self) -> None:
+    def _open_session(self) -> None:
         """Open the session, unless a request that was given up has done so since."""
-        if not self._layer._rpc_handler._session_id:
-            self._layer.start_session()
+        if self._session_id is not None:
+            return
+        wanted = {
+            "project_id": self._project,
+            "platform_id": self._details["id"],
+            "deduplication_id": f"qpu-sdk-{self._project}-{self._platform}"[:64],
+            "max_duration": f"{_SESSION_S}s",
+            "max_idle_duration": f"{self._idle_s}s",
+            "name": "qpu-sdk",
+        }
+        found = self._json("POST", "sessions", "session", wanted).get("id")
+        if not _is_id(found):
+            raise TransientError("a session without an id")
+        self._session_id = found
 
     def status(self, job_id: str) -> dict[str, Any]:
         """Where a job stands, in Quandela's words."""
-        self._used = max(self._used, time.monotonic()) if self._session else self._used
-        return dict(self._ask(lambda: self._layer._rpc_handler.get_job_status(checked_id(job_id)), f"job {job_id}"))
+        if self._session_id is not None:
+            self._used = max(self._used, time.monotonic())
+
+        def once() -> dict[str, Any]:
+            job = self._json("GET", f"jobs/{checked_id(job_id)}", f"job {job_id}")
+            if "status" not in job:
+                raise TransientError("an answer without a status")
+            word = job["status"]
+            return {
+                "status": _STATUS.get(word, word) if isinstance(word, str) else None,
+                "status_message": job.get("progress_message"),
+                "progress": 1 if word == "completed" else 0,
+                "duration": _seconds(job.get("job_duration")),
+            }
+
+        return self._ask(once, f"job {job_id}")
 
     def result(self, job_id: str) -> dict[str, Any]:
-        """What a job brought; Perceval's layer would run the converter that the answer names, so it is not asked."""
-        return dict(
-            self._ask(lambda: self._layer._rpc_handler.get_job_results(checked_id(job_id)), f"result of job {job_id}")
-        )
+        """What a job brought: in the answer itself, or at an address that it names."""
+
+        def once() -> dict[str, Any]:
+            answer = self._json("GET", f"jobs/{checked_id(job_id)}/results", f"result of job {job_id}")
+            listed = answer.get("job_results")
+            if not isinstance(listed, list):
+                raise TransientError("an answer without results")
+            if not listed:
+                return {"job_id": job_id, "results": None}
+            first = listed[0] if isinstance(listed[0], dict) else {}
+            text, place = first.get("result"), first.get("url")
+            if not text and isinstance(place, str):
+                text = self._stored(place)
+            if not isinstance(text, str) or not text:
+                raise TransientError("a result without text")
+            return {"job_id": job_id, "results": text}
+
+        return self._ask(once, f"result of job {job_id}")
+
+    def _stored(self, place: str) -> str:
+        """A result that lies elsewhere, asked for without the token."""
+        try:
+            there, here = urlsplit(place), urlsplit(self.url)
+            own = (there.scheme, there.netloc) == (here.scheme, here.netloc)
+        except ValueError:
+            own, there = False, urlsplit("")
+        if not own and (there.scheme != "https" or not there.hostname or "@" in there.netloc):
+            raise DeviceUnavailable(f"a result lies at {short(place)}. Only https addresses are asked for results.")
+        limits_s = self.patience.connect_s, self.patience.read_s
+        code, body = exchange("GET", place, auth=HeaderToken(), limits_s=limits_s, proxies=self._proxies)
+        if code != 200:
+            raise TransientError(f"HTTP {code} where the result lies")
+        return str(self._masked(body.decode("utf-8", "replace")))
 
     def data(self, job_id: str) -> dict[str, Any]:
-        """Nothing: Perceval's layer has no such request."""
+        """Nothing: it is not known that Scaleway has such a request."""
         return {}
 
     def cancel(self, job_id: str) -> bool:
         """Ask to stop a job."""
-        self._ask(lambda: self._layer._rpc_handler.cancel_job(checked_id(job_id)), f"job {job_id}")
+        self._ask(lambda: self._json("POST", f"jobs/{checked_id(job_id)}/cancel", f"job {job_id}"), f"job {job_id}")
         return True
 
     def close(self) -> None:
         """End the session, which ends its jobs; a session that is left to itself ends after ``idle_s``."""
-        if not self._session:
+        session, self._session_id, self._used = self._session_id, None, -math.inf
+        if session is None:
             return
-        self._session, self._used = False, -math.inf
         try:
-            self._ask(self._layer.stop_session, "session")
+            self._ask(lambda: self._json("POST", f"sessions/{quote(session)}/terminate", "session"), "session")
         except DeviceError as error:  # it will end by itself: no reason to lose the results that are here
             log.warning("the session at Scaleway could not be ended (%s); it ends after %d s idle", error, self._idle_s)
 
-    # -- faults --------------------------------------------------------------------------------------------
+    # -- requests ------------------------------------------------------------------------------------------
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None, limit_s: float) -> tuple[int, Any]:
+        """One request; the status of its answer, and the answer as JSON, None when it is none."""
+        code, answer = exchange(
+            method,
+            f"{self.url}/{_API}/{path}",
+            auth=HeaderToken("X-Auth-Token", self._secret),
+            limits_s=(self.patience.connect_s, limit_s),
+            proxies=self._proxies,
+            body=body,
+        )
+        try:
+            return code, self._masked(_parsed(answer))
+        except RecursionError:  # no answer is that deep
+            return code, None
+
+    def _json(self, method: str, path: str, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The answer to a request that does no harm when repeated."""
+        code, answer = self._send(method, path, body, self.patience.read_s)
+        if code in (401, 403):
+            raise _refused_token(code)
+        if code == 404:
+            raise NotFound(f"{what} is unknown at Scaleway.", text="HTTP 404")
+        if code in TRANSIENT or code >= 500:
+            raise TransientError(f"HTTP {code}")
+        if not 200 <= code < 300:
+            raise DeviceUnavailable(f"{what}: Scaleway answered HTTP {code}. Check its name and the url.")
+        if not isinstance(answer, dict):
+            raise TransientError("an answer that is no JSON object")
+        return answer
+
+    def _masked(self, value: Any) -> Any:
+        """What Scaleway said, without the token that it may have been told."""
+        if isinstance(value, str):
+            secret = self._secret.get_secret_value()
+            return re.sub("|".join(map(re.escape, {secret, quote(secret, safe="")})), "***", value, flags=re.IGNORECASE)
+        if isinstance(value, list):
+            return [self._masked(one) for one in value]
+        if isinstance(value, dict):
+            return {self._masked(key): self._masked(one) for key, one in value.items()}
+        return value
 
     def _ask(self, call: Callable[[], _T], what: str) -> _T:
         """Repeat a request that does no harm until the deadline."""
-        return repeat(lambda: self._once(call, what), what, at="Scaleway", patience=self.patience)
 
-    def _once(self, call: Callable[[], _T], what: str) -> _T:
-        try:
-            return self._bounded(call, self.patience.read_s)
-        except requests.HTTPError as error:
-            code = _code(error)
-            if code in (401, 403):
-                raise _refused_token(code) from None
-            if code == 404:
-                raise NotFound(f"{what} is unknown at Scaleway.", text="HTTP 404") from None
-            if code in TRANSIENT or code >= 500:
-                raise TransientError(f"HTTP {code}") from None
-            raise DeviceUnavailable(f"{what}: Scaleway refuses ({type(error).__name__}). Check its name.") from None
-        except (QPUError, TransientError):
-            raise
-        except Exception as error:  # Perceval takes an answer apart without looking what it is
-            raise TransientError(type(error).__name__) from None
-
-    def _bounded(self, call: Callable[[], _T], limit_s: float) -> _T:
-        """Run in a thread of its own; when it takes too long it is left behind, and nobody waits for it."""
-        future: Future[_T] = Future()
-
-        def run() -> None:
+        def once() -> _T:
             try:
-                future.set_result(call())
-            except BaseException as error:  # whoever waits gets it: a thread has nobody to raise to
-                future.set_exception(error)
+                return in_time(call, self.patience.read_s)
+            except requests.RequestException as error:
+                if isinstance(error, _HOPELESS):
+                    raise _unusable(what, error) from None
+                raise TransientError(reason_of(error)) from None
+            except OSError as error:  # such as certificates that are not where the environment says
+                raise _unusable(what, error) from None
 
-        # A daemon, so that a request that hangs lets the process end.
-        threading.Thread(target=run, daemon=True, name="qpu-sdk-scaleway").start()
-        try:
-            return future.result(limit_s)
-        except FutureTimeoutError:
-            raise TransientError(f"no answer in {limit_s:g} s") from None
+        return repeat(once, what, at="Scaleway", patience=self.patience)
 
 
-def _code(error: BaseException | None) -> int:
-    """Status of the answer behind an error, 0 without one; Perceval raises some again without their answer."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if response is not None:
-            return int(response.status_code)
-        error = error.__context__
-    return 0
+def _token(text: str) -> SecretStr:
+    """The token; raises :class:`AuthenticationError` for none, and for one that is no header."""
+    text = text.strip()
+    if not text:
+        raise AuthenticationError("no token for Scaleway. Set SCALEWAY_CLOUD_TOKEN.")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise AuthenticationError("the token for Scaleway holds blanks or other odd characters. Copy it again.")
+    return SecretStr(text)
 
 
 def _refused_token(code: int) -> AuthenticationError:
     return AuthenticationError(f"Scaleway refuses the token (HTTP {code}). Set a valid one in SCALEWAY_CLOUD_TOKEN.")
 
 
-def _open_layer(platform: str, project: str, url: str | None, idle_s: int) -> Any:
-    from perceval.providers.scaleway import ScalewayCommunicationLayer
+def _unusable(what: str, error: OSError) -> DeviceUnavailable:
+    why = one_line(error, 120) or type(error).__name__
+    return DeviceUnavailable(f"{what}: Scaleway cannot be asked ({why}). Check url, proxy and certificates.")
 
-    class Layer(ScalewayCommunicationLayer):  # type: ignore[misc]
-        """Perceval's layer, with the texts that Scaleway sends left as they are: building them evaluates them."""
 
-        _last_fetch_time: float | None
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
-        def fetch_data(self) -> None:
-            now = time.monotonic()
-            if self._last_fetch_time is not None and now - self._last_fetch_time < self.MINIMUM_FETCH_INTERVAL:
-                return
-            try:
-                self._platform_details = self._rpc_handler.fetch_platform_details()
-            except requests.HTTPError:
-                if not self._platform_details:
-                    raise
-            else:
-                self._last_fetch_time = now
 
+def _parsed(text: object) -> Any:
     try:
-        return Layer(
-            platform,
-            project,
-            url=url,
-            max_idle_duration_s=idle_s,
-            deduplication_id=f"qpu-sdk-{project}-{platform}"[:64],
-        )
-    except ConnectionError as error:
-        if isinstance(error, requests.RequestException):
-            raise
-        raise AuthenticationError("no token for Scaleway. Set SCALEWAY_CLOUD_TOKEN.") from None
+        return json.loads(text) if isinstance(text, str | bytes) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _seconds(text: object) -> float | None:
+    """Of ``"12.5s"``, as Scaleway writes how long a job ran."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)s", text, re.ASCII) if isinstance(text, str) else None
+    return float(found[1]) if found else None

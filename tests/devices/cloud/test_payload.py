@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -176,6 +178,29 @@ def test_phases_arrive_exactly(phases: list[float], version: int) -> None:
     else:
         (iteration,) = deserialize(payload["computation"]).iterations
     assert iteration["circuit_params"] == {f"phi{i}": x for i, x in enumerate(phases)}
+
+
+def test_an_archive_is_what_perceval_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = []
+    for _ in range(2):
+        bodies.append(body_of([*ONE_MESH, *ONE_MESH], platform(2)) | {"process_id": None})
+        monkeypatch.setattr("qpu_sdk.devices.cloud.payload._Places", list)  # what Perceval uses
+    assert json.dumps(bodies[0]) == json.dumps(bodies[1])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_many_settings_take_as_many_times_longer(version: int) -> None:
+    def seconds(settings: int) -> float:
+        programs = [program(IsometryMesh(6, 2), seed) for seed in range(settings)]
+        least = math.inf
+        for _ in range(3):
+            begun = time.process_time()
+            encode_payload(programs, shots=10, name="n", platform=platform(version))
+            least = min(least, time.process_time() - begun)
+        return least
+
+    few, many = seconds(100), seconds(800)  # 8 times as many; each looked up among all before it would be 64
+    assert many < 25 * few
 
 
 # -- one mesh for all ------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Scaleway through Perceval's own layer: sessions cost money, and its requests have no time limit of their own."""
+"""Scaleway: sessions cost money, answers may come late or never, and nothing that it says does harm."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -423,3 +426,209 @@ def test_session_that_opens_late_is_used(web: responses.RequestsMock) -> None:
     cloud.patience = Patience(read_s=0.2, create_s=60.0, deadline_s=60.0, first_s=0.3, longest_s=0.3)
     assert cloud.create(BODY) == "j1"
     assert len(sent_to(web, JOBS)) == 1
+
+
+# -- what a server may not do ----------------------------------------------------------------------------------
+
+
+class Loopback:
+    """A server on this machine that answers as told, and notes who came with which token."""
+
+    def __init__(self, answers: dict[str, tuple[int, dict[str, str], bytes]]) -> None:
+        self.answers, self.seen = answers, list[tuple[str, str, str]]()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                outer.seen.append((self.command, self.path, str(dict(self.headers))))
+                path = self.path.partition("?")[0].removeprefix("/qaas/v1alpha1/")
+                status, headers, body = outer.answers.get(path, (404, {}, b"{}"))
+                self.send_response(status)
+                for name, value in (headers | {"Content-Length": str(len(body))}).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_CONNECT = do_GET
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@contextmanager
+def loopback(answers: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[Loopback]:
+    found = Loopback(answers)
+    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+    thread.join()
+
+
+def plain(content: Any, status: int = 200, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    return status, headers, json.dumps(content).encode()
+
+
+def honest() -> dict[str, tuple[int, dict[str, str], bytes]]:
+    return {
+        "platforms": plain({"platforms": [PLATFORM]}),
+        "sessions": plain({"id": "s1"}),
+        "sessions/s1/terminate": plain({}),
+        "jobs": plain({"id": "j1"}),
+        "jobs/j1": plain({"status": "completed"}),
+        "jobs/j1/results": plain({"job_results": [{"result": "{}"}]}),
+        "jobs/j1/cancel": plain({}),
+    }
+
+
+def ask_all(url: str) -> list[str]:
+    """Every request that there is, and what each ended with."""
+    ended = []
+    scaleway = ScalewayClient("qpu-a", project="pr", url=url, patience=ONCE)
+    for ask in (
+        lambda: scaleway.create(BODY),
+        lambda: scaleway.status("j1"),
+        lambda: scaleway.result("j1"),
+        lambda: scaleway.cancel("j1"),
+        scaleway.close,
+    ):
+        try:
+            ended.append(str(ask()))
+        except QPUError as error:
+            ended.append(f"{type(error).__name__} {error}")
+    return ended
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("place", [p for p in honest() if p != "platforms"])
+def test_no_request_follows_a_redirect(place: str, code: int) -> None:
+    with loopback({}) as other, loopback(honest()) as cloud:
+        cloud.answers[place] = (code, {"Location": f"{other.url}/there"}, b"{}")
+        ask_all(cloud.url)
+        assert not other.seen
+        cloud.answers["platforms"] = (code, {"Location": f"{other.url}/there"}, b"{}")
+        with pytest.raises(DeviceUnavailable, match=f"HTTP {code}"):
+            ScalewayClient("qpu-a", project="pr", url=cloud.url, patience=ONCE)
+        assert not other.seen
+
+
+def test_the_token_goes_to_no_proxy_and_no_password_of_a_file_goes_anywhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password hush", encoding="utf-8")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with loopback({}) as proxy, loopback(honest()) as cloud:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+            monkeypatch.setenv(name.upper(), proxy.url)
+        monkeypatch.setattr(ScalewayConfig, "get_proxies", lambda self: {"http": proxy.url, "https": proxy.url})
+        ask_all(cloud.url)
+        assert not proxy.seen
+        assert len(cloud.seen) >= 6
+        assert all(SECRET in headers and "Basic" not in headers for _, _, headers in cloud.seen)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["{other}/r", "http://scaleway.test/r", "file:///etc/hostname", "ftp://127.0.0.1/r", "https://[", "//x", ""],
+)
+def test_a_result_elsewhere_is_not_fetched_unencrypted(place: str) -> None:
+    with loopback({"/r": plain({})}) as other, loopback(honest()) as cloud:
+        cloud.answers["jobs/j1/results"] = plain({"job_results": [{"url": place.format(other=other.url)}]})
+        scaleway = ScalewayClient("qpu-a", project="pr", url=cloud.url, patience=ONCE)
+        with pytest.raises(DeviceUnavailable):
+            scaleway.result("j1")
+        assert not other.seen
+
+
+@pytest.mark.parametrize("where", ["own", "https"])
+def test_a_result_that_lies_elsewhere_is_fetched_without_the_token(web: responses.RequestsMock, where: str) -> None:
+    place = f"{URL}/stored" if where == "own" else "https://s3.scaleway.test/bucket?signature=1"
+    web.add("GET", RESULTS, json={"job_results": [{"result": "", "url": place}]})
+    web.add("GET", place, body='{"results_list": []}')
+    assert client().result("j1")["results"] == '{"results_list": []}'
+    assert "X-Auth-Token" not in web.calls[-1].request.headers
+
+
+def test_a_result_that_redirects_is_not_followed() -> None:
+    with loopback({}) as other, loopback(honest()) as cloud:
+        cloud.answers["/r"] = (302, {"Location": f"{other.url}/there"}, b"")
+        cloud.answers["jobs/j1/results"] = plain({"job_results": [{"url": f"{cloud.url}/r"}]})
+        scaleway = ScalewayClient("qpu-a", project="pr", url=cloud.url, patience=ONCE)
+        with pytest.raises(DeviceUnavailable, match="HTTP 302 where the result lies"):
+            scaleway.result("j1")
+        assert not other.seen
+
+
+@pytest.mark.parametrize("place", list(honest()))
+def test_an_answer_without_end_is_given_up(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qpu_sdk.devices.cloud.exchange.LONGEST_ANSWER", 100_000)
+    with loopback(honest()) as cloud:
+        cloud.answers[place] = plain({"a": "x" * 200_000})
+        if place == "platforms":
+            with pytest.raises(DeviceUnavailable):
+                ask_all(cloud.url)
+        else:
+            assert any("Unavailable" in end or "Uncertain" in end for end in ask_all(cloud.url)) or "terminate" in place
+
+
+ECHOES = [SECRET, SECRET.upper(), "scaleway%2Dsecret", f"Bearer {SECRET}"]
+
+
+@pytest.mark.parametrize("echo", ECHOES[:2] + ECHOES[3:])
+def test_the_token_is_masked_in_whatever_comes_back(web: responses.RequestsMock, echo: str) -> None:
+    web.add("GET", JOB, json={"status": "error", "progress_message": f"for {echo}!"})
+    web.add("GET", RESULTS, json={"job_results": [{"result": json.dumps({"results_list": [echo]})}]})
+    scaleway = client()
+    found = json.dumps([scaleway.status("j1"), scaleway.result("j1")])
+    assert SECRET not in found.lower()
+    assert "***" in found
+
+
+@pytest.mark.parametrize("job_id", ["\x1b[2J", "a\nb", "", None, 7, "\ud800", "x" * 201, "../../sessions/s1", SECRET])
+def test_an_id_that_is_none_is_uncertain(web: responses.RequestsMock, job_id: object) -> None:
+    web.replace("POST", JOBS, json={"id": job_id})
+    with pytest.raises(SubmissionUncertain) as caught:
+        client().create(BODY)
+    assert str(caught.value).isprintable()
+    assert SECRET not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("code", [401, 403])
+@pytest.mark.parametrize("body", ["", "<html>denied</html>", "[]", '{"message": 3}'])
+def test_a_refusal_that_is_not_in_scaleways_words_is_uncertain(
+    web: responses.RequestsMock, code: int, body: str
+) -> None:
+    web.replace("POST", JOBS, status=code, body=body)
+    with pytest.raises(SubmissionUncertain, match=f"HTTP {code}"):
+        client().create(BODY)
+
+
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_answers_too_deep_are_none(web: responses.RequestsMock, depth: int) -> None:
+    web.add("GET", JOB, body='{"status": ["' + "[" * depth + "]" * depth + "}")
+    web.add("GET", RESULTS, body='{"job_results": ' + "[" * depth + "]" * depth + "}")
+    scaleway = client(ONCE)
+    for ask in (scaleway.status, scaleway.result):
+        with pytest.raises(DeviceUnavailable, match="no usable answer"):
+            ask("j1")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [requests.exceptions.SSLError("wrong"), requests.exceptions.InvalidSchema("no SOCKS"), OSError("no certificates")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_no_repetition_mends_ends_at_once(web: responses.RequestsMock, error: OSError) -> None:
+    web.replace("GET", PLATFORMS, body=error)
+    with pytest.raises(DeviceUnavailable, match="cannot be asked"):
+        client(Patience(deadline_s=60.0, first_s=30.0))
+    assert len(web.calls) == 1
