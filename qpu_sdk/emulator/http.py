@@ -7,24 +7,32 @@ may abort the connection, which no web framework offers.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import re
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from ..errors import ConfigError
 from .faults import Fault, Faults
+from .guard import (
+    LARGEST_JOB,
+    LARGEST_OTHER,
+    READERS,
+    Message,
+    Receive,
+    Send,
+    check_address,
+    check_token,
+    listen_to_the_rest,
+    read_body,
+)
 from .platforms import CloudRefusal
 from .state import CloudState
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 _HTML = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>We will be back soon.</body></html>"
 
@@ -48,7 +56,7 @@ _ENDPOINTS = tuple(
     )
 )
 
-#: Endpoints of the emulator itself: no token, no faults, not counted.
+#: Endpoints of the emulator itself: no faults, not counted.
 _ADMIN = frozenset({"health", "jobs", "requests", "set"})
 
 
@@ -83,12 +91,20 @@ class _Answer:
     def content(self) -> Any:
         return json.loads(self.body)
 
-    async def send(self, send: Send) -> None:
+    async def send(self, send: Send, unread: Receive | None = None) -> None:
+        """Send it.
+
+        :param unread: the rest of a request that is not wanted; the connection ends with it.
+        """
         body = b"" if self.status in (204, 304) else self.body  # HTTP gives these none
         headers = {k.lower(): v for k, v in self.headers.items()} | {"content-length": str(len(body))}
+        headers |= {"connection": "close"} if unread is not None else {}
         raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": raw})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": body, "more_body": unread is not None})
+        if unread is not None:
+            await listen_to_the_rest(unread)
+            await send({"type": "http.response.body", "body": b""})
 
 
 @final
@@ -100,6 +116,7 @@ class Application:
         self._endpoints: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._jobs: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._stopping, self._lock = threading.Event(), threading.Lock()
+        self._readers = asyncio.Semaphore(READERS)
         self._handlers: dict[str, Callable[[_Call, bytes], Any]] = {
             "platform": lambda call, _: self._platform(call.name),
             "create": lambda _, body: {"job_id": state.create(_parsed(body)).job_id},
@@ -110,7 +127,6 @@ class Application:
             "rerun": lambda call, _: {"job_id": state.rerun(call.name).job_id},
             "data": lambda call, _: state.job(call.name).data_answer(state.now()),
             "usage": lambda *_: state.usage(),
-            "health": lambda *_: {"status": "ok"},
             "jobs": lambda *_: self.jobs(),
             "requests": lambda *_: self.requests(),
             "set": lambda _, body: self._set(_parsed(body)),
@@ -136,16 +152,28 @@ class Application:
         """Answer one request."""
         if scope["type"] != "http":
             return
+        try:
+            await self._answer(scope, receive, send)
+        except CloudRefusal as refusal:  # before its body was read
+            await _refused(refusal).send(send, receive)
+
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        check_address(scope)
         call = _matched(scope)
         if call is None:
-            await _Answer.of({"detail": {}, "error": "Not found"}, 404).send(send)
+            raise CloudRefusal(404, "Not found")
+        if call.endpoint == "health":  # here and now: no thread, lock or token that others may hold
+            await _Answer.of({"status": "ok"}).send(send)
             return
+        check_token(call.authorization, self._state.settings.tokens)
         fault = self._count(call)
         if fault is not None and not fault.is_handled:
             await self._wrong(fault, None, send)
             return
-        body = await _read(receive)
-        answer = await asyncio.to_thread(self._handle, call, body)  # decoding takes long, and others want answers
+        creates = call.endpoint in ("create", "rerun")
+        async with self._readers if creates else nullcontext():  # others wait, with their bodies on the line
+            body = await read_body(scope, receive, LARGEST_JOB if creates else LARGEST_OTHER)
+            answer = await asyncio.to_thread(self._handle, call, body)  # decoding takes long, and others want answers
         await (self._wrong(fault, answer, send) if fault is not None else answer.send(send))
 
     def _count(self, call: _Call) -> Fault | None:
@@ -163,22 +191,13 @@ class Application:
 
     def _handle(self, call: _Call, body: bytes) -> _Answer:
         try:
-            if call.endpoint not in _ADMIN:
-                self._check_token(call.authorization)
             return _Answer.of(self._handlers[call.endpoint](call, body))
         except CloudRefusal as refusal:
-            return _Answer.of({"detail": refusal.detail, "error": refusal.error}, refusal.status)
+            return _refused(refusal)
         except ConfigError as error:
             return _Answer.of({"detail": {}, "error": str(error)}, 400)
         except Exception as error:  # a defect of the emulator: the server keeps quiet, so tell the client
             return _Answer.of({"detail": {}, "error": f"emulator: {type(error).__name__}: {error}"}, 500)
-
-    def _check_token(self, authorization: str) -> None:
-        scheme, _, token = authorization.partition(" ")
-        accepted = self._state.settings.tokens
-        known = accepted is None or any(hmac.compare_digest(token.encode(), one.encode()) for one in accepted)
-        if scheme.lower() != "bearer" or not token.strip() or not known:
-            raise CloudRefusal(401, "Invalid or expired job token")
 
     def _platform(self, name: str) -> dict[str, Any]:
         status = self._state.settings.status
@@ -215,13 +234,8 @@ def _matched(scope: Message) -> _Call | None:
     return None
 
 
-async def _read(receive: Receive) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
+def _refused(refusal: CloudRefusal) -> _Answer:
+    return _Answer.of({"detail": refusal.detail, "error": refusal.error}, refusal.status)
 
 
 def _parsed(body: bytes) -> object:

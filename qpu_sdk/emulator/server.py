@@ -13,6 +13,7 @@ from typing import Any, final
 
 from ..errors import ConfigError, DeviceUnavailable
 from .faults import Faults
+from .guard import CONNECTIONS, guarded_protocol
 from .http import Application
 from .settings import CloudSettings
 from .state import CloudState
@@ -29,7 +30,7 @@ def _uvicorn(application: Application) -> Any:
         ) from None
     config = uvicorn.Config(
         application,
-        http="h11",  # a fault that drops the connection reaches into its request cycle
+        http=guarded_protocol(),  # h11: a fault that drops the connection reaches into its request cycle
         loop="asyncio",
         ws="none",
         lifespan="off",
@@ -37,6 +38,7 @@ def _uvicorn(application: Application) -> Any:
         log_level="critical",
         access_log=False,
         timeout_graceful_shutdown=1,
+        limit_concurrency=CONNECTIONS,
     )
     return uvicorn.Server(config)
 

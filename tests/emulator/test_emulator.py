@@ -513,8 +513,8 @@ def test_both_spellings_and_the_rest_of_the_endpoints(cloud: EmulatedCloud) -> N
     [usage] = get(cloud, "/api/tokens/usage/report").json()
     assert usage["total_jobs"] == len(cloud.jobs)
     assert requests.get(cloud.url + "/health", timeout=GUARD_S).ok
-    assert requests.get(cloud.url + "/emulator/jobs", timeout=GUARD_S).json() == cloud.jobs
-    counts = requests.get(cloud.url + "/emulator/requests", timeout=GUARD_S).json()
+    assert get(cloud, "/emulator/jobs").json() == cloud.jobs
+    counts = get(cloud, "/emulator/requests").json()
     assert counts == cloud.requests
     assert counts["jobs"][job_id] == {"status": 2, "result": 4, "data": 1, "rerun": 2, "cancel": 2}
 
