@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,13 +66,17 @@ def emulate_command(
     credits: Annotated[float | None, typer.Option(help="Of the account; none: without limit.")] = None,
     payload: Annotated[int | None, typer.Option(help="Payload version of the platforms, 1 or 2.")] = None,
 ) -> None:
-    """Serve Quandela Cloud on this machine, to rehearse for free; any token is good. Ctrl-C ends it."""
+    """Serve Quandela Cloud on this machine, to rehearse for free. Ctrl-C ends it, and its jobs are gone then.
+
+    It takes only the token that it prints, or that of QPU_SDK_EMULATOR_TOKEN. A line tells of each job.
+    """
     with one_line_errors():
         from ..devices.noise_text import parse_noise
         from ..emulator.faults import Faults
         from ..emulator.server import serve
         from ..emulator.settings import PLATFORMS, CloudSettings
 
+        chosen, drawn = os.environ.get("QPU_SDK_EMULATOR_TOKEN", "").strip(), f"rehearsal-{secrets.token_hex(12)}"
         truth = parse_noise(noise) if noise is not None else None
         if record is not None:
             from ..calibration.store import load_record
@@ -86,15 +93,25 @@ def emulate_command(
             max_waiting=max_waiting,
             credits=credits,
             payload_version=payload,
+            tokens=frozenset({chosen or drawn}),
         )
         loaded = Faults.load(faults) if faults is not None else None
-        serve(settings, loaded, port=port, ready=lambda url: _say_where(url, settings.platforms))
+        token = "$QPU_SDK_EMULATOR_TOKEN" if chosen else drawn
+        serve(settings, loaded, port=port, ready=lambda url: _say_where(url, settings.platforms, token), told=_say)
 
 
-def _say_where(url: str, platforms: Sequence[str]) -> None:
-    typer.echo(f"Quandela Cloud, emulated, at {url}. Any token is good: PCVL_CLOUD_TOKEN=rehearsal")
+def _say_where(url: str, platforms: Sequence[str], token: str) -> None:
+    typer.echo(f"Quandela Cloud, emulated, at {url} until Ctrl-C. In another terminal:")
+    typer.echo(f"  export PCVL_CLOUD_TOKEN={token}")
+    typer.echo(f'  curl -s -H "Authorization: Bearer $PCVL_CLOUD_TOKEN" {url}/emulator/jobs    # all its jobs')
+    typer.echo("and one of these as the device:")
     for name in platforms:
-        typer.echo(f"  quandela:{name}?url={url}")
+        typer.echo(f"  'quandela:{name}?url={url}'")
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # a reader that is gone is no reason to fail a client
+        typer.echo(line)
 
 
 def doctor_command(json_: Json = False) -> None:

@@ -50,6 +50,7 @@ from perceval.runtime.error_mitigation import (
 
 from ..arrays import FloatArray
 from ..devices.base import Device
+from ..devices.perceval_texts import LOCK
 from ..errors import ConfigError, MitigationError
 from ..photonics.click_model import click_distribution
 from ..photonics.counts import Counts, Detector
@@ -260,7 +261,8 @@ def _perceval(
     experiment.add(0, pcvl.Unitary(pcvl.Matrix(program.mesh.unitary(program.phases))))
     for mode, detector in enumerate(known.detectors):
         experiment.add(mode, detector)
-    experiment.with_input(pcvl.BasicState(list(program.input_state)))
+    with LOCK:
+        experiment.with_input(pcvl.BasicState(list(program.input_state)))
     experiment.min_detected_photons_filter(least_clicks)
     computation = Computation(computer.get_command("probs"), experiment)
     computation.add_params(max_shots=int(shots))

@@ -161,12 +161,12 @@ def perceval_distribution(program: Program, noise: Noise, detector: Detector) ->
     experiment.add(0, circuit)
     for mode, found in enumerate(detectors_to_perceval(efficiencies, detector)):
         experiment.add(mode, found)
-    with LOCK:
-        experiment.with_input(state)
-    experiment.min_detected_photons_filter(0)
     computer = SimulatedComputer("SLOS")
     computer.noise = source.to_perceval()
-    results: Any = computer.probs(experiment, precision=1e-16)["results"]
+    with LOCK:
+        experiment.with_input(state)
+        experiment.min_detected_photons_filter(0)
+        results: Any = computer.probs(experiment, precision=1e-16)["results"]
     outcomes = np.array([list(found) for found in results], dtype=np.uint8).reshape(-1, program.modes)
     return outcomes, np.array([float(p) for p in results.values()])
 

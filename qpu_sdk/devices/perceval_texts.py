@@ -33,8 +33,9 @@ __all__ = [
     "written",
 ]
 
-#: Held while Perceval reads or writes a text, and around ``with_input``. Its overloaded methods keep the object that
-#: they are called on in one place for all threads, so now and then a call reaches another thread's object, in silence.
+#: Held while Perceval reads or writes a text, simulates, and around ``with_input``. Its overloaded methods keep the
+#: object that they are called on in one place for all threads, so now and then a call reaches another thread's object,
+#: in silence.
 LOCK = threading.RLock()
 _PACKED = (":PCVL:zip:", "pcvlar:zip:")
 #: Kinds of texts that hold a protobuf message: its class, and Perceval's function for it.

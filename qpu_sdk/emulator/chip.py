@@ -19,6 +19,7 @@ from ..photonics.counts import Detector
 from ..photonics.noise import Noise
 from ..photonics.program_noise import ProgramNoise, enough_counts
 from ..seeds import child_seed
+from .apart import simulated
 from .payloads import Command, SentSetting, SettingResult, Submission
 
 #: Exact distributions that are remembered, and the largest number of outcomes of one that is.
@@ -33,9 +34,6 @@ _FINEST_PRECISION = 1e-10
 #: Share of the accepted windows that may be dropped for having too many clicks, and the products that keeping the
 #: others may take; the first that work is used.
 _NEGLECTED = ((1e-9, 300_000_000), (1e-6, 300_000_000), (1e-4, MAX_PRODUCTS))
-
-#: Perceval's simulators share their overloaded methods, as its experiments do: one thread at a time.
-_SIMULATION = threading.Lock()
 
 
 @final
@@ -256,17 +254,9 @@ def _by_perceval(experiment: Any, noise: Noise) -> _Exact:
 
 
 def _simulated(experiment: Any, noise: Noise, least: int) -> dict[str, Any]:
-    from perceval.runtime import SimulatedComputer
-
-    computer = SimulatedComputer("SLOS")
-    computer.noise = noise.to_perceval()
-    computer.compute_physical_logical_perf(True)
     # Perceval drops input states rarer than precision * the commonest, which at low transmittance is the vacuum.
     chance = noise.click_probability ** max(least, 0)
-    precision = min(1e-6, max(_FINEST_PRECISION, _RELATIVE_PRECISION * chance))
-    with _SIMULATION:
-        result: dict[str, Any] = computer.probs(experiment, precision=precision)
-    return result
+    return simulated(experiment, noise, min(1e-6, max(_FINEST_PRECISION, _RELATIVE_PRECISION * chance)))
 
 
 def _normalised(p: FloatArray) -> FloatArray:

@@ -119,7 +119,7 @@ class Application:
         self._readers = asyncio.Semaphore(READERS)
         self._handlers: dict[str, Callable[[_Call, bytes], Any]] = {
             "platform": lambda call, _: self._platform(call.name),
-            "create": lambda _, body: {"job_id": state.create(_parsed(body)).job_id},
+            "create": lambda _, body: {"job_id": state.create(_parsed(body), size=len(body)).job_id},
             "availability": lambda *_: state.availability(),
             "status": lambda call, _: state.job(call.name).status_answer(state.now()),
             "result": lambda call, _: state.result(call.name),

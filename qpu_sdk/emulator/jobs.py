@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, final
 
+from ..words import one_line
 from .payloads import SettingResult, Submission
 from .platforms import EmulatedPlatform
 
@@ -26,6 +27,8 @@ class EmulatedJob:
     :param setting_s: simulated seconds per iteration.
     :param limit_s: simulated seconds after which it is cancelled.
     :param scale: simulated seconds per second.
+    :param size: of the request and its answers, bytes.
+    :param begun: when the first setting began to be computed, by the monotonic clock.
     :param done_at: when each of the ``futures`` was computed or dropped, in that order.
     """
 
@@ -40,6 +43,8 @@ class EmulatedJob:
     scale: float
     rerun_from: str | None = None
     failure: str = ""
+    size: int = 0
+    begun: float = math.inf
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     futures: list[Future[SettingResult]] = field(default_factory=list)
     done_at: list[float] = field(default_factory=list)
@@ -159,6 +164,13 @@ class EmulatedJob:
             "token_id": 1,
             "token_label": "emulated",
         }
+
+    def line(self, now: float) -> str:
+        """Name, id, state and settings, as a person watches them go by."""
+        name, state, why = one_line(self.body["job_name"], 100), self.state(now), self.status_message(now)
+        done = f"{self.finished(now)} of " if now >= self.end else ""
+        what = f"job {name} ({self.job_id}) {state}: {done}{self.iterations} settings on {self.platform.name}"
+        return what + (f" ({one_line(why, 200)})" if why else "")
 
     def record(self, now: float) -> dict[str, Any]:
         """What ``/emulator/jobs`` says about it."""

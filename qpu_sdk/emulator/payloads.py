@@ -12,11 +12,17 @@ from ..devices.perceval_archives import ARCHIVE
 from ..devices.perceval_checks import Limits, UnreadableText, check_iteration
 from ..devices.perceval_texts import read_tree, written
 from ..errors import ConfigError
+from ..words import short
+from .apart import outcomes_of
 
 Command = Literal["probs", "sample_count", "samples"]
 COMMANDS = ("sample_count", "samples", "probs")
 
 _LIMITS = Limits(text=2**26, unpacked=2**26, samples=5_000_000)
+#: Most settings of a job, and most outcomes of all its answers together.
+MOST_SETTINGS, MOST_ANSWERED = 10_000, 5_000_000
+#: Largest number of shots or samples of a setting.
+MOST_SHOTS = 10**12
 _KINDS = frozenset({"Experiment", "BasicState", "StateVector", "SVDistribution", "NoiseModel", "PostSelect"})
 _MITIGATIONS = {"CompilationAveraging", "DetectorBalancing", "DistinguishablePhotonMitigation", "PhotonRecycling"}
 _ARCHIVED_KINDS = (
@@ -120,17 +126,19 @@ def _submission(version: int, parts: dict[str, Any], platform: str) -> Submissio
     experiment.name = "emulated"  # the client's name for it must not decide the random numbers
     text = written(experiment)
     common = json.dumps([platform, command, text, repr(parts["noise"])])
-    settings = []
-    for iteration in iterator or [None]:
+    settings: list[SentSetting] = []
+    iterations = iterator or [None]
+    if len(iterations) > MOST_SETTINGS:
+        raise UnreadableText(f"{len(iterations)} iterations; the limit is {MOST_SETTINGS}. Send several jobs.")
+    for iteration in iterations:
         if iteration is not None:
             check_iteration(iteration, modes=experiment.circuit_size)
         asked = {**parts, **(iteration or {})}
-        shots = int(asked["max_shots"])
-        samples = int(asked["max_samples"]) if asked.get("max_samples") is not None else shots
-        if command == "samples" and min(shots, samples) > _LIMITS.samples:  # each is an object of its own in the answer
-            raise UnreadableText(f"{min(shots, samples)} samples; the limit is {_LIMITS.samples}. Use sample_count.")
+        shots = _whole(asked, "max_shots")
+        samples = _whole(asked, "max_samples") if asked.get("max_samples") is not None else shots
         content = json.dumps([common, shots, samples, written(iteration)], sort_keys=True)
         settings.append(SentSetting(iteration, shots, samples, hashlib.sha256(content.encode()).hexdigest()))
+    _check_answers(command, experiment, settings)
     parameters = parts.get("parameters") or {}
     return Submission(
         version=version,
@@ -141,6 +149,29 @@ def _submission(version: int, parts: dict[str, Any], platform: str) -> Submissio
         job_context=parts.get("job_context"),
         split_performance=bool(parameters.get("compute_physical_logical_perf")),
     )
+
+
+def _whole(asked: dict[str, Any], name: str) -> int:
+    value = asked[name]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MOST_SHOTS:
+        raise UnreadableText(f"{name} is {short(value)}; it is 1..{MOST_SHOTS:.0e}. Send such a number.")
+    return value
+
+
+def _check_answers(command: Command, experiment: Any, settings: Sequence[SentSetting]) -> None:
+    """Refuse a job whose answers together would fill the memory."""
+    wanted = [min(setting.max_shots, setting.max_samples) for setting in settings]
+    if command == "samples":  # each is an object of its own in the answer
+        if sum(wanted) > _LIMITS.samples:
+            raise UnreadableText(f"{sum(wanted)} samples; the limit is {_LIMITS.samples}. Use sample_count.")
+        return
+    total = 0
+    for setting, shots in zip(settings, wanted, strict=True):
+        state = (setting.iteration or {}).get("input_state", experiment.input_state)
+        outcomes = outcomes_of(experiment, state) if state is not None else 0  # without one the job ends in error
+        total += outcomes if command == "probs" else min(outcomes, shots)
+    if total > MOST_ANSWERED:
+        raise UnreadableText(f"answers of up to {total} outcomes; the limit is {MOST_ANSWERED}. Send fewer settings.")
 
 
 def encode_results(submission: Submission, results: Sequence[SettingResult]) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from ..devices.machines import ASSUMED, machine_of
+from ..devices.perceval_texts import LOCK
 from ..photonics.counts import Detector
 from ..photonics.noise import Noise, by_mode, mean_pair
 from .chip import EmulatedChip
@@ -127,7 +128,8 @@ def _specifications(chip: EmulatedChip, commands: tuple[str, ...], version: int)
         specs["known_mitigations"] = []
         specs["default_mitigations"] = []
     # Once through JSON: what is served is then plain data, and no request pays for Perceval's serialiser.
-    served: dict[str, Any] = json.loads(json.dumps(serialize_specs_backward_compatibility(specs)))
+    with LOCK:
+        served: dict[str, Any] = json.loads(json.dumps(serialize_specs_backward_compatibility(specs)))
     return served
 
 
@@ -139,7 +141,8 @@ def _architecture(modes: int, photons: int) -> Any:
     experiment.add(0, pcvl.Unitary(pcvl.Matrix.eye(modes)))
     for mode in range(modes):
         experiment.add(mode, pcvl.Detector.threshold())
-    experiment.with_input(pcvl.BasicState([int(m % 2 == 0 and m < 2 * photons) for m in range(modes)]))
+    with LOCK:
+        experiment.with_input(pcvl.BasicState([int(m % 2 == 0 and m < 2 * photons) for m in range(modes)]))
     return experiment
 
 

@@ -143,13 +143,15 @@ def serve(
     *,
     port: int = 0,
     ready: Callable[[str], None] | None = None,
+    told: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Serve until Ctrl-C.
 
     :param ready: called with the URL before the first request is taken.
+    :param told: called with a line when a job is created and when it has ended.
     :raises ConfigError: when the extra is not installed or the port is taken.
     """
-    state = CloudState(settings)
+    state = CloudState(settings, told=told)
     application = Application(state, faults or Faults())
     server, sock = _uvicorn(application), _listening(port)
     if ready is not None:

@@ -18,7 +18,7 @@ from typing import Any, final
 from ..devices.perceval_checks import UnreadableText
 from ..errors import ConfigError
 from .jobs import EmulatedJob
-from .payloads import encode_results, read_submission
+from .payloads import SettingResult, Submission, encode_results, read_submission
 from .platforms import (
     CloudRefusal,
     EmulatedPlatform,
@@ -30,16 +30,27 @@ from .platforms import (
 )
 from .settings import CloudSettings
 
+#: Jobs that are remembered, and bytes of all of them; the oldest that have ended are forgotten for new ones.
+MOST_JOBS, MOST_STORED = 5_000, 2**29
+#: How long the settings of a job may be computed, seconds.
+LONGEST_COMPUTING_S = 600.0
+
 
 @final
 class CloudState:
     """All platforms and jobs of one account.
 
     :param clock: seconds, for tests; by default the time of day.
+    :param told: called with a line when a job is created and when its end is noticed.
     """
 
-    def __init__(self, settings: CloudSettings, clock: Callable[[], float] = time.time) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: CloudSettings,
+        clock: Callable[[], float] = time.time,
+        told: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.settings, self._told = settings, told
         self.platforms = {name: self._build(name) for name in settings.platforms}
         self._clock, self._lock = clock, threading.RLock()  # methods that hold it call others that take it
         self._jobs: dict[str, EmulatedJob] = {}
@@ -135,14 +146,18 @@ class CloudState:
                 job.failure = " ".join(text.split())[:300]
 
     def _settle(self, job: EmulatedJob, now: float) -> None:
+        self._told(job.line(now))
         name = job.platform.name
         self._free[name] = max(self._free[name], job.end)
         # What came is paid; the reservation, of all that was asked for, ends with the job.
-        self._spent += self.settings.credits_for(name, sum(r.shots for r in job.results(now)))
+        results = job.results(now)
+        self._spent += self.settings.credits_for(name, sum(result.shots for result in results))
+        job.size += sum(len(str(result.entry["results"])) for result in results)
 
-    def create(self, body: object, rerun_from: str | None = None) -> EmulatedJob:
+    def create(self, body: object, *, size: int = 0, rerun_from: str | None = None) -> EmulatedJob:
         """Create a job, or refuse as the vendor does.
 
+        :param size: of the body, bytes.
         :raises CloudRefusal: with the vendor's status code and text.
         """
         asked = check_request(body)
@@ -161,6 +176,7 @@ class CloudState:
             settings = self.settings
             self.refresh()
             self._check_room(platform)
+            self._make_room(size)
             shots = sum(setting.max_shots for setting in submission.settings) if submission else 0
             price = settings.credits_for(platform.name, shots)
             self._check_credits(price)
@@ -177,9 +193,23 @@ class CloudState:
                 scale=settings.time_scale,
                 rerun_from=rerun_from,
                 failure=failure,
+                size=size,
             )
             self._start(job)
+            self._told(job.line(now))
             return job
+
+    def _make_room(self, size: int) -> None:
+        """Forget the oldest jobs that have ended; raises :class:`CloudRefusal` when that is not enough."""
+        stored = size + sum(job.size for job in self._jobs.values())
+        for job_id, job in tuple(self._jobs.items()):
+            if len(self._jobs) < MOST_JOBS and stored <= MOST_STORED:
+                return
+            if job not in self._open[job.platform.name]:
+                stored -= job.size
+                del self._jobs[job_id]
+        if len(self._jobs) >= MOST_JOBS or stored > MOST_STORED:
+            raise CloudRefusal(400, f"Cannot create more than {len(self._jobs)} jobs of this size")
 
     def _asked_platform(self, body: dict[str, Any]) -> EmulatedPlatform:
         if body.get("platform_name"):
@@ -198,8 +228,7 @@ class CloudState:
             for index, setting in enumerate(job.submission.settings):
                 occurrence = self._seen[setting.digest]
                 self._seen[setting.digest] += 1
-                run = job.platform.chip.run
-                future = self._workers.submit(run, job.submission, index, occurrence)
+                future = self._workers.submit(_computed, job, job.submission, index, occurrence)
                 job.futures.append(future)
                 future.add_done_callback(lambda _: job.done_at.append(self._clock()))
         self._jobs[job.job_id] = job
@@ -275,27 +304,20 @@ class CloudState:
     def rerun(self, job_id: str) -> EmulatedJob:
         """The same payload as a new job, with fresh random numbers."""
         old = self.job(job_id, f"invalid job_id: {job_id}")
-        return self.create(old.body, rerun_from=job_id)
-
-    def encoded_results(self, job: EmulatedJob) -> str | None:
-        """The ``results`` string of a job that has ended; None when there is nothing to return."""
-        now = self._clock()
-        if job.submission is None or now < job.end:
-            return None
-        return encode_results(job.submission, job.results(now))
+        return self.create(old.body, size=old.size, rerun_from=job_id)
 
     def result(self, job_id: str) -> dict[str, Any]:
         """The answer to a result request; ``results`` is null before the job has ended."""
-        with self._lock:
-            job, now = self.job(job_id), self._clock()
-            return {
-                "job_id": job.job_id,
-                "duration": int(job.duration_s(now)),
-                "intermediate_results": [],
-                "results": self.encoded_results(job),
-                "results_type": None,
-                "shots": job.shots(now),
-            }
+        job, now = self.job(job_id), self._clock()
+        sent = job.submission if now >= job.end else None
+        return {
+            "job_id": job.job_id,
+            "duration": int(job.duration_s(now)),
+            "intermediate_results": [],
+            "results": encode_results(sent, job.results(now)) if sent is not None else None,
+            "results_type": None,
+            "shots": job.shots(now),
+        }
 
     def usage(self) -> list[dict[str, Any]]:
         """The usage report: one token stands for the account."""
@@ -314,3 +336,10 @@ class CloudState:
                     }
                 )
         return [{"token_id": 1, "total_jobs": len(jobs), "usage": report}]
+
+
+def _computed(job: EmulatedJob, submission: Submission, index: int, occurrence: int) -> SettingResult:
+    job.begun = min(job.begun, time.monotonic())
+    if time.monotonic() - job.begun > LONGEST_COMPUTING_S:
+        raise ConfigError(f"{index} settings took {LONGEST_COMPUTING_S:g} s to simulate. Send smaller circuits.")
+    return job.platform.chip.run(submission, index, occurrence)

@@ -58,6 +58,7 @@ def exchange(
 
     :param limits_s: for the connection, and for the answer from its first byte on.
     :param proxies: for addresses elsewhere.
+    :raises requests.exceptions.InvalidURL: for an address that is none.
     :raises requests.RequestException: when there is no whole answer within the time and :data:`LONGEST_ANSWER`.
     """
     with _OneAddress() as session:
