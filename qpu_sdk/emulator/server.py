@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -40,7 +41,16 @@ def _uvicorn(application: Application) -> Any:
         timeout_graceful_shutdown=1,
         limit_concurrency=CONNECTIONS,
     )
-    return uvicorn.Server(config)
+
+    class Server(uvicorn.Server):
+        """Perceval's simulator takes Ctrl-C for itself when it runs, and then nobody hears of it: take it back."""
+
+        async def on_tick(self, counter: int) -> bool:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, self.handle_exit)
+            return await super().on_tick(counter)
+
+    return Server(config)
 
 
 def _listening(port: int) -> socket.socket:

@@ -195,8 +195,8 @@ class CloudState:
                 failure=failure,
                 size=size,
             )
-            self._start(job)
             self._told(job.line(now))
+            self._start(job)
             return job
 
     def _make_room(self, size: int) -> None:
