@@ -1,6 +1,6 @@
 """Quandela Cloud on 127.0.0.1: Perceval's clients and ours run against it unchanged.
 
-Nothing here talks to the vendor. Any token is good unless the settings say otherwise, and no token, header or
+Nothing here talks to the vendor. Any token is good unless the settings name some, and no token, header or
 request is logged.
 
 ::

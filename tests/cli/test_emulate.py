@@ -102,5 +102,5 @@ def test_a_lost_creation_is_found_in_its_log_and_attached(tmp_path: Path, monkey
         )
         assert [(job["job_name"], job["job_id"]) for job in listed.json()] == [found.groups()]
         commands.succeed("jobs", "attach", found[2], "--run", folder, "--json")
-        commands.succeed("resume", folder, "--json")
+        commands.succeed("resume", folder, "--wait", "--json")
     assert (folder / "model.safetensors").is_file()

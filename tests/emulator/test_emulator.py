@@ -490,6 +490,106 @@ def test_a_job_that_cannot_run_ends_in_error(cloud: EmulatedCloud) -> None:
     assert get(cloud, f"/api/job/result/{jobs[0]}").json()["results"] is None
 
 
+def with_settings(values: dict[str, Any], number: int = 1, *, command: str = "sample_count") -> dict[str, Any]:
+    """A request whose iterations all have these values."""
+    body = envelope([0.1], platform="sim:ideal")
+    iterations = [{"circuit_params": {"phi": 0.1 * n}, **values} for n in range(number)]
+    return {**body, "payload": {**body["payload"], "iterator": iterations, "command": command}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *[with_settings({name: n}) for name in ("max_shots", "max_samples") for n in (0, -1, 1.5, True, 10**13, 2**70)],
+        with_settings({"max_shots": 3 * 10**8, "max_samples": 3 * 10**8}, command="samples"),
+        with_settings({"max_shots": 10**6, "max_samples": 10**6}, 6, command="samples"),
+        with_settings({}, 10_001),
+    ],
+)
+def test_what_would_fill_the_memory_or_is_no_number_is_refused(cloud: EmulatedCloud, body: dict[str, Any]) -> None:
+    known = len(cloud.jobs)
+    answer = post(cloud, "/api/job", body)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("Invalid payload: ")
+    assert len(cloud.jobs) == known
+
+
+def test_no_samples_are_refused(cloud: EmulatedCloud) -> None:
+    body = envelope([0.1])
+    answer = post(cloud, "/api/job", {**body, "payload": {**body["payload"], "max_samples": 0}})
+    assert (answer.status_code, "max_samples is 0" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize(("modes", "photons"), [(20, 10), (20, 8)])
+def test_a_job_within_the_published_limits_may_still_be_too_large(
+    cloud: EmulatedCloud, modes: int, photons: int
+) -> None:
+    large = pcvl.Experiment(modes)
+    large.add(0, pcvl.Unitary(pcvl.Matrix(haar(modes, seed=5))))
+    large.with_input(pcvl.BasicState([1] * photons + [0] * (modes - photons)))
+    body = envelope([0.1], platform="sim:ideal")
+    body["payload"] |= {"experiment": serialize(large)}
+    del body["payload"]["iterator"]
+    job_id = create(cloud, body)
+    wait(cloud)
+    answer = get(cloud, f"/api/jobs/{job_id}/status").json()
+    assert answer["status"] == "error"
+    assert "outcomes" in answer["status_message"]
+    assert answer["status_message"].endswith("Use fewer photons or modes.")
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MOST_JOBS", 3), ("MOST_STORED", 4_000)])
+def test_old_jobs_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch, limit: str, most: int) -> None:
+    values = {"MOST_JOBS": 1000, "MOST_STORED": 2**29, limit: most}
+    for name, value in values.items():
+        monkeypatch.setattr(f"qpu_sdk.emulator.state.{name}", value)
+    with EmulatedCloud(CloudSettings(seed=1, time_scale=FAST, platforms=("sim:ideal",))) as running:
+        jobs = []
+        for number in range(8):
+            jobs.append(create(running, envelope([0.1], platform="sim:ideal", name=f"job-{number}")))
+            wait(running)
+        kept = [job["job_id"] for job in running.jobs]
+        assert 1 <= len(kept) < 8
+        assert kept == jobs[-len(kept) :]  # the newest
+        assert get(running, f"/api/job/status/{jobs[0]}").status_code == 404
+
+
+def test_open_jobs_are_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qpu_sdk.emulator.state.MOST_JOBS", 2)
+    with EmulatedCloud(CloudSettings(seed=1, queue_s=1e6, platforms=("sim:ideal",))) as running:
+        jobs = [create(running, envelope([0.1], platform="sim:ideal")) for _ in range(2)]
+        full = post(running, "/api/job", envelope([0.1], platform="sim:ideal"))
+        assert (full.status_code, full.json()["error"][:18]) == (400, "Cannot create more")
+        assert [job["job_id"] for job in running.jobs] == jobs
+
+
+def test_a_job_is_not_computed_for_ever(cloud: EmulatedCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qpu_sdk.emulator.state.LONGEST_COMPUTING_S", -1.0)
+    job_id = create(cloud, envelope([0.1, 0.2]))
+    wait(cloud)
+    answer = get(cloud, f"/api/jobs/{job_id}/status").json()
+    assert (answer["status"], "to simulate" in answer["status_message"]) == ("error", True)
+
+
+def test_each_job_is_told_of_in_a_line_when_it_comes_and_when_it_ends() -> None:
+    told: list[str] = []
+    clock = Clock()
+    state = CloudState(CloudSettings(seed=1, platforms=("sim:ideal",)), clock, told.append)
+    try:
+        body = envelope([0.1, 0.2], platform="sim:ideal", name="a\x1b[2Jb\nc" + "d" * 300)
+        job = state.create(body)
+        assert told == [f"job {shown_name} ({job.job_id}) waiting: 2 settings on sim:ideal" for shown_name in NAME]
+        while state.job(job.job_id).state(clock()) != "completed":
+            clock.now += 1.0
+        assert told[1:] == [told[0].replace("waiting: 2", "completed: 2 of 2")]
+        assert all(line.isprintable() for line in told)
+    finally:
+        state.close()
+
+
+NAME = [f"a\\x1b[2Jb c{'d' * 86}..."]
+
+
 # Endpoints
 
 
