@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 
 def one_line(text: object, limit: int = 300) -> str:
     r"""Others' words in one line of printable characters, cut.
@@ -26,3 +28,14 @@ def short(value: object, limit: int = 60) -> str:
     ('1.5', "'xxxxxxxxxxxxxxxx...")
     """
     return one_line(repr(value), limit)
+
+
+def clock_in(seconds: float) -> str:
+    """What the clock on the wall shows so many seconds from now, with its zone; with the day, where that is another.
+
+    >>> len(clock_in(1.0)) > 8
+    True
+    """
+    now = datetime.now().astimezone()
+    then = now + timedelta(seconds=seconds)
+    return f"{then:%H:%M:%S %Z}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M:%S %Z}"

@@ -11,6 +11,7 @@ from typing import final
 
 from ..errors import DeviceUnreachable, QPUError, QueueFull, SubmissionUncertain
 from ..photonics.program import Program
+from ..words import clock_in
 from .base import Device, Job, JobStatus, RemoteDevice
 from .budget import UNLIMITED, Budget, Rates
 from .job_record import RAW, Intent, JobState, uncertain
@@ -172,7 +173,7 @@ class Sending:
                 f"qpu-sdk jobs attach {handle.id}."
             ) from error
         self._handles[part.name] = handle
-        say(self._device, "%s: job %s sent (%d settings)", handle.id, len(part.members))
+        say(self._device, "%s: job %s sent (%d settings); waiting until it is done", handle.id, len(part.members))
         return InFlight(part.name, handle, dict(enumerate(part.members)))
 
     def _intend(self, part: Part, programs: Sequence[Program]) -> None:
@@ -228,8 +229,11 @@ class Sending:
         if waited > self._patience_s(error):
             stopped = QueueFull() if error is None else error
             name = self._device.spec.name
-            raise stopped.saying(f"{name}: {why}, for {waited:.0f} s now. Go on later with: qpu-sdk resume.")
-        say(self._device, "%s: waiting, %s (%.0f s)", why, waited)
+            raise stopped.saying(
+                f"{name}: {why.rstrip('.')}, for {waited:.0f} s now. Go on later with: qpu-sdk resume."
+            )
+        left_s = self._patience_s(error) - waited
+        say(self._device, "%s: waiting for %.0f s, at most until %s: %s", waited, clock_in(left_s), why.rstrip("."))
         part.not_before = now + self._pause_for_room(flying, part)
 
     def _pause_for_room(self, flying: Sequence[InFlight], part: Part | None = None) -> float:

@@ -21,8 +21,9 @@ import requests
 import responses
 from pydantic import SecretStr
 
-from qpu_sdk.devices.cloud import client as module
 from qpu_sdk.devices.cloud.client import CloudClient
+from qpu_sdk.devices.cloud.exchange import HeaderToken
+from qpu_sdk.devices.cloud.masking import TokenMask
 from qpu_sdk.devices.cloud.retry import Patience, never_sent
 from qpu_sdk.devices.cloud.transport import NotFound
 from qpu_sdk.errors import (
@@ -219,8 +220,8 @@ def test_other_addresses_are_refused_without_showing_a_password(url: str) -> Non
 
 def test_objects_do_not_show_the_token() -> None:
     client = open_client()
-    auth = module._Bearer(SecretStr(SECRET))
-    shown = [client, vars(client), auth, vars(auth), client.patience]
+    auth, mask = HeaderToken("Authorization", SecretStr(SECRET)), TokenMask(SecretStr(SECRET))
+    shown = [client, vars(client), auth, vars(auth), mask, vars(mask), client.patience]
     assert SECRET not in "".join(f"{x!r} {x!s}" for x in shown)
 
 
@@ -416,7 +417,6 @@ REFUSED: list[tuple[int, str, type[QPUError]]] = [
     (401, "Invalid or expired job token", AuthenticationError),
     (401, "Authentication failed: explorer tokens are not allowed", AuthenticationError),
     (401, "Invalid user", AuthenticationError),
-    (401, "", AuthenticationError),
     (401, "Not enough credits", OutOfCredits),
     (401, "Not enough credits: all remaining credits are reserved by waiting or running jobs", OutOfCredits),
     (401, "Not enough qpu time left", OutOfCredits),
@@ -426,10 +426,7 @@ REFUSED: list[tuple[int, str, type[QPUError]]] = [
     (403, "Cannot have more than 1 running Quantum Toolbox jobs", DeviceUnavailable),
     (404, "Platform not found", DeviceUnavailable),
     (404, "Not found", DeviceUnavailable),
-    (422, "Unprocessable", ProgramError),
-    (413, "Too large", ProgramError),
-    (425, "Too early", QueueFull),
-    (429, "Too many requests", QueueFull),
+    (422, "Validation error", ProgramError),
 ]
 
 
@@ -450,6 +447,20 @@ def test_every_refusal_of_the_vendor_has_its_error(
 
 UNCERTAIN: dict[str, dict[str, Any]] = {
     **{f"HTTP {code}": {"status": code} for code in (204, 302, 304, 400, 402, 408, 409, 418, 500, 502, 503, 504, 599)},
+    **{
+        f"HTTP {code} without the vendor's words, {kind}": {"status": code} | body
+        for code in (401, 403, 404, 413, 422, 425, 429)
+        for kind, body in {
+            "JSON": {"json": {"error": "injected fault", "detail": {}}},
+            "nothing": {"body": ""},
+            "a page": {"body": "<html>Platform not found</html>", "content_type": "text/html"},
+            "the words inside others": {"json": {"error": "gateway: Not enough credits, Platform not found"}},
+            "no object": {"json": ["Not enough credits"]},
+            "no text": {"json": {"error": {"a": "Invalid user"}, "detail": {"json": {}}}},
+        }.items()
+    },
+    "a gateway's not found": {"status": 404, "json": {"error": "Not found"}},
+    "a gateway's invalid user": {"status": 401, "json": {"error": "Invalid user agent"}},
     "unknown words": {"status": 400, "json": {"error": "Shots reduced to 100"}},
     "words elsewhere": {"status": 500, "json": {"error": "Cannot create more than 10 jobs"}},
     "page": {"body": "<html>Back soon</html>", "content_type": "text/html"},
@@ -520,12 +531,14 @@ def test_odd_dates_do_no_harm(web: responses.RequestsMock, date: str) -> None:
 def test_cancel_may_be_repeated(web: responses.RequestsMock, clock: Clock) -> None:
     web.add("POST", ANY, status=503)
     web.add("POST", ANY, body=requests.ConnectionError())
+    web.add("POST", ANY, body="<html>Back soon</html>", content_type="text/html")  # has cancelled nothing
+    web.add("POST", ANY, body="")
     web.add("POST", ANY, json={"message": "ok"})
     web.add("POST", ANY, status=400, json={"error": "Can not cancel job"})
     client = open_client(clock)
     assert client.cancel("j1") is True
     assert client.cancel("j1") is False
-    assert len(web.calls) == 4
+    assert len(web.calls) == 6
     assert not any(call.request.body for call in web.calls)
 
 
@@ -738,8 +751,7 @@ def test_answer_that_trickles_is_given_up(
 
 
 @pytest.mark.parametrize("request_of", ["status", "create", "cancel"])
-def test_answer_that_is_too_long_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch, request_of: str) -> None:
-    monkeypatch.setattr(module, "MAX_ANSWER", 1 << 20)
+def test_answer_that_is_too_long_is_given_up(serve: Serve, request_of: str) -> None:
     sent = []
 
     def flood(connection: socket.socket) -> None:
@@ -752,4 +764,4 @@ def test_answer_that_is_too_long_is_given_up(serve: Serve, monkeypatch: pytest.M
     client = hasty(serve(flood), read_s=5.0, create_s=5.0)
     with pytest.raises(SubmissionUncertain if request_of == "create" else DeviceUnavailable):
         client.create(JOB) if request_of == "create" else getattr(client, request_of)("j1")
-    assert len(sent) < 32
+    assert len(sent) < 32  # the socket's buffers hold some of it
