@@ -90,7 +90,7 @@ def repeat(
     def say(state: tenacity.RetryCallState) -> None:
         left_s = limit_s(state) - (state.seconds_since_start or 0.0)
         log.info(
-            "%s: %s; asking again in %.1f s, until %s",
+            "%s: %s; asking again in %.1f s, at most until %s",
             what, failure(state), state.upcoming_sleep, clock_in(left_s),
         )  # fmt: skip
 
@@ -106,8 +106,11 @@ def repeat(
     try:
         return retrying(once)
     except TransientError as error:
-        waited = f"for {time.monotonic() - begun:.0f} s of {patience.deadline_s:g} s"
-        raise DeviceUnavailable(f"{what}: no usable answer from {at} {waited} ({error}). Go on later.") from None
+        advice = "Go on later." if error.within_s == math.inf else "Check the address. Go on later."
+        raise DeviceUnavailable(
+            f"{what}: no usable answer from {at} for {time.monotonic() - begun:.0f} s, of at most "
+            f"{min(patience.deadline_s, error.within_s):g} s ({error}). {advice}"
+        ) from None
 
 
 #: Errors that are found before anything leaves: an address or a proxy that is none.
