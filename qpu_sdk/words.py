@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+#: Level of what is logged about a wait, between INFO and WARNING: every command shows it.
+WAITING = 25
+#: Waits that take longer are told, seconds.
+TOLD_S = 2.0
+
 
 def one_line(text: object, limit: int = 300) -> str:
     r"""Others' words in one line of printable characters, cut.

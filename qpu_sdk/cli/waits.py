@@ -9,17 +9,17 @@ from typing import final
 
 import typer
 
-from ..words import one_line
+from ..words import WAITING, one_line
 
 _SDK = logging.getLogger("qpu_sdk")
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Print what the SDK logs as lines, unless a progress bar that is on the screen shows it."""
+    """Print waits and warnings that the SDK logs as lines, unless a progress bar that is on the screen shows them."""
     handler, level = _Lines(), _SDK.level
     _SDK.addHandler(handler)
-    _SDK.setLevel(logging.INFO)  # unset, it has the root's WARNING, and no wait is told
+    _SDK.setLevel(WAITING)  # unset, it has the root's WARNING, and no wait is told
     try:
         yield
     finally:
@@ -30,6 +30,9 @@ def told() -> Iterator[None]:
 @final
 class _Lines(logging.Handler):
     """A line for each record, in characters that do nothing to a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(WAITING)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record, unless a handler came later: it belongs to a progress bar."""

@@ -11,7 +11,7 @@ from typing import final
 
 from ..errors import DeviceUnreachable, QPUError, QueueFull, SubmissionUncertain
 from ..photonics.program import Program
-from ..words import clock_in
+from ..words import TOLD_S, WAITING, clock_in
 from .base import Device, Job, JobStatus, RemoteDevice
 from .budget import UNLIMITED, Budget, Rates
 from .job_record import RAW, Intent, JobState, uncertain
@@ -173,7 +173,7 @@ class Sending:
                 f"qpu-sdk jobs attach {handle.id}."
             ) from error
         self._handles[part.name] = handle
-        say(self._device, "%s: job %s sent (%d settings); waiting until it is done", handle.id, len(part.members))
+        say(self._device, "%s: job %s sent (%d settings)", handle.id, len(part.members))
         return InFlight(part.name, handle, dict(enumerate(part.members)))
 
     def _intend(self, part: Part, programs: Sequence[Program]) -> None:
@@ -232,9 +232,18 @@ class Sending:
             raise stopped.saying(
                 f"{name}: {why.rstrip('.')}, for {waited:.0f} s now. Go on later with: qpu-sdk resume."
             )
-        left_s = self._patience_s(error) - waited
-        say(self._device, "%s: waiting for %.0f s, at most until %s: %s", waited, clock_in(left_s), why.rstrip("."))
-        part.not_before = now + self._pause_for_room(flying, part)
+        pause = self._pause_for_room(flying, part)
+        part.not_before = now + pause
+        level = WAITING if waited + pause > TOLD_S else logging.INFO
+        until = clock_in(self._patience_s(error) - waited)
+        say(
+            self._device,
+            "%s: %s; waiting, at most until %s (%.0f s so far)",
+            why.rstrip("."),
+            until,
+            waited,
+            level=level,
+        )
 
     def _pause_for_room(self, flying: Sequence[InFlight], part: Part | None = None) -> float:
         """Seconds until asking for room again: what a job in flight waits, or a growing interval."""
@@ -251,7 +260,7 @@ class Sending:
         return device.deadline_s if isinstance(error, DeviceUnreachable) else device.queue_s
 
 
-def say(device: Device, text: str, *values: object) -> None:
+def say(device: Device, text: str, *values: object, level: int = logging.INFO) -> None:
     """Jobs of a provider are news; those of this process are over before anybody reads it."""
     if device.spec.durable:
-        log.info(text, device.spec.name, *values)
+        log.log(level, text, device.spec.name, *values)

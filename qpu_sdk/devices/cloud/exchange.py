@@ -19,14 +19,11 @@ from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, LocationValueError
 
-from ...words import clock_in, one_line
+from ...words import TOLD_S, WAITING, clock_in, one_line
 from .route import Route
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-#: Waiting that takes longer is told, seconds.
-TOLD_S = 2.0
 
 
 @final
@@ -192,7 +189,7 @@ def _in_time(call: Callable[[], _T], limit_s: float, what: str) -> _T:
         if limit_s > TOLD_S:
             with suppress(FutureTimeoutError):
                 return future.result(TOLD_S)
-            log.info("%s: no answer yet; waiting until %s", what, clock_in(limit_s - TOLD_S))
+            log.log(WAITING, "%s: no answer yet; waiting until %s", what, clock_in(limit_s - TOLD_S))
         return future.result(max(0.0, limit_s - TOLD_S) if limit_s > TOLD_S else limit_s)
     except FutureTimeoutError:
         raise requests.ReadTimeout(f"no whole answer in {limit_s:g} s") from None

@@ -17,7 +17,7 @@ import tenacity
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from ...errors import ConfigError, DeviceUnavailable, QPUError
-from ...words import clock_in, one_line
+from ...words import TOLD_S, WAITING, clock_in, one_line
 from .exchange import NotReady, TooLong
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,10 @@ def repeat(
         return (state.seconds_since_start or 0.0) + state.upcoming_sleep >= limit_s(state)  # no pause ends after it
 
     def say(state: tenacity.RetryCallState) -> None:
-        left_s = limit_s(state) - (state.seconds_since_start or 0.0)
-        log.info(
+        waited_s = state.seconds_since_start or 0.0
+        left_s = limit_s(state) - waited_s
+        log.log(
+            WAITING if waited_s + state.upcoming_sleep > TOLD_S else logging.INFO,
             "%s: %s; asking again in %.1f s, at most until %s",
             what, failure(state), state.upcoming_sleep, clock_in(left_s),
         )  # fmt: skip
