@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn, final
+from functools import partial
+from typing import Any, NoReturn, TypeVar, final
 from urllib.parse import quote_plus
 
 import requests
@@ -53,6 +54,7 @@ from .transport import LONGEST_RESULT, NotFound, Transport
 
 log = logging.getLogger(__name__)
 Answer = dict[str, Any]
+_T = TypeVar("_T")
 #: Longest answers that are read, bytes: about a job, about a platform, and with a payload of ours in it.
 SMALL, PLATFORM, PAYLOAD = 2**20, 2**24, 2**26
 #: What is looked at of a page that is no JSON, bytes; of which half may be shown, so that no half of a token is.
@@ -162,13 +164,7 @@ class CloudClient(Transport):
         :raises DeviceUnavailable: when there is no such job, or no answer by the deadline.
         """
         try:
-            return repeat(
-                lambda: self._cancelled(job_id),
-                f"job {job_id}",
-                at=self.url,
-                patience=self.patience,
-                sleep=self._sleep,
-            )
+            return self._repeated(partial(self._cancelled, checked_id(job_id)), f"job {job_id}")
         except NotFound as error:
             raise DeviceUnavailable(f"job {job_id} is unknown at {self.url} ({error.text}).") from None
 
@@ -183,17 +179,24 @@ class CloudClient(Transport):
 
     def _asked(self, path: str, what: str, most: int) -> tuple[Answered, Answer]:
         """The first answer that holds a JSON object, and the object."""
-        end = time.monotonic() + self.patience.deadline_s
 
-        def once() -> tuple[Answered, Answer]:
-            # What is left of the deadline bounds the request too; a second is enough for any that works.
-            left_s = max(1.0, end - time.monotonic())
-            answered = self._try("GET", path, min(self.patience.read_s, left_s), most)
+        def once(limit_s: float) -> tuple[Answered, Answer]:
+            answered = self._try("GET", path, limit_s, most)
             if answered.code != 200:
                 self._refuse_get(answered, what)
             return answered, self._object(answered)
 
-        return repeat(once, what, at=self.url, patience=self.patience, sleep=self._sleep)
+        return self._repeated(once, what)
+
+    def _repeated(self, once: Callable[[float], _T], what: str) -> _T:
+        """What a request that does no harm brings, given the time that it may take."""
+        end = time.monotonic() + self.patience.deadline_s
+
+        def bounded() -> _T:
+            # What is left of the deadline bounds the request too; a second is enough for any that works.
+            return once(min(self.patience.read_s, max(1.0, end - time.monotonic())))
+
+        return repeat(bounded, what, at=self.url, patience=self.patience, sleep=self._sleep)
 
     def _try(self, method: str, path: str, limit_s: float, most: int = SMALL) -> Answered:
         """One request that may be repeated; :class:`TransientError` where that can mend what went wrong."""
@@ -229,8 +232,8 @@ class CloudClient(Transport):
 
     # -- POST ----------------------------------------------------------------------------------------------
 
-    def _cancelled(self, job_id: str) -> bool:
-        answered = self._try("POST", f"api/job/cancel/{checked_id(job_id)}", self.patience.read_s)
+    def _cancelled(self, job_id: str, limit_s: float) -> bool:
+        answered = self._try("POST", f"api/job/cancel/{job_id}", limit_s)
         if answered.code == 400 and _OVER.match(self._text(answered)):  # ended, or was cancelled before
             return False
         if not 200 <= answered.code < 300:
