@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
+#: Level of what is logged about a wait, between INFO and WARNING: every command shows it.
+WAITING = 25
+#: Waits that take longer are told, seconds.
+TOLD_S = 2.0
+
 
 def one_line(text: object, limit: int = 300) -> str:
     r"""Others' words in one line of printable characters, cut.
@@ -26,3 +33,14 @@ def short(value: object, limit: int = 60) -> str:
     ('1.5', "'xxxxxxxxxxxxxxxx...")
     """
     return one_line(repr(value), limit)
+
+
+def clock_in(seconds: float) -> str:
+    """What the clock on the wall shows so many seconds from now, with its zone; with the day, where that is another.
+
+    >>> len(clock_in(1.0)) > 8
+    True
+    """
+    now = datetime.now().astimezone()
+    then = now + timedelta(seconds=seconds)
+    return f"{then:%H:%M:%S %Z}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M:%S %Z}"

@@ -17,6 +17,7 @@ from .mitigate import mitigate_command
 from .models import evaluate_command, export_command, predict_command
 from .printing import with_home
 from .train import plan_command, resume_command, train_command
+from .waits import told
 
 app = typer.Typer(
     name="qpu-sdk",
@@ -28,8 +29,11 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
     """Options of the program itself."""
+    context.with_resource(told())
     if version:
         from importlib.metadata import version as installed
 

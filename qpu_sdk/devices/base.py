@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import enum
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,10 @@ from ..errors import JobTimeout, ProgramError
 from ..photonics.counts import Counts, Detector
 from ..photonics.noise import Noise
 from ..photonics.program import Program
+from ..words import TOLD_S, WAITING, clock_in
 from .budget import Rates
+
+log = logging.getLogger(__name__)
 
 
 class JobStatus(enum.Enum):
@@ -306,11 +310,23 @@ def wait_for(job: Job, timeout_s: float | None, *, begun: float) -> None:
     :param timeout_s: from ``begun``, a reading of the monotonic clock; ``None`` for as long as it takes.
     :raises JobTimeout: when it is not final by then; the job goes on.
     """
+    told = not job.durable
     while not job.advance().final:
         left = None if timeout_s is None else begun + timeout_s - time.monotonic()
+        told = told or _told([job], begun, left)
         if left is not None and left <= 0:
             raise JobTimeout(f"job {job.id} is not done after {timeout_s} s. Ask again.", job_id=job.id)
         time.sleep(job.pause_s if left is None else min(job.pause_s, left))
+
+
+def _told(jobs: Sequence[Job], begun: float, left_s: float | None) -> bool:
+    """Say what is waited for, once it has taken long; True when it was said."""
+    if not jobs or time.monotonic() - begun < TOLD_S:
+        return False
+    what = f"job {jobs[0].id}" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    until = "until the provider is done with it" if left_s is None else f"at most until {clock_in(left_s)}"
+    log.log(WAITING, "waiting for %s, %s; Ctrl-C stops waiting, not the job", what, until)
+    return True
 
 
 def wait_all(jobs: Sequence[Job], *, timeout_s: float | None = None) -> None:
@@ -320,7 +336,7 @@ def wait_all(jobs: Sequence[Job], *, timeout_s: float | None = None) -> None:
     :raises JobTimeout: names the jobs that are still going.
     """
     begun = time.monotonic()
-    waiting = list(jobs)
+    waiting, told = list(jobs), False
     while True:
         waiting = [job for job in waiting if not job.advance().final]
         if not waiting:
@@ -329,5 +345,6 @@ def wait_all(jobs: Sequence[Job], *, timeout_s: float | None = None) -> None:
         if left is not None and left <= 0 and all(job.durable for job in waiting):  # others end with this process
             names = ", ".join(job.id for job in waiting)
             raise JobTimeout(f"{len(waiting)} jobs are not done ({names}). Ask again later.", job_id=waiting[0].id)
+        told = told or _told([job for job in waiting if job.durable], begun, left)
         pause = min(job.pause_s for job in waiting)  # whoever may have news first sets the pace
         time.sleep(pause if left is None or left <= 0 else min(pause, left))

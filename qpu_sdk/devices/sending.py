@@ -11,6 +11,7 @@ from typing import final
 
 from ..errors import DeviceUnreachable, QPUError, QueueFull, SubmissionUncertain
 from ..photonics.program import Program
+from ..words import TOLD_S, WAITING, clock_in
 from .base import Device, Job, JobStatus, RemoteDevice
 from .budget import UNLIMITED, Budget, Rates
 from .job_record import RAW, Intent, JobState, uncertain
@@ -228,9 +229,21 @@ class Sending:
         if waited > self._patience_s(error):
             stopped = QueueFull() if error is None else error
             name = self._device.spec.name
-            raise stopped.saying(f"{name}: {why}, for {waited:.0f} s now. Go on later with: qpu-sdk resume.")
-        say(self._device, "%s: waiting, %s (%.0f s)", why, waited)
-        part.not_before = now + self._pause_for_room(flying, part)
+            raise stopped.saying(
+                f"{name}: {why.rstrip('.')}, for {waited:.0f} s now. Go on later with: qpu-sdk resume."
+            )
+        pause = self._pause_for_room(flying, part)
+        part.not_before = now + pause
+        level = WAITING if waited + pause > TOLD_S else logging.INFO
+        until = clock_in(self._patience_s(error) - waited)
+        say(
+            self._device,
+            "%s: %s; waiting, at most until %s (%.0f s so far)",
+            why.rstrip("."),
+            until,
+            waited,
+            level=level,
+        )
 
     def _pause_for_room(self, flying: Sequence[InFlight], part: Part | None = None) -> float:
         """Seconds until asking for room again: what a job in flight waits, or a growing interval."""
@@ -247,7 +260,7 @@ class Sending:
         return device.deadline_s if isinstance(error, DeviceUnreachable) else device.queue_s
 
 
-def say(device: Device, text: str, *values: object) -> None:
+def say(device: Device, text: str, *values: object, level: int = logging.INFO) -> None:
     """Jobs of a provider are news; those of this process are over before anybody reads it."""
     if device.spec.durable:
-        log.info(text, device.spec.name, *values)
+        log.log(level, text, device.spec.name, *values)

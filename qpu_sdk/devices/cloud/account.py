@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import final
 from urllib.parse import quote_plus, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ...errors import AuthenticationError, ConfigError
+from ...errors import AuthenticationError, ConfigError, SubmissionUncertain
+from ...words import short
+
+#: Longest id that is asked about, characters.
+LONGEST_ID = 1000
 
 
 @final
@@ -49,14 +54,34 @@ def checked_url(url: str) -> str:
         raise ConfigError("the url holds a user or a password. Leave them out.")
     local = host in ("127.0.0.1", "localhost", "::1")
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise ConfigError(f"url {url!r} is not that of a server. Write for example url=http://127.0.0.1:8080.")
+        raise ConfigError(
+            f"url {short(url, 200)} is not that of a server. Write for example url=http://127.0.0.1:8080."
+        )
     if parts.scheme == "http" and not local:
-        raise ConfigError(f"url {url!r} would send the token unencrypted. Use https.")
+        raise ConfigError(f"url {short(url, 200)} would send the token unencrypted. Use https.")
     return url.rstrip("/")
+
+
+#: An id in an answer: what stands in a path, in a log and in a command to paste.
+_ARRIVED = re.compile(r"[\w.:@/+=~][\w.:@/+=~-]{0,199}", re.ASCII)
+
+
+def arrived_id(value: object) -> str:
+    """The id of a new job as the provider gave it, the token taken out.
+
+    :raises SubmissionUncertain: when it is none that can be used: the job may well exist.
+
+    >>> arrived_id("3f2a-17")
+    '3f2a-17'
+    """
+    if isinstance(value, str) and _ARRIVED.fullmatch(value):
+        return value
+    raise SubmissionUncertain(f"its creation was answered with the job id {short(value)}, which cannot be used")
 
 
 def checked_id(job_id: str) -> str:
     """The id as it stands in a path; raises :class:`ConfigError` for what names no job."""
-    if not job_id or job_id == "None":  # what str() made of an id that never came
-        raise ConfigError(f"job id {job_id!r} names no job. Take one from: qpu-sdk jobs list.")
+    # "None": what str() made of an id that never came
+    if not job_id or job_id == "None" or len(job_id) > LONGEST_ID or not job_id.isprintable():
+        raise ConfigError(f"job id {short(job_id)} names no job. Take one from: qpu-sdk jobs list.")
     return quote_plus(job_id)

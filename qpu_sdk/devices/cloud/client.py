@@ -3,6 +3,7 @@
 A GET changes nothing, so it is repeated with backoff and jitter until a deadline. The POST that creates a job is
 sent once: the API has no idempotency key and no list of jobs, so after a lost answer nobody can tell whether the
 job exists. Only a connection that was never made, or a refusal in the vendor's own words, says that it does not.
+Every word of the server comes in through :meth:`CloudClient._parsed` and :meth:`CloudClient._text`, without the token.
 Endpoints and error texts: the vendor's OpenAPI 2.8.0-rc4 and perceval 1.3.1, ``providers/quandela/rpc_handler.py``.
 """
 
@@ -10,21 +11,21 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn, final
+from functools import partial
+from typing import Any, NoReturn, TypeVar, final
 from urllib.parse import quote_plus
 
 import requests
 from pydantic import SecretStr
-from urllib3.exceptions import HTTPError
 
 from ...errors import (
     AuthenticationError,
-    ConfigError,
     DeviceError,
     DeviceUnavailable,
     DeviceUnreachable,
@@ -33,46 +34,36 @@ from ...errors import (
     QueueFull,
     SubmissionUncertain,
 )
-from .account import checked_id, checked_url
-from .retry import TRANSIENT, Patience, TransientError, never_sent, reason_of, repeat, retry_after
-from .transport import NotFound, Transport
+from .account import arrived_id, checked_id, checked_url
+from .exchange import Answered, Bounds, HeaderToken, exchange
+from .masking import TokenMask
+from .refusals import Refusal, refusal_of
+from .retry import (
+    TRANSIENT,
+    Patience,
+    TransientError,
+    hopeless,
+    never_sent,
+    nobody_there,
+    reason_of,
+    repeat,
+    retry_after,
+)
+from .route import Route
+from .transport import LONGEST_RESULT, NotFound, Transport
 
 log = logging.getLogger(__name__)
 Answer = dict[str, Any]
-#: Longest answer that is read, bytes.
-MAX_ANSWER = 512 * 2**20
+_T = TypeVar("_T")
+#: Longest answers that are read, bytes: about a job, about a platform, and with a payload of ours in it.
+SMALL, PLATFORM, PAYLOAD = 2**20, 2**24, 2**26
+#: What is looked at of a page that is no JSON, bytes; of which half may be shown, so that no half of a token is.
+LONGEST_PAGE = 2**15
 #: Clocks further apart than this are reported, seconds.
 MAX_SKEW_S = 300.0
-#: The vendor's words, which alone tell one 400 or 401 from another (rpc_handler.py, and its answers).
-_NO_CREDITS = re.compile(r"not enough .*(credits|time left)|remaining credits", re.IGNORECASE)
-_QUEUE_FULL = re.compile(r"cannot create more than", re.IGNORECASE)
-_CLOSED = re.compile(r"create job disabled|is locked|no permission|not available on platform|is not defined", re.I)
-
-_REFUSED = re.compile(
-    r"invalid (payload|platform|max_shots|iterator|job id)|require platform|max[_ ]duration|max shots must|"
-    r"process_id is existed",
-    re.IGNORECASE,
-)
-
-
-@final
-class _Bearer(requests.auth.AuthBase):
-    """Adds the token to a request; as an auth object it also keeps ``.netrc`` out."""
-
-    def __init__(self, token: SecretStr) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
-        return request
-
-
-@final
-class _Straight(requests.Session):
-    """Makes no connection but to the cloud the user named; a redirect is not even looked at."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """None, whatever the answer says."""
+_OVER = re.compile(r"can ?not cancel", re.IGNORECASE)
+#: Names that this SDK gave: they are compared, so the letters of a token in them stay.
+_OWN_NAME = re.compile(r"(?!.*_T_)[A-Za-z0-9._/-]{0,300}-[0-9a-f]{12}(\.\d{1,9})?")
 
 
 @final
@@ -82,7 +73,8 @@ class CloudClient(Transport):
     :param url: of the API; ``https``, or ``http`` on this machine.
     :param token: never shown, logged or written.
     :param sleep: of the pauses between repetitions; tests pass their own.
-    :raises ConfigError: when the token would travel unencrypted.
+    :param proxies: of Perceval's configuration; those of the environment follow, and none is used on this machine.
+    :raises ConfigError: when the token would travel unencrypted, or proxy or certificates cannot be used.
     """
 
     def __init__(
@@ -95,10 +87,11 @@ class CloudClient(Transport):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = checked_url(url)
-        self._token = token
+        self._auth, self._mask = HeaderToken("Authorization", token, scheme="Bearer "), TokenMask(token)
         self.patience = patience if patience is not None else Patience()
         self._sleep = sleep
-        self._proxies = dict(proxies or {})
+        self._route = Route.to(self.url, proxies or {})
+        self._reached = False
         self.skew_s = 0.0
 
     # -- endpoints -----------------------------------------------------------------------------------------
@@ -111,14 +104,14 @@ class CloudClient(Transport):
         """
         quoted = quote_plus(name)
         try:
-            details = self._get(f"api/platforms/{quoted}/processor", f"platform {name}")
+            details = self._get(f"api/platforms/{quoted}/processor", f"platform {name}", PLATFORM)
             specs = details.get("specs")
             if isinstance(specs, dict) and "architecture" in specs:
                 return details
         except NotFound:
             details = None
         try:
-            return self._get(f"api/platform/{quoted}", f"platform {name}")
+            return self._get(f"api/platform/{quoted}", f"platform {name}", PLATFORM)
         except NotFound as error:
             if details is not None:
                 return details
@@ -140,25 +133,30 @@ class CloudClient(Transport):
     def create(self, body: Answer) -> str:
         """Create a job, by one POST, and return its id; see :meth:`RemoteDevice.create` for what is raised."""
         try:
-            response, answer = self._post("api/job", body, timeout_s=self.patience.create_s)
+            answered = self._send("POST", "api/job", body, self._limits(self.patience.create_s))
         except requests.RequestException as error:
-            why = reason_of(error)
             if never_sent(error):
-                raise DeviceUnreachable(f"{self.url} cannot be reached ({why}). Check the network.") from None
-            raise SubmissionUncertain(f"no answer to its creation: {why}") from None
-        return self._created(response, answer)
+                unreachable = DeviceUnreachable(
+                    f"{self.url} cannot be reached ({reason_of(error)}). Check the network."
+                )
+                raise hopeless(error, self.url) or unreachable from None
+            raise SubmissionUncertain(f"no answer to its creation: {reason_of(error)}") from None
+        return self._created(answered)
 
     def status(self, job_id: str) -> Answer:
         """Where a job stands."""
         return self._get(f"api/job/status/{checked_id(job_id)}", f"job {job_id}")
 
-    def result(self, job_id: str) -> Answer:
-        """What a job brought, as the server sent it."""
-        return self._get(f"api/job/result/{checked_id(job_id)}", f"result of job {job_id}")
+    def result(self, job_id: str, *, most: int = LONGEST_RESULT) -> Answer:
+        """What a job brought, as the server sent it, in at most so many bytes."""
+        return self._get(f"api/job/result/{checked_id(job_id)}", f"result of job {job_id}", most)
 
     def data(self, job_id: str) -> Answer:
         """How a job was created: name, platform, payload."""
-        return self._get(f"api/jobs/{checked_id(job_id)}/data", f"job {job_id}")
+        answered, answer = self._asked(f"api/jobs/{checked_id(job_id)}/data", f"job {job_id}", PAYLOAD)
+        name = json.loads(answered.body).get("job_name")
+        own = {"job_name": name} if isinstance(name, str) and _OWN_NAME.fullmatch(name) else {}
+        return answer | own
 
     def cancel(self, job_id: str) -> bool:
         """Ask to stop a job; False when it cannot be cancelled any more. Repeating it does no harm.
@@ -166,13 +164,7 @@ class CloudClient(Transport):
         :raises DeviceUnavailable: when there is no such job, or no answer by the deadline.
         """
         try:
-            return repeat(
-                lambda: self._checked_post(f"api/job/cancel/{checked_id(job_id)}"),
-                f"job {job_id}",
-                at=self.url,
-                patience=self.patience,
-                sleep=self._sleep,
-            )
+            return self._repeated(partial(self._cancelled, checked_id(job_id)), f"job {job_id}")
         except NotFound as error:
             raise DeviceUnavailable(f"job {job_id} is unknown at {self.url} ({error.text}).") from None
 
@@ -181,32 +173,55 @@ class CloudClient(Transport):
 
     # -- GET -----------------------------------------------------------------------------------------------
 
-    def _get(self, path: str, what: str) -> Answer:
-        def once() -> Answer:
-            try:
-                response, body = self._send("GET", path, None, self.patience.read_s)
-            except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
-                raise ConfigError(
-                    f"{self.url} is no address of a server. Write for example url=http://127.0.0.1:8080."
-                ) from None
-            except requests.RequestException as error:
-                raise TransientError(reason_of(error)) from None
-            self._note_clock(response)
-            if response.status_code != 200:
-                self._refuse_get(response, body, what)
-            answer = _json(body)
-            if not isinstance(answer, dict):
-                raise TransientError(
-                    f"{response.headers.get('Content-Type', 'an answer without a type')} instead of JSON"
-                )
-            return answer
+    def _get(self, path: str, what: str, most: int = SMALL) -> Answer:
+        """The JSON object at a path; asked again until it comes."""
+        return self._asked(path, what, most)[1]
 
-        return repeat(once, what, at=self.url, patience=self.patience, sleep=self._sleep)
+    def _asked(self, path: str, what: str, most: int) -> tuple[Answered, Answer]:
+        """The first answer that holds a JSON object, and the object."""
 
-    def _refuse_get(self, response: requests.Response, body: bytes, what: str) -> NoReturn:
-        code, text = response.status_code, self._text(body)
+        def once(limit_s: float) -> tuple[Answered, Answer]:
+            answered = self._try("GET", path, limit_s, most)
+            if answered.code != 200:
+                self._refuse_get(answered, what)
+            return answered, self._object(answered)
+
+        return self._repeated(once, what)
+
+    def _repeated(self, once: Callable[[float], _T], what: str) -> _T:
+        """What a request that does no harm brings, given the time that it may take."""
+        end = time.monotonic() + self.patience.deadline_s
+
+        def bounded() -> _T:
+            # What is left of the deadline bounds the request too; a second is enough for any that works.
+            return once(min(self.patience.read_s, max(1.0, end - time.monotonic())))
+
+        return repeat(bounded, what, at=self.url, patience=self.patience, sleep=self._sleep)
+
+    def _try(self, method: str, path: str, limit_s: float, most: int = SMALL) -> Answered:
+        """One request that may be repeated; :class:`TransientError` where that can mend what went wrong."""
+        try:
+            answered = self._send(method, path, None, self._limits(limit_s, most))
+        except requests.RequestException as error:
+            if (final := hopeless(error, self.url)) is not None:
+                raise final from None
+            slip = not self._reached and nobody_there(error)  # in the address: it never answers
+            limit_s = self.patience.opening_s if slip else math.inf
+            raise TransientError(reason_of(error), within_s=limit_s) from None
+        self._note_clock(answered.headers)
+        return answered
+
+    def _object(self, answered: Answered) -> Answer:
+        answer = self._parsed(answered)
+        if not isinstance(answer, dict):
+            kind = self._mask.words(answered.headers.get("Content-Type") or "an answer without a type", 80)
+            raise TransientError(f"{kind} that holds no JSON object" if "json" in kind else f"{kind} instead of JSON")
+        return answer
+
+    def _refuse_get(self, answered: Answered, what: str) -> NoReturn:
+        code, text = answered.code, self._text(answered)
         if code in TRANSIENT or code >= 500:
-            raise TransientError(f"HTTP {code} {text}".strip(), after_s=retry_after(response))
+            raise TransientError(f"HTTP {code} {text}".strip(), after_s=retry_after(answered.headers))
         if code == 401:
             raise self._unauthorised(text)
         if code == 404:
@@ -217,69 +232,53 @@ class CloudClient(Transport):
 
     # -- POST ----------------------------------------------------------------------------------------------
 
-    def _post(self, path: str, body: Answer | None, *, timeout_s: float) -> tuple[requests.Response, bytes]:
-        return self._send("POST", path, body, timeout_s)
-
-    def _checked_post(self, path: str) -> bool:
-        """A POST that does no harm when repeated."""
-        try:
-            response, body = self._post(path, None, timeout_s=self.patience.read_s)
-        except requests.RequestException as error:
-            raise TransientError(reason_of(error)) from None
-        if response.status_code == 400:  # its job is over, or was cancelled before
+    def _cancelled(self, job_id: str, limit_s: float) -> bool:
+        answered = self._try("POST", f"api/job/cancel/{job_id}", limit_s)
+        if answered.code == 400 and _OVER.match(self._text(answered)):  # ended, or was cancelled before
             return False
-        if not 200 <= response.status_code < 300:
-            self._refuse_get(response, body, path.rpartition("/")[2])
+        if not 200 <= answered.code < 300:
+            self._refuse_get(answered, f"job {job_id}")
+        self._object(answered)  # a page that says to come back later has cancelled nothing
         return True
 
-    def _created(self, response: requests.Response, body: bytes) -> str:
+    def _created(self, answered: Answered) -> str:
         """The id in the answer to a creation, or the error that the answer means."""
-        self._note_clock(response)
-        code, answer = response.status_code, _json(body)
+        self._note_clock(answered.headers)
+        code, answer, text = answered.code, self._parsed(answered), self._text(answered)
         job_id = answer.get("job_id") if isinstance(answer, dict) else None
-        text = self._text(body)
-        if isinstance(job_id, str) and job_id not in ("", "None"):
+        if job_id not in (None, "", "None"):
+            job_id = arrived_id(job_id)
             if not 200 <= code < 300:  # some jobs are created "with fewer shots" and answered with 400
                 log.warning("job %s was created although the answer was HTTP %d %s", job_id, code, text)
             return job_id
-        refusal = self._refusal(code, text)
+        refusal = refusal_of(code, answer)
         if refusal is not None:
-            raise refusal
-        kind = response.headers.get("Content-Type", "no content type")
+            raise self._refused(refusal, text)
+        kind = self._mask.words(answered.headers.get("Content-Type") or "no content type", 80)
         raise SubmissionUncertain(f"its creation was answered with HTTP {code} {text or kind}")
 
-    def _refusal(self, code: int, text: str) -> DeviceError | ProgramError | None:
-        """The error of an answer that certainly created nothing, ``None`` when it may have."""
-        if code in (425, 429) or (code == 400 and _QUEUE_FULL.search(text)):
-            return QueueFull(f"{self.url} takes no more jobs now ({text or f'HTTP {code}'}).")
-        if code == 401:
-            return (
-                OutOfCredits(f"{text}. Buy credits or wait.") if _NO_CREDITS.search(text) else self._unauthorised(text)
-            )
-        if code in (403, 404) or (code == 400 and _CLOSED.search(text)):
-            return DeviceUnavailable(f"the platform refuses jobs: {text or f'HTTP {code}'}. Choose another device.")
-        if code in (413, 422) or (code == 400 and _REFUSED.search(text)):
-            return ProgramError(
-                f"the platform refuses this job: {text or f'HTTP {code}'}. Change the program or shots."
-            )
-        return None
+    def _refused(self, refusal: Refusal, text: str) -> DeviceError | ProgramError:
+        """The error of a refusal in the vendor's words."""
+        if refusal == "token":
+            return self._unauthorised(text)
+        if refusal == "credits":
+            return OutOfCredits(f"{text}. Buy credits or wait.")
+        if refusal == "queue":
+            return QueueFull(f"{self.url} takes no more jobs now ({text}).")
+        if refusal == "closed":
+            return DeviceUnavailable(f"the platform refuses jobs: {text}. Go on later with: qpu-sdk resume.")
+        return ProgramError(f"the platform refuses this job: {text}. Change the program or shots.")
 
     # -- common --------------------------------------------------------------------------------------------
 
-    def _send(self, method: str, path: str, body: Answer | None, timeout_s: float) -> tuple[requests.Response, bytes]:
+    def _limits(self, whole_s: float, most: int = SMALL) -> Bounds:
+        return Bounds(min(self.patience.connect_s, whole_s), whole_s, most)
+
+    def _send(self, method: str, path: str, body: Answer | None, limits: Bounds) -> Answered:
         """One request on a connection of its own, and its whole answer."""
-        with _Straight() as session:  # one kept alive may be dead: did a POST on it arrive?
-            response = session.request(
-                method,
-                f"{self.url}/{path}",
-                json=body,
-                auth=_Bearer(self._token),
-                timeout=(self.patience.connect_s, timeout_s),
-                proxies=self._proxies,
-                allow_redirects=False,
-                stream=True,  # or all is read before _read can stop it
-            )
-            return response, _read(response, timeout_s)
+        answered = exchange(method, f"{self.url}/{path}", auth=self._auth, limits=limits, route=self._route, body=body)
+        self._reached = True
+        return answered
 
     def _unauthorised(self, text: str) -> AuthenticationError:
         clock = ""
@@ -289,10 +288,10 @@ class CloudClient(Transport):
             f"{self.url} refuses the token ({text or 'HTTP 401'}). Set a valid one in PCVL_CLOUD_TOKEN.{clock}"
         )
 
-    def _note_clock(self, response: requests.Response) -> None:
+    def _note_clock(self, headers: Mapping[str, str]) -> None:
         """Compare clocks: a token that seems expired may be a clock that is wrong."""
         try:
-            server = parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
+            server = parsedate_to_datetime(headers["Date"]).astimezone(UTC)
         except (KeyError, TypeError, ValueError, OverflowError):
             return
         skew = (datetime.now(UTC) - server).total_seconds()
@@ -300,39 +299,17 @@ class CloudClient(Transport):
             log.warning("this machine's clock is %+.0f s from that of %s", skew, self.url)
         self.skew_s = skew
 
-    def _text(self, body: bytes) -> str:
-        """The server's words in one line, without anything that looks like a token."""
-        answer, secret = _json(body), self._token.get_secret_value()
-        if isinstance(answer, dict):
-            words = str(answer.get("error") or answer.get("message") or "")
-        else:
-            # Cut only after the token is replaced: half of one would not be found.
-            shown = body[: 2000 + len(secret)].decode("utf-8", "replace").replace(secret, "***")[:2000]
-            words = re.sub(r"<[^>]*>", " ", shown)
-        words = words.replace(secret, "***")
-        words = re.sub(r"_T_\S+|[Bb]earer\s+\S+", "***", words)
-        return " ".join(words.split())[:300]
-
-
-def _read(response: requests.Response, limit_s: float) -> bytes:
-    """The whole body within a time and a size; ``requests`` limits neither."""
-    end, parts, size = time.monotonic() + limit_s, [], 0
-    with response:
+    def _parsed(self, answered: Answered) -> Any:
+        """The answer as JSON without the token, None when it is none."""
         try:
-            while part := response.raw.read1(1 << 16, decode_content=True):  # iter_content waits for a whole part
-                parts.append(part)
-                size += len(part)
-                if time.monotonic() > end:
-                    raise requests.ReadTimeout(f"the answer took longer than {limit_s:g} s")
-                if size > MAX_ANSWER:
-                    raise requests.RequestException(f"the answer is longer than {MAX_ANSWER} bytes")
-        except HTTPError as error:
-            raise requests.ConnectionError(error) from None
-    return b"".join(parts)
+            return self._mask.masked(json.loads(answered.body))
+        except (ValueError, RecursionError):
+            return None
 
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    def _text(self, answered: Answered) -> str:
+        """The server's words in one line, without anything that looks like a token."""
+        answer = self._parsed(answered)
+        if isinstance(answer, dict):
+            return self._mask.words(answer.get("error") or answer.get("message") or "")
+        text = answered.body[:LONGEST_PAGE].decode("utf-8", "replace")
+        return self._mask.words(re.sub(r"<[^>]*>", " ", self._mask.masked(text)[: LONGEST_PAGE // 2]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -19,6 +20,7 @@ import numpy as np
 from ...errors import DataError, DeviceError
 from ...photonics.counts import Counts, Detector
 from ...photonics.program import Program
+from ...words import short
 from .. import perceval_texts
 from ..perceval_checks import Limits, UnreadableText
 
@@ -26,6 +28,8 @@ from ..perceval_checks import Limits, UnreadableText
 MAX_TEXT = 256 * 2**20
 #: More counts than this in one result are an error of the server.
 MAX_SHOTS = 2**53  # beyond, a number that went through a float is not exact
+#: A result of more than so many times the shots that were asked for is none; of fewer it is told.
+MOST_SHOTS = 100
 #: Kinds of Perceval's ``:PCVL:KIND:text`` that hold data only.
 DATA_KINDS = frozenset({"BSCount", "BSSamples"})
 HARDWARE_KINDS = frozenset({"Experiment"})
@@ -55,27 +59,53 @@ class Sent:
     programs: tuple[Program, ...]
     iterations: tuple[Mapping[str, Any], ...]
 
+    @property
+    def modes(self) -> int:
+        """Of the circuit that all programs ran on."""
+        return max(program.modes for program in self.programs)
 
-def unpacked(text: str) -> str:
+    @property
+    def most_bytes(self) -> int:
+        """The longest answer that these settings can have: texts packed or not, with all that stands beside them."""
+        beside = sum(len(json.dumps(dict(iteration), default=str)) for iteration in self.iterations)
+        texts = sum(self.limits(place).text for place in range(len(self.programs)))
+        return min(2 * (texts + beside) + 2**20, 2 * MAX_TEXT)
+
+    def shots(self, place: int) -> float:
+        """That one setting was asked to run; unlimited where the iteration does not say."""
+        asked = self.iterations[place].get("max_shots")
+        return float(asked) if isinstance(asked, int) else math.inf
+
+    def limits(self, place: int) -> Limits:
+        """How large the counts of one setting can be, whatever the server packed them into."""
+        program, shots = self.programs[place], 2 * self.shots(place)
+        # A source may emit two photons for one: other outcomes are dark counts, and few.
+        outcomes = min(shots, math.comb(self.modes + 2 * program.photons, self.modes) + 10_000)
+        one = 2 * (self.modes + program.photons) + 24  # |12,0,...,0>=count;
+        size = int(min(1000 + outcomes * one + 10 * min(shots, Limits().samples), MAX_TEXT))
+        return Limits(text=2 * size, unpacked=size, outcomes=int(min(outcomes, size)) + 1, samples=size)
+
+
+def unpacked(text: str, limits: Limits | None = None) -> str:
     """``:PCVL:zip:`` and ``pcvlar:zip:`` undone; other text as it is.
 
-    :raises UnusableAnswer: when it is damaged or unpacks to more than :data:`MAX_TEXT` bytes.
+    :raises UnusableAnswer: when it is damaged or unpacks to more than the limits, or :data:`MAX_TEXT` bytes.
     """
     try:
-        return perceval_texts.unpack(text, _limits())
+        return perceval_texts.unpack(text, limits or _limits())
     except UnreadableText as error:
         raise UnusableAnswer(str(error)) from None
 
 
-def perceval_object(text: object, kinds: frozenset[str]) -> Any:
+def perceval_object(text: object, kinds: frozenset[str], limits: Limits | None = None) -> Any:
     """The Perceval object of a text of one of these kinds; raises :class:`UnusableAnswer` for anything else.
 
     Of an experiment, only size and detectors are read.
     """
     try:
         if kinds == HARDWARE_KINDS:
-            return perceval_texts.hardware(text, _limits())
-        return perceval_texts.read(text, kinds, _limits())
+            return perceval_texts.hardware(text, limits or _limits())
+        return perceval_texts.read(text, kinds, limits or _limits())
     except UnreadableText as error:
         raise UnusableAnswer(str(error)) from None
 
@@ -114,7 +144,10 @@ def decode_result(
         raise UnusableAnswer("there are no results in the answer")
     out: list[Counts | None] = [None] * len(sent.programs)
     for place, entry in _places(entries, sent):
-        out[place] = _counts(_outcomes(entry), sent.programs[place], detector=detector, labels=labels)
+        outcomes = _outcomes(entry, sent.limits(place))
+        if any(len(state) != sent.modes or max(state) > 255 for state, _ in outcomes):
+            raise UnusableAnswer(f"an outcome does not fit the circuit's {sent.modes} modes")
+        out[place] = _counts(outcomes, sent.programs[place], detector=detector, labels=labels)
     return out
 
 
@@ -130,7 +163,9 @@ def _inner(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     context = inner.get("job_context")
     mapping = context.get("result_mapping") if isinstance(context, dict) else None
     if mapping is not None and (not isinstance(mapping, list) or tuple(map(str, mapping)) not in CONVERTERS):
-        raise UnusableAnswer(f"the server names the converter {mapping!r}, which is not one of Perceval's for samples")
+        raise UnusableAnswer(
+            f"the server names the converter {short(mapping)}, which is not one of Perceval's for samples"
+        )
     return inner
 
 
@@ -172,10 +207,16 @@ def _key(iteration: Mapping[str, Any]) -> tuple[Hashable, list[float]]:
         raise UnusableAnswer("an iteration has a phase that is not a number") from None
 
 
-def _outcomes(entry: Mapping[str, Any]) -> Outcomes:
-    found = perceval_object(entry.get("results"), DATA_KINDS)
+def _outcomes(entry: Mapping[str, Any], limits: Limits) -> Outcomes:
+    """Outcomes and how often each was seen, an outcome once."""
+    text = entry.get("results")
+    text = unpacked(text, limits) if isinstance(text, str) else text
+    found = perceval_object(text, DATA_KINDS, limits)
     if hasattr(found, "items"):
-        return [(tuple(state), int(number)) for state, number in found.items()]
+        outcomes = [(tuple(state), int(number)) for state, number in found.items()]
+        if len({state for state, _ in outcomes}) != str(text).count("|"):  # Perceval keeps the last of the numbers
+            raise UnusableAnswer("an outcome stands in the counts more than once")
+        return outcomes
     counted: defaultdict[tuple[int, ...], int] = defaultdict(int)
     for state in found:  # samples, one by one
         counted[tuple(state)] += 1
@@ -186,8 +227,6 @@ def _counts(outcomes: Outcomes, program: Program, *, detector: Detector, labels:
     """Counts of the program's own modes; shots with clicks in modes it does not use are not kept apart."""
     seen = [(state, number) for state, number in outcomes if number > 0 and any(state)]
     own = [(state[: program.modes], number) for state, number in seen if not any(state[program.modes :])]
-    if any(len(state) != program.modes or max(state) > 255 for state, _ in own):
-        raise UnusableAnswer(f"an outcome does not fit the program's {program.modes} modes")
     if sum(number for _, number in seen) >= MAX_SHOTS:
         raise UnusableAnswer("there are more counts than any device can make")
     rows = np.array([state for state, _ in own], dtype=np.uint8).reshape(len(own), program.modes)
@@ -205,3 +244,19 @@ def _counts(outcomes: Outcomes, program: Program, *, detector: Detector, labels:
         )
     except DataError as error:
         raise UnusableAnswer(str(error)) from None
+
+
+def check_plausible(counts: Sequence[Counts | None], sent: Sent) -> None:
+    """Refuse what no machine brings that was asked for this; more clicks than photons now and then are its noise.
+
+    :param counts: of every program, as :func:`decode_result` gives them.
+    :raises UnusableAnswer: names what is wrong.
+    """
+    for place, one in enumerate(counts):
+        if one is None:
+            continue
+        if one.shots > MOST_SHOTS * sent.shots(place):
+            raise UnusableAnswer(f"there are {one.shots} shots where {sent.shots(place):.0f} were asked for")
+        many = int(one.numbers[one.outcomes.sum(axis=1) > one.photons].sum())
+        if 2 * many > one.shots:  # a source may emit more than it should, and a detector click for nothing, but rarely
+            raise UnusableAnswer(f"{many} of {one.shots} shots have more clicks than the {one.photons} photons sent")

@@ -11,10 +11,11 @@ from typing import Any, final
 from ...errors import AuthenticationError, DeviceUnavailable, JobCancelled, JobFailed, ProgramError
 from ...photonics.counts import Counts
 from ...photonics.program import Program
+from ...words import one_line, short
 from ..base import DeviceSpec, Job, JobStatus, RemoteDevice, Usage, wait_for
 from ..journalled import JournalledJob, submit_alone
 from ..machines import rates_of
-from .decoding import Sent, UnusableAnswer, decode_result
+from .decoding import Sent, UnusableAnswer, check_plausible, decode_result
 from .options import CloudOptions
 from .payload import PlatformDetails, encode_payload
 from .transport import NotFound, Transport
@@ -50,7 +51,7 @@ class CloudJob(Job):
         self.id = job_id
         self._device, self._sent, self._tag, self._keep = device, sent, tag, keep
         self._status = JobStatus.QUEUED
-        self._message = ""
+        self._message = self._unknown = ""
         self._progress: float | None = None
         self._usage = Usage()
         self._interval = device.polling.first_s
@@ -94,10 +95,15 @@ class CloudJob(Job):
         word = str(answer.get("status") or "").lower()
         status = _STATUS.get(word)
         if status is None:
-            log.info("job %s has the unknown status %r; waiting", self.id, word)
+            log.log(
+                logging.INFO if word == self._unknown else logging.WARNING,  # once is enough for each
+                "job %s has the unknown status %s; waiting until it has another, or until it is cancelled",
+                self.id, short(word),
+            )  # fmt: skip
+            self._unknown = word
         else:
             self._status = status
-        self._message = " ".join(str(answer.get("status_message") or "").split())[:300]
+        self._message = one_line(answer.get("status_message") or "")
         self._progress = fraction(answer.get("progress"))
         shots, seconds = amount(answer.get("shots")), amount(answer.get("duration"))
         self._usage = Usage(
@@ -130,10 +136,13 @@ class CloudJob(Job):
         tries = RESULT_TRIES if self._status is JobStatus.DONE else 1  # one that failed may well have none
         for left in reversed(range(tries)):
             try:
-                answer = self._device.transport.result(self.id)
+                answer = self._device.transport.result(self.id, most=self._sent.most_bytes)
                 if self._keep is not None:
                     self._keep(json.dumps(answer))  # before it is read: an answer that breaks the reader is not lost
-                return decode_result(answer, self._sent, detector=self._device.spec.detector, labels=labels)
+                counts = decode_result(answer, self._sent, detector=self._device.spec.detector, labels=labels)
+                check_plausible(counts, self._sent)
+                self._report_excess(counts)
+                return counts
             except (UnusableAnswer, NotFound) as error:
                 if left:
                     log.info("result of job %s: %s; asking again", self.id, error)
@@ -141,9 +150,20 @@ class CloudJob(Job):
                 elif self._status is JobStatus.DONE:
                     raise UnusableAnswer(
                         f"job {self.id} on {self._device.spec.name} is done, but its result cannot be used ({error}). "
-                        "Its id stays in the journal; ask again later with: qpu-sdk resume."
+                        "Its id stays in the journal; ask again later with: qpu-sdk resume; or give it up, as spent: "
+                        f"qpu-sdk jobs forget {self.id} --lost."
                     ) from None
         return [None] * len(self._sent.programs)
+
+    def _report_excess(self, counts: Sequence[Counts | None]) -> None:
+        """More shots than asked are as good as others, and cost more: told, and counted."""
+        brought = [(c.shots, self._sent.shots(i)) for i, c in enumerate(counts) if c is not None]
+        more = [(shots, asked) for shots, asked in brought if shots > asked]
+        if more:
+            log.warning(
+                "%s: job %s brought up to %d shots where %d were asked for, in %d settings",
+                self._device.spec.name, self.id, max(more)[0], more[0][1], len(more),
+            )  # fmt: skip
 
     def cancel(self) -> None:
         """Ask the provider to stop; a job that just ended keeps its true end."""

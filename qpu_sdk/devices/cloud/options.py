@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ...errors import ConfigError
 from .retry import Patience
+from .route import is_this_machine
 
 #: Largest value of an option; a socket takes no timeout much longer than this many seconds.
 LARGEST_OPTION = 1e6
@@ -76,7 +77,7 @@ class CloudOptions:
     @property
     def rehearsal(self) -> bool:
         """Whether it is a cloud on this machine."""
-        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        return is_this_machine(urlsplit(self.url).hostname)
 
     @property
     def patience(self) -> Patience:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,9 +14,11 @@ from typing import TypeVar, final
 
 import requests
 import tenacity
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from ...errors import DeviceUnavailable
+from ...errors import ConfigError, DeviceUnavailable, QPUError
+from ...words import TOLD_S, WAITING, clock_in, one_line
+from .exchange import NotReady, TooLong
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -32,6 +36,7 @@ class Patience:
     :param read_s: for the whole answer to a GET.
     :param create_s: for the answer to the POST that creates a job.
     :param deadline_s: for a GET with all its repetitions.
+    :param opening_s: for a connection to an address that never answered yet: it may have a slip in it.
     :param first_s: first pause between repetitions; doubled, with jitter, up to ``longest_s``.
     """
 
@@ -39,17 +44,22 @@ class Patience:
     read_s: float = 60.0
     create_s: float = 120.0
     deadline_s: float = 900.0
+    opening_s: float = 6.0
     first_s: float = 1.0
     longest_s: float = 60.0
 
 
 @final
 class TransientError(Exception):
-    """The same request may succeed a moment later."""
+    """The same request may succeed a moment later.
 
-    def __init__(self, why: str, *, after_s: float = 0.0) -> None:
+    :param after_s: not before so many seconds.
+    :param within_s: it is hopeless when it has not by then.
+    """
+
+    def __init__(self, why: str, *, after_s: float = 0.0, within_s: float = math.inf) -> None:
         super().__init__(why)
-        self.after_s = after_s
+        self.after_s, self.within_s = after_s, within_s
 
 
 def repeat(
@@ -64,19 +74,33 @@ def repeat(
     # Random: clients that lost one server together must not all come back at once.
     backoff = tenacity.wait_random_exponential(multiplier=patience.first_s, max=patience.longest_s)
 
-    def pause(state: tenacity.RetryCallState) -> float:
+    def failure(state: tenacity.RetryCallState) -> TransientError:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.after_s if isinstance(error, TransientError) else 0.0
-        return max(asked, float(backoff(state)))
+        return error if isinstance(error, TransientError) else TransientError("no reason")
+
+    def pause(state: tenacity.RetryCallState) -> float:
+        return max(failure(state).after_s, float(backoff(state)))
+
+    def limit_s(state: tenacity.RetryCallState) -> float:
+        return min(patience.deadline_s, failure(state).within_s)
+
+    def over(state: tenacity.RetryCallState) -> bool:
+        return (state.seconds_since_start or 0.0) + state.upcoming_sleep >= limit_s(state)  # no pause ends after it
 
     def say(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        log.info("%s: %s; asking again in %.1f s", what, error, state.upcoming_sleep)
+        waited_s = state.seconds_since_start or 0.0
+        left_s = limit_s(state) - waited_s
+        log.log(
+            WAITING if waited_s + state.upcoming_sleep > TOLD_S else logging.INFO,
+            "%s: %s; asking again in %.1f s, at most until %s",
+            what, failure(state), state.upcoming_sleep, clock_in(left_s),
+        )  # fmt: skip
 
+    begun = time.monotonic()
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TransientError),
         wait=pause,
-        stop=tenacity.stop_before_delay(patience.deadline_s),  # no pause that ends after it
+        stop=over,
         sleep=sleep,
         before_sleep=say,
         reraise=True,
@@ -84,23 +108,85 @@ def repeat(
     try:
         return retrying(once)
     except TransientError as error:
+        advice = "Go on later." if error.within_s == math.inf else "Check the address. Go on later."
         raise DeviceUnavailable(
-            f"{what}: no usable answer from {at} for {patience.deadline_s:g} s ({error}). Go on later."
+            f"{what}: no usable answer from {at} for {time.monotonic() - begun:.0f} s, of at most "
+            f"{min(patience.deadline_s, error.within_s):g} s ({error}). {advice}"
         ) from None
+
+
+#: Errors that are found before anything leaves: an address or a proxy that is none.
+_NO_ADDRESS = (
+    requests.exceptions.InvalidURL,  # and InvalidProxyURL
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+)
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
 
 
 def never_sent(error: requests.RequestException) -> bool:
     """True when no connection was made, so that the server cannot have seen the request."""
-    if isinstance(error, requests.ConnectTimeout):
+    if isinstance(error, (requests.ConnectTimeout, *_NO_ADDRESS)):
         return True
-    cause = error.args[0] if error.args else None
-    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError)  # name resolution is a NewConnectionError
+    # Name resolution is a NewConnectionError; a proxy that makes no tunnel has passed nothing on.
+    return any(
+        isinstance(cause, NewConnectionError | ConnectTimeoutError | ssl.SSLCertVerificationError) or _no_tunnel(cause)
+        for cause in _causes(error)
+    )
 
 
-def retry_after(response: requests.Response) -> float:
+def nobody_there(error: requests.RequestException) -> bool:
+    """True when the connection was refused, or no machine has that name: a slow network looks different."""
+    return never_sent(error) and not isinstance(error, requests.ConnectTimeout)
+
+
+def hopeless(error: requests.RequestException, at: str) -> QPUError | None:
+    """The error that no repetition mends, ``None`` for one that may pass.
+
+    :param at: who was asked.
+    """
+    if isinstance(error, _NO_ADDRESS):
+        return ConfigError(f"{at} is no address of a server. Write for example url=http://127.0.0.1:8080.")
+    if isinstance(error, TooLong):
+        return DeviceUnavailable(f"{at}: {error}. What was asked for is shorter. Go on later, or look at that address.")
+    if isinstance(error, NotReady):
+        return ConfigError(f"{at} cannot be asked from here ({error}). Check certificates and proxies.")
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            why = one_line(getattr(cause, "verify_message", "") or "it does not fit", 100)
+            return DeviceUnavailable(
+                f"the certificate of {at} is not to be trusted ({why}). Check the address and this machine's clock, or "
+                "name your own certificates in REQUESTS_CA_BUNDLE."
+            )
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+            return DeviceUnavailable(
+                f"{at} speaks no https that is understood here ({cause.reason}). Check the address."
+            )
+        if _no_tunnel(cause) and " 407" in str(cause):
+            return ConfigError(f"the proxy on the way to {at} wants a user and a password. Put them into HTTPS_PROXY.")
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and everything that it wraps, which ``requests`` and urllib3 do in several ways."""
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        inner = [*one.args, getattr(one, "reason", None), getattr(one, "original_error", None), one.__cause__]
+        waiting += [cause for cause in inner if isinstance(cause, BaseException)]
+
+
+def _no_tunnel(error: BaseException) -> bool:
+    return isinstance(error, OSError) and str(error).startswith("Tunnel connection failed")
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
     """Seconds the server asks to wait, 0 when it does not; at most an hour."""
-    value = response.headers.get("Retry-After", "")
+    value = headers.get("Retry-After", "")
     try:
         seconds = float(value)
     except ValueError:
@@ -117,6 +203,10 @@ def reason_of(error: requests.RequestException) -> str:
         return "no connection in time"
     if isinstance(error, requests.ReadTimeout):
         return "no answer in time"
+    if any(map(_no_tunnel, _causes(error))):
+        return "the proxy makes no connection"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy cannot be reached"
     if never_sent(error):
         return "connection refused or name unknown"
     if isinstance(error, requests.exceptions.SSLError):

@@ -29,28 +29,25 @@ from ...errors import (
     DeviceUnreachable,
     SubmissionUncertain,
 )
-from ...words import one_line, short
+from ...words import short
 from .account import checked_id, checked_url
-from .exchange import HeaderToken, exchange, in_time
-from .retry import TRANSIENT, Patience, TransientError, never_sent, reason_of, repeat
-from .transport import NotFound, Transport
+from .exchange import Bounds, HeaderToken, exchange
+from .masking import TokenMask
+from .retry import TRANSIENT, Patience, TransientError, hopeless, never_sent, nobody_there, reason_of, repeat
+from .route import Route
+from .transport import LONGEST_RESULT, NotFound, Transport
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _API = "qaas/v1alpha1"
 _ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)
-#: What no repetition mends.
-_HOPELESS = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidProxyURL,
-    requests.exceptions.SSLError,
-)
 #: Scaleway's words for the ends of a job, and Quandela's, which the device knows.
 _STATUS = {"cancelled": "canceled", "cancelling": "cancel_requested"}
 #: Longest session, seconds, as in Perceval's layer.
 _SESSION_S = 3600
+#: Longest answer that is no result, bytes.
+LONGEST_ANSWER = 2**24
 
 
 @final
@@ -82,6 +79,7 @@ class ScalewayClient(Transport):
         self.patience = patience if patience is not None else Patience()
         self.url = checked_url(url or config.get_url())
         self._secret, self._proxies = _token(config.get_token()), config.get_proxies()
+        self._mask, self._route, self._reached = TokenMask(self._secret), Route.to(self.url, self._proxies), False
         self._project, self._idle_s, self._used = project, idle_s, -math.inf
         self._session_id: str | None = None
         self._platform, self._details = platform, self._found(platform, config.get_provider())
@@ -128,13 +126,11 @@ class ScalewayClient(Transport):
         }
         limit_s = self.patience.create_s
         try:
-            code, answer = in_time(lambda: self._send("POST", "jobs", job, limit_s), limit_s)
+            code, answer = self._send("POST", "jobs", job, limit_s)
         except requests.RequestException as error:
             if never_sent(error):
                 raise DeviceUnreachable("Scaleway cannot be reached. Check the network.") from None
             raise SubmissionUncertain(f"no answer to its creation: {reason_of(error)}") from None
-        except TransientError as error:
-            raise SubmissionUncertain(f"no answer to its creation: {error}") from None
         told = answer if isinstance(answer, dict) else {}
         if 200 <= code < 300 and _is_id(told.get("id")):
             return str(told["id"])
@@ -179,11 +175,11 @@ class ScalewayClient(Transport):
 
         return self._ask(once, f"job {job_id}")
 
-    def result(self, job_id: str) -> dict[str, Any]:
+    def result(self, job_id: str, *, most: int = LONGEST_RESULT) -> dict[str, Any]:
         """What a job brought: in the answer itself, or at an address that it names."""
 
         def once() -> dict[str, Any]:
-            answer = self._json("GET", f"jobs/{checked_id(job_id)}/results", f"result of job {job_id}")
+            answer = self._json("GET", f"jobs/{checked_id(job_id)}/results", f"result of job {job_id}", most=most)
             listed = answer.get("job_results")
             if not isinstance(listed, list):
                 raise TransientError("an answer without results")
@@ -192,14 +188,14 @@ class ScalewayClient(Transport):
             first = listed[0] if isinstance(listed[0], dict) else {}
             text, place = first.get("result"), first.get("url")
             if not text and isinstance(place, str):
-                text = self._stored(place)
+                text = self._stored(place, most)
             if not isinstance(text, str) or not text:
                 raise TransientError("a result without text")
             return {"job_id": job_id, "results": text}
 
         return self._ask(once, f"result of job {job_id}")
 
-    def _stored(self, place: str) -> str:
+    def _stored(self, place: str, most: int) -> str:
         """A result that lies elsewhere, asked for without the token."""
         try:
             there, here = urlsplit(place), urlsplit(self.url)
@@ -208,11 +204,11 @@ class ScalewayClient(Transport):
             own, there = False, urlsplit("")
         if not own and (there.scheme != "https" or not there.hostname or "@" in there.netloc):
             raise DeviceUnavailable(f"a result lies at {short(place)}. Only https addresses are asked for results.")
-        limits_s = self.patience.connect_s, self.patience.read_s
-        code, body = exchange("GET", place, auth=HeaderToken(), limits_s=limits_s, proxies=self._proxies)
-        if code != 200:
-            raise TransientError(f"HTTP {code} where the result lies")
-        return str(self._masked(body.decode("utf-8", "replace")))
+        limits, route = Bounds(self.patience.connect_s, self.patience.read_s, most), Route.to(place, self._proxies)
+        answered = exchange("GET", place, auth=HeaderToken(), limits=limits, route=route)
+        if answered.code != 200:
+            raise TransientError(f"HTTP {answered.code} where the result lies")
+        return str(self._mask.masked(answered.body.decode("utf-8", "replace")))
 
     def data(self, job_id: str) -> dict[str, Any]:
         """Nothing: it is not known that Scaleway has such a request."""
@@ -235,24 +231,29 @@ class ScalewayClient(Transport):
 
     # -- requests ------------------------------------------------------------------------------------------
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None, limit_s: float) -> tuple[int, Any]:
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | None, limit_s: float, most: int = LONGEST_ANSWER
+    ) -> tuple[int, Any]:
         """One request; the status of its answer, and the answer as JSON, None when it is none."""
-        code, answer = exchange(
+        answered = exchange(
             method,
             f"{self.url}/{_API}/{path}",
             auth=HeaderToken("X-Auth-Token", self._secret),
-            limits_s=(self.patience.connect_s, limit_s),
-            proxies=self._proxies,
+            limits=Bounds(self.patience.connect_s, limit_s, most),
+            route=self._route,
             body=body,
         )
+        self._reached = True
         try:
-            return code, self._masked(_parsed(answer))
+            return answered.code, self._mask.masked(_parsed(answered.body))
         except RecursionError:  # no answer is that deep
-            return code, None
+            return answered.code, None
 
-    def _json(self, method: str, path: str, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _json(
+        self, method: str, path: str, what: str, body: dict[str, Any] | None = None, *, most: int = LONGEST_ANSWER
+    ) -> dict[str, Any]:
         """The answer to a request that does no harm when repeated."""
-        code, answer = self._send(method, path, body, self.patience.read_s)
+        code, answer = self._send(method, path, body, self.patience.read_s, most)
         if code in (401, 403):
             raise _refused_token(code)
         if code == 404:
@@ -265,29 +266,18 @@ class ScalewayClient(Transport):
             raise TransientError("an answer that is no JSON object")
         return answer
 
-    def _masked(self, value: Any) -> Any:
-        """What Scaleway said, without the token that it may have been told."""
-        if isinstance(value, str):
-            secret = self._secret.get_secret_value()
-            return re.sub("|".join(map(re.escape, {secret, quote(secret, safe="")})), "***", value, flags=re.IGNORECASE)
-        if isinstance(value, list):
-            return [self._masked(one) for one in value]
-        if isinstance(value, dict):
-            return {self._masked(key): self._masked(one) for key, one in value.items()}
-        return value
-
     def _ask(self, call: Callable[[], _T], what: str) -> _T:
         """Repeat a request that does no harm until the deadline."""
 
         def once() -> _T:
             try:
-                return in_time(call, self.patience.read_s)
+                return call()
             except requests.RequestException as error:
-                if isinstance(error, _HOPELESS):
-                    raise _unusable(what, error) from None
-                raise TransientError(reason_of(error)) from None
-            except OSError as error:  # such as certificates that are not where the environment says
-                raise _unusable(what, error) from None
+                if (final := hopeless(error, self.url)) is not None:
+                    raise final from None
+                slip = not self._reached and nobody_there(error)
+                within_s = self.patience.opening_s if slip else math.inf
+                raise TransientError(reason_of(error), within_s=within_s) from None
 
         return repeat(once, what, at="Scaleway", patience=self.patience)
 
@@ -304,11 +294,6 @@ def _token(text: str) -> SecretStr:
 
 def _refused_token(code: int) -> AuthenticationError:
     return AuthenticationError(f"Scaleway refuses the token (HTTP {code}). Set a valid one in SCALEWAY_CLOUD_TOKEN.")
-
-
-def _unusable(what: str, error: OSError) -> DeviceUnavailable:
-    why = one_line(error, 120) or type(error).__name__
-    return DeviceUnavailable(f"{what}: Scaleway cannot be asked ({why}). Check url, proxy and certificates.")
 
 
 def _is_id(value: object) -> bool:

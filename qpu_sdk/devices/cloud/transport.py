@@ -7,6 +7,9 @@ from typing import Any, final
 
 from ...errors import DeviceUnavailable
 
+#: Longest result that is read when nobody says how long it may be, bytes.
+LONGEST_RESULT = 512 * 2**20
+
 
 @final
 class NotFound(DeviceUnavailable):
@@ -20,8 +23,9 @@ class NotFound(DeviceUnavailable):
 class Transport(abc.ABC):
     """The requests of a provider, each with what its answers mean.
 
-    All raise :class:`AuthenticationError` when the token is refused and :class:`DeviceUnavailable` when no usable
-    answer came by a deadline; all but :meth:`create` may be repeated without harm.
+    What they return and raise holds no token and no halves of characters. All raise :class:`AuthenticationError`
+    when the token is refused and :class:`DeviceUnavailable` when no usable answer came by a deadline; all but
+    :meth:`create` may be repeated without harm.
     """
 
     @abc.abstractmethod
@@ -41,8 +45,8 @@ class Transport(abc.ABC):
         """Where a job stands."""
 
     @abc.abstractmethod
-    def result(self, job_id: str) -> dict[str, Any]:
-        """What a job brought."""
+    def result(self, job_id: str, *, most: int = LONGEST_RESULT) -> dict[str, Any]:
+        """What a job brought, in at most so many bytes."""
 
     @abc.abstractmethod
     def data(self, job_id: str) -> dict[str, Any]:

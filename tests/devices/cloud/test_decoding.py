@@ -32,6 +32,7 @@ from qpu_sdk.devices.cloud.decoding import (
     HARDWARE_KINDS,
     Sent,
     UnusableAnswer,
+    check_plausible,
     command_names,
     decode_result,
     perceval_object,
@@ -600,3 +601,103 @@ def test_recorded_answer_decodes_to_the_counts_that_were_seen() -> None:
     }
     assert found is not None
     assert (found.shots, found.other) == (200, 0)
+
+
+# -- no more than was asked for --------------------------------------------------------------------------------
+
+
+def asked(programs: Sequence[Program], shots: int) -> Sent:
+    return encode_payload(programs, shots=shots, name="n", platform=platform())[1]
+
+
+def test_the_largest_honest_results_fit_into_their_limits() -> None:
+    """As many different outcomes as shots, samples one by one, several settings, packed or not."""
+    rng = np.random.default_rng(3)
+    wide = Program(RectangularMesh(12), np.zeros(144), (0, 4, 7, 11))
+    rows = np.unique(rng.multinomial(4, [1 / 12] * 12, size=600), axis=0)
+    table: Table = {tuple(row): 1 for row in rows.tolist()}
+    to = asked([wide, wide], len(table))
+    for samples in (True, False):
+        for compress in (True, False):
+            what = answer([entry(table, i, samples=samples, compress=compress) for i in to.iterations])
+            assert [table_of(c) for c in read(what, to)] == [table, table]
+            assert len(json.dumps(what)) < to.most_bytes
+
+
+@pytest.mark.parametrize("shots", [1, 100, 10_000])
+@pytest.mark.parametrize("kind", ["BSCount", "BSSamples"])
+def test_bombs_of_results_are_given_up_by_what_was_asked(shots: int, kind: str) -> None:
+    """A good text of 200 MB in 200 kB, or a smaller one: nothing of it is built."""
+    to = asked([program(1)], shots)
+    long = "|1,1,0>=1" + ";|1,1,0>=1" * 2_000_000 if kind == "BSCount" else "|1,1,0>/0" + ";0" * 10_000_000
+    body = f":PCVL:{kind}:{{{long}}}" if kind == "BSCount" else f":PCVL:{kind}:{long}"
+    for text in (zipped(body), body):
+        with pytest.raises(UnusableAnswer, match=r"exceeds|characters"):
+            read(answer([{"results": text, "iteration": to.iterations[0]}]), to)
+    assert to.most_bytes < 20 * 2**20
+
+
+@pytest.mark.parametrize("width", [2, 4, 24])
+def test_clicks_in_modes_that_are_not_there_are_refused(width: int) -> None:
+    to = asked([program(1)], 100)
+    state = tuple([1] * min(width, 2) + [0] * (width - 2))
+    with pytest.raises(UnusableAnswer, match=r"3 modes|modes or places|cannot be read"):
+        read(answer([entry({state: 3}, to.iterations[0])]), to)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ":PCVL:BSCount:{|1,1,0>=50;|1,1,0>=1}",
+        ":PCVL:BSCount:{|1,1,0>=50;|01,1,0>=1}",
+        ":PCVL:BSCount:{|1,1,0>=1_0}",
+        ":PCVL:BSCount:{|1,1,0>=\u0661\u0662}",
+        ":PCVL:BSCount:{|\u0661,1,0>=1}",
+        ":PCVL:BSCount:{|1,1,0>=+5}",
+        ":PCVL:BSCount:{|1,1,0>= 5}",
+        ":PCVL:BSCount:{|1,1,0>=5.0}",
+        ":PCVL:BSSamples:|1,1,0>;|0,0,1>/-1;0",
+        ":PCVL:BSSamples:|1,1,0>;|0,0,1>/0;2",
+        ":PCVL:BSSamples:|1,1,0>;|0,0,1>/0;1_0",
+        ":PCVL:BSSamples:|1,1,0>;|0,0,1>/0;\u0661",
+    ],
+)
+def test_numbers_and_outcomes_that_perceval_would_not_write_are_refused(body: str) -> None:
+    to = asked([program(1)], 100)
+    for text in (body, zipped(body)):
+        with pytest.raises(UnusableAnswer):
+            read(answer([{"results": text, "iteration": to.iterations[0]}]), to)
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ({(1, 1, 0): 10_001}, "10001 shots where 100 were asked"),
+        ({(1, 1, 0): 2**52}, "shots where 100 were asked"),
+        ({(1, 2, 2): 100}, "100 of 100 shots have more clicks than the 2 photons"),
+        ({(1, 2, 2): 51, (1, 0, 0): 49}, "51 of 100 shots have more clicks"),
+    ],
+)
+def test_what_no_machine_brings_is_told_apart_from_no_event(table: Table, why: str) -> None:
+    to = asked([program(1)], 100)
+    with pytest.raises(UnusableAnswer, match=why):
+        check_plausible(read(answer([entry(table, to.iterations[0])]), to), to)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {},
+        {(0, 0, 0): 100},
+        {(1, 0, 0): 100},
+        {(1, 1, 0): 1000},
+        {(1, 1, 1): 50, (2, 0, 0): 50},
+        {(1, 1, 0): 60, (2, 2, 2): 40},
+    ],
+)
+def test_noise_and_long_measurements_are_taken(table: Table) -> None:
+    """Dark counts and second photons are in the counts as they came; more shots are told by the job."""
+    to = asked([program(1), program(2)], 100)
+    found = read(answer([entry(table, to.iterations[0])]), to)
+    check_plausible(found, to)
+    assert table_of(found[0]) == {state: number for state, number in table.items() if any(state)}
