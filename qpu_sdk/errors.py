@@ -25,6 +25,7 @@
     +-- MitigationError        counts cannot be turned into a distribution
     +-- DataError              a dataset, image, model or counts file is not usable
     +-- CheckpointError        a run folder cannot be started, resumed or read
+        +-- WriteError         the disk does not take a file of it: make room, and resume
 
 A message is one line: what, the value, the limit, the way out.
 """
@@ -147,3 +148,13 @@ class DataError(QPUError):
 
 class CheckpointError(QPUError):
     """A run folder cannot be started, resumed or read."""
+
+
+class WriteError(CheckpointError):
+    """The disk does not take a file of a run; what was written before is whole, and the run can go on from it."""
+
+    @classmethod
+    def of(cls, path: object, error: OSError) -> Self:
+        """The error of a file that could not be written."""
+        why = error.strerror or error
+        return cls(f"{error.filename or path} cannot be written ({why}). Make room, or make it writable, and go on.")

@@ -34,7 +34,7 @@ _STATUS = {
 }
 #: Statuses of a platform in which nothing is sent to it.
 CLOSED = frozenset({"maintenance", "unreachable", "decommissioned", "retired", "locked"})
-#: How often the result of a finished job is asked for when it is missing or cannot be read.
+#: How often the result of a finished job is asked for when it is missing, lacks settings or cannot be read.
 RESULT_TRIES = 4
 
 
@@ -128,22 +128,30 @@ class CloudJob(Job):
     def _fetch(self) -> list[Counts | None]:
         labels = {"device": self._device.spec.name, "tag": self._tag, "job_id": self.id}
         tries = RESULT_TRIES if self._status is JobStatus.DONE else 1  # one that failed may well have none
+        found: list[Counts | None] = [None] * len(self._sent.programs)
         for left in reversed(range(tries)):
             try:
                 answer = self._device.transport.result(self.id)
                 if self._keep is not None:
                     self._keep(json.dumps(answer))  # before it is read: an answer that breaks the reader is not lost
-                return decode_result(answer, self._sent, detector=self._device.spec.detector, labels=labels)
+                brought = decode_result(answer, self._sent, detector=self._device.spec.detector, labels=labels)
+                found = [new if old is None or not old.shots else old for old, new in zip(found, brought, strict=True)]
+                lacking = sum(one is None or not one.shots for one in found)
+                if not lacking or not left:
+                    return found
+                raise UnusableAnswer(f"{lacking} of {len(found)} settings have no counts in it")
             except (UnusableAnswer, NotFound) as error:
                 if left:
                     log.info("result of job %s: %s; asking again", self.id, error)
                     time.sleep(self._device.polling.first_s)
+                elif any(one is not None and one.shots for one in found):
+                    return found
                 elif self._status is JobStatus.DONE:
                     raise UnusableAnswer(
                         f"job {self.id} on {self._device.spec.name} is done, but its result cannot be used ({error}). "
                         "Its id stays in the journal; ask again later with: qpu-sdk resume."
                     ) from None
-        return [None] * len(self._sent.programs)
+        return found
 
     def cancel(self) -> None:
         """Ask the provider to stop; a job that just ended keeps its true end."""
