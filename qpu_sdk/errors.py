@@ -25,7 +25,6 @@
     +-- MitigationError        counts cannot be turned into a distribution
     +-- DataError              a dataset, image, model or counts file is not usable
     +-- CheckpointError        a run folder cannot be started, resumed or read
-        +-- WriteError         the disk does not take a file of it: make room, and resume
 
 A message is one line: what, the value, the limit, the way out.
 """
@@ -147,14 +146,17 @@ class DataError(QPUError):
 
 
 class CheckpointError(QPUError):
-    """A run folder cannot be started, resumed or read."""
+    """A run folder cannot be started, resumed or read.
 
+    :param resumable: True when the disk alone is in the way: what was written before is whole, and the run can go on.
+    """
 
-class WriteError(CheckpointError):
-    """The disk does not take a file of a run; what was written before is whole, and the run can go on from it."""
+    def __init__(self, message: str, *, resumable: bool = False) -> None:
+        super().__init__(message)
+        self.resumable = resumable
 
     @classmethod
-    def of(cls, path: object, error: OSError) -> Self:
-        """The error of a file that could not be written."""
-        why = error.strerror or error
-        return cls(f"{error.filename or path} cannot be written ({why}). Make room, or make it writable, and go on.")
+    def unwritten(cls, path: object, error: OSError) -> Self:
+        """The error of a file that the disk did not take."""
+        what = f"{error.filename or path} cannot be written ({error.strerror or error})"
+        return cls(f"{what}. Make room, or make it writable, and go on.", resumable=True)

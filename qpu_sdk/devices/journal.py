@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, final
 
-from ..errors import CheckpointError, WriteError
+from ..errors import CheckpointError
 from ..photonics.counts import Counts
 from ..words import one_line, short
 from . import journal_file
@@ -48,8 +48,7 @@ class Journal:
     :param hold: False to leave a word for the process that holds it, see :meth:`stop`.
     :param create: False where there must be one already.
     :raises CheckpointError: on entering, when another process holds it, it comes from a newer SDK, is damaged, or
-        knows less than it did.
-    :raises WriteError: on any write that does not reach the disk.
+        knows less than it did; on any write that does not reach the disk.
 
     >>> with Journal(None) as journal:
     ...     journal.intend(Intent("a", "local:slos", "measure/0", False, ("f" * 64,), 100, "", Cost(1, 100, 0.0, 1)))
@@ -170,9 +169,10 @@ class Journal:
                 raise CheckpointError(f"{self.path} cannot hold {short(error.args[1])}: that is no text.") from error
             except sqlite3.Error as error:
                 self._undo()
-                raise WriteError(
+                raise CheckpointError(
                     f"{self.path} cannot be written ({one_line(error)}), so nothing more is submitted. Make room on "
-                    "the disk and go on with: qpu-sdk resume."
+                    "the disk and go on with: qpu-sdk resume.",
+                    resumable=True,
                 ) from error
             except BaseException:
                 self._undo()

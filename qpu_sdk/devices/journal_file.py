@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from ..errors import CheckpointError, WriteError
+from ..errors import CheckpointError
 from ..files import regular
 from ..words import short
 
@@ -92,7 +92,7 @@ def known_beside(path: Path) -> Known | None:
 def note_beside(path: Path, known: Known) -> None:
     """Write down what the journal holds now.
 
-    :raises WriteError: when the disk does not take it.
+    :raises CheckpointError: when the disk does not take it.
     """
     text = json.dumps({"journal": known.journal, "changes": known.changes, "jobs": known.jobs}).ljust(_LENGTH) + "\n"
     beside = _beside(path)
@@ -103,7 +103,7 @@ def note_beside(path: Path, known: Known) -> None:
         finally:
             os.close(file)
     except OSError as error:
-        raise WriteError.of(beside, error) from error
+        raise CheckpointError.unwritten(beside, error) from error
 
 
 def _beside(path: Path) -> Path:
