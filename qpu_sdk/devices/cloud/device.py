@@ -168,6 +168,7 @@ class CloudDevice(RemoteDevice):
     :param transport: how the provider is talked to.
     :param platform: what the provider says about it.
     :param options: how large its jobs are, how often it is asked, and how long it is waited for.
+    :param closed: why nothing can be sent to it, ``""``: it can.
     """
 
     def __init__(
@@ -176,7 +177,10 @@ class CloudDevice(RemoteDevice):
         transport: Transport,
         platform: PlatformDetails,
         options: CloudOptions,
+        *,
+        closed: str = "",
     ) -> None:
+        self._closed = closed
         self.spec = DeviceSpec(
             name=name,
             max_modes=platform.max_modes,
@@ -217,6 +221,8 @@ class CloudDevice(RemoteDevice):
 
     def _check_open(self) -> None:
         """Nothing is sent to a platform that says it takes no jobs."""
+        if self._closed:
+            raise DeviceUnavailable(self._closed)
         if self.platform.status in CLOSED and not self.any_status:
             raise DeviceUnavailable(
                 f"{self.spec.name} is in status {self.platform.status!r} and takes no jobs. Try later, choose another "
