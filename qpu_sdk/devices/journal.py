@@ -230,9 +230,9 @@ class Journal:
                 "qpu-sdk resume where it is now."
             )
         place = str(self.path.resolve())
-        [journal, home] = self._sql.execute("SELECT id, home FROM journal").fetchone()
+        [home] = self._sql.execute("SELECT home FROM journal").fetchone()
         if durable and home != place:
-            journal_file.check_home(self.path.resolve(), home, journal)
+            journal_file.check_home(self.path.resolve(), home, self.known())
             with self._transaction() as sql:
                 sql.execute("UPDATE journal SET home = ?", (place,))  # it was moved
 

@@ -18,7 +18,7 @@ from typing import final
 
 from ..errors import CheckpointError
 from ..files import regular
-from ..words import short
+from ..words import one_line
 
 TABLES = """
 CREATE TABLE jobs (
@@ -179,21 +179,23 @@ def identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def check_home(path: Path, home: str, journal: str) -> None:
-    """Raise :class:`CheckpointError` when the journal's first place still has it, so that this is a copy."""
+def check_home(path: Path, home: str, now: Known) -> None:
+    """Raise :class:`CheckpointError` when the journal's first place still has it, so that this is a copy.
+
+    :param now: what the journal at ``path`` holds.
+    """
     first = Path(home)
     try:
         if home == str(path) or not first.is_file() or first.samefile(path):
             return
         with_id = sqlite3.connect(f"{first.as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
         try:
-            [other] = with_id.execute("SELECT id FROM journal").fetchone()
+            journal, changes = with_id.execute("SELECT id, changes FROM journal").fetchone()
         finally:
             with_id.close()
     except (OSError, ValueError, TypeError, sqlite3.Error):
         return  # what is there is no journal any more
-    if other == journal:
-        raise CheckpointError(
-            f"{path.parent} is a copy of {short(str(first.parent), 300)}: what both submit is paid twice. Go on there, "
-            "or delete that one and go on here."
-        )
+    if journal == now.journal:
+        way = "It has gone on since: go on there" if changes > now.changes else "Go on there, or delete it first"
+        place = one_line(first.parent, 300)
+        raise CheckpointError(f"{path.parent} is a copy of {place}, and what both submit is paid twice. {way}.")
