@@ -283,8 +283,9 @@ class Journal:
     def known(self) -> Known:
         """What it holds now, so that less is noticed later."""
         with self._reading() as sql:
-            row = sql.execute("SELECT id, changes, (SELECT COUNT(*) FROM jobs) FROM journal").fetchone()
-            return Known(str(row[0]), int(row[1]), int(row[2]))
+            rows = sql.execute("SELECT id, changes, (SELECT COUNT(*) FROM jobs) FROM journal").fetchall()
+            [(journal, changes, jobs)] = rows  # a ValueError where somebody changed it
+            return Known(str(journal), int(changes), int(jobs))
 
     def jobs(self) -> list[JobRecord]:
         """All jobs in the order of their intents."""
