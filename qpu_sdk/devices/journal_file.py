@@ -164,7 +164,7 @@ def make(path: Path) -> None:
 
 def read_only(path: Path) -> str:
     """What to say of a journal that can be looked at alone."""
-    return f"{path.parent} is read-only. Copy it to a place that can be written, and go on there."
+    return f"{path.parent} is read-only. Use a folder that can be written, such as a copy of it."
 
 
 def is_read_only(error: OSError | sqlite3.Error, path: Path) -> bool:

@@ -22,17 +22,10 @@ def newest_run(root: str | Path = "runs") -> Path:
 
     :raises CheckpointError: when there is none.
     """
-    found = sorted(Path(root).glob("*/journal.sqlite"), key=_changed)
+    found = sorted(Path(root).glob("*/journal.sqlite"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise CheckpointError(f"no run under {root} has a journal. Name the folder of one with --run DIR.")
     return found[-1].parent
-
-
-def _changed(path: Path) -> float:
-    """When a journal was written last: while a run goes on, that is in its write-ahead log."""
-    wal = path.with_name(f"{path.name}-wal")
-    written = [path, wal] if wal.is_file() and wal.stat().st_size else [path]  # a reader leaves an empty one
-    return max(file.stat().st_mtime for file in written)
 
 
 def list_jobs(folder: Path) -> list[JobRecord]:
