@@ -41,7 +41,8 @@ LARGEST = 8 * 2**30
 def regular(path: Path) -> Path:
     """The path, once it is sure that reading it ends: a pipe may never be written to, and ``/dev/zero`` has no end.
 
-    :raises OSError: when it is no regular file, or a larger one than :data:`LARGEST`.
+    :raises OSError: when it is no regular file, or a larger one than :data:`LARGEST`; :class:`IsADirectoryError` for a
+        folder.
     """
     found = path.stat()
     if stat.S_ISDIR(found.st_mode):

@@ -8,7 +8,7 @@ and its counts the moment they arrive. A process that dies anywhere in between l
     intent -> uncertain                                                      nobody knows: a person decides
 
 sqlite3 with ``synchronous=FULL``; the file holds no secret and is readable by its owner only. What must be in it at
-least lies beside it, see :mod:`qpu_sdk.devices.journal_file`.
+least lies beside it, see :mod:`qpu_sdk.devices.journal_known`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from typing import Self, final
 from ..errors import CheckpointError
 from ..photonics.counts import Counts
 from ..words import one_line, short
-from . import journal_file
+from . import journal_file, journal_known
 from .budget import Cost
 from .job_record import Intent, JobRecord, JobState, record_of_row
-from .journal_file import Known
+from .journal_known import Known
 
 SCHEMA_VERSION = 2
 #: Characters of a message that are kept.
@@ -117,7 +117,7 @@ class Journal:
             raise CheckpointError(f"{self.path} holds no jobs yet. Look again when the run has begun.")
         if not self._holds:
             return
-        noted = None if self.path is None else journal_file.known_beside(self.path)
+        noted = None if self.path is None else journal_known.known_beside(self.path)
         if version == 0 and self.path is not None and not (self._create and noted is None):
             raise CheckpointError(
                 f"{self.path} is empty, and jobs were noted. Restore it from a copy, or begin anew in another folder."
@@ -169,16 +169,12 @@ class Journal:
                 raise CheckpointError(f"{self.path} cannot hold {short(error.args[1])}: that is no text.") from error
             except sqlite3.Error as error:
                 self._undo()
-                raise CheckpointError(
-                    f"{self.path} cannot be written ({one_line(error)}), so nothing more is submitted. Make room on "
-                    "the disk and go on with: qpu-sdk resume.",
-                    resumable=True,
-                ) from error
+                raise journal_file.unwritten(self.path, error) from error
             except BaseException:
                 self._undo()
                 raise
             if self.path is not None:
-                journal_file.note_beside(self.path, known)  # after the commit: it may be behind, never ahead
+                journal_known.note_beside(self.path, known)  # after the commit: it may be behind, never ahead
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -232,7 +228,7 @@ class Journal:
         place = str(self.path.resolve())
         [home] = self._sql.execute("SELECT home FROM journal").fetchone()
         if durable and home != place:
-            journal_file.check_home(self.path.resolve(), home, self.known())
+            journal_known.check_home(self.path.resolve(), home, self.known())
             with self._transaction() as sql:
                 sql.execute("UPDATE journal SET home = ?", (place,))  # it was moved
 

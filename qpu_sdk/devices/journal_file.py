@@ -1,23 +1,14 @@
-"""The file of a journal on a disk: who holds it, where it is at home, and what must be in it at least.
-
-Beside ``journal.sqlite`` lies ``journal.sqlite.known``, a line of JSON written after every change: the journal's id and
-how many changes and jobs it had. A journal that was lost, emptied or taken back to an older copy has less than that,
-and is told from one that is new. It is written without fsync: after a power cut it may be behind, never ahead.
-"""
+"""The file of a journal on a disk: its tables, who holds it, and how it is opened."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sqlite3
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import final
 
 from ..errors import CheckpointError
-from ..files import regular
 from ..words import one_line
 
 TABLES = """
@@ -43,77 +34,14 @@ CREATE TABLE dropped (job TEXT PRIMARY KEY REFERENCES jobs(name)) STRICT;
 """
 #: Seconds to wait for a reader or for a word from another process.
 BUSY_S = 60.0
-#: Characters of the file beside a journal: always as many, so that one write replaces it whole.
-_LENGTH = 160
-
-
-@final
-@dataclass(frozen=True)
-class Known:
-    """What a journal held when somebody looked; nothing of it ever becomes less.
-
-    :param journal: its id.
-    :param changes: that were committed.
-    :param jobs: intents, whatever became of them.
-    """
-
-    journal: str
-    changes: int
-    jobs: int
-
-    def check(self, now: Known, path: Path) -> None:
-        """Raise :class:`CheckpointError` when ``now`` is what the journal at ``path`` holds, and this was there."""
-        if self.journal != now.journal:
-            raise CheckpointError(f"{path} is the journal of other work. Restore the one that was there.")
-        if now.changes < self.changes:
-            raise CheckpointError(
-                f"{path} knows {now.jobs} jobs after {now.changes} changes; {self.jobs} jobs after {self.changes} were "
-                "noted, which would be sent and paid again. Restore it from a copy, or begin anew in another folder."
-            )
-
-
-def known_beside(path: Path) -> Known | None:
-    """What was noted beside a journal, ``None`` where nothing was.
-
-    :raises CheckpointError: when it cannot be read.
-    """
-    beside = _beside(path)
-    try:
-        values = json.loads(regular(beside).read_text(encoding="ascii"))
-        return Known(str(values["journal"]), int(values["changes"]), int(values["jobs"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{beside} is damaged ({error}). Restore it, or delete it if {path.name} is whole."
-        ) from None
-
-
-def note_beside(path: Path, known: Known) -> None:
-    """Write down what the journal holds now.
-
-    :raises CheckpointError: when the disk does not take it.
-    """
-    text = json.dumps({"journal": known.journal, "changes": known.changes, "jobs": known.jobs}).ljust(_LENGTH) + "\n"
-    beside = _beside(path)
-    try:
-        file = os.open(beside, os.O_CREAT | os.O_WRONLY, 0o600)
-        try:
-            os.pwrite(file, text.encode("ascii"), 0)
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise CheckpointError.unwritten(beside, error) from error
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.known")
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     """Open a journal that is there; one in a folder that cannot be written is only looked at.
 
     A rollback journal, not a write-ahead log: what is committed is in the one file, so a copy of the folder is whole.
+
+    :raises sqlite3.DatabaseError: when it is damaged.
     """
     uri = path.resolve().as_uri()
     if not write:
@@ -137,7 +65,10 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
 
 
 def exclusive(path: Path) -> sqlite3.Connection:
-    """A lock that dies with the process: an exclusive transaction on a file of its own."""
+    """A lock that dies with the process: an exclusive transaction on a file of its own.
+
+    :raises CheckpointError: when another process has it, or no file can be made there.
+    """
     lock = path.with_name(f".{path.name}.lock")
     make(lock)
     connection = sqlite3.connect(lock, timeout=0.0, check_same_thread=False, isolation_level=None)  # at once or not
@@ -162,6 +93,17 @@ def make(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
+def unwritten(path: Path | None, error: sqlite3.Error) -> CheckpointError:
+    """The error of a change that did not reach the disk."""
+    if path is not None and is_read_only(error, path):
+        return CheckpointError(read_only(path))
+    return CheckpointError(
+        f"{path} cannot be written ({one_line(error)}), so nothing more is submitted. Make room on the disk and go on "
+        "with: qpu-sdk resume.",
+        resumable=True,
+    )
+
+
 def read_only(path: Path) -> str:
     """What to say of a journal that can be looked at alone."""
     return f"{path.parent} is read-only. Use a folder that can be written, such as a copy of it."
@@ -177,25 +119,3 @@ def identity(path: Path) -> tuple[int, int]:
     """Which file is at a path, by device and number; raises :class:`OSError` when there is none."""
     found = path.stat()
     return found.st_dev, found.st_ino
-
-
-def check_home(path: Path, home: str, now: Known) -> None:
-    """Raise :class:`CheckpointError` when the journal's first place still has it, so that this is a copy.
-
-    :param now: what the journal at ``path`` holds.
-    """
-    first = Path(home)
-    try:
-        if home == str(path) or not first.is_file() or first.samefile(path):
-            return
-        with_id = sqlite3.connect(f"{first.as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
-        try:
-            journal, changes = with_id.execute("SELECT id, changes FROM journal").fetchone()
-        finally:
-            with_id.close()
-    except (OSError, ValueError, TypeError, sqlite3.Error):
-        return  # what is there is no journal any more
-    if journal == now.journal:
-        way = "It has gone on since: go on there" if changes > now.changes else "Go on there, or delete it first"
-        place = one_line(first.parent, 300)
-        raise CheckpointError(f"{path.parent} is a copy of {place}, and what both submit is paid twice. {way}.")

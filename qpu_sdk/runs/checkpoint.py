@@ -17,7 +17,7 @@ from typing import Any, final
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, from_numpy
 
-from ..devices.journal_file import Known
+from ..devices.journal_known import Known
 from ..errors import CheckpointError
 from ..files import first_problem, regular, write_atomic
 from ..training.fit import FitState

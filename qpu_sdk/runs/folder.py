@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from ..devices.journal import Journal
-from ..devices.journal_file import Known
 from ..errors import CheckpointError
 from ..files import regular, user_path, write_atomic
 from ..words import short
@@ -136,25 +134,6 @@ def drop_rows_after(path: Path, done: int) -> None:
     """
     kept = [row for row in read_metrics(path) if row["unit"] <= done]
     write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept))
-
-
-def check_journal(folder: RunFolder, journal: Journal, known: Known | None) -> None:
-    """Raise :class:`CheckpointError` when the journal knows less than a checkpoint or the rows say was done.
-
-    :param known: what the checkpoint says; None where it is of the first release, or there is none.
-    """
-    if known is not None:
-        known.check(journal.known(), folder.journal)
-        return
-    total = journal.total()
-    for row in read_metrics(folder.metrics)[-1:]:
-        jobs, settings = row.get("jobs", 0), row.get("circuit_settings", 0)
-        if total.jobs < jobs or total.settings < settings:
-            raise CheckpointError(
-                f"{folder.journal} knows {total.jobs} jobs with {total.settings} settings; {folder.metrics.name} has "
-                f"{jobs} with {settings}, which would be sent and paid again. Restore it from a copy, or begin anew in "
-                "another folder."
-            )
 
 
 def finished_controls(path: Path) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..devices.journal_file import Known
+from ..devices.journal_known import Known
 from ..errors import CheckpointError, ConfigError, DataError, MitigationError, QPUError
 from ..files import write_atomic
-from ..training.config import SHOTS, RunConfig, checked_config
+from ..training.config import RAISABLE, RunConfig, checked_config
 from ..training.config_file import load_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
 from ..training.data import Dataset, absolute_source
@@ -30,8 +30,9 @@ from ..training.loop import TrainingState
 from ..training.schedule import Unit
 from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from .finish import finish
-from .folder import RunFolder, check_journal, drop_rows_after, finished_controls
+from .folder import RunFolder, drop_rows_after, finished_controls
 from .given import Given
+from .lost import check_journal
 from .observer import Observer, watched
 from .opened import Opened, open_run, torch_threads
 from .records import load_records, save_records
@@ -132,7 +133,7 @@ def resume(
     _check_raised(begun, config)
     given = Given.of(target, data).restored(folder, config)
     mitigation = load_records(folder.records, config)
-    wanted = {"config": mitigation.fingerprint(begun, leaving_out=SHOTS), "version_2": mitigation.fingerprint(begun)}
+    wanted = {"config": mitigation.fingerprint(begun, leaving_out=RAISABLE), "version_2": mitigation.fingerprint(begun)}
     state, origin = load_checkpoint(folder.checkpoints, **wanted) or (None, None)
     # The number of threads decides in which order sums are taken, and so the last bits.
     with torch_threads(origin.threads if origin is not None else config.training.threads):
@@ -148,7 +149,7 @@ def _begun(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
     :param overrides: of what may change in mid-run.
     """
     overrides = [overrides] if isinstance(overrides, str) else overrides  # one, not its letters
-    allowed = tuple(f"{table}.{key}" for table, keys in SHOTS.items() for key in sorted(keys))
+    allowed = tuple(f"{table}.{key}" for table, keys in RAISABLE.items() for key in sorted(keys))
     for override in overrides:
         key = override.partition("=")[0].strip()
         if not key.startswith("budget.") and key not in allowed:
@@ -161,7 +162,7 @@ def _begun(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
 
 def _check_raised(begun: RunConfig, config: RunConfig) -> None:
     """Raise :class:`ConfigError` when there are fewer shots than before: what stopped for want of events needs more."""
-    for table, keys in SHOTS.items():
+    for table, keys in RAISABLE.items():
         for key in sorted(keys):
             before, now = (getattr(getattr(one, table), key) for one in (begun, config))
             if now < before:
@@ -216,7 +217,7 @@ def _one_line_disk(folder: RunFolder) -> Iterator[None]:
 
 
 def _origin(run: Opened) -> RunOrigin:
-    config = run.mitigation.fingerprint(run.config, leaving_out=SHOTS)
+    config = run.mitigation.fingerprint(run.config, leaving_out=RAISABLE)
     return RunOrigin(config, run.dataset.fingerprint, torch.get_num_threads(), run.journal.known())
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qpu_sdk.devices import journal_file
+from qpu_sdk.devices import journal_known
 from qpu_sdk.devices.budget import Cost
 from qpu_sdk.devices.job_record import Intent, JobState
 from qpu_sdk.devices.journal import SCHEMA_VERSION, Journal
@@ -427,7 +427,7 @@ def test_a_damaged_note_says_what_to_do_and_that_works(path: Path, content: str)
 
 def test_a_crash_between_a_change_and_its_note_is_no_loss(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Journal(path) as journal, monkeypatch.context() as patch:
-        patch.setattr(journal_file, "note_beside", lambda *_: None)
+        patch.setattr(journal_known, "note_beside", lambda *_: None)
         journal.intend(intent("a"))
     with Journal(path) as journal:
         assert [job.name for job in journal.jobs()] == ["a"]
