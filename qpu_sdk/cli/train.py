@@ -45,7 +45,8 @@ def resume_command(
     folder: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted.")],
     wait: Annotated[bool, typer.Option("--wait", help="Wait for jobs in the cloud; otherwise exit with 4.")] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="budget.key=value, or more shots: spsa.shots=1000000; repeatable.")
+        list[str] | None,
+        typer.Option("--set", help="budget.key=value, or other shots: spsa.shots=9000; repeatable."),
     ] = None,
     json_: Json = False,
 ) -> None:

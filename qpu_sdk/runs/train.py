@@ -21,7 +21,7 @@ from torch import nn
 from ..devices.journal_known import Known
 from ..errors import CheckpointError, ConfigError, DataError, MitigationError, QPUError
 from ..files import write_atomic
-from ..training.config import RAISABLE, RunConfig, checked_config
+from ..training.config import CHANGEABLE, RunConfig, checked_config
 from ..training.config_file import load_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
 from ..training.data import Dataset, absolute_source
@@ -117,10 +117,10 @@ def resume(
     :param data: likewise.
     :param on_progress: as of :func:`train`, and so are ``observer`` and ``wait``.
     :param budget: ``budget.key=value`` overrides, and shots of what is not measured yet, such as
-        ``spsa.shots=1000000``, which may be raised; written to the run's configuration.
+        ``spsa.shots=1000000``; written to the run's configuration.
     :raises CheckpointError: when the folder holds no run, a damaged one, or one of another target or other images; when
         its journal knows less than was done.
-    :raises ConfigError: when ``budget`` names something else, or ``out`` is no path.
+    :raises ConfigError: when ``budget`` names something else, or shots of a finished run, or ``out`` is no path.
     :raises DataError: when ``data`` is no :class:`~qpu_sdk.training.data.Dataset`.
     """
     folder, data = RunFolder.of(out), _checked_data(data)
@@ -130,16 +130,20 @@ def resume(
         )
     begun = _begun(folder, ())
     config = _begun(folder, budget)
-    _check_raised(begun, config)
     given = Given.of(target, data).restored(folder, config)
     mitigation = load_records(folder.records, config)
-    wanted = {"config": mitigation.fingerprint(begun, leaving_out=RAISABLE), "version_2": mitigation.fingerprint(begun)}
+    wanted = {
+        "config": mitigation.fingerprint(begun, leaving_out=CHANGEABLE),
+        "version_2": mitigation.fingerprint(begun),
+    }
     state, origin = load_checkpoint(folder.checkpoints, **wanted) or (None, None)
     # The number of threads decides in which order sums are taken, and so the last bits.
     with torch_threads(origin.threads if origin is not None else config.training.threads):
         run = open_run(folder, config, wait=wait, given=given, mitigation=mitigation, state=state)
         if origin is not None and origin.data != run.dataset.fingerprint:
             raise CheckpointError(f"the images of {config.data.source} are not those the run began with. Restore them.")
+        if begun.fingerprint != config.fingerprint and not run.devices:
+            raise ConfigError(f"{folder.path} has measured all that it will. Leave the shots as they are.")
         return _go(run, watched(observer, on_progress), known=None if origin is None else origin.journal)
 
 
@@ -149,24 +153,15 @@ def _begun(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
     :param overrides: of what may change in mid-run.
     """
     overrides = [overrides] if isinstance(overrides, str) else overrides  # one, not its letters
-    allowed = tuple(f"{table}.{key}" for table, keys in RAISABLE.items() for key in sorted(keys))
+    allowed = tuple(f"{table}.{key}" for table, keys in CHANGEABLE.items() for key in sorted(keys))
     for override in overrides:
         key = override.partition("=")[0].strip()
         if not key.startswith("budget.") and key not in allowed:
             raise ConfigError(
-                f"--set {override}: only budget.* can be changed in mid-run, and {', '.join(allowed)} be raised. Start "
-                "a new run instead."
+                f"--set {override}: only budget.* can be changed in mid-run, and {', '.join(allowed)}. Start a new run "
+                "instead."
             )
     return load_config(folder.config, overrides=overrides).of_a_run()
-
-
-def _check_raised(begun: RunConfig, config: RunConfig) -> None:
-    """Raise :class:`ConfigError` when there are fewer shots than before: what stopped for want of events needs more."""
-    for table, keys in RAISABLE.items():
-        for key in sorted(keys):
-            before, now = (getattr(getattr(one, table), key) for one in (begun, config))
-            if now < before:
-                raise ConfigError(f"{table}.{key} = {now} is less than {before}. In mid-run it can only be raised.")
 
 
 def _go(run: Opened, observer: Observer | None, *, new: Given | None = None, known: Known | None = None) -> Run:
@@ -217,7 +212,7 @@ def _one_line_disk(folder: RunFolder) -> Iterator[None]:
 
 
 def _origin(run: Opened) -> RunOrigin:
-    config = run.mitigation.fingerprint(run.config, leaving_out=RAISABLE)
+    config = run.mitigation.fingerprint(run.config, leaving_out=CHANGEABLE)
     return RunOrigin(config, run.dataset.fingerprint, torch.get_num_threads(), run.journal.known())
 
 

@@ -36,8 +36,8 @@ from .written import hash_of, or_none, toml_of
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 #: A table of the configuration as it is written.
 Table: TypeAlias = Mapping[str, Any]
-#: Keys that may be raised in mid-run: of what is not measured yet.
-RAISABLE = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
+#: Keys that may change in mid-run: of what is not measured yet.
+CHANGEABLE = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
 GIVEN = "(given)"
 

@@ -112,9 +112,10 @@ def test_shots_are_raised_in_mid_run(digits: Path, folder: Path, server: Emulate
         folder / "config.toml", overrides=[f"{name}={n}" for name, n in (SHOTS | {key: 3000}).items()]
     )
     assert succeed("resume", folder, "--json")["jobs"] == JOBS + 1  # a finished run stays one
+    assert "has measured all" in fail(BAD_INPUT, "resume", folder, "--set", f"{key}=4000", "--json")
 
 
-@pytest.mark.parametrize("override", ["training.shots=1999", "spsa.steps=2", "spsa.c=0.1", "training.rounds=9"])
+@pytest.mark.parametrize("override", ["spsa.steps=2", "spsa.c=0.1", "training.rounds=9", "mitigation.method=subtract"])
 def test_nothing_else_can_be_changed(digits: Path, folder: Path, override: str) -> None:
     succeed(*arguments(digits, folder))
     before = (folder / "config.toml").read_bytes()
@@ -280,6 +281,17 @@ def fetched_before_anything_new(
             ]
         )
     assert succeed("resume", folder, "--wait", "--json")["jobs"] == len(server.jobs) == JOBS
+
+
+def test_shots_are_lowered_for_a_platform_that_takes_fewer(
+    digits: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = CloudClient.platform
+    with left_alone(digits, folder) as server:
+        monkeypatch.setattr(CloudClient, "platform", lambda self, name: SHRUNK["fewer shots"](platform(self, name)))
+        assert "Use fewer shots" in fail(BAD_INPUT, "resume", folder, "--wait", "--json")
+        fewer = [part for key in SHOTS for part in ("--set", f"{key}=500")]
+        assert succeed("resume", folder, "--wait", "--json", *fewer)["jobs"] == len(server.jobs) == JOBS
 
 
 def test_a_platform_that_is_gone_is_told_before_a_run_begins(
