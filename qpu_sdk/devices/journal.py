@@ -132,7 +132,7 @@ class Journal:
         with self._transaction():
             for statement in tables.split(";"):  # executescript would commit first, and so end the transaction
                 self._sql.execute(statement)
-            home = "" if self.path is None else str(self.path.resolve())
+            home = "" if self.path is None else self.path.resolve().as_uri()
             self._sql.execute("INSERT INTO journal VALUES (?, ?, 0)", (uuid.uuid4().hex, home))
             self._sql.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")  # with the tables or not at all
 
@@ -225,7 +225,7 @@ class Journal:
                 f"{self.path} was moved, deleted or replaced meanwhile, so nothing more is submitted. Go on with "
                 "qpu-sdk resume where it is now."
             )
-        place = str(self.path.resolve())
+        place = self.path.resolve().as_uri()
         [home] = self._sql.execute("SELECT home FROM journal").fetchone()
         if durable and home != place:
             journal_known.check_home(self.path.resolve(), home, self.known())

@@ -13,6 +13,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
+from urllib.parse import unquote_to_bytes
 
 from ..errors import CheckpointError
 from ..files import regular
@@ -89,11 +90,12 @@ def _beside(path: Path) -> Path:
 def check_home(path: Path, home: str, now: Known) -> None:
     """Raise :class:`CheckpointError` when the journal's first place still has it, so that this is a copy.
 
+    :param home: as :meth:`pathlib.Path.as_uri` writes it, since a name on a disk need not be text.
     :param now: what the journal at ``path`` holds.
     """
-    first = Path(home)
     try:
-        if home == str(path) or not first.is_file() or first.samefile(path):
+        first = Path(os.fsdecode(unquote_to_bytes(home.removeprefix("file://"))))
+        if home == path.as_uri() or not first.is_file() or first.samefile(path):
             return
         with_id = sqlite3.connect(f"{first.as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
         try:

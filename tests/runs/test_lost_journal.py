@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,6 +142,15 @@ def test_a_moved_run_goes_on_and_is_at_home_there(stopped: Path, server: Emulate
     link = tmp_path / "link"
     link.symlink_to(moved)
     assert succeed("resume", link, "--wait", "--json")["jobs"] == len(server.jobs) == JOBS
+
+
+def test_a_folder_whose_name_is_no_text_is_like_any_other(tmp_path: Path, server: EmulatedCloud, stopped: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 %41"))
+    shutil.move(stopped, odd)
+    copy = Path(shutil.copytree(odd, tmp_path / "copy"))
+    assert succeed("resume", odd, "--wait", "--json")["jobs"] == JOBS
+    assert "is a copy of" in fail(BAD_INPUT, "resume", copy, "--wait", "--json")
+    assert len(server.jobs) == JOBS
 
 
 @pytest.mark.parametrize("gone", ["deleted", "moved", "replaced"])
