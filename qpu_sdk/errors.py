@@ -146,4 +146,17 @@ class DataError(QPUError):
 
 
 class CheckpointError(QPUError):
-    """A run folder cannot be started, resumed or read."""
+    """A run folder cannot be started, resumed or read.
+
+    :param resumable: True when the disk alone is in the way: what was written before is whole, and the run can go on.
+    """
+
+    def __init__(self, message: str, *, resumable: bool = False) -> None:
+        super().__init__(message)
+        self.resumable = resumable
+
+    @classmethod
+    def unwritten(cls, path: object, error: OSError) -> Self:
+        """The error of a file that the disk did not take."""
+        what = f"{error.filename or path} cannot be written ({error.strerror or error})"
+        return cls(f"{what}. Make room, or make it writable, and go on.", resumable=True)

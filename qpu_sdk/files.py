@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,26 @@ def user_path(path: object, what: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise ConfigError(f"{what} is {short(path)}, and there is no such home folder. Write it out.") from None
+
+
+#: Bytes of the largest file that is read; more would not fit into memory once unpacked.
+LARGEST = 8 * 2**30
+
+
+def regular(path: Path) -> Path:
+    """The path, once it is sure that reading it ends: a pipe may never be written to, and ``/dev/zero`` has no end.
+
+    :raises OSError: when it is no regular file, or a larger one than :data:`LARGEST`; :class:`IsADirectoryError` for a
+        folder.
+    """
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+    if found.st_size > LARGEST:
+        raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, {LARGEST:,} are read at most", str(path))
+    return path
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -66,7 +89,10 @@ def pretty_json(value: object, indent: int = 0, before: int = 0) -> str:
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> None:
-    """Write to a temporary name in the same folder, fsync, and rename over ``path``."""
+    """Write to a temporary name in the same folder, fsync, rename over ``path``, and fsync the folder.
+
+    :raises OSError: when the disk does not take it; ``path`` is then as it was.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # the same folder: a rename stays on one disk
     data = content.encode() if isinstance(content, str) else content
@@ -78,3 +104,14 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where its file system knows how: content without a name is lost."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import final
 
 from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CalibrationStale
-from ..files import user_path, write_atomic
+from ..files import regular, sync_folder, user_path, write_atomic
 from ..photonics.counts import Detector
 from .record import CalibrationRecord
 
@@ -138,7 +138,7 @@ def load_record(path: str | Path) -> CalibrationRecord:
     """
     path = user_path(path, "the path of a record")
     try:
-        return CalibrationRecord.from_json(path.read_text(encoding="utf-8"))
+        return CalibrationRecord.from_json(regular(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CalibrationNotFound(f"there is no file {path}. Name a calibration record.") from error
     except (OSError, ValueError) as error:
@@ -165,11 +165,27 @@ def _publish(hidden: Path, folder: Path, stem: str) -> Path:
     for number in itertools.count(1):
         path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
         try:
-            os.link(hidden, path)  # a rename would replace what another process just wrote
+            _take(hidden, path)
         except FileExistsError:
             continue
+        sync_folder(folder)
         return path
     raise AssertionError
+
+
+def _take(hidden: Path, path: Path) -> None:
+    """Give the file a name that nobody has; raises :class:`FileExistsError` when somebody does."""
+    try:
+        os.link(hidden, path)  # a rename would replace what another process just wrote
+    except FileExistsError:
+        raise
+    except OSError:  # USB sticks, some network drives and phones know no second name: reserve it, then fill it
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            os.replace(hidden, path)
+        except BaseException:
+            path.unlink()
+            raise
 
 
 def _number(path: Path) -> int:

@@ -15,7 +15,7 @@ from .devices import devices_command, doctor_command, emulate_command
 from .jobs import jobs
 from .mitigate import mitigate_command
 from .models import evaluate_command, export_command, predict_command
-from .printing import with_home
+from .printing import stoppable, with_home
 from .train import plan_command, resume_command, train_command
 from .waits import told
 
@@ -42,18 +42,18 @@ def root(
 
 
 # In the order of --help: train, use what was trained, then devices and their noise.
-app.command("train")(with_home(train_command))
-app.command("resume")(with_home(resume_command))
+app.command("train")(stoppable(with_home(train_command)))
+app.command("resume")(stoppable(with_home(resume_command)))
 app.command("plan")(with_home(plan_command))
 app.command("evaluate")(with_home(evaluate_command))
 app.command("predict")(with_home(predict_command))
 app.command("export")(with_home(export_command))
 app.command("devices")(with_home(devices_command))
 app.add_typer(jobs, name="jobs")
-app.command("calibrate")(with_home(calibrate_command))
-app.command("compare")(with_home(compare_command))
+app.command("calibrate")(stoppable(with_home(calibrate_command)))
+app.command("compare")(stoppable(with_home(compare_command)))
 app.command("mitigate")(with_home(mitigate_command))
-app.command("emulate")(with_home(emulate_command))
+app.command("emulate")(stoppable(with_home(emulate_command)))
 app.command("doctor")(with_home(doctor_command))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ..errors import BudgetExceeded, DeviceError, JobError, QPUError
+from ..errors import BudgetExceeded, CheckpointError, DeviceError, JobError, QPUError
 from ..report.text import Rows, two_columns
 from ..words import one_line
 
@@ -39,6 +41,31 @@ def with_home(command: Callable[..., None]) -> Callable[..., None]:
         with one_line_errors():
             values = {name: _at_home(value) for name, value in values.items()}
         command(**values)
+
+    return wrapped
+
+
+def stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, ended by SIGTERM and SIGHUP as by Ctrl-C: a queue system or a closed terminal loses nothing."""
+
+    @functools.wraps(command)
+    def wrapped(**values: Any) -> None:
+        def interrupt(number: int, frame: object) -> NoReturn:
+            raise KeyboardInterrupt
+
+        before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():  # no other may set them
+            for name in ("SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)
+                # nohup ignores it, and means it
+                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                    before[number] = signal.signal(number, interrupt)
+        try:
+            with one_line_errors():
+                command(**values)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     return wrapped
 
@@ -91,7 +118,8 @@ def one_line_errors() -> Iterator[None]:
         fail("interrupted", INTERRUPTED)
     except QPUError as error:
         device = isinstance(error, DeviceError | JobError | BudgetExceeded)
-        fail(message_of(error), DEVICE_OR_BUDGET if device else BAD_INPUT)
+        resumable = isinstance(error, CheckpointError) and error.resumable
+        fail(message_of(error), DEVICE_OR_BUDGET if device else INTERRUPTED if resumable else BAD_INPUT)
 
 
 def message_of(error: QPUError) -> str:

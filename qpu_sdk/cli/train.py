@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BudgetExceeded, DeviceError, JobError, JobTimeout
+from ..errors import BudgetExceeded, DeviceError, JobError, JobTimeout, MitigationError
 from .models import DataSource
 from .printing import DEVICE_OR_BUDGET, INTERRUPTED, Json, console, fail, message_of, one_line_errors, print_rows
 
@@ -44,7 +44,10 @@ def train_command(
 def resume_command(
     folder: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted.")],
     wait: Annotated[bool, typer.Option("--wait", help="Wait for jobs in the cloud; otherwise exit with 4.")] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Only budget.key=value, repeatable.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="budget.key=value, or other shots: spsa.shots=9000; repeatable."),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Go on with an interrupted run; the result is the same, bit for bit. Nothing is run or paid twice."""
@@ -64,7 +67,10 @@ def _run(folder: Path, json_: bool, work: Callable[[Any, Any], Run]) -> None:
         with Progress(terminal, quiet=json_) as observer:
             summary = work(runs, observer).summary
     except KeyboardInterrupt:
-        fail(f"interrupted. Go on with: qpu-sdk resume {folder}", INTERRUPTED)
+        begun = (folder / "config.toml").is_file()  # what had not begun cannot be resumed
+        fail(f"interrupted. Go on with: qpu-sdk resume {folder}" if begun else "interrupted", INTERRUPTED)
+    except MitigationError as error:  # too few events: it says how to go on
+        fail(message_of(error), INTERRUPTED)
     except JobTimeout as error:
         fail(f"{message_of(error)} Go on with: qpu-sdk resume {folder}", INTERRUPTED)
     except (DeviceError, JobError, BudgetExceeded) as error:

@@ -107,11 +107,7 @@ class DeviceSpec:
 
         :raises ProgramError: when they are none, or do not fit; the message names the limit.
         """
-        programs, shots = _several(programs), whole(shots, "shots")
-        if not programs:
-            raise ProgramError(f"{self.name} was given no program. Submit at least one.")
-        if shots < 1:
-            raise ProgramError(f"{shots} shots on {self.name} measure nothing. Use 1 shot or more.")
+        programs, shots = self.accept(programs, shots=shots)
         if self.max_shots is not None and shots > self.max_shots:
             raise ProgramError(f"{shots} shots; {self.name} has {self.max_shots} (spec.max_shots). Use fewer shots.")
         if self.max_programs is not None and len(programs) > self.max_programs:
@@ -130,6 +126,18 @@ class DeviceSpec:
                     f"program uses {program.photons} photons; {self.name} has {self.max_photons} (spec.max_photons). "
                     f"Use {self.max_photons} photons or fewer."
                 )
+        return programs, shots
+
+    def accept(self, programs: Iterable[Program], *, shots: int) -> tuple[tuple[Program, ...], int]:
+        """:meth:`check` but for the limits, which do not matter for what was sent when they were others.
+
+        :raises ProgramError: when there is no program or no shot.
+        """
+        programs, shots = _several(programs), whole(shots, "shots")
+        if not programs:
+            raise ProgramError(f"{self.name} was given no program. Submit at least one.")
+        if shots < 1:
+            raise ProgramError(f"{shots} shots on {self.name} measure nothing. Use 1 shot or more.")
         return programs, shots
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ..errors import DataError
-from ..files import user_path
+from ..files import regular, user_path
 from ..photonics.counts import Counts, Detector
 from .perceval_checks import UnreadableText
 from .perceval_texts import read
@@ -58,7 +58,7 @@ def _is_json(line: str) -> bool:
 def text_of(path: Path, what: str = "") -> str:
     """The text of a file; raises :class:`DataError` when it cannot be read, which says ``what`` before the path."""
     try:
-        return path.read_text(encoding="utf-8")
+        return regular(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {what}{path} ({error}). Check the path.") from error
 

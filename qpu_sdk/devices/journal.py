@@ -7,17 +7,18 @@ and its counts the moment they arrive. A process that dies anywhere in between l
     intent -> refused                                                        it certainly has not; costs nothing
     intent -> uncertain                                                      nobody knows: a person decides
 
-sqlite3 in WAL mode with ``synchronous=FULL``; the file holds no secret and is readable by its owner only.
+sqlite3 with ``synchronous=FULL``; the file holds no secret and is readable by its owner only. What must be in it at
+least lies beside it, see :mod:`qpu_sdk.devices.journal_known`.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
+import uuid
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,28 +27,16 @@ from typing import Self, final
 
 from ..errors import CheckpointError
 from ..photonics.counts import Counts
+from ..words import one_line, short
+from . import journal_file, journal_known
 from .budget import Cost
 from .job_record import Intent, JobRecord, JobState, record_of_row
+from .journal_known import Known
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+#: Characters of a message that are kept.
+_LONGEST = 2000
 _COST = ("settings", "shots", "credits", "jobs", "seconds")
-
-_TABLES = """
-CREATE TABLE jobs (
-    name TEXT PRIMARY KEY, device TEXT NOT NULL, tag TEXT NOT NULL, state TEXT NOT NULL, durable INTEGER NOT NULL,
-    job_id TEXT NOT NULL, shots_each INTEGER NOT NULL, request TEXT NOT NULL, replaces TEXT NOT NULL,
-    tries INTEGER NOT NULL, message TEXT NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL,
-    settings INTEGER NOT NULL, shots INTEGER NOT NULL, credits REAL NOT NULL, jobs INTEGER NOT NULL,
-    seconds REAL NOT NULL
-) STRICT;
-CREATE TABLE settings (
-    job TEXT NOT NULL REFERENCES jobs(name), position INTEGER NOT NULL, program TEXT NOT NULL, counts TEXT,
-    PRIMARY KEY (job, position)
-) STRICT;
-CREATE TABLE answers (job TEXT PRIMARY KEY REFERENCES jobs(name), body BLOB NOT NULL) STRICT;
-CREATE TABLE stops (job TEXT PRIMARY KEY REFERENCES jobs(name)) STRICT;
-CREATE INDEX settings_by_program ON settings(program);
-"""
 
 
 @final
@@ -57,8 +46,9 @@ class Journal:
     :param path: the file, ``None`` for one in memory that dies with the process.
     :param write: False to look only, which is allowed while a run goes on.
     :param hold: False to leave a word for the process that holds it, see :meth:`stop`.
-    :raises CheckpointError: on entering, when another process holds it, it comes from a newer SDK, or is damaged; on
-        any write that does not reach the disk.
+    :param create: False where there must be one already.
+    :raises CheckpointError: on entering, when another process holds it, it comes from a newer SDK, is damaged, or
+        knows less than it did; on any write that does not reach the disk.
 
     >>> with Journal(None) as journal:
     ...     journal.intend(Intent("a", "local:slos", "measure/0", False, ("f" * 64,), 100, "", Cost(1, 100, 0.0, 1)))
@@ -67,27 +57,40 @@ class Journal:
     [('a', 'submitted')]
     """
 
-    def __init__(self, path: Path | None, *, write: bool = True, hold: bool = True) -> None:
-        self.path, self._write, self._holds = path, write, write and hold
+    def __init__(self, path: Path | None, *, write: bool = True, hold: bool = True, create: bool = True) -> None:
+        self.path, self._write, self._holds, self._create = path, write, write and hold, create
         self._database: sqlite3.Connection | None = None
         self._hold: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         self._lock = threading.RLock()  # one connection for all threads, one at a time
 
     # -- opening -------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         try:
-            if self.path is not None and self._holds:
-                self._hold = _exclusive(self.path)
-            self._database = self._connect()
+            if self.path is None:
+                self._database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+            else:
+                self._open(self.path)
             self._prepare()
         except (OSError, sqlite3.Error) as error:
             self.close()
+            if self._write and self.path is not None and journal_file.is_read_only(error, self.path):
+                raise CheckpointError(journal_file.read_only(self.path)) from error
             raise CheckpointError(f"{self.path} cannot be read ({error}). Restore it from a copy.") from error
         except BaseException:
             self.close()
             raise
         return self
+
+    def _open(self, path: Path) -> None:
+        if self._holds:
+            if not self._create and not path.is_file():
+                raise CheckpointError(f"{path} is gone, and with it what was paid for. Restore it, or begin a new run.")
+            self._hold = journal_file.exclusive(path)
+            journal_file.make(path)
+        self._database = journal_file.connect(path, write=self._write)
+        self._identity = journal_file.identity(path)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -104,21 +107,6 @@ class Journal:
     def __del__(self) -> None:
         self.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        if self.path is None:
-            return sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-        if self._write:
-            _make(self.path)
-        mode = "rw" if self._write else "ro"
-        uri = f"{self.path.resolve().as_uri()}?mode={mode}"
-        # None: Python would begin transactions of its own accord; here each is a BEGIN IMMEDIATE.
-        database = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
-        if self._write:
-            database.execute("PRAGMA journal_mode=WAL")
-            # With NORMAL a power cut could take back the intent of a job that exists by then.
-            database.execute("PRAGMA synchronous=FULL")
-        return database
-
     def _prepare(self) -> None:
         [version] = self._sql.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
@@ -129,12 +117,24 @@ class Journal:
             raise CheckpointError(f"{self.path} holds no jobs yet. Look again when the run has begun.")
         if not self._holds:
             return
-        if version == 0:
-            with self._transaction():
-                for statement in _TABLES.split(";"):  # executescript would commit first, and so end the transaction
-                    self._sql.execute(statement)
-                self._sql.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")  # with the tables or not at all
+        noted = None if self.path is None else journal_known.known_beside(self.path)
+        if version == 0 and self.path is not None and not (self._create and noted is None):
+            raise CheckpointError(
+                f"{self.path} is empty, and jobs were noted. Restore it from a copy, or begin anew in another folder."
+            )
+        if noted is not None and self.path is not None:
+            noted.check(self.known() if version == SCHEMA_VERSION else Known("", 0, 0), self.path)
+        if version < SCHEMA_VERSION:
+            self._make_tables(journal_file.TABLES + journal_file.TABLES_2 if version == 0 else journal_file.TABLES_2)
         self._recover()
+
+    def _make_tables(self, tables: str) -> None:
+        with self._transaction():
+            for statement in tables.split(";"):  # executescript would commit first, and so end the transaction
+                self._sql.execute(statement)
+            home = "" if self.path is None else self.path.resolve().as_uri()
+            self._sql.execute("INSERT INTO journal VALUES (?, ?, 0)", (uuid.uuid4().hex, home))
+            self._sql.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")  # with the tables or not at all
 
     def _recover(self) -> None:
         """A process that died left rows behind: what it may have sent is uncertain, what ran in it is gone."""
@@ -161,24 +161,28 @@ class Journal:
             try:
                 self._sql.execute("BEGIN IMMEDIATE")  # the lock now: asked for in the middle, it could be refused
                 yield self._sql
+                self._sql.execute("UPDATE journal SET changes = changes + 1")
+                known = self.known()
                 self._sql.execute("COMMIT")
+            except UnicodeError as error:  # half a character, which a server or a name on a disk may have
+                self._undo()
+                raise CheckpointError(f"{self.path} cannot hold {short(error.args[1])}: that is no text.") from error
             except sqlite3.Error as error:
                 self._undo()
-                raise CheckpointError(
-                    f"{self.path} cannot be written ({error}), so nothing more is submitted. Make room on the disk "
-                    "and go on with: qpu-sdk resume."
-                ) from error
+                raise journal_file.unwritten(self.path, error) from error
             except BaseException:
                 self._undo()
                 raise
+            if self.path is not None:
+                journal_known.note_beside(self.path, known)  # after the commit: it may be behind, never ahead
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
                 yield self._sql
-            except sqlite3.Error as error:
-                raise CheckpointError(f"{self.path} cannot be read ({error}). Restore it from a copy.") from error
+            except (sqlite3.Error, ValueError, zlib.error) as error:  # the latter of what a row holds
+                raise CheckpointError(f"{self.path} cannot be read ({one_line(error)}). Restore it.") from error
 
     def _undo(self) -> None:
         if self._database is not None and self._database.in_transaction:
@@ -187,7 +191,11 @@ class Journal:
     # -- writing -------------------------------------------------------------------------------------------
 
     def intend(self, intent: Intent) -> None:
-        """Commit that a job is about to be sent; only after this may its request leave."""
+        """Commit that a job is about to be sent; only after this may its request leave.
+
+        :raises CheckpointError: when the journal is not at its place any more, or this is a copy of one that is.
+        """
+        self._check_place(intent.durable)
         now = _now()
         row = (intent.name, intent.device, intent.tag, "intent", int(intent.durable), "", intent.shots_each)
         row += (intent.request, intent.replaces, 1, "", now, now, *astuple(intent.cost))
@@ -197,11 +205,32 @@ class Journal:
             sql.executemany("INSERT INTO settings VALUES (?, ?, ?, NULL)", rows)
 
     def retry(self, name: str) -> None:
-        """Commit that a job that was certainly not created is about to be sent again."""
+        """Commit that a job that was certainly not created is about to be sent again; see :meth:`intend`."""
+        self._check_place(self.job(name).durable)
         with self._transaction() as sql:
             sql.execute(
                 "UPDATE jobs SET state = 'intent', tries = tries + 1, updated = ? WHERE name = ?", (_now(), name)
             )
+
+    def _check_place(self, durable: bool) -> None:
+        """Nothing is submitted that nobody would find again, or that another folder submits as well."""
+        if self.path is None:
+            return
+        try:
+            here = journal_file.identity(self.path) == self._identity
+        except OSError:
+            here = False
+        if not here:
+            raise CheckpointError(
+                f"{self.path} was moved, deleted or replaced meanwhile, so nothing more is submitted. Go on with "
+                "qpu-sdk resume where it is now."
+            )
+        place = self.path.resolve().as_uri()
+        [home] = self._sql.execute("SELECT home FROM journal").fetchone()
+        if durable and home != place:
+            journal_known.check_home(self.path.resolve(), home, self.known())
+            with self._transaction() as sql:
+                sql.execute("UPDATE journal SET home = ?", (place,))  # it was moved
 
     def accepted(self, name: str, job_id: str) -> None:
         """Commit the id the provider gave."""
@@ -209,7 +238,7 @@ class Journal:
 
     def move(self, name: str, state: JobState, message: str = "") -> None:
         """Commit what became of a job."""
-        self._update(name, state=state.value, message=message)
+        self._update(name, state=state.value, message=one_line(message, _LONGEST))
 
     def stop(self, name: str) -> None:
         """Commit that a person wants this job stopped: what it lacks is not sent again by the run that waits for it."""
@@ -229,7 +258,13 @@ class Journal:
         rows = [(one.to_json(), name, position) for position, one in (counts or {}).items()]
         with self._transaction() as sql:
             sql.executemany("UPDATE settings SET counts = ? WHERE job = ? AND position = ?", rows)
-            self._set(name, state=state.value, message=message, **values)
+            self._set(name, state=state.value, message=one_line(message, _LONGEST), **values)
+
+    def drop(self, name: str, message: str) -> None:
+        """Commit that a person gives up a job that is done: its counts stay, and are used no more; it stays spent."""
+        with self._transaction() as sql:
+            sql.execute("INSERT OR IGNORE INTO dropped VALUES (?)", (name,))
+            self._set(name, state=JobState.FAILED.value, message=message)
 
     def _update(self, name: str, **values: object) -> None:
         with self._transaction():
@@ -240,6 +275,13 @@ class Journal:
         self._sql.execute(f"UPDATE jobs SET {columns}, updated = ? WHERE name = ?", (*values.values(), _now(), name))
 
     # -- reading -------------------------------------------------------------------------------------------
+
+    def known(self) -> Known:
+        """What it holds now, so that less is noticed later."""
+        with self._reading() as sql:
+            rows = sql.execute("SELECT id, changes, (SELECT COUNT(*) FROM jobs) FROM journal").fetchall()
+            [(journal, changes, jobs)] = rows  # a ValueError where somebody changed it
+            return Known(str(journal), int(changes), int(jobs))
 
     def jobs(self) -> list[JobRecord]:
         """All jobs in the order of their intents."""
@@ -252,7 +294,7 @@ class Journal:
                 "updated, " + ", ".join(_COST)
             )
             rows = sql.execute(f"SELECT {columns} FROM jobs ORDER BY rowid").fetchall()
-        return [record_of_row(row, tuple(programs.get(row[0], ()))) for row in rows]
+            return [record_of_row(row, tuple(programs.get(row[0], ()))) for row in rows]
 
     def job(self, key: str) -> JobRecord:
         """The job with this name or id; raises :class:`CheckpointError` when there is none."""
@@ -261,16 +303,18 @@ class Journal:
                 return record
         raise CheckpointError(f"{self.path} knows no job {key!r}. See: qpu-sdk jobs list.")
 
-    def open_jobs(self, device: str, *, shots_each: int) -> list[JobRecord]:
-        """Jobs of a device that may still bring counts."""
-        return [r for r in self.jobs() if r.device == device and r.shots_each == shots_each and r.state.open]
+    def open_jobs(self, device: str, *, shots_each: int | None = None) -> list[JobRecord]:
+        """Jobs of a device that may still bring counts, ``None``: with however many shots."""
+        found = [r for r in self.jobs() if r.device == device and r.state.open]
+        return [r for r in found if shots_each in (None, r.shots_each)]
 
     def counts(self, device: str, program: str, *, shots_each: int) -> Counts | None:
         """The first counts of a setting, ``None`` when it has not been measured with as many shots."""
         with self._reading() as sql:
             row = sql.execute(
                 "SELECT counts FROM settings JOIN jobs ON job = name WHERE device = ? AND program = ? "
-                "AND shots_each = ? AND counts IS NOT NULL ORDER BY jobs.rowid LIMIT 1",  # as the run saw it
+                "AND shots_each = ? AND counts IS NOT NULL AND job NOT IN (SELECT job FROM dropped) "
+                "ORDER BY jobs.rowid LIMIT 1",  # as the run saw it
                 (device, program, shots_each),
             ).fetchone()
         return Counts.from_json(row[0]) if row else None
@@ -290,7 +334,7 @@ class Journal:
         """The provider's raw answer to a job, ``None`` when there is none."""
         with self._reading() as sql:
             row = sql.execute("SELECT body FROM answers WHERE job = ?", (name,)).fetchone()
-        return zlib.decompress(row[0]).decode() if row else None
+            return zlib.decompress(row[0]).decode() if row else None
 
     def total(self) -> Cost:
         """Everything spent or reserved; refused jobs took nothing."""
@@ -298,30 +342,6 @@ class Journal:
         with self._reading() as sql:
             row = sql.execute(f"SELECT {columns} FROM jobs WHERE state != 'refused'").fetchone()
         return Cost(int(row[0]), int(row[1]), float(row[2]), int(row[3]), float(row[4]))
-
-
-def _exclusive(path: Path) -> sqlite3.Connection:
-    """A lock that dies with the process: an exclusive transaction on a file of its own."""
-    lock = path.with_name(f".{path.name}.lock")
-    _make(lock)
-    connection = sqlite3.connect(lock, timeout=0.0, check_same_thread=False, isolation_level=None)  # at once or not
-    try:
-        connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        connection.close()
-        raise CheckpointError(
-            f"another process works on {path.parent} ({error}). Wait for it or stop it; look with: qpu-sdk jobs list."
-        ) from error
-    return connection
-
-
-def _make(path: Path) -> None:
-    """An empty file of the owner only; sqlite would make it readable to all.
-
-    A file that exists is not opened: closing any descriptor of it would drop the locks this process has on it.
-    """
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _now() -> str:

@@ -58,7 +58,7 @@ class JournalledDevice(Device):
         :raises BudgetExceeded: before the job that would pass a limit is sent.
         :raises SubmissionUncertain: when one of the programs is in a job of which nobody knows whether it exists.
         """
-        programs, shots = self.spec.check(programs, shots=shots)
+        programs, shots = self.spec.accept(programs, shots=shots)
         job = JournalledJob(self, programs, shots=shots, tag=tag)
         job.begin()
         return job
@@ -90,15 +90,21 @@ class JournalledJob(Job):
                 known = self._journal.counts(device, program.fingerprint, shots_each=self._shots)
                 if known is not None:
                     self._counts[i] = known
-            for record in self._journal.open_jobs(device, shots_each=self._shots):
+            for record in self._journal.open_jobs(device):
                 self._attach(record)
         flying = {i for job in self._flying for i in job.members.values()}
         missing = [i for i in range(len(self._programs)) if i not in self._counts and i not in flying]  # paid once
+        self._harvest_finished()  # first: what is paid comes in, whatever keeps the rest from being sent
+        if missing:
+            self._owner.spec.check([self._programs[i] for i in missing], shots=self._shots)
         self._sending.queue(missing)
         self._advance()
 
     def _attach(self, record: JobRecord) -> None:
         """Take part in a job that is open already."""
+        if record.shots_each != self._shots:
+            self._bring_home(record)
+            return
         wanted = {p.fingerprint: i for i, p in enumerate(self._programs) if i not in self._counts}
         members = {position: wanted[f] for position, f in enumerate(record.programs) if f in wanted}
         if not members:
@@ -106,6 +112,18 @@ class JournalledJob(Job):
         handle = self._owner.handles.get(record.name)
         stopped = self._journal.stopped(record.name)  # whoever resumes after that wants to go on
         self._flying.append(InFlight(record.name, handle or self._handle_of(record), members, was_stopped=stopped))
+
+    def _bring_home(self, record: JobRecord) -> None:
+        """Keep what a job of other shots measured, if it has ended: nothing here uses it or waits for it."""
+        ours = {p.fingerprint for p in self._programs}
+        if record.state is JobState.UNCERTAIN or not set(record.programs) <= ours:
+            return
+        try:
+            job = InFlight(record.name, self._handle_of(record), {})
+            if job.handle.advance().final:
+                self._harvest(job)
+        except QPUError as error:
+            log.info("%s: job %s of other shots: %s", record.device, record.job_id, error)
 
     def _handle_of(self, record: JobRecord) -> Job:
         """Of a job that an earlier process sent."""
@@ -120,19 +138,22 @@ class JournalledJob(Job):
             )
         programs = [by_print[f] for f in record.programs]
         keep = partial(self._journal.keep, record.name)
-        return self._owner.device.attach(record.job_id, programs, shots=self._shots, tag=record.tag, keep=keep)
+        return self._owner.device.attach(record.job_id, programs, shots=record.shots_each, tag=record.tag, keep=keep)
 
     def _advance(self) -> None:
+        self._harvest_finished()
+        if self._cancelled and not self._flying and not self._complete:
+            raise self._stopped("was cancelled before all was sent")
+        for sent in self._sending.send(self._flying):
+            self._flying.append(sent)  # one by one: what follows may fail, and this job exists
+
+    def _harvest_finished(self) -> None:
         for job in list(self._flying):  # a copy: the loop takes jobs out
             status = job.handle.advance()
             self._show(job, status)
             if status.final:
                 self._flying.remove(job)  # before its counts are read: should that fail, it is not asked again
                 self._harvest(job)
-        if self._cancelled and not self._flying and not self._complete:
-            raise self._stopped("was cancelled before all was sent")
-        for sent in self._sending.send(self._flying):
-            self._flying.append(sent)  # one by one: what follows may fail, and this job exists
 
     def _show(self, job: InFlight, status: JobStatus) -> None:
         if status is job.shown:
@@ -149,6 +170,14 @@ class JournalledJob(Job):
             counts: Sequence[Counts | None] = job.handle.result()
         except JobStopped as error:
             self._settle(job, error.partial, stopped=error)
+            return
+        empty = sum(one.shots == 0 for one in counts if one is not None)
+        if empty:  # an answer of nothing is no measurement; whether to pay for another is a person's to decide
+            what = f"job {job.handle.id} on {self._owner.spec.name} brought no count at all in {empty} settings of"
+            known = tuple(one if one is not None and one.shots else None for one in counts)
+            how = "What came is kept; qpu-sdk resume sends these again, and they are paid again."
+            failed = JobFailed(f"{what} {len(counts)}. {how}", job_id=job.handle.id, partial=known)
+            self._settle(job, known, stopped=failed)
             return
         self._settle(job, counts, stopped=None)
 
@@ -178,7 +207,7 @@ class JournalledJob(Job):
     def _report_shortfall(self, job: InFlight, counts: Sequence[Counts]) -> None:
         """Fewer shots than asked are told, never made up."""
         short = [c.shots for c in counts if c.shots < self._shots]
-        if short:
+        if short and job.members:
             log.warning(
                 "%s: job %s brought %d to %d of %d shots in %d settings",
                 self._owner.spec.name, job.handle.id, min(short), max(short), self._shots, len(short),

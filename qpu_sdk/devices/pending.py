@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import DataError, SubmissionUncertain
+from ..errors import DataError, QPUError, SubmissionUncertain
 from .base import Device
+from .job_record import JobState
 from .journal import Journal
 
 
 @contextmanager
 def pending_journal(device: Device | None, folder: Path, work: str, asked: object) -> Iterator[Journal]:
     """The journal of a piece of work, beside its results-to-be; gone when the work is done, so nothing is paid twice.
+
+    After an error it stays where a provider has jobs of it; what only this process measured is gone with the error.
 
     :param device: closed at the end, unless a job of it goes on; None for one that is the caller's to close.
     :param work: what is done, in a word: first part of the file's name.
@@ -31,21 +34,42 @@ def pending_journal(device: Device | None, folder: Path, work: str, asked: objec
     (0, ['.sqlite'])
     []
     """
-    path = folder / f".{work}-{hashlib.sha256(repr(asked).encode()).hexdigest()[:16]}.sqlite"
+    path, missing = folder / f".{work}-{hashlib.sha256(repr(asked).encode()).hexdigest()[:16]}.sqlite", _missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make {folder} ({error.strerror or error}). Choose another place.") from error
+    gone = False
     try:
         with Journal(path) as journal:
             try:
                 yield journal
+                gone, missing = True, []  # the folder is for the result
+            except QPUError:
+                gone = all(not job.durable or job.state is JobState.REFUSED for job in journal.jobs())
+                raise
             finally:
+                gone = gone or not journal.jobs()
                 if device is not None and not any(job.durable and job.state.open for job in journal.jobs()):
                     device.close()  # which may end its jobs
     except SubmissionUncertain as error:
         raise SubmissionUncertain(
             f"{error} Both need --run {path}; then give the same command again.", job_id=error.job_id
         ) from None
-    for leftover in folder.glob(f"*{path.name}*"):  # with its .lock, -wal and -shm; not reached after an error
-        leftover.unlink()
+    finally:
+        if gone:
+            _remove(path, missing)
+
+
+def _missing(folder: Path) -> list[Path]:
+    """Folders that are not there yet, the innermost first."""
+    return [one for one in (folder, *folder.parents) if not one.exists()]
+
+
+def _remove(path: Path, folders: list[Path]) -> None:
+    """A journal with all that lies beside it, and folders that were made for nothing else."""
+    for leftover in path.parent.glob(f"*{path.name}*"):
+        leftover.unlink(missing_ok=True)
+    with suppress(OSError):  # one has something in it by now
+        for folder in folders:
+            folder.rmdir()

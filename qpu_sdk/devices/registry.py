@@ -73,6 +73,20 @@ def open_device(name: str | perceval.Processor | SimulatedComputer, *, seed: int
     return factories[own if own in factories else address.kind]()(address, seed=seed)
 
 
+def without_platform(name: str, *, why: str) -> Device | None:
+    """A device of a cloud whose platform is gone: its jobs can be asked for, and nothing is sent.
+
+    :param why: what to say when something is to be sent.
+    :returns: None for a device that has no platform.
+    """
+    address = DeviceAddress.parse(name)
+    if address.kind not in ("quandela", "scaleway") or f"{address.kind}-{address.name}" in device_factories():
+        return None
+    from .cloud.opening import open_gone
+
+    return open_gone(address, why=why)
+
+
 def device_factories() -> dict[str, Callable[[], DeviceFactory]]:
     """Every known kind with a function that loads its factory; built-in kinds cannot be replaced."""
     found: dict[str, Callable[[], DeviceFactory]] = {e.name: e.load for e in entry_points(group=ENTRY_POINT_GROUP)}

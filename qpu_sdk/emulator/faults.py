@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from ..errors import ConfigError
-from ..files import user_path
+from ..files import regular, user_path
 from ..seeds import child_seed
 
 Endpoint = Literal["platform", "create", "status", "result", "cancel", "rerun", "availability", "data", "usage", "any"]
@@ -122,7 +122,7 @@ class Faults:
     def load(cls, path: str | Path) -> Faults:
         """Read a TOML file; raises :class:`ConfigError` when it cannot be read or a key does not fit."""
         try:
-            return cls.parse(user_path(path, "the file of faults").read_text(encoding="utf-8"))
+            return cls.parse(regular(user_path(path, "the file of faults")).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"faults file {path} cannot be read ({error}). Name a TOML file.") from error
 

@@ -17,14 +17,15 @@ from typing import Any, final
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, from_numpy
 
+from ..devices.journal_known import Known
 from ..errors import CheckpointError
-from ..files import first_problem, write_atomic
+from ..files import first_problem, regular, write_atomic
 from ..training.fit import FitState
 from ..training.loop import Learnt, TrainingState
 from ..training.spsa import SPSAState
 
-#: Version 1 is of before the first release; its runs are begun again.
-SCHEMA_VERSION = 2
+#: Version 1 is of before the first release; its runs are begun again. 2 hashed the shots too, and knew no journal.
+SCHEMA_VERSION, OLDEST = 3, 2
 #: Should the newest be damaged, the one before it is there.
 KEPT = 2
 VECTORS = ("x", "m", "v", "previous")
@@ -38,11 +39,13 @@ class RunOrigin:
     :param config: fingerprint of the run's configuration and records.
     :param data: fingerprint of the images.
     :param threads: torch threads; sums are only bit-identical at equal numbers.
+    :param journal: what the journal held by then.
     """
 
     config: str
     data: str
     threads: int
+    journal: Known | None = None
 
 
 class _Numbers(BaseModel):
@@ -100,10 +103,11 @@ def save_checkpoint(folder: Path, state: TrainingState, origin: RunOrigin) -> No
         old.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path, *, config: str) -> tuple[TrainingState, RunOrigin] | None:
+def load_checkpoint(folder: Path, *, config: str, version_2: str = "") -> tuple[TrainingState, RunOrigin] | None:
     """The newest checkpoint, ``None`` when there is none yet.
 
     :param config: fingerprint of the configuration and records that it must be of.
+    :param version_2: the same as the first release made it.
     :raises CheckpointError: when it is damaged, of another SDK, or of another configuration.
     """
     from safetensors import SafetensorError
@@ -113,12 +117,12 @@ def load_checkpoint(folder: Path, *, config: str) -> tuple[TrainingState, RunOri
     if not headers:
         return None
     header = _read(path := headers[-1])
-    if header.origin.config != config:
+    if header.origin.config != (version_2 if header.schema_version == OLDEST else config):
         raise CheckpointError(
             f"{path} belongs to another configuration than config.toml and records beside it. Restore them."
         )
     try:
-        blob = (path := path.with_suffix(".safetensors")).read_bytes()
+        blob = regular(path := path.with_suffix(".safetensors")).read_bytes()
         if hashlib.sha256(blob).hexdigest() != header.sha256:
             raise CheckpointError(_damaged(path, "checksum does not match"))
         return _state(header, load(blob)), header.origin
@@ -128,9 +132,9 @@ def load_checkpoint(folder: Path, *, config: str) -> tuple[TrainingState, RunOri
 
 def _read(path: Path) -> _Header:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(regular(path).read_text(encoding="utf-8"))
         version = values["schema_version"]
-        if version == SCHEMA_VERSION:
+        if version in (OLDEST, SCHEMA_VERSION):
             return _Header.model_validate(values)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         why = first_problem(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

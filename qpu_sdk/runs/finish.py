@@ -20,6 +20,7 @@ from ..training.controls import trainable_parameters
 from ..training.evaluation import evaluate
 from ..training.loop import TrainingState
 from ..versions import versions
+from ..words import one_line
 from .folder import read_metrics
 from .opened import Opened
 from .page import run_page
@@ -105,7 +106,8 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
         versions=versions(),
     )
     save_model(folder.model, _model(run, weights, summary))
-    page = run_page(folder.path.resolve().name, summary, read_metrics(folder.metrics), config.to_toml())
+    name = one_line(folder.path.resolve().name)  # which need not be text
+    page = run_page(name, summary, read_metrics(folder.metrics), config.to_toml())
     write_atomic(folder.report, page)
     write_atomic(folder.summary, summary.model_dump_json(indent=1) + "\n")  # last: what it tells of is there
     return summary

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, final
 
 from ..errors import CheckpointError
-from ..files import user_path, write_atomic
+from ..files import regular, user_path, write_atomic
+from ..words import short
 
 
 @final
@@ -32,11 +33,16 @@ class RunFolder:
         if not self.given.is_file():
             return f"qpu-sdk resume {self.path}"
         try:
-            known = json.loads(self.given.read_text(encoding="utf-8"))
+            known = json.loads(regular(self.given).read_text(encoding="utf-8"))
             passed = [f"{key}=..." for key in ("target", "data") if known[key] is not None]
         except (OSError, ValueError, TypeError, KeyError):
             passed = ["target=...", "data=..."]
         return f"qpu_sdk.resume({', '.join([repr(str(self.path)), *passed])})"
+
+    def way_on_with(self, setting: str) -> str:
+        """:attr:`way_on` with a ``key=value`` that may change in mid-run."""
+        way = self.way_on
+        return f"{way[:-1]}, budget=['{setting}'])" if way.endswith(")") else f"{way} --set {setting}"
 
     @property
     def config(self) -> Path:
@@ -95,18 +101,37 @@ class RunFolder:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Rows of ``metrics.jsonl``; a last line that a killed process left unfinished is ignored."""
+    """Rows of ``metrics.jsonl``; a last line that a killed process left unfinished is ignored.
+
+    :raises CheckpointError: for any other line that is no row; names it.
+    """
+    if not path.exists():
+        return []
+    try:
+        lines = regular(path).read_text(encoding="utf-8", errors="backslashreplace").split("\n")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}). Restore it.") from error
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break  # only the last can be unfinished: drop_rows_after cuts it off before more is written
+            row = json.loads(line)
+            row["unit"] = int(row["unit"])
+            rows.append(row)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            if number == len(lines):
+                break  # no line break behind it: nothing but the last can be unfinished
+            raise CheckpointError(
+                f"{path}, line {number}, is no row of a unit ({short(line)}). Restore it, or delete the line: the "
+                "report alone needs it."
+            ) from error
     return rows
 
 
 def drop_rows_after(path: Path, done: int) -> None:
-    """Forget rows of units that will be done again."""
+    """Forget rows of units that will be done again.
+
+    :raises CheckpointError: for a damaged file.
+    """
     kept = [row for row in read_metrics(path) if row["unit"] <= done]
     write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept))
 
@@ -114,6 +139,6 @@ def drop_rows_after(path: Path, done: int) -> None:
 def finished_controls(path: Path) -> dict[str, Any]:
     """Accuracies and sizes of the controls that are done; raises :class:`CheckpointError` for a damaged file."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        return dict(json.loads(regular(path).read_text(encoding="utf-8"))) if path.exists() else {}
     except (OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Delete it to train the controls again.") from error

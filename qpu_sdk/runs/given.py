@@ -18,7 +18,7 @@ import numpy as np
 from torch import nn
 
 from ..errors import CheckpointError, ConfigError
-from ..files import write_atomic
+from ..files import regular, write_atomic
 from ..training.config import GIVEN, RunConfig
 from ..training.data import Dataset
 from ..training.targets import Target
@@ -113,7 +113,7 @@ class Given:
 
 def _read(folder: RunFolder) -> dict[str, Any]:
     try:
-        return dict(json.loads(folder.given.read_text(encoding="utf-8")))
+        return dict(json.loads(regular(folder.given).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{folder.given} is damaged ({error}). Restore it: the run began with it.") from error
 
@@ -139,7 +139,7 @@ def _with_first_weights(target: Target, folder: RunFolder, *, sha256: object) ->
     from safetensors.torch import load
 
     try:
-        weights = folder.target.read_bytes()
+        weights = regular(folder.target).read_bytes()
         if hashlib.sha256(weights).hexdigest() != sha256:
             raise ValueError("other bytes than were written")
         target.module.load_state_dict(load(weights))

@@ -22,17 +22,10 @@ def newest_run(root: str | Path = "runs") -> Path:
 
     :raises CheckpointError: when there is none.
     """
-    found = sorted(Path(root).glob("*/journal.sqlite"), key=_changed)
+    found = sorted(Path(root).glob("*/journal.sqlite"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise CheckpointError(f"no run under {root} has a journal. Name the folder of one with --run DIR.")
     return found[-1].parent
-
-
-def _changed(path: Path) -> float:
-    """When a journal was written last: while a run goes on, that is in its write-ahead log."""
-    wal = path.with_name(f"{path.name}-wal")
-    written = [path, wal] if wal.is_file() and wal.stat().st_size else [path]  # a reader leaves an empty one
-    return max(file.stat().st_mtime for file in written)
 
 
 def list_jobs(folder: Path) -> list[JobRecord]:
@@ -92,19 +85,22 @@ def forget_job(folder: Path, key: str, *, lost: bool = False) -> JobRecord:
     """Say that an uncertain job was never created: its settings are sent again by the next resume.
 
     :param lost: True to give up a job that exists and will never bring its result, for example because the provider
-        does not know it any more; it counts as spent, and its missing settings are sent again.
-    :raises CheckpointError: when the job is not uncertain, or with ``lost`` not open.
+        does not know it any more, or one that is done and brought nothing of use; it counts as spent, its counts are
+        used no more, and its settings are sent again.
+    :raises CheckpointError: when the job is not uncertain, or with ``lost`` neither open nor done.
     """
     with _journal(folder) as journal:
         record = journal.job(key)
         if lost and record.state in (JobState.SUBMITTED, JobState.RUNNING, JobState.UNCERTAIN):
             journal.settle(record.name, JobState.FAILED, record.cost, "given up: a person says that it brings nothing")
+        elif lost and record.state is JobState.DONE:
+            journal.drop(record.name, "given up: a person says that its counts are of no use")
         elif record.state is JobState.UNCERTAIN:
             journal.move(record.name, JobState.REFUSED, "forgotten: a person says that it was never created")
         else:
             raise CheckpointError(
                 f"job {record.name} is {record.state.value}; only an uncertain job can be forgotten, and with --lost "
-                "one that is open."
+                "one that is open or done."
             )
         return journal.job(record.name)
 
@@ -127,7 +123,7 @@ def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
         device = devices.get(record.device)
         if device is None or not device.spec.durable:
             raise DeviceUnavailable(f"{record.device} is no device of this run any more. Restore its config.toml.")
-        with Journal(_journal(folder).path, hold=False) as journal:
+        with Journal(_journal(folder).path, hold=False, create=False) as journal:
             journal.stop(record.name)  # first: the run must know before it sees the job end
         device.stop(record.job_id)
     return records
@@ -137,7 +133,7 @@ def _journal(folder: Path, *, write: bool = True) -> Journal:
     path = folder if folder.is_file() else RunFolder(folder).journal
     if not path.is_file():
         raise CheckpointError(f"{folder} has no journal. Name the folder of a run with --run DIR.")
-    return Journal(path, write=write)
+    return Journal(path, write=write, create=False)
 
 
 def _devices(folder: Path) -> dict[str, Device]:
@@ -147,5 +143,7 @@ def _devices(folder: Path) -> dict[str, Device]:
             names = {record.device for record in journal.jobs() if record.durable}
         return {name: open_device(name, seed=0) for name in names}
     config = load_config(RunFolder(folder).config)
-    opened = open_devices(config.device_names, seed=config.seed)
+    with _journal(folder, write=False) as journal:
+        waiting = {record.device for record in journal.jobs() if record.durable}
+    opened = open_devices(config.device_names, seed=config.seed, waiting=waiting)
     return {device.spec.name: device for device in opened.values()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
@@ -12,7 +12,8 @@ import torch
 
 from ..devices.base import Device
 from ..devices.journal import Journal
-from ..devices.registry import open_device
+from ..devices.registry import open_device, without_platform
+from ..errors import DeviceUnavailable, DeviceUnreachable
 from ..export.structure import Structure, describe
 from ..generator.mps import Generator, LeanMPSGenerator, MPSGenerator
 from ..photonics.program import Program
@@ -69,7 +70,8 @@ def open_run(
 
     :param given: a network and images that were passed as objects.
     :param mitigation: of a run that goes on; None for a new one.
-    :param state: where it goes on; None for its beginning.
+    :param state: where it goes on; None for its beginning. Jobs that it waits for are fetched whatever became of their
+        platform, so that the limits of one are only looked at where something is sent.
     :raises BudgetExceeded: when the run does not fit its budget.
     :raises ProgramError: when a device cannot run its circuits.
     """
@@ -79,9 +81,12 @@ def open_run(
     dataset = _dataset(given.data, config)
     generator = open_generator(config.generator, target.size, seed=child_seed(config.seed, "generator"))
     finished = state is not None and state.done == len(schedule.units)
-    journal = Journal(folder.journal)  # not entered yet: the folder is made when all is checked
-    devices = {} if finished else open_devices(config.device_names, seed=config.seed)
-    _check_devices(qnns_of(config), schedule, devices)
+    new = mitigation is None
+    journal = Journal(folder.journal, create=new)  # not entered yet: the folder is made when all is checked
+    waiting = set() if new else waiting_devices(folder)
+    devices = {} if finished else open_devices(config.device_names, seed=config.seed, waiting=waiting)
+    if new:
+        _check_devices(qnns_of(config), schedule, devices)
     mitigation = mitigation if mitigation is not None else resolve(config, devices)
     label, timeout_s = folder.path.resolve().name, None if wait else 0.0
     bank = QNNBank.of(config, devices, journal=journal, label=label, mitigation=mitigation, timeout_s=timeout_s)
@@ -106,9 +111,32 @@ def _check_devices(qnns: Sequence[QNN], schedule: Schedule, devices: Mapping[str
             devices[qnn.device].spec.check([program], shots=shots)
 
 
-def open_devices(names: Sequence[str], *, seed: int) -> dict[str, Device]:
-    """The devices of a run by their strings, each with a seed of its own."""
-    return {name: open_device(name, seed=child_seed(seed, "device", name)) for name in names}
+def waiting_devices(folder: RunFolder) -> set[str]:
+    """Names of the devices that have jobs of the run, which may still bring counts."""
+    if not folder.journal.is_file():
+        return set()
+    with Journal(folder.journal, write=False) as journal:
+        return {job.device for job in journal.jobs() if job.durable and job.job_id and job.state.open}
+
+
+def open_devices(names: Sequence[str], *, seed: int, waiting: Set[str] = frozenset()) -> dict[str, Device]:
+    """The devices of a run by their strings, each with a seed of its own.
+
+    :param waiting: names of those whose jobs are fetched even if their platform is gone.
+    """
+    opened: dict[str, Device] = {}
+    for name in names:
+        own = child_seed(seed, "device", name)
+        try:
+            opened[name] = open_device(name, seed=own)
+        except DeviceUnreachable:
+            raise
+        except DeviceUnavailable as error:
+            device = without_platform(name, why=str(error))
+            if device is None or device.spec.name not in waiting:
+                raise
+            opened[name] = device
+    return opened
 
 
 def open_generator(config: GeneratorConfig, target_size: int, *, seed: int) -> Generator:

@@ -21,7 +21,7 @@ from ..calibration.record import CalibrationRecord
 from ..calibration.store import CalibrationStore, check_age, folder_name, load_record
 from ..devices.base import Device, DeviceSpec
 from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CheckpointError, ConfigError
-from ..files import write_atomic
+from ..files import regular, write_atomic
 from ..training.config import RunConfig
 from ..training.estimator import Mitigation
 
@@ -185,7 +185,7 @@ def load_records(folder: Path, config: RunConfig) -> Mitigation:
     if not folder.exists():
         return none
     try:
-        index: Any = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index: Any = json.loads(regular(folder / INDEX).read_text(encoding="utf-8"))
         if index["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {index['schema_version']}, this SDK reads {SCHEMA_VERSION}")
         entries = {str(name): dict(entry) for name, entry in index["devices"].items()}

@@ -8,26 +8,31 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..errors import CheckpointError, ConfigError, DataError, QPUError
+from ..devices.journal_known import Known
+from ..errors import CheckpointError, ConfigError, DataError, MitigationError, QPUError
 from ..files import write_atomic
-from ..training.config import RunConfig, checked_config
+from ..training.config import CHANGEABLE, RunConfig, checked_config
 from ..training.config_file import load_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
 from ..training.data import Dataset, absolute_source
 from ..training.evaluation import evaluate
 from ..training.loop import TrainingState
+from ..training.schedule import Unit
 from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from .finish import finish
 from .folder import RunFolder, drop_rows_after, finished_controls
 from .given import Given
+from .lost import check_journal
 from .observer import Observer, watched
 from .opened import Opened, open_run, torch_threads
 from .records import load_records, save_records
@@ -111,9 +116,11 @@ def resume(
     :param target: what :func:`train` was given, if it was; with other weights, but of the same layers.
     :param data: likewise.
     :param on_progress: as of :func:`train`, and so are ``observer`` and ``wait``.
-    :param budget: ``budget.key=value`` overrides, written to the run's configuration.
-    :raises CheckpointError: when the folder holds no run, a damaged one, or one of another target or other images.
-    :raises ConfigError: when ``budget`` names something else, or ``out`` is no path.
+    :param budget: ``budget.key=value`` overrides, and shots of what is not measured yet, such as
+        ``spsa.shots=1000000``; written to the run's configuration.
+    :raises CheckpointError: when the folder holds no run, a damaged one, or one of another target or other images; when
+        its journal knows less than was done.
+    :raises ConfigError: when ``budget`` names something else, or shots of a finished run, or ``out`` is no path.
     :raises DataError: when ``data`` is no :class:`~qpu_sdk.training.data.Dataset`.
     """
     folder, data = RunFolder.of(out), _checked_data(data)
@@ -121,36 +128,60 @@ def resume(
         raise CheckpointError(
             f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: qpu-sdk train --out DIR."
         )
-    config = _with_budget(folder, budget)
+    begun = _begun(folder, ())
+    config = _begun(folder, budget)
     given = Given.of(target, data).restored(folder, config)
     mitigation = load_records(folder.records, config)
-    state, origin = load_checkpoint(folder.checkpoints, config=mitigation.fingerprint(config)) or (None, None)
+    wanted = {
+        "config": mitigation.fingerprint(begun, leaving_out=CHANGEABLE),
+        "version_2": mitigation.fingerprint(begun),
+    }
+    state, origin = load_checkpoint(folder.checkpoints, **wanted) or (None, None)
     # The number of threads decides in which order sums are taken, and so the last bits.
     with torch_threads(origin.threads if origin is not None else config.training.threads):
         run = open_run(folder, config, wait=wait, given=given, mitigation=mitigation, state=state)
         if origin is not None and origin.data != run.dataset.fingerprint:
             raise CheckpointError(f"the images of {config.data.source} are not those the run began with. Restore them.")
-        return _go(run, watched(observer, on_progress))
+        if begun.fingerprint != config.fingerprint and not run.devices:
+            raise ConfigError(f"{folder.path} has measured all that it will. Leave the shots as they are.")
+        return _go(run, watched(observer, on_progress), known=None if origin is None else origin.journal)
 
 
-def _with_budget(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
-    """The run's configuration with another budget; nothing else can be changed once a run has begun."""
+def _begun(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
+    """The configuration of a run that has begun, as it was written by the release that began it.
+
+    :param overrides: of what may change in mid-run.
+    """
     overrides = [overrides] if isinstance(overrides, str) else overrides  # one, not its letters
+    allowed = tuple(f"{table}.{key}" for table, keys in CHANGEABLE.items() for key in sorted(keys))
     for override in overrides:
-        if not override.startswith("budget."):
-            raise ConfigError(f"--set {override}: only budget.* can be changed in mid-run. Start a new run instead.")
-    return load_config(folder.config, overrides=overrides)
+        key = override.partition("=")[0].strip()
+        if not key.startswith("budget.") and key not in allowed:
+            raise ConfigError(
+                f"--set {override}: only budget.* can be changed in mid-run, and {', '.join(allowed)}. Start a new run "
+                "instead."
+            )
+    return load_config(folder.config, overrides=overrides).of_a_run()
 
 
-def _go(run: Opened, observer: Observer | None, *, new: Given | None = None) -> Run:
-    """Train, control and finish; ``new``: what a run that begins was given, None for one that goes on."""
+def _go(run: Opened, observer: Observer | None, *, new: Given | None = None, known: Known | None = None) -> Run:
+    """Train, control and finish.
+
+    :param new: what a run that begins was given, None for one that goes on.
+    :param known: what the journal of one that goes on held.
+    :raises CheckpointError: when the disk does not take a file.
+    """
     folder = run.folder
-    with run.journal as journal:
+    with run.journal as journal, _one_line_disk(folder):
         if new is not None:  # another process may have begun here while the images were loaded
             _check_new(folder)
             # Before config.toml, which is what makes a folder a run: one that has it has the rest.
             save_records(folder.records, run.mitigation)
             new.save(folder, run.dataset)
+        else:
+            check_journal(folder, journal, known)
+            if run.state.done and known is None:  # of the first release, whose checkpoints take no other shots
+                save_checkpoint(folder.checkpoints, run.state, _origin(run))
         write_atomic(folder.config, run.config.to_toml())  # the budget may be another; now that the run is ours
         try:
             state = _train(run, observer)
@@ -162,10 +193,32 @@ def _go(run: Opened, observer: Observer | None, *, new: Given | None = None) -> 
         return Run(folder.path, finish(run, state, controls))
 
 
+#: What a disk answers that is full, broken or not ours.
+_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT}
+)
+
+
+@contextmanager
+def _one_line_disk(folder: RunFolder) -> Iterator[None]:
+    """What the disk did not take is told with the way on; the journal has what was paid for."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raised = CheckpointError.unwritten(folder.path, error)
+        raise raised.saying(f"{str(raised).rstrip('.')}: {folder.way_on}.") from error
+
+
+def _origin(run: Opened) -> RunOrigin:
+    config = run.mitigation.fingerprint(run.config, leaving_out=CHANGEABLE)
+    return RunOrigin(config, run.dataset.fingerprint, torch.get_num_threads(), run.journal.known())
+
+
 def _train(run: Opened, observer: Observer | None) -> TrainingState:
     """Do the remaining units; when stopped, by Ctrl-C or a device, save the state after the last finished one."""
     folder, units, state = run.folder, run.training.schedule.units, run.state
-    origin = RunOrigin(run.mitigation.fingerprint(run.config), run.dataset.fingerprint, torch.get_num_threads())
     drop_rows_after(folder.metrics, state.done)  # units after the last checkpoint are done again
     with folder.metrics.open("a", encoding="utf-8") as metrics:
         try:
@@ -174,13 +227,23 @@ def _train(run: Opened, observer: Observer | None) -> TrainingState:
                 metrics.flush()
                 state = after  # only now: a state on disk has its row
                 if units[state.done - 1].ends_round:
-                    save_checkpoint(folder.checkpoints, state, origin)
+                    save_checkpoint(folder.checkpoints, state, _origin(run))
                 if observer is not None:
                     observer.advanced(row, done=state.done, total=len(units))
-        except (KeyboardInterrupt, QPUError):
-            save_checkpoint(folder.checkpoints, state, origin)
+        except (KeyboardInterrupt, QPUError) as error:
+            if folder.config.is_file():  # else the folder is gone, and nobody wants another
+                save_checkpoint(folder.checkpoints, state, _origin(run))
+            if isinstance(error, MitigationError):
+                last = run.training.schedule.last_measurement
+                raise _with_more_shots(error, folder, units[state.done], last=last) from error
             raise
     return state
+
+
+def _with_more_shots(error: MitigationError, folder: RunFolder, unit: Unit, *, last: Unit) -> MitigationError:
+    """The error of a measurement with too few events, and how the run goes on: what it measured is not used again."""
+    key = "spsa.shots" if unit.kind == "spsa" else "training.final_shots" if unit is last else "training.shots"
+    return error.saying(f"{error} Or go on with more: {folder.way_on_with(f'{key}={10 * unit.shots}')}.")
 
 
 def _train_controls(run: Opened, observer: Observer | None) -> dict[str, Any]:

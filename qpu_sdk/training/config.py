@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
     PositiveInt,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
@@ -31,10 +31,13 @@ from ..mitigation.methods import check_method
 from ..photonics.interferometer import Mesh
 from ..photonics.meshes import open_mesh
 from .problems import config_problem
+from .written import hash_of, or_none, toml_of
 
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 #: A table of the configuration as it is written.
 Table: TypeAlias = Mapping[str, Any]
+#: Keys that may change in mid-run: of what is not measured yet.
+CHANGEABLE = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
 GIVEN = "(given)"
 
@@ -184,7 +187,7 @@ class SPSAConfig(Section):
     resamplings: PositiveInt = 1
     calibration_pairs: PositiveInt = 4
     first_step: Rate = 0.002
-    max_step: Rate | None = 0.004
+    max_step: Annotated[Rate | None, BeforeValidator(or_none)] = 0.004
     smoothing: Literal["none", "adam"] = "none"
     blocking: bool = True
     images: PositiveInt = 1000
@@ -225,7 +228,7 @@ class MitigationConfig(Section):
 class BudgetConfig(Section):
     """Hard limits of one run, reserved before each submission, and what devices charge, unless they say it."""
 
-    settings: PositiveInt | None = 400
+    settings: Annotated[PositiveInt | None, BeforeValidator(or_none)] = 400
     shots: PositiveInt | None = None
     credits: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
     jobs: PositiveInt | None = None
@@ -265,6 +268,7 @@ class RunConfig(Section):
     spsa: SPSAConfig = SPSAConfig()
     mitigation: MitigationConfig = MitigationConfig()
     budget: BudgetConfig = BudgetConfig()
+    _begun: bool = PrivateAttr(default=False)
 
     if TYPE_CHECKING:  # tables may be written as mappings, which the types of the fields do not say
 
@@ -304,25 +308,29 @@ class RunConfig(Section):
         """Seed of the split: the run's unless given."""
         return self.seed if self.data.seed is None else self.data.seed
 
+    def of_a_run(self) -> RunConfig:
+        """The same as the file of a run that has begun: keys that it does not have came later, and change nothing."""
+        other = self.model_copy()
+        other._begun = True
+        return other
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 of what decides the result: not the budget, which may be raised in mid-run.
 
         Nor where records come from: :attr:`qpu_sdk.training.estimator.Mitigation.fingerprint` has their content.
         """
-        values = self.model_dump(mode="json", exclude={"budget": True, "mitigation": {"record", "max_age_h"}})
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        return self.fingerprint_but({})
+
+    def fingerprint_but(self, leaving_out: Mapping[str, set[str]]) -> str:
+        """:attr:`fingerprint` without some more keys, by table."""
+        out: Any = {"budget": True, "mitigation": {"record", "max_age_h"}} | dict(leaving_out)
+        values = self.model_dump(mode="json", exclude_unset=self._begun, exclude_none=True, exclude=out)
+        return hash_of(values)
 
     def to_toml(self) -> str:
-        """The resolved configuration as TOML; unset keys are left out."""
-        data = self.model_dump(mode="json", exclude_none=True)  # TOML has no null
-        lines = [f"{key} = {_toml(value)}" for key, value in data.items() if not isinstance(value, dict | list)]
-        for key, value in data.items():
-            for table in value if key == "qnn" else [value]:
-                if isinstance(table, dict):
-                    lines += ["", f"[[{key}]]" if key == "qnn" else f"[{key}]"]
-                    lines += [f"{name} = {_toml(entry)}" for name, entry in table.items()]
-        return "\n".join(lines) + "\n"
+        """The resolved configuration as TOML; unset keys are left out, and so are those that came after a run began."""
+        return toml_of(self.model_dump(mode="json", exclude_unset=self._begun))
 
 
 def checked_config(config: object) -> RunConfig:
@@ -334,8 +342,3 @@ def checked_config(config: object) -> RunConfig:
         return config
     way = "qpu_sdk.RunConfig(**values)" if isinstance(config, Mapping) else "qpu_sdk.load_config(path)"
     raise ConfigError(f"config is a {type(config).__name__}; a RunConfig is needed. Make one with {way}.")
-
-
-def _toml(value: Any) -> str:
-    """A scalar or list as TOML; JSON's notation of these is valid TOML, except for surrogate pairs and DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -18,6 +18,9 @@ from ..photonics.program import Program
 from ..seeds import child_seed
 from .config import RunConfig
 
+#: Keys that are left out of a fingerprint, by table.
+_NOTHING: Mapping[str, set[str]] = {}
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -39,11 +42,12 @@ class Mitigation:
         """Hash of each record's content, by device string."""
         return {name: record.id for name, record in self.records.items()}
 
-    def fingerprint(self, config: RunConfig) -> str:
-        """SHA-256 of what decides a run's result: its configuration and its records."""
+    def fingerprint(self, config: RunConfig, *, leaving_out: Mapping[str, set[str]] = _NOTHING) -> str:
+        """SHA-256 of what decides a run's result: its configuration, but for some keys by table, and its records."""
+        own = config.fingerprint_but(leaving_out)
         if not self.records:
-            return config.fingerprint
-        values = [config.fingerprint, self.record_ids]
+            return own
+        values = [own, self.record_ids]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def distribution(self, counts: Counts, program: Program, *, device: str, label: str) -> Distribution:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigError, DataError
-from ..files import user_path
+from ..files import regular, user_path
 from .config import GIVEN
 from .pixels import AnyArray
 
@@ -116,7 +116,8 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     :raises DataError: when it is damaged, or no such file.
     """
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        raw = regular(path).read_bytes()
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}). Download it again.") from error
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
@@ -135,7 +136,7 @@ def read_npz(path: Path) -> dict[str, AnyArray]:
     :raises DataError: when it is damaged, or an array is missing.
     """
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with regular(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             missing = sorted(set(IDX_FILES) - set(file.files))
             if missing:
                 raise DataError(f"{path} has no array {missing[0]}. Expected x_train, y_train, x_test, y_test.")
@@ -159,7 +160,7 @@ def read_quest_csv(train: Path, test: Path) -> dict[str, AnyArray]:
 def _read_csv(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     images, labels = [], []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with regular(path).open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 images.append(np.asarray(json.loads(row["image"]), dtype=np.float64))
                 labels.append(float(row["label"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,19 @@ def store(tmp_path: Path) -> CalibrationStore:
     return CalibrationStore(tmp_path / "calibration")
 
 
+@pytest.fixture(params=["", "EPERM", "ENOTSUP", "EMLINK", "EXDEV", "ENOSYS", "EACCES"])
+def second_names(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What file systems answer that give a file no second name, as those of USB sticks and some network drives."""
+    if request.param:
+        number = getattr(errno, request.param)
+
+        def link(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "link", link)
+
+
+@pytest.mark.usefixtures("second_names")
 def test_what_was_saved_is_found(store: CalibrationStore) -> None:
     path = store.save(at(5))
     assert path == store.folder / FOLDER / "20260301T120500Z.json"
@@ -44,6 +59,7 @@ def test_the_latest_is_the_latest_whatever_was_saved_last(store: CalibrationStor
     assert store.all(DEVICE).damaged == ()
 
 
+@pytest.mark.usefixtures("second_names")
 def test_nothing_is_written_over(store: CalibrationStore) -> None:
     paths = [store.save(at(5, seed=seed)) for seed in range(12)]
     assert [p.name for p in paths[:3]] == [f"20260301T120500Z{s}.json" for s in ("", "-2", "-3")]
@@ -52,6 +68,7 @@ def test_nothing_is_written_over(store: CalibrationStore) -> None:
     assert store.latest(DEVICE, now=NOW).seed == 11
 
 
+@pytest.mark.usefixtures("second_names")
 def test_threads_that_save_at_once_lose_nothing(store: CalibrationStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda seed: store.save(at(5, seed=seed)), range(24)))

@@ -11,11 +11,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from qpu_sdk.devices import journal_known
 from qpu_sdk.devices.budget import Cost
 from qpu_sdk.devices.job_record import Intent, JobState
 from qpu_sdk.devices.journal import SCHEMA_VERSION, Journal
@@ -349,23 +352,16 @@ def test_a_full_disk_stops_before_the_next_job_and_keeps_the_others(path: Path, 
     assert states(path)["kept"] is JobState.SUBMITTED
 
 
-def test_a_torn_write_ahead_log_loses_the_last_change_at_most(path: Path, tmp_path: Path) -> None:
-    """A crash in the middle of a write: the log's tail is missing or wrong."""
-    wal = path.with_name(f"{path.name}-wal")
-    sizes = []
+def test_a_copy_at_any_moment_is_whole(path: Path, tmp_path: Path) -> None:
+    """Nobody thinks of the files beside a journal, and a process that is killed leaves them."""
     with Journal(path) as journal:
         for n in range(6):
             journal.intend(intent(str(n)))
-            sizes.append(wal.stat().st_size)
-        for kept in (1, 37, 4096, 5000):
-            copy = tmp_path / f"copy {kept}" / path.name
+            copy = tmp_path / f"copy {n}" / path.name
             copy.parent.mkdir()
             shutil.copy(path, copy)
-            copy.with_name(wal.name).write_bytes(wal.read_bytes()[: sizes[-1] - kept])
-            with Journal(copy) as torn:
-                found = [job.name for job in torn.jobs()]
-            assert found == [str(n) for n in range(6) if sizes[n] <= sizes[-1] - kept]
-            assert len(found) >= 5
+            with Journal(copy) as copied:
+                assert [job.name for job in copied.jobs()] == [str(m) for m in range(n + 1)]
 
 
 def test_a_journal_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,3 +370,113 @@ def test_a_journal_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.
         journal.intend(intent("a"))
         assert len(journal.jobs()) == 1
     assert os.listdir(tmp_path) == []
+
+
+# -- what it held ------------------------------------------------------------------------------------------
+
+
+def test_what_it_holds_never_becomes_less(journal: Journal) -> None:
+    """Whatever happens to jobs, refused ones included."""
+    seen = [journal.known()]
+    journal.intend(intent("a"))
+    seen.append(journal.known())
+    journal.move("a", JobState.REFUSED)
+    seen.append(journal.known())
+    journal.retry("a")
+    journal.settle("a", JobState.DONE, Cost())
+    journal.drop("a", "of no use")
+    seen.append(journal.known())
+    assert [known.jobs for known in seen] == [0, 1, 1, 1]
+    assert all(b.changes > a.changes for a, b in pairwise(seen))
+    assert len({known.journal for known in seen}) == 1
+
+
+@pytest.mark.parametrize("lost", ["deleted", "emptied", "older", "another"])
+def test_a_journal_that_is_less_than_was_noted_is_refused(path: Path, tmp_path: Path, lost: str) -> None:
+    with Journal(tmp_path / "other.sqlite") as other:
+        for n in range(9):
+            other.intend(intent(str(n)))
+    with Journal(path) as journal:
+        journal.intend(intent("a"))
+        older = path.read_bytes()
+        journal.accepted("a", "id")
+    whole = path.read_bytes()
+    path.unlink()
+    if lost != "deleted":
+        content = {"emptied": b"", "older": older, "another": (tmp_path / "other.sqlite").read_bytes()}
+        path.write_bytes(content[lost])
+    assert "Restore" in refused(path)
+    path.write_bytes(whole)
+    with Journal(path) as journal:
+        assert journal.job("id").name == "a"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"journal": "x"}', '{"journal": 1, "changes": "many"}'])
+def test_a_damaged_note_says_what_to_do_and_that_works(path: Path, content: str) -> None:
+    with Journal(path) as journal:
+        journal.intend(intent("a"))
+    note = path.with_name(f"{path.name}.known")
+    note.write_text(content)
+    assert f"delete it if {path.name} is whole" in refused(path)
+    note.unlink()
+    assert states(path) == {"a": JobState.INTENT}
+    with Journal(path) as journal:
+        assert [job.name for job in journal.jobs()] == ["a"]
+    assert note.is_file()
+
+
+def test_a_crash_between_a_change_and_its_note_is_no_loss(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal(path) as journal, monkeypatch.context() as patch:
+        patch.setattr(journal_known, "note_beside", lambda *_: None)
+        journal.intend(intent("a"))
+    with Journal(path) as journal:
+        assert [job.name for job in journal.jobs()] == ["a"]
+
+
+def test_one_that_must_be_there_is_not_made(path: Path) -> None:
+    for damage in (lambda: None, lambda: path.touch(), lambda: path.write_bytes(b"S")):
+        damage()
+        with pytest.raises(CheckpointError, match="Restore"), Journal(path, create=False):
+            pass
+        assert not path.exists() or path.stat().st_size < 2
+
+
+@pytest.mark.parametrize("gone", ["deleted", "replaced"])
+def test_nothing_is_intended_where_nobody_would_find_it(path: Path, journal: Journal, gone: str) -> None:
+    journal.intend(intent("a"))
+    content = path.read_bytes()
+    os.rename(path, path.with_name("away"))
+    if gone == "replaced":
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="nothing more is submitted"):
+        journal.intend(intent("b"))
+    with pytest.raises(CheckpointError, match="nothing more is submitted"):
+        journal.retry("a")
+
+
+@pytest.mark.parametrize("where", ["name", "job_id", "message", "tag"])
+def test_half_a_character_is_one_line(journal: Journal, where: str) -> None:
+    half = "job-\udc80"
+    acts = {
+        "name": lambda: journal.intend(intent(half)),
+        "tag": lambda: journal.intend(replace(intent("b"), tag=half)),
+        "job_id": lambda: journal.accepted("a", half),
+    }
+    journal.intend(intent("a"))
+    if where == "message":  # others' words are kept as far as they are any
+        journal.move("a", JobState.FAILED, half)
+        assert journal.job("a").message == "job-\\udc80"
+        return
+    with pytest.raises(CheckpointError, match=r"cannot hold 'job-\\udc80'"):
+        acts[where]()
+    assert [(job.name, job.job_id) for job in journal.jobs()] == [("a", "")]
+
+
+def test_the_journal_of_the_first_release_is_read_and_goes_on(path: Path) -> None:
+    golden = Path(__file__).parents[1] / "golden" / "run_0_1_0" / "journal.sqlite"
+    shutil.copy(golden, path)
+    assert len(states(path)) == 2
+    with Journal(path, create=False) as journal:
+        journal.intend(intent("new"))
+        assert [job.state for job in journal.jobs()][:2] == [JobState.DONE, JobState.DONE]
+        assert journal.known().jobs == 3

@@ -11,7 +11,7 @@ from qpu_sdk.devices.budget import Cost
 from qpu_sdk.devices.job_record import Intent
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.pending import pending_journal
-from qpu_sdk.errors import DataError, SubmissionUncertain
+from qpu_sdk.errors import CheckpointError, DataError, SubmissionUncertain
 
 
 class Door:
@@ -30,10 +30,13 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Door:
     return Door(monkeypatch)
 
 
-def interrupted(door: Door, folder: Path, asked: object, error: type[BaseException], *, durable: bool) -> None:
-    """Work that ends while its job is open."""
+def interrupted(
+    door: Door, folder: Path, asked: object, error: type[BaseException], *, durable: bool, jobs: int = 1
+) -> None:
+    """Work that ends while its jobs are open."""
     with pending_journal(door.device, folder, "work", asked) as journal:
-        journal.intend(Intent("job", "d", "", durable, ("p",), 1, "raw", Cost(1, 1, 0.0, 1, 0.0)))
+        for name in ("job", "other")[:jobs]:
+            journal.intend(Intent(name, "d", "", durable, ("p",), 1, "raw", Cost(1, 1, 0.0, 1, 0.0)))
         raise error
 
 
@@ -59,6 +62,24 @@ def test_interrupted_work_finds_its_journal_again_and_other_work_does_not(
     with pending_journal(door.device, tmp_path, "work", (1, "a")) as journal:
         assert [job.name for job in journal.jobs()] == ["job"]
     assert not kept.exists()
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+@pytest.mark.parametrize("durable", [True, False])
+def test_failed_work_leaves_only_what_may_have_been_paid(tmp_path: Path, door: Door, jobs: int, durable: bool) -> None:
+    folder = tmp_path / "new" / "folder"
+    with pytest.raises(DataError):
+        interrupted(door, folder, 1, DataError, durable=durable, jobs=jobs)
+    assert bool(list(tmp_path.rglob("*.sqlite"))) == (tmp_path / "new").exists() == bool(jobs and durable)
+
+
+def test_work_that_another_process_does_is_left_alone(tmp_path: Path, door: Door) -> None:
+    with pending_journal(door.device, tmp_path, "work", 1) as journal:
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(CheckpointError, match="another process"), pending_journal(door.device, tmp_path, "work", 1):
+            pass
+        assert sorted(tmp_path.iterdir()) == before
+        assert not journal.jobs()
 
 
 @pytest.mark.parametrize(("durable", "closed"), [(True, 0), (False, 1)])

@@ -203,7 +203,7 @@ def test_a_newer_schema_is_told(tmp_path: Path) -> None:
 def test_the_schema_of_before_the_first_release_is_told(tmp_path: Path) -> None:
     written(tmp_path, 1)
     newest(tmp_path, ".json").write_text('{"schema_version": 1, "config": "abc", "unit": 1, "values": {}}')
-    with pytest.raises(CheckpointError, match=r"schema version 1; this SDK reads 2\. Begin the run again\."):
+    with pytest.raises(CheckpointError, match=r"schema version 1; this SDK reads 3\. Begin the run again\."):
         load_checkpoint(tmp_path, config="abc")
 
 

@@ -104,3 +104,8 @@ def seeded_linear() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Linear()
+
+
+def pooled() -> nn.Module:
+    """Ten classes from 28 x 28 images seen as 4 x 4, 170 weights; unfinished runs of every release name it."""
+    return nn.Sequential(nn.AvgPool2d(7), nn.Flatten(), nn.Linear(16, 10))

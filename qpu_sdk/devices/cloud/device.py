@@ -35,7 +35,7 @@ _STATUS = {
 }
 #: Statuses of a platform in which nothing is sent to it.
 CLOSED = frozenset({"maintenance", "unreachable", "decommissioned", "retired", "locked"})
-#: How often the result of a finished job is asked for when it is missing or cannot be read.
+#: How often the result of a finished job is asked for when it is missing, lacks settings or cannot be read.
 RESULT_TRIES = 4
 
 
@@ -129,31 +129,38 @@ class CloudJob(Job):
         """Fetch and read the result, once; a stopped job may have none."""
         if self._counts is None:
             self._counts = self._fetch()
+            self._report_excess(self._counts)
         return self._counts
 
     def _fetch(self) -> list[Counts | None]:
         labels = {"device": self._device.spec.name, "tag": self._tag, "job_id": self.id}
         tries = RESULT_TRIES if self._status is JobStatus.DONE else 1  # one that failed may well have none
+        found: list[Counts | None] = [None] * len(self._sent.programs)
         for left in reversed(range(tries)):
             try:
                 answer = self._device.transport.result(self.id, most=self._sent.most_bytes)
                 if self._keep is not None:
                     self._keep(json.dumps(answer))  # before it is read: an answer that breaks the reader is not lost
-                counts = decode_result(answer, self._sent, detector=self._device.spec.detector, labels=labels)
-                check_plausible(counts, self._sent)
-                self._report_excess(counts)
-                return counts
+                brought = decode_result(answer, self._sent, detector=self._device.spec.detector, labels=labels)
+                check_plausible(brought, self._sent)
+                found = [new if old is None or not old.shots else old for old, new in zip(found, brought, strict=True)]
+                lacking = sum(one is None or not one.shots for one in found)
+                if not lacking or not left:
+                    return found
+                raise UnusableAnswer(f"{lacking} of {len(found)} settings have no counts in it")
             except (UnusableAnswer, NotFound) as error:
                 if left:
                     log.info("result of job %s: %s; asking again", self.id, error)
                     time.sleep(self._device.polling.first_s)
+                elif any(one is not None and one.shots for one in found):
+                    return found
                 elif self._status is JobStatus.DONE:
                     raise UnusableAnswer(
                         f"job {self.id} on {self._device.spec.name} is done, but its result cannot be used ({error}). "
                         "Its id stays in the journal; ask again later with: qpu-sdk resume; or give it up, as spent: "
                         f"qpu-sdk jobs forget {self.id} --lost."
                     ) from None
-        return [None] * len(self._sent.programs)
+        return found
 
     def _report_excess(self, counts: Sequence[Counts | None]) -> None:
         """More shots than asked are as good as others, and cost more: told, and counted."""
@@ -180,6 +187,7 @@ class CloudDevice(RemoteDevice):
     :param transport: how the provider is talked to.
     :param platform: what the provider says about it.
     :param options: how large its jobs are, how often it is asked, and how long it is waited for.
+    :param closed: why nothing can be sent to it, ``""``: it can.
     """
 
     def __init__(
@@ -188,7 +196,10 @@ class CloudDevice(RemoteDevice):
         transport: Transport,
         platform: PlatformDetails,
         options: CloudOptions,
+        *,
+        closed: str = "",
     ) -> None:
+        self._closed = closed
         self.spec = DeviceSpec(
             name=name,
             max_modes=platform.max_modes,
@@ -229,6 +240,8 @@ class CloudDevice(RemoteDevice):
 
     def _check_open(self) -> None:
         """Nothing is sent to a platform that says it takes no jobs."""
+        if self._closed:
+            raise DeviceUnavailable(self._closed)
         if self.platform.status in CLOSED and not self.any_status:
             raise DeviceUnavailable(
                 f"{self.spec.name} is in status {self.platform.status!r} and takes no jobs. Try later, choose another "

@@ -82,6 +82,13 @@ class PlatformDetails:
             architecture_hash=_hash(specs.get("architecture")),
         )
 
+    @classmethod
+    def gone(cls, name: str) -> PlatformDetails:
+        """Of a platform that says nothing any more: enough to read what its jobs bring."""
+        simulated = not name.startswith("qpu")
+        detector = _detector({}, simulated=simulated)
+        return cls(name, "retired", simulated, 64, 16, None, detector, "sample_count", 1, frozenset(), {})
+
 
 def _hash(text: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) and text else ""

@@ -1135,7 +1135,7 @@ def child_full() -> None:
     at = _child_stage()
     device = at.open()
     with Journal(at.journal) as journal:
-        _fill(at)
+        _fill(64)  # enough to say what happens
         try:
             JournalledDevice(device, journal, TERMS).submit(PROGRAMS, shots=SHOTS)
             print("sent")  # noqa: T201
@@ -1148,7 +1148,7 @@ def child_group_full() -> None:
     at = _child_stage()
     group = ExecutionGroup("batch", str(at.folder))
     group.add(at.execution(), max_samples=SHOTS)
-    _fill(at)
+    _fill(max(path.stat().st_size for path in at.folder.iterdir() if path.is_file()))
     try:
         group.launch_async_executions()
         print("sent")  # noqa: T201
@@ -1156,12 +1156,11 @@ def child_group_full() -> None:
         print(type(error).__name__)  # noqa: T201
 
 
-def _fill(at: Stage) -> None:
-    """No file of this process grows any more."""
+def _fill(most: int) -> None:
+    """No file of this process grows beyond so many bytes any more."""
     import resource
 
-    largest = max(path.stat().st_size for path in at.folder.iterdir() if path.is_file())
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def said_by(function: Callable[[], None], at: Stage) -> str:
@@ -1172,30 +1171,28 @@ def said_by(function: Callable[[], None], at: Stage) -> str:
 
 
 def damaged_ours() -> Outcome:
-    """F32: a journal whose end is lost, a damaged one, a full disk, two processes."""
-    return Outcome.of(_tail_lost(), _middle_lost(), _full_disk(), _two_processes())
+    """F32: a journal taken back to an older copy, a damaged one, a full disk, two processes."""
+    return Outcome.of(_older_copy(), _middle_lost(), _full_disk(), _two_processes())
 
 
-def _tail_lost() -> Case:
-    """The write-ahead log loses its last bytes, as after a power cut; states are copied while the journal is open."""
+def _older_copy() -> Case:
+    """The journal alone is as it was while the job went on; then the right one is put back."""
     with stage() as at:
-        copies: list[dict[str, bytes]] = []
-
-        def copy(*_: object) -> None:
-            copies.append({p.name: p.read_bytes() for p in at.folder.iterdir() if p.name.startswith("journal.sqlite")})
-
-        first = at.run(meanwhile=copy)
-        for name, content in copies[0].items():
-            (at.folder / name).write_bytes(content[:-100] if name.endswith("-wal") else content)
-        second = at.run()
-        at.attach()
-        third = at.run()
-        required = first.met(None) | second.met(SubmissionUncertain) | third.met(None)
-        required["only the last record is lost"] = (
-            second.states == [JobState.UNCERTAIN] and not second.records[0].job_id
-        )
-        case = ours_case(at, "end of the file lost", [second, third], 1, required, attached=True)
-        return replace(case, seconds=case.seconds + first.seconds)
+        copies: list[bytes] = []
+        first = at.run(meanwhile=lambda *_: copies.append(at.journal.read_bytes()))
+        copies.append(at.journal.read_bytes())
+        at.journal.write_bytes(copies[0])
+        error = None
+        try:
+            at.run(PROGRAMS[1:2])
+        except QPUError as raised:
+            error = raised
+        at.journal.write_bytes(copies[1])
+        last = at.run()
+        required = first.met(None) | last.met(None)
+        required["CheckpointError, nothing sent"] = type(error) is CheckpointError and at.requests("create") == 1
+        case = ours_case(at, "older copy", [last], 1, required)
+        return replace(case, text=f"{kind(error)}{AGAIN}copy put back, {case.text}")
 
 
 def _middle_lost() -> Case:
