@@ -165,8 +165,9 @@ class Application:
         if call.endpoint == "health":  # here and now: no thread, lock or token that others may hold
             await _Answer.of({"status": "ok"}).send(send)
             return
+        self._count(call)
         check_token(call.authorization, self._state.settings.tokens)
-        fault = self._count(call)
+        fault = self._fault(call)
         if fault is not None and not fault.is_handled:
             await self._wrong(fault, None, send)
             return
@@ -176,13 +177,18 @@ class Application:
             answer = await asyncio.to_thread(self._handle, call, body)  # decoding takes long, and others want answers
         await (self._wrong(fault, answer, send) if fault is not None else answer.send(send))
 
-    def _count(self, call: _Call) -> Fault | None:
+    def _count(self, call: _Call) -> None:
+        """Those with a wrong token too: a client that keeps asking with one is to be seen."""
+        if call.endpoint not in _ADMIN:
+            with self._lock:
+                self._endpoints[call.endpoint][call.method] += 1
+
+    def _fault(self, call: _Call) -> Fault | None:
         if call.endpoint in _ADMIN:
             return None
         about_job = call.endpoint in ("status", "result", "cancel", "rerun", "data")
-        with self._lock:
-            self._endpoints[call.endpoint][call.method] += 1
-            if about_job:
+        if about_job:
+            with self._lock:
                 self._jobs[call.name][call.endpoint] += 1
         number = self._state.job_number(call.name) if about_job else None
         if call.endpoint == "create":
