@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import math
 import re
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextlib import suppress
@@ -25,7 +26,7 @@ LARGEST_JOB, LARGEST_OTHER = 2**26, 2**16
 BODY_S, REST_S = 60.0, 2.0
 #: How long the head of a request may take on an open connection, seconds.
 HEAD_S = 10.0
-#: Connections that are answered at one time; as many more are kept until they have been told so.
+#: Connections at one time; for one more, the one that has been silent longest is ended.
 CONNECTIONS = 256
 #: Payloads in memory that are read at one time.
 READERS = 2
@@ -96,7 +97,7 @@ async def listen_to_the_rest(receive: Receive) -> None:
 
 
 def guarded_protocol() -> type[Any]:
-    """uvicorn's HTTP on a connection, which ends when it is silent too long or there are too many."""
+    """uvicorn's HTTP on a connection, which ends when it is silent too long, or longest of too many."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Guarded(H11Protocol):
@@ -106,9 +107,12 @@ def guarded_protocol() -> type[Any]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if len(self.connections) > 2 * CONNECTIONS:
-                transport.abort()
             self._wait()
+            if len(self.connections) >= CONNECTIONS:
+                guarded = [one for one in self.connections if isinstance(one, Guarded)]
+                longest = min(guarded, key=lambda one: one._waiting.when() if one._waiting else math.inf)
+                self.connections.discard(longest)  # now: it would be chosen again before it is lost
+                longest.transport.abort()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
