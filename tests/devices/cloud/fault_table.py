@@ -1839,7 +1839,7 @@ BROKEN_RESULTS = (
 #: One shot more than a signed 64-bit number holds.
 TOO_MANY = {"results": json.dumps({"results": f":PCVL:BSCount:{{|1,0,1,0>={2**63}}}"})}
 #: Terminal sequences, a line break, a mark that turns the direction, markup, and the token in three forms.
-HOSTILE = f"\x1b[2J\x1b]0;a\x07 [/red]\nsecond line \u202e {TOKEN} {TOKEN.upper()} {TOKEN.replace('-', '%2D')}"
+ODD_WORDS = f"\x1b[2J\x1b]0;a\x07 [/red]\nsecond line \u202e {TOKEN} {TOKEN.upper()} {TOKEN.replace('-', '%2D')}"
 BOMB = ":PCVL:zip:" + base64.b64encode(zlib.compress(b":PCVL:BSCount:{" + b"|1,0,1,0>=1;" * 2_000_000)).decode()
 #: Results that no machine brings.
 IMPOSSIBLE = {
@@ -2135,7 +2135,7 @@ ROWS: tuple[Row, ...] = (
         "a failed job's message: escape sequences, the token",
         Try(
             "",
-            status("replace", body={"status": "error", "status_message": HOSTILE})
+            status("replace", body={"status": "error", "status_message": ODD_WORDS})
             + fault("result", "answer", status=404),
             JobFailed,
             states=(JobState.FAILED,),
