@@ -65,6 +65,7 @@ from qpu_sdk.errors import (
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
+from qpu_sdk.words import short
 from tests.forked import Command
 from tests.helpers import Clock
 from tests.oracles.permanents import boson_probability, outcomes
@@ -502,7 +503,7 @@ class Theirs:
             return "result"
         if self.shots and set(self.shots) == {SHOTS}:
             return "incomplete result, no error"
-        return f"wrong result ({f'{self.shots[0]} shots' if self.shots else self.results})"
+        return f"wrong result ({f'{self.shots[0]} shots' if self.shots else short(self.results, 40)})"
 
     @property
     def right(self) -> bool:
