@@ -1,18 +1,22 @@
-"""Limits of a device: each message names what, the value, the limit and the way out."""
+"""Limits of a device, each with its way out, and how long waiting is told."""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
+import time
 
 import numpy as np
 import pytest
 
-from qpu_sdk.devices.base import DeviceSpec, JobStatus
+from qpu_sdk.devices.base import DeviceSpec, Job, JobStatus, wait_all, wait_for
 from qpu_sdk.devices.budget import Rates
 from qpu_sdk.devices.local import LocalDevice
-from qpu_sdk.errors import ProgramError
+from qpu_sdk.errors import JobTimeout, ProgramError
+from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
+from tests.helpers import Clock
 
 SPEC = DeviceSpec(name="lab", max_modes=6, max_photons=3, max_shots=100, max_programs=2)
 
@@ -79,3 +83,50 @@ def test_three_statuses_are_final() -> None:
 def test_spec_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         SPEC.max_modes = 7  # type: ignore[misc]
+
+
+class Slow(Job):
+    """Done after so many looks, a second apart."""
+
+    pause_s = 1.0  # type: ignore[assignment]
+
+    def __init__(self, looks: int, *, durable: bool) -> None:
+        self.id, self.durable, self._left = f"j{looks}", durable, looks
+
+    def status(self) -> JobStatus:
+        self._left -= 1
+        return JobStatus.DONE if self._left <= 0 else JobStatus.RUNNING
+
+    def result(self, timeout_s: float | None = None) -> list[Counts]:
+        return []
+
+    def cancel(self) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(("looks", "durable", "told"), [(2, True, 0), (60, True, 1), (60, False, 0)])
+@pytest.mark.parametrize("limit_s", [None, 30.0, 1000.0])
+def test_waiting_for_a_provider_is_told_once_with_its_end(
+    looks: int,
+    durable: bool,
+    told: int,
+    limit_s: float | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock(now=100.0)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(time, "sleep", clock.sleep)
+    with caplog.at_level(logging.INFO, "qpu_sdk"):
+        for wait in (
+            lambda: wait_for(Slow(looks, durable=durable), limit_s, begun=clock.now),
+            lambda: wait_all([Slow(looks, durable=durable), Slow(1, durable=durable)], timeout_s=limit_s),
+        ):
+            caplog.clear()
+            try:
+                wait()
+            except JobTimeout:
+                assert limit_s == 30.0
+            messages = [r.getMessage() for r in caplog.records]
+            assert len(messages) == told
+            assert all(f"j{looks}" in m and ("until the provider" in m) == (limit_s is None) for m in messages)

@@ -312,4 +312,4 @@ class CloudClient(Transport):
         if isinstance(answer, dict):
             return self._mask.words(answer.get("error") or answer.get("message") or "")
         text = answered.body[:LONGEST_PAGE].decode("utf-8", "replace")
-        return self._mask.words(re.sub(r"<[^>]*>", " ", self._mask.masked(text)[: LONGEST_PAGE // 2]))
+        return self._mask.words(re.sub(r"<[^<>]*>", " ", self._mask.masked(text)[: LONGEST_PAGE // 2]))

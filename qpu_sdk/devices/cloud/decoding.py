@@ -29,7 +29,7 @@ MAX_TEXT = 256 * 2**20
 #: More counts than this in one result are an error of the server.
 MAX_SHOTS = 2**53  # beyond, a number that went through a float is not exact
 #: A result of more than so many times the shots that were asked for is none; of fewer it is told.
-MOST_SHOTS = 100
+MOST_EXCESS = 100
 #: Kinds of Perceval's ``:PCVL:KIND:text`` that hold data only.
 DATA_KINDS = frozenset({"BSCount", "BSSamples"})
 HARDWARE_KINDS = frozenset({"Experiment"})
@@ -255,7 +255,7 @@ def check_plausible(counts: Sequence[Counts | None], sent: Sent) -> None:
     for place, one in enumerate(counts):
         if one is None:
             continue
-        if one.shots > MOST_SHOTS * sent.shots(place):
+        if one.shots > MOST_EXCESS * sent.shots(place):
             raise UnusableAnswer(f"there are {one.shots} shots where {sent.shots(place):.0f} were asked for")
         many = int(one.numbers[one.outcomes.sum(axis=1) > one.photons].sum())
         if 2 * many > one.shots:  # a source may emit more than it should, and a detector click for nothing, but rarely

@@ -14,6 +14,7 @@ from ...photonics.decomposition import embed
 from ...photonics.interferometer import Mesh
 from ...photonics.meshes import RectangularMesh
 from ...photonics.program import Program
+from ...words import one_line
 from ..perceval_texts import LOCK
 from .decoding import HARDWARE_KINDS, Sent, UnusableAnswer, command_names, perceval_object
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import perceval as pcvl
 
 RECYCLING = "use_photon_recycling"
+#: More than this is published of no machine.
+_MOST_FIGURES = 200
 
 
 @final
@@ -60,7 +63,7 @@ class PlatformDetails:
         commands = command_names(specs)
         command = next((c for c in ("sample_count", "samples") if c in commands), None)
         if command is None:
-            known = ", ".join(sorted(commands)) or "none"
+            known = one_line(", ".join(sorted(commands))) or "none"
             raise DeviceUnavailable(
                 f"{name} offers no sampling command (its commands: {known}). Choose another device."
             )
@@ -78,7 +81,7 @@ class PlatformDetails:
             command=command,
             version=2 if "commands" in specs else 1,
             parameters=frozenset(str(p) for p in parameters) if isinstance(parameters, dict | list) else frozenset(),
-            performance=performance if isinstance(performance, dict) else {},
+            performance=_figures(performance),
             architecture_hash=_hash(specs.get("architecture")),
         )
 
@@ -90,8 +93,15 @@ class PlatformDetails:
         return cls(name, "retired", simulated, 64, 16, None, detector, "sample_count", 1, frozenset(), {})
 
 
+def _figures(found: object) -> dict[str, Any]:
+    """What a provider publishes of a machine: numbers as they are, words in one line, no more than a page."""
+    pairs = list(found.items())[:_MOST_FIGURES] if isinstance(found, dict) else []
+    plain = (int, float, type(None))
+    return {one_line(key, 80): value if isinstance(value, plain) else one_line(value) for key, value in pairs}
+
+
 def _hash(text: object) -> str:
-    return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) and text else ""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if isinstance(text, str) and text else ""
 
 
 def _limit(limits: Mapping[str, Any], key: str, default: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The fault table F1..F40: what goes wrong between a client and the cloud, and what two clients make of it.
+"""The fault table F1..F49: what goes wrong between a client and the cloud, and what two clients make of it.
 
 Every row breaks the loopback cloud in one way and runs our client and Perceval's against it; what is told about
 them is measured, above all the number of jobs that the server ends up with. ``python -m tests.benchmarks.faults``
@@ -7,6 +7,7 @@ prints the table, ``test_fault_table.py`` demands that our client meets every ro
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -25,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import MagicMock, patch
+from urllib.parse import unquote
 
 import numpy as np
 import perceval as pcvl
@@ -62,6 +65,7 @@ from qpu_sdk.errors import (
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
+from qpu_sdk.words import short
 from tests.forked import Command
 from tests.helpers import Clock
 from tests.oracles.permanents import boson_probability, outcomes
@@ -182,12 +186,17 @@ class Relay:
     """Stands between a client and the server: edits answers, and can be away for a while after one of them.
 
     :param edit: path and JSON of an answer to the JSON that the client gets.
+    :param hint: what goes before every answer.
+    :param drip: beginning of the path that is answered, the first time, by headers without end.
     :param away_s: seconds for which connections are refused after the first answer about availability.
     :param back: what must be so, too, before it is there again.
     """
 
-    def __init__(self, target: str, edit: Edit | None, away_s: float, back: Callable[[], bool]) -> None:
+    def __init__(
+        self, target: str, edit: Edit | None, away_s: float, back: Callable[[], bool], hint: bytes = b"", drip: str = ""
+    ) -> None:
         self._target, self._edit, self._away_s, self._back = target, edit, away_s, back
+        self._hint, self._drip = hint, drip
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._port, self._ended = self._listening.getsockname()[1], False
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -217,6 +226,12 @@ class Relay:
             method, path, _ = file.readline().decode().split()
             headers = dict(line.decode().strip().split(": ", 1) for line in iter(file.readline, b"\r\n"))
             body = file.read(int(headers.get("Content-Length", 0)))
+        if self._drip and path.startswith(self._drip):
+            self._drip = ""
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not self._ended:
+                connection.sendall(b"a")
+                time.sleep(0.05)
         kept = {k: v for k, v in headers.items() if k in ("Authorization", "Content-Type")}
         answer = requests.request(method, self._target + path, data=body, headers=kept, timeout=5.0)
         content = answer.content
@@ -225,7 +240,7 @@ class Relay:
         if self._away_s and path.startswith("/api/jobs/availability"):
             self._listening.close()
         head = f"HTTP/1.1 {answer.status_code} Relayed\r\nContent-Type: application/json\r\nConnection: close\r\n"
-        connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        connection.sendall(self._hint + f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
 
 
 @contextmanager
@@ -247,6 +262,8 @@ def stage(
     away_s: float = 0.0,
     until_refused: bool = False,
     clock: Clock | None = None,
+    hint: bytes = b"",
+    drip: str = "",
     **settings: Any,
 ) -> Iterator[Stage]:
     """A server with faults, a folder for the journal, and a token.
@@ -259,7 +276,8 @@ def stage(
     cloud = EmulatedCloud(chosen, Faults.parse(faults), clock=time.time if clock is None else clock)
     with tempfile.TemporaryDirectory() as folder, token(TOKEN), cloud:
         back = partial(_has_refused, Path(folder) / "journal.sqlite") if until_refused else lambda: True
-        relay = Relay(cloud.url, edit, away_s, back) if edit is not None or away_s else nullcontext(cloud.url)
+        between = edit is not None or away_s or hint or drip
+        relay = Relay(cloud.url, edit, away_s, back, hint, drip) if between else nullcontext(cloud.url)
         with relay as url:
             yield Stage(cloud, Path(folder), url, chosen.platforms[0])
 
@@ -485,7 +503,7 @@ class Theirs:
             return "result"
         if self.shots and set(self.shots) == {SHOTS}:
             return "incomplete result, no error"
-        return f"wrong result ({f'{self.shots[0]} shots' if self.shots else self.results})"
+        return f"wrong result ({f'{self.shots[0]} shots' if self.shots else short(self.results, 40)})"
 
     @property
     def right(self) -> bool:
@@ -1666,6 +1684,104 @@ def streams_perceval() -> Outcome:
     return Outcome.of(Case("", text, None, time.monotonic() - begun, unmet))
 
 
+# Rows of their own: what a server or the environment may try
+
+
+@contextmanager
+def proxy() -> Iterator[list[str]]:
+    """A proxy that the environment names, and what it hears; it passes nothing on."""
+    heard: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def run() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        heard.append(connection.recv(65536).decode("latin-1"))
+                        connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=run, daemon=True).start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        none = {"NO_PROXY": "", "no_proxy": ""}
+        with patch.dict(os.environ, none | dict.fromkeys(("http_proxy", "https_proxy", "ALL_PROXY"), address)):
+            yield heard
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def proxy_ours() -> Outcome:
+    """F44: requests to this machine go to it."""
+    with stage() as at, proxy() as heard:
+        run = at.run()
+        required = run.met(None) | {"the proxy hears nothing": not heard}
+        return Outcome.of(ours_case(at, "", [run], 1, required))
+
+
+def proxy_perceval() -> Outcome:
+    """F44 likewise."""
+    with stage() as at, proxy() as heard:
+        run = at.perceval()
+        leaked = TOKEN in "".join(heard)
+        more = ", token sent to the proxy in clear" if leaked else ""
+        return Outcome.of(run.case("", 1, {"a result": run.right, "no token to the proxy": not leaked}, more=more))
+
+
+def excess(entries: list[Any]) -> list[Any]:
+    """Ten times as many counts as there were."""
+    return [entry | {"results": re.sub(r"=(\d+)", r"=\g<1>0", _unpacked(entry["results"]))} for entry in entries]
+
+
+def _unpacked(text: str) -> str:
+    plain: str = pcvl.serialization.serialize(pcvl.serialization.deserialize(text), compress=False)
+    return plain
+
+
+def excess_ours() -> Outcome:
+    """F48: counted, and told."""
+    with stage(edit=edit_entries(excess)) as at:
+        run = at.run()
+        shots = [c.shots for c in run.counts or ()]
+        told = "brought up to 1000 shots where 100 were asked for" in run.log
+        required = {f"all shots ({shots})": shots == [10 * SHOTS], "it is told": told, "spent": run.total.shots == 1000}
+        case = ours_case(at, "", [run], 1, required)
+        return Outcome.of(replace(case, text=f"{shots} shots of {SHOTS}, {'told' if told else 'not told'}"))
+
+
+def excess_perceval() -> Outcome:
+    """F48 likewise."""
+
+    def edit(path: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if not path.startswith("/api/job/result"):
+            return answer
+        inner = json.loads(answer["results"])
+        entries = excess(inner.get("results_list", [inner]))
+        return answer | {
+            "results": json.dumps(inner | entries[0] if "results" in inner else inner | {"results_list": entries})
+        }
+
+    with stage(edit=edit) as at:
+        run = at.perceval()
+        told = bool(run.log.warn.called or run.log.error.called)
+        case = run.case("", 1, {"it is told": told})
+        return Outcome.of(replace(case, text=f"{run.shots} shots of {SHOTS}, {'told' if told else 'not told'}"))
+
+
+def relayed(id_: str, fault: str, request_s: float | None = None, **options: Any) -> Row:
+    """A row in which something stands between client and server; the result must come all the same."""
+
+    def ours() -> Outcome:
+        with stage(**options) as at:
+            run = at.run(read_s=1.0)
+            return Outcome.of(ours_case(at, "", [run], 1, run.met(None)))
+
+    def theirs() -> Outcome:
+        with stage(**options) as at:
+            run = at.perceval(request_s=request_s)
+            return Outcome.of(run.case("", 1, {"a result": run.right}))
+
+    return Row(id_, fault, ours, theirs, (1,))
+
+
 # The table
 
 
@@ -1695,6 +1811,16 @@ def _at_once(at: Stage, _: Run) -> Mapping[str, bool]:
     return {"asked once": at.requests("availability") == 1}
 
 
+def _harmless(_: Stage, run: Run) -> Mapping[str, bool]:
+    said = [str(run.error), *(record.message for record in run.records), *(record.job_id for record in run.records)]
+    stored = " ".join([*said, *run.answers.values(), run.log]).lower()
+    core = TOKEN.removeprefix("_T_")
+    return {
+        "nothing for the terminal to obey": all(text.isprintable() and len(text) < 1000 for text in said),
+        "no token in any form": core not in unquote(stored).replace("fault-table/", ""),
+    }
+
+
 def _raw_kept(at: Stage, run: Run) -> Mapping[str, bool]:
     kept = any("CUT" in answer for answer in run.answers.values())
     return {"the raw answer is kept": kept, **_id_kept(at, run)}
@@ -1710,6 +1836,20 @@ BROKEN_RESULTS = (
 )
 #: One shot more than a signed 64-bit number holds.
 TOO_MANY = {"results": json.dumps({"results": f":PCVL:BSCount:{{|1,0,1,0>={2**63}}}"})}
+#: Terminal sequences, a line break, a mark that turns the direction, markup, and the token in three forms.
+ODD_WORDS = f"\x1b[2J\x1b]0;a\x07 [/red]\nsecond line \u202e {TOKEN} {TOKEN.upper()} {TOKEN.replace('-', '%2D')}"
+BOMB = ":PCVL:zip:" + base64.b64encode(zlib.compress(b":PCVL:BSCount:{" + b"|1,0,1,0>=1;" * 2_000_000)).decode()
+#: Results that no machine brings.
+IMPOSSIBLE = {
+    "20 MB in 30 kB": BOMB,
+    "1000 times the shots": ":PCVL:BSCount:{|1,0,1,0>=100000}",
+    "5 clicks from 2 photons": ":PCVL:BSCount:{|2,1,1,1>=100}",
+    "modes that are not there": ":PCVL:BSCount:{|1,0,1,0,1,1>=100}",
+    "an outcome twice": ":PCVL:BSCount:{|1,0,1,0>=60;|1,0,1,0>=40}",
+    "Arabic digits": ":PCVL:BSCount:{|1,0,1,0>=\u0661\u0660\u0660}",
+    "a negative index": ":PCVL:BSSamples:|1,0,1,0>;|1,1,0,0>/" + ";".join(["-1"] * 100),
+}
+ODD_IDS = {"escape sequences": "\x1b[2J\nj", "100 kB": "j" * 100_000, "the token": f"j{TOKEN}", "a number": 17}
 NO_RESULTS = fault("result", "replace", null=["results"])
 SIM = {"platforms": ("sim:ascella",)}
 
@@ -1980,4 +2120,57 @@ ROWS: tuple[Row, ...] = (
     Row("F38", "5 settings x 100 shots against a limit", budget_ours, budget_perceval, (0, 0, 0, 1, 1)),
     Row("F39", "unknown keys in every answer", extra_keys_ours, extra_keys_perceval, (1,)),
     Row("F40", "8 equal jobs in worker threads", streams_ours, streams_perceval, (STREAMS,)),
+    row(
+        "F41",
+        "creation: refused in a gateway's words, job created",
+        *(
+            uncertain(str(code), refused(code, "injected fault", handled=True))
+            for code in (401, 403, 404, 413, 422, 425, 429)
+        ),
+    ),
+    row(
+        "F42",
+        "a failed job's message: escape sequences, the token",
+        Try(
+            "",
+            status("replace", body={"status": "error", "status_message": ODD_WORDS})
+            + fault("result", "answer", status=404),
+            JobFailed,
+            states=(JobState.FAILED,),
+            check=_harmless,
+        ),
+    ),
+    row(
+        "F43",
+        "creation: an id that is none, job created",
+        *(
+            uncertain(label, fault("create", "replace", body={"job_id": odd}, calls=[1]), check=_harmless)
+            for label, odd in ODD_IDS.items()
+        ),
+    ),
+    Row("F44", "a proxy in the environment, the cloud on this machine", proxy_ours, proxy_perceval, (1,)),
+    row(
+        "F45",
+        "status: a redirect to another host",
+        in_view(
+            "",
+            status("answer", status=302, headers={"Location": "http://127.0.0.2:9/elsewhere"}, calls=[1]),
+            DeviceUnavailable,
+        ),
+    ),
+    relayed("F46", "103 Early Hints before every answer", hint=b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+    relayed("F47", "status: headers without end, once", request_s=1.0, drip="/api/job/status"),
+    Row("F48", "result: ten times the shots", excess_ours, excess_perceval, (1,)),
+    row(
+        "F49",
+        "result: what no machine brings, 4 times",
+        *(
+            in_view(
+                label,
+                fault("result", "replace", body={"results": json.dumps({"results": text})}, first=4),
+                UnusableAnswer,
+            )
+            for label, text in IMPOSSIBLE.items()
+        ),
+    ),
 )

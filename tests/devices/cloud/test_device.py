@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
 from qpu_sdk.devices.base import Device, JobStatus, wait_all
+from qpu_sdk.devices.cloud.decoding import UnusableAnswer
 from qpu_sdk.devices.cloud.device import CloudDevice, CloudJob, fraction
 from qpu_sdk.devices.conformance import CHECKS, IDEAL_CHECKS, Check, scrambling_program
 from qpu_sdk.devices.job_record import JobState
@@ -21,9 +25,10 @@ from qpu_sdk.devices.machines import MACHINES
 from qpu_sdk.devices.noise_text import parse_noise
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.devices.sending import Terms
+from qpu_sdk.emulator.faults import Faults
 from qpu_sdk.emulator.server import EmulatedCloud
 from qpu_sdk.emulator.settings import CloudSettings
-from qpu_sdk.errors import DeviceUnavailable, ProgramError
+from qpu_sdk.errors import DeviceUnavailable, JobTimeout, ProgramError, QPUError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.permanents import collision_free_tree, probabilities
@@ -222,3 +227,72 @@ def test_status_of_many_threads_is_one_request(cloud: EmulatedCloud) -> None:
 @pytest.mark.parametrize(("said", "means"), [(0.5, 0.5), (50, 0.5), (1, 1.0), (100, 1.0), (None, None), (True, None)])
 def test_progress_is_a_fraction(said: object, means: float | None) -> None:
     assert fraction(said) == means
+
+
+# -- words and results of a server -----------------------------------------------------------------------------
+
+HOSTILE = "\x1b[2J [/red] two\nlines \u202e _T_device-tests _T_DEVICE-TESTS device%2Dtests"
+FAULTS = """
+[[fault]]
+endpoint = "status"
+action = "replace"
+body = {{ status = {status}, status_message = {message} }}
+
+[[fault]]
+endpoint = "result"
+action = "replace"
+body = {{ results = {results}, comment = {message} }}
+"""
+
+
+def spoiled(*, status: str = "completed", results: str = "{}") -> EmulatedCloud:
+    """A cloud whose jobs end as told, in words that do harm where they are shown."""
+    values = {"status": json.dumps(status), "message": json.dumps(HOSTILE), "results": json.dumps(results)}
+    settings = CloudSettings(seed=1, platforms=("sim:ideal",), time_scale=1e5)
+    return EmulatedCloud(settings, Faults.parse(FAULTS.format(**values)))
+
+
+@pytest.mark.parametrize("status", ["error", "canceled", "completed"])
+def test_words_of_a_server_are_harmless_wherever_they_are_kept(
+    status: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with spoiled(status=status) as cloud, Journal(tmp_path / "journal.sqlite") as journal:
+        job = JournalledDevice(opened(cloud), journal).submit([scrambling_program(4, 2, seed=1)], shots=100)
+        with caplog.at_level(logging.DEBUG, "qpu_sdk"), pytest.raises(QPUError) as caught:
+            job.result(60)
+        [record] = journal.jobs()
+        answer = journal.answer(record.name) or ""
+    assert answer
+    assert "comment" in answer
+    for text in (str(caught.value), record.message, *(r.getMessage() for r in caplog.records)):
+        assert text.isprintable()
+        assert "device-tests" not in unquote(text).lower()
+    assert "device-tests" not in unquote(answer).lower()
+
+
+def test_an_unknown_status_is_told_once_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with spoiled(status=HOSTILE) as cloud, caplog.at_level(logging.INFO, "qpu_sdk"):
+        job = opened(cloud).submit([scrambling_program(4, 2, seed=1)], shots=100)
+        with pytest.raises(JobTimeout):
+            job.result(0.5)
+    told = [r for r in caplog.records if "unknown status" in r.getMessage()]
+    assert [r.levelno for r in told[:2]] == [logging.WARNING, logging.INFO][: len(told)]
+    assert told
+    assert all(r.getMessage().isprintable() and "device-tests" not in r.getMessage().lower() for r in told)
+
+
+@pytest.mark.parametrize(
+    ("number", "ends"), [(101, "told"), (1000, "told"), (100, "silent"), (20_000, "refused"), (2**50, "refused")]
+)
+def test_more_shots_than_asked_are_never_counted_without_a_word(
+    number: int, ends: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    results = json.dumps({"results": f":PCVL:BSCount:{{|1,0,1,0>={number}}}"})
+    with spoiled(results=results) as cloud:
+        job = opened(cloud).submit([scrambling_program(4, 2, seed=1)], shots=100)
+        if ends == "refused":
+            with pytest.raises(UnusableAnswer, match=r"shots where 100 were asked.*jobs forget .* --lost"):
+                job.result(60)
+            return
+        assert [c.shots for c in job.result(60)] == [number]
+    assert (f"{number} shots where 100 were asked" in caplog.text) == (ends == "told")

@@ -79,3 +79,12 @@ def test_a_token_too_short_for_a_secret_garbles_nothing(token: str) -> None:
 
 def test_the_mask_does_not_show_the_token() -> None:
     assert SECRET not in f"{MASK!r} {vars(MASK)!r}"
+
+
+@pytest.mark.parametrize(
+    "part", ["\\", "%", "%25", "&#0", "&#x0", "bearer ", " ", "_T_", "\\u00", "c2", SECRET[:-1], "<"]
+)
+def test_no_text_takes_long(part: str) -> None:
+    """Time grows with the length, not with its square: a server chooses the text."""
+    text = f"bearer{part * (1_000_000 // len(part))}%"
+    assert len(MASK.masked(text)) <= len(text) + 3

@@ -411,3 +411,19 @@ def test_no_details_do_harm(answer: dict[str, Any]) -> None:
     assert found.max_photons > 0
     assert found.detector in ("pnr", "threshold")
     assert found.command in ("samples", "sample_count")
+
+
+def test_words_of_a_platform_are_bounded_and_harmless() -> None:
+    odd = "\x1b[2J\n\ud800" + "x" * 10_000
+    specs = {"available_commands": ["sample_count"], "architecture": odd}
+    perfs = {"HOM (%)": 82.7, odd: odd, "deep": [[odd]]} | {str(i): i for i in range(10_000)}
+    found = PlatformDetails.of("p", {"specs": specs, "perfs": perfs})
+    assert found.performance["HOM (%)"] == 82.7
+    assert len(found.performance) <= 200
+    assert all(key.isprintable() and len(key) <= 80 for key in found.performance)
+    assert all(str(value).isprintable() and len(str(value)) <= 300 for value in found.performance.values())
+    assert len(found.architecture_hash) == 64
+    with pytest.raises(DeviceUnavailable) as caught:
+        PlatformDetails.of("p", {"specs": {"available_commands": [odd, odd + "y"]}})
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
