@@ -107,6 +107,17 @@ def normal_quantile(level: float) -> float:
     return NormalDist().inv_cdf(0.5 + level / 2.0)
 
 
+def student_quantile(level: float, degrees: int) -> float:
+    """t such that Student's variable with so many degrees of freedom is below it with probability ``level``.
+
+    >>> round(student_quantile(0.975, 3), 3)
+    3.182
+    """
+    from scipy.special import stdtrit  # slow to import
+
+    return float(stdtrit(degrees, level))
+
+
 def sampling_distance(p: FloatArray, events: float) -> float:
     """Expected total variation distance between ``p`` and its estimate from that many events; 1 without events.
 

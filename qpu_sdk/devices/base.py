@@ -16,6 +16,9 @@ from ..photonics.noise import Noise
 from ..photonics.program import Program
 from .budget import Rates
 
+#: Most shots of a program: more are not exactly a number of JSON, and a thousand of such settings fit the journal.
+MOST_SHOTS = 2**53
+
 
 class JobStatus(enum.Enum):
     """Where a job stands; the last three are final."""
@@ -103,7 +106,7 @@ class DeviceSpec:
 
         :raises ProgramError: when they are none, or do not fit; the message names the limit.
         """
-        programs, shots = _several(programs), whole(shots, "shots")
+        programs, shots = _several(programs), whole(shots, "shots", most=MOST_SHOTS)
         if not programs:
             raise ProgramError(f"{self.name} was given no program. Submit at least one.")
         if shots < 1:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..arrays import whole
 from ..errors import ConfigError
 from .chain import chain_weights
+from .limits import checked_bond
 
 
 class Generator(nn.Module, abc.ABC):
@@ -99,7 +100,7 @@ class MPSGenerator(Generator):
 
     def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 1e-9) -> None:
         super().__init__()
-        chi = _checked_bond(bond_dim)
+        chi = checked_bond(bond_dim)
         self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError)
         self.bits = index_bits(self.target_size)
         sites = self.bits + 1
@@ -137,10 +138,6 @@ class MPSGenerator(Generator):
         return chain_weights(pairs[:k], self.label, pairs[k:n], (self.first, last), used)
 
 
-def _checked_bond(bond_dim: int) -> int:
-    return whole(bond_dim, "bond_dim", ConfigError, least=1)
-
-
 @final
 class LeanMPSGenerator(Generator):
     """The chain without its redundancy: one matrix a bit.
@@ -160,7 +157,7 @@ class LeanMPSGenerator(Generator):
 
     def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 0.01) -> None:
         super().__init__()
-        rank = _checked_bond(bond_dim)
+        rank = checked_bond(bond_dim)
         self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError)
         self.bits = index_bits(self.target_size)
         self.init_std = init_std

@@ -120,17 +120,4 @@ def _pairs(spsa: SPSAConfig, r: int, i: int) -> int:
 
 def open_spsa(config: SPSAConfig, *, rounds: int) -> SPSA:
     """The SPSA of a run of so many rounds; A defaults to a tenth of all steps."""
-    s, steps = config, config.steps * rounds
-    return SPSA(
-        a=s.a,
-        c=s.c,
-        A=0.1 * steps if s.A is None else s.A,
-        alpha=s.alpha,
-        gamma=s.gamma,
-        resamplings=s.resamplings,
-        calibration_pairs=s.calibration_pairs,
-        first_step=s.first_step,
-        max_step=s.max_step,
-        smoothing=s.smoothing,
-        blocking=s.blocking,
-    )
+    return config.open(A=0.1 * config.steps * rounds)

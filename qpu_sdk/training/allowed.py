@@ -1,0 +1,55 @@
+"""Numbers that a configuration allows, of whatever type of integer or float, and why their limits are what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from pydantic import BeforeValidator, Field
+
+from ..arrays import real, whole
+from ..devices.base import MOST_SHOTS
+from ..errors import ConfigError, QPUError
+
+Made = TypeVar("Made")
+
+#: More epochs, rounds, images or settings than anybody lives to see.
+MOST = 10**9
+#: More threads than machines have cores, and far from the thousands with which an operating system ends a process.
+MOST_THREADS = 1024
+#: Joint outcomes, of which several copies of 4 and 8 bytes each are held at once.
+MOST_JOINT = 10**8
+
+
+def _whole(value: object) -> int:
+    try:
+        return whole(value, "it", ConfigError)
+    except ConfigError:
+        raise ValueError("Input should be a valid integer, a whole number") from None
+
+
+def _real(value: object) -> float:
+    try:
+        return real(value, "it", ConfigError)
+    except ConfigError:
+        raise ValueError("Input should be a valid, finite number") from None
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
+RealNumber = Annotated[float, BeforeValidator(_real)]
+Positive = Annotated[WholeNumber, Field(ge=1, le=MOST)]
+NonNegative = Annotated[WholeNumber, Field(ge=0, le=MOST)]
+SeedNumber = Annotated[WholeNumber, Field(ge=0)]
+Shots = Annotated[WholeNumber, Field(ge=1, le=MOST_SHOTS)]
+Limit = Annotated[WholeNumber, Field(ge=1)]
+Threads = Annotated[WholeNumber, Field(ge=1, le=MOST_THREADS)]
+Rate = Annotated[RealNumber, Field(gt=0.0)]
+AtLeastZero = Annotated[RealNumber, Field(ge=0.0)]
+
+
+def as_value(made: Callable[[], Made]) -> Made:
+    """What a part of the SDK makes of a value; what it refuses the configuration refuses, as :class:`ValueError`."""
+    try:
+        return made()
+    except QPUError as error:
+        raise ValueError(str(error).rstrip(".")) from None
