@@ -88,11 +88,26 @@ def real(
     return found
 
 
-def reals(values: Any, what: str, error: type[QPUError] = ProgramError) -> FloatArray:
+def truth(value: object, what: str, error: type[QPUError] = ProgramError) -> bool:
+    """True or False as Python's own, whatever kind of truth value it was; numbers are none.
+
+    :param what: names the value in the message.
+    :param error: raised for anything else.
+
+    >>> truth(np.True_, "pairs")
+    True
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise error(f"{what} is {short(value)}. Use True or False.")
+    return bool(value)
+
+
+def reals(values: Any, what: str, error: type[QPUError] = ProgramError, *, finite: bool = True) -> FloatArray:
     """Real numbers as float64, with the same shape; the same memory where nothing had to be changed.
 
     :param what: names one of them in the message.
-    :param error: raised for anything else, such as truth values, text, complex numbers and what is not finite.
+    :param error: raised for anything else, such as truth values, text and complex numbers.
+    :param finite: False where the caller looks for NaN and infinity.
 
     >>> reals([1, 0.5], "a phase").tolist()
     [1.0, 0.5]
@@ -102,9 +117,31 @@ def reals(values: Any, what: str, error: type[QPUError] = ProgramError) -> Float
         raise error(f"{what} is a whole number above 2^53, which no float holds exactly. Use smaller numbers.")
     with np.errstate(over="ignore"):  # of longer floats: found out below
         found = np.asarray(array, dtype=np.float64)
-    if not np.isfinite(found).all():
-        raise error(f"{what} is not finite. Use finite numbers.")
+    if finite and not np.isfinite(found).all():
+        raise error(f"{what} is not a finite number. Check the values.")
     return found
+
+
+def integers(values: Any, what: str, error: type[QPUError] = ProgramError) -> npt.NDArray[np.integer[Any]]:
+    """Whole numbers as an array of the integers that they are, with the same shape; nothing of them is looked at yet.
+
+    :param what: names one of them in the message.
+    :param error: raised for anything else, such as truth values and 2.0; an empty list is of whole numbers.
+    """
+    array = _array(values, "iuf", what, error)
+    if array.dtype.kind == "f" and array.size:
+        raise error(f"{what} is of type {array.dtype}. Use whole numbers.")
+    return array if array.size else array.astype(np.int64)
+
+
+def complexes(values: Any, what: str, error: type[QPUError] = ProgramError) -> ComplexArray:
+    """Real or complex numbers as complex128, with the same shape.
+
+    :param what: names one of them in the message.
+    :param error: raised for anything else, such as truth values and text.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found out by whoever uses it
+        return np.asarray(_array(values, "iufc", what, error), dtype=np.complex128)
 
 
 def wholes(values: Iterable[Any], what: str, error: type[QPUError] = ProgramError) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import FloatArray
+from .arrays import FloatArray, real, reals
 from .errors import DataError, MitigationError
 
 
@@ -89,9 +89,9 @@ def _probabilities(p: HasProbabilities | npt.ArrayLike) -> FloatArray:
     found = getattr(p, "probabilities", p)
     found = found() if callable(found) else found  # a program computes its own
     try:
-        return np.asarray(found, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"a {type(p).__name__} holds no probabilities. Give numbers, or a distribution.") from None
+        return reals(found, "a probability", DataError)
+    except DataError as error:
+        raise DataError(f"a {type(p).__name__} holds no probabilities: {error}") from None
 
 
 def normal_quantile(level: float) -> float:
@@ -102,6 +102,7 @@ def normal_quantile(level: float) -> float:
     >>> round(normal_quantile(0.95), 4)
     1.96
     """
+    level = real(level, "the level of an interval", MitigationError)
     if not 0.0 < level < 1.0:
         raise MitigationError(f"the level of an interval is {level}; it must be between 0 and 1, such as 0.95.")
     return NormalDist().inv_cdf(0.5 + level / 2.0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import abc
 import enum
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from ..arrays import whole
-from ..errors import JobTimeout, ProgramError
+from ..arrays import real, whole
+from ..errors import ConfigError, JobTimeout, ProgramError
 from ..photonics.counts import Counts, Detector
 from ..photonics.noise import Noise
 from ..photonics.program import Program
@@ -301,6 +302,15 @@ class RemoteDevice(Device):
 
         :raises DeviceUnavailable: when it knows no such job.
         """
+
+
+def checked_timeout(timeout_s: float | None) -> float | None:
+    """Seconds to wait, ``None`` for as long as it takes.
+
+    :raises ConfigError: when it is no number of 0 or more.
+    """
+    most = threading.TIMEOUT_MAX  # longer is no time for the operating system, and as good as for ever
+    return None if timeout_s is None else min(most, real(timeout_s, "timeout_s", ConfigError, least=0.0))
 
 
 def wait_for(job: Job, timeout_s: float | None, *, begun: float) -> None:

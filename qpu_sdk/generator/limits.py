@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..arrays import whole
 from ..errors import ConfigError
 
+#: Most weights, of which each takes 4 bytes in several places: 0.4 GB a copy.
+MOST_WEIGHTS = 10**8
 #: Largest bond dimension: the rank of every chain over the bits of 2^20 weights, beyond which there is no new function.
 MOST_BOND = 1024
 

@@ -16,7 +16,7 @@ from typing import Literal, final
 
 import numpy as np
 
-from ..arrays import FloatArray, real, reals, whole
+from ..arrays import FloatArray, real, reals, truth, whole
 from ..errors import ConfigError
 from ..statistics import student_quantile
 from ..words import short
@@ -112,6 +112,7 @@ class SPSA:
             if (given := getattr(self, name)) is not None or name not in ("a", "max_step"):
                 object.__setattr__(self, name, real(given, f"SPSA {name}", ConfigError, above=0.0))
         object.__setattr__(self, "A", real(self.A, "SPSA A", ConfigError, least=0.0))
+        object.__setattr__(self, "blocking", truth(self.blocking, "SPSA blocking", ConfigError))
         if self.smoothing not in ("none", "adam"):
             raise ConfigError(f"SPSA smoothing is {short(self.smoothing)}. Use none or adam.")
         if self.blocking and self._first_pairs < 2:
@@ -187,9 +188,11 @@ class SPSA:
 
     def _losses(self, told: FloatArray, pairs: int) -> FloatArray:
         """The losses of one side, ``(R,)``."""
-        found = np.atleast_1d(reals(told, "SPSA was told a loss that", ConfigError))
+        found = np.atleast_1d(reals(told, "a loss that SPSA was told", ConfigError, finite=False))
         if found.shape != (pairs,):
             raise ConfigError(f"SPSA was told losses of shape {found.shape}; it asked for {pairs} pairs. Tell as many.")
+        if not np.isfinite(found).all():
+            raise ConfigError("SPSA was told a loss that is not finite. Lower training.lr or spsa.c, or measure again.")
         if (np.abs(found) > LARGEST_LOSS).any():
             raise ConfigError(f"SPSA was told a loss above {LARGEST_LOSS:g}. Scale the loss, or lower the gain or c.")
         return found
