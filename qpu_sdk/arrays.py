@@ -27,6 +27,8 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Above it neighbouring whole numbers are one float.
 _EXACT = 2**53
+#: Larger whole numbers are no floats, and Python does not write them out.
+_LARGEST = 2**1023
 
 
 def whole(
@@ -49,6 +51,8 @@ def whole(
         found = None
     if found is None:
         raise error(f"{what} is {short(value)}. Use a whole number.")
+    if abs(found) > _LARGEST:
+        raise error(f"{what} is a number of {found.bit_length():,} bits. Use a smaller one.")
     if least is not None and found < least:
         raise error(f"{what} is {short(found)}. Use {least} or more.")
     if most is not None and found > most:
@@ -73,11 +77,8 @@ def real(
     >>> real(np.float32(0.5), "g2"), real(2, "g2")
     (0.5, 2.0)
     """
-    try:
-        found = float(value) if _may_be_number(value) else math.nan  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # torch raises all of them
-        found = math.nan
-    if not math.isfinite(found):
+    found = _as_float(value)
+    if found is None or not math.isfinite(found):
         raise error(f"{what} is {short(value)}. Use a finite number.")
     if least is not None and found < least:
         raise error(f"{what} is {found!r}. Use {least:g} or more.")
@@ -98,7 +99,7 @@ def truth(value: object, what: str, error: type[QPUError] = ProgramError) -> boo
     True
     """
     if not isinstance(value, bool | np.bool_):
-        raise error(f"{what} is {short(value)}. Use True or False.")
+        raise error(f"{what} is {short(value)}. Use true or false.")
     return bool(value)
 
 
@@ -112,6 +113,12 @@ def reals(values: Any, what: str, error: type[QPUError] = ProgramError, *, finit
     >>> reals([1, 0.5], "a phase").tolist()
     [1.0, 0.5]
     """
+    if isinstance(values, list | tuple):
+        leaves = _leaves(values, what, error)
+        floats = [_as_float(leaf) for leaf in leaves.flat]
+        if None in floats:
+            raise error(f"{what} is {short(leaves.flat[floats.index(None)])}. Use a number.")
+        values = np.array(floats, dtype=np.float64).reshape(leaves.shape)
     array = _array(values, "iuf", what, error)
     if array.dtype.kind in "iu" and array.size and max(int(array.max()), -int(array.min())) > _EXACT:
         raise error(f"{what} is a whole number above 2^53, which no float holds exactly. Use smaller numbers.")
@@ -128,6 +135,13 @@ def integers(values: Any, what: str, error: type[QPUError] = ProgramError) -> np
     :param what: names one of them in the message.
     :param error: raised for anything else, such as truth values and 2.0; an empty list is of whole numbers.
     """
+    if isinstance(values, list | tuple):
+        leaves = _leaves(values, what, error)
+        try:
+            found = np.array([whole(leaf, what, error) for leaf in leaves.flat], dtype=np.int64)
+        except OverflowError:
+            raise error(f"{what} is above {np.iinfo(np.int64).max}. Check the numbers.") from None
+        return found.reshape(leaves.shape)
     array = _array(values, "iuf", what, error)
     if array.dtype.kind == "f" and array.size:
         raise error(f"{what} is of type {array.dtype}. Use whole numbers.")
@@ -168,6 +182,22 @@ def _may_be_number(value: object) -> bool:
         or any(word in kind for word in ("bool", "complex", "<U", "|S", "object"))
         or getattr(value, "ndim", 0) != 0
     )
+
+
+def _as_float(value: object) -> float | None:
+    """NaN and infinity too; None for what is no real number."""
+    try:
+        return float(value) if _may_be_number(value) else None  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # torch raises all of them
+        return None
+
+
+def _leaves(values: Any, what: str, error: type[QPUError]) -> npt.NDArray[np.object_]:
+    """What stands in lists as it is: NumPy would make one type of them all, and of True and 0.5 two numbers."""
+    try:
+        return np.array(values, dtype=object)
+    except (TypeError, ValueError, RuntimeError):  # rows of several lengths
+        raise error(f"{what} is to be found in {short(values)}. Use rows of one length.") from None
 
 
 def _array(values: Any, kinds: str, what: str, error: type[QPUError]) -> npt.NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from statistics import NormalDist
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from .arrays import FloatArray, real, reals
 from .errors import DataError, MitigationError
+from .words import short
 
 
 class HasProbabilities(Protocol):
@@ -91,7 +93,10 @@ def _probabilities(p: HasProbabilities | npt.ArrayLike) -> FloatArray:
     try:
         return reals(found, "a probability", DataError)
     except DataError as error:
-        raise DataError(f"a {type(p).__name__} holds no probabilities: {error}") from None
+        reason = str(error).partition(". ")[0]
+        raise DataError(
+            f"a {type(p).__name__} holds no probabilities: {reason}. Give numbers, or a distribution."
+        ) from None
 
 
 def normal_quantile(level: float) -> float:
@@ -102,10 +107,11 @@ def normal_quantile(level: float) -> float:
     >>> round(normal_quantile(0.95), 4)
     1.96
     """
-    level = real(level, "the level of an interval", MitigationError)
-    if not 0.0 < level < 1.0:
-        raise MitigationError(f"the level of an interval is {level}; it must be between 0 and 1, such as 0.95.")
-    return NormalDist().inv_cdf(0.5 + level / 2.0)
+    with suppress(MitigationError):
+        found = real(level, "level", MitigationError)
+        if 0.0 < found < 1.0:
+            return NormalDist().inv_cdf(0.5 + found / 2.0)
+    raise MitigationError(f"the level of an interval is {short(level)}; it must be between 0 and 1, such as 0.95.")
 
 
 def student_quantile(level: float, degrees: int) -> float:

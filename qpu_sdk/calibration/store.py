@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
+from ..arrays import real, whole
 from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CalibrationStale
 from ..files import user_path, write_atomic
 from ..photonics.counts import Detector
@@ -89,6 +90,7 @@ class CalibrationStore:
         :raises CalibrationStale: when the newest that fits is too old.
         :raises CalibrationError: when a file that may be newer is damaged, or the record is from the future.
         """
+        modes = None if modes is None else whole(modes, "modes", CalibrationError, least=1)
         records, damaged = self._read(device)
         fitting = [(record, path) for record, path in records if _fits(record, modes, detector)]
         newest = fitting[-1] if fitting else records[-1] if records else None
@@ -197,7 +199,8 @@ def check_age(record: CalibrationRecord, max_age_h: float | None, now: datetime)
     :param max_age_h: hours, None for the record's own ``validity_h``.
     :raises CalibrationError: when the record is of the future.
     """
-    age, limit = record.age_h(now), record.validity_h if max_age_h is None else max_age_h
+    asked = None if max_age_h is None else real(max_age_h, "max_age_h", CalibrationError, least=0.0)
+    age, limit = record.age_h(now), record.validity_h if asked is None else asked
     if age < -CLOCK_SKEW_H:
         raise CalibrationError(
             f"the newest record of {record.device} ends {record.utc_end}, {-age:.3g} h from now. Set the clock, or "

@@ -61,6 +61,7 @@ class DeviceSpec:
     :param architecture_hash: SHA-256 of the architecture that the provider publishes, ``""`` for none.
     :param record_names: devices whose calibration records serve it, the best first; ``()``: its name.
     :param record_file: of a noisy twin, the calibration record it is made of.
+    :raises ConfigError: when a limit is no whole number of 1 or more.
 
     >>> spec = DeviceSpec("quandela:sim:belenos?poll_s=5", max_modes=24, max_photons=12)
     >>> spec.platform, spec.record_names == (spec.name,)
@@ -88,6 +89,9 @@ class DeviceSpec:
     record_file: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("max_modes", "max_photons", "max_shots", "max_programs", "settings_per_job"):
+            if (limit := getattr(self, name)) is not None or name in ("max_modes", "max_photons"):
+                object.__setattr__(self, name, whole(limit, f"{name} of {self.name}", ConfigError, least=1))
         if not self.platform:
             object.__setattr__(self, "platform", self.name.partition("?")[0].partition(":")[2] or self.name)
         if not self.record_names:
@@ -319,6 +323,7 @@ def wait_for(job: Job, timeout_s: float | None, *, begun: float) -> None:
     :param timeout_s: from ``begun``, a reading of the monotonic clock; ``None`` for as long as it takes.
     :raises JobTimeout: when it is not final by then; the job goes on.
     """
+    timeout_s = checked_timeout(timeout_s)
     while not job.advance().final:
         left = None if timeout_s is None else begun + timeout_s - time.monotonic()
         if left is not None and left <= 0:
@@ -332,8 +337,7 @@ def wait_all(jobs: Sequence[Job], *, timeout_s: float | None = None) -> None:
     :param timeout_s: of jobs that outlive this process (``None``: as long as it takes); others are always awaited.
     :raises JobTimeout: names the jobs that are still going.
     """
-    begun = time.monotonic()
-    waiting = list(jobs)
+    begun, waiting, timeout_s = time.monotonic(), list(jobs), checked_timeout(timeout_s)
     while True:
         waiting = [job for job in waiting if not job.advance().final]
         if not waiting:

@@ -7,7 +7,7 @@ sent; a collision-free one has at most one click a mode.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, final
@@ -191,7 +191,7 @@ class Counts:
             ) from error
 
 
-def merge(counts: Sequence[Counts], *, program: str = "") -> Counts:
+def merge(counts: Iterable[Counts], *, program: str = "") -> Counts:
     """Counts of several settings as if they were of one.
 
     :param program: fingerprint of what they all stand for.
@@ -201,6 +201,7 @@ def merge(counts: Sequence[Counts], *, program: str = "") -> Counts:
     >>> merge([once, once]).numbers.tolist()
     [2, 6]
     """
+    counts = tuple(counts)
     kinds = {(c.photons, c.modes, c.detector, c.device) for c in counts}
     if len(kinds) != 1:
         raise DataError(f"counts of {len(kinds)} kinds of setting cannot be merged. Merge those of one program.")

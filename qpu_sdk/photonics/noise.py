@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, final, overload
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import FloatArray, IntArray, real, truth, whole, wholes
+from ..arrays import FloatArray, IntArray, real, reals, truth, whole, wholes
 from ..errors import ConfigError, ProgramError
 from ..words import short
+from .interferometer import MOST_MODES
 from .program_noise import ProgramNoise, check_source
 
 if TYPE_CHECKING:
@@ -151,12 +152,12 @@ class Noise:
         if modes is None and not hasattr(program, "input_modes"):
             raise ProgramError(f"a {type(program).__name__} is no program. Say how many modes there are with modes=M.")
         given = program.input_modes if modes is None else program  # type: ignore[union-attr]
-        size = whole(program.modes if modes is None else modes, "modes", least=1)  # type: ignore[union-attr]
-        inputs = np.array(wholes(given, "an input mode"), dtype=np.int64)  # type: ignore[arg-type]
+        size = whole(program.modes if modes is None else modes, "modes", least=1, most=MOST_MODES)  # type: ignore[union-attr]
+        inputs = list(wholes(given, "an input mode"))  # type: ignore[arg-type]
         if self.modes is not None and size > self.modes:
             raise ProgramError(f"program uses {size} modes; the noise is known of {self.modes}. Use {self.modes}.")
-        if len(inputs) and not 0 <= inputs.min() <= inputs.max() < size:
-            raise ProgramError(f"photons enter modes {short(inputs.tolist())} of {size}. Use modes 0..{size - 1}.")
+        if not all(0 <= mode < size for mode in inputs):
+            raise ProgramError(f"photons enter modes {short(inputs)} of {size}. Use modes 0..{size - 1}.")
         self.check_model()
         pairs = np.asarray(self.indistinguishability)
         return ProgramNoise(
@@ -263,12 +264,9 @@ def _numbers(value: object) -> FloatArray | None:
     """As float64, one or several, ``(...)``; None for what are no numbers."""
     with suppress(ProgramError):
         return np.asarray(real(value, "it"))
-    try:
-        array = np.asarray(value)  # several, or what is not finite, which is named later
-    except (TypeError, ValueError, RuntimeError):  # rows of different lengths, tensors with a gradient
-        return None
-    with np.errstate(over="ignore"):  # of longer floats
-        return array.astype(np.float64) if array.dtype.kind in "iuf" else None
+    with suppress(ProgramError):
+        return reals(value, "it", finite=False)  # several, or what is not finite, which is named later
+    return None
 
 
 def _place(index: IntArray) -> str:

@@ -38,7 +38,7 @@ def _real(value: object) -> float:
 WholeNumber = Annotated[int, BeforeValidator(_whole)]
 RealNumber = Annotated[float, BeforeValidator(_real)]
 Positive = Annotated[WholeNumber, Field(ge=1, le=MOST)]
-NonNegative = Annotated[WholeNumber, Field(ge=0, le=MOST)]
+PositiveOrZero = Annotated[WholeNumber, Field(ge=0, le=MOST)]
 SeedNumber = Annotated[WholeNumber, Field(ge=0)]
 Shots = Annotated[WholeNumber, Field(ge=1, le=MOST_SHOTS)]
 Limit = Annotated[WholeNumber, Field(ge=1)]

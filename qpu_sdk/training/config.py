@@ -12,11 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
@@ -34,8 +31,8 @@ from .allowed import (
     MOST_JOINT,
     AtLeastZero,
     Limit,
-    NonNegative,
     Positive,
+    PositiveOrZero,
     Rate,
     RealNumber,
     SeedNumber,
@@ -44,38 +41,13 @@ from .allowed import (
     WholeNumber,
     as_value,
 )
-from .problems import config_problem
+from .section import Section
 from .spsa import SPSA
 
 #: A table of the configuration as it is written.
 Table: TypeAlias = Mapping[str, Any]
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
 GIVEN = "(given)"
-
-
-class Section(BaseModel):
-    """A table of the configuration: unknown keys are refused, values cannot be changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-    def __init__(self, *unnamed: object, **values: Any) -> None:
-        """Refuse what is wrong with a :class:`ConfigError` of one line, as a file with it is refused."""
-        if unnamed:
-            raise ConfigError(
-                f"{self._called()} is made of keys by their names, not of a {type(unnamed[0]).__name__}. Write for "
-                "example RunConfig(seed=1), or read a file with qpu_sdk.load_config(path)."
-            )
-        try:
-            self.__pydantic_validator__.validate_python(values, self_instance=self)
-        except ValidationError as error:
-            raise ConfigError(f"{self._called()}: {config_problem(error, type(self))}") from None
-
-    # Sections inside others are validated as usual, else a problem in one would not say where it is.
-    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
-
-    @classmethod
-    def _called(cls) -> str:
-        return "the configuration" if cls.__name__ == "RunConfig" else cls.__name__
 
 
 @final
@@ -89,7 +61,7 @@ class DataConfig(Section):
     draw: Literal["given", "training"] = "given"
     train_size: Positive | None = None
     test_size: Positive | None = None
-    validation_size: NonNegative = 0
+    validation_size: PositiveOrZero = 0
     seed: SeedNumber | None = None
     scale: Rate | None = None
 
@@ -118,7 +90,7 @@ class QNNConfig(Section):
     photons: Positive
     mesh: Literal["isometry", "rectangular", "brickwall"] = "isometry"
     device: str | None = None
-    input_modes: tuple[NonNegative, ...] | None = None
+    input_modes: tuple[PositiveOrZero, ...] | None = None
 
     def open_mesh(self) -> Mesh:
         """The mesh; raises :class:`ProgramError` when the photons do not fit the modes."""
@@ -159,12 +131,12 @@ class GeneratorConfig(Section):
 class TrainingConfig(Section):
     """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit."""
 
-    warm_start_epochs: NonNegative = 70
+    warm_start_epochs: PositiveOrZero = 70
     warm_start_lr: Rate = 0.02
     trials: Positive = 6
     trial_epochs: Positive = 6
-    rounds: NonNegative = 4
-    generator_epochs: NonNegative = 4
+    rounds: PositiveOrZero = 4
+    generator_epochs: PositiveOrZero = 4
     final_epochs: Positive = 20
     batch_size: Positive = 128
     optimiser: Literal["adam", "rotated-adam"] = "rotated-adam"
@@ -193,7 +165,7 @@ class TrainingConfig(Section):
 class SPSAConfig(Section):
     """Gains in Spall's letters; see :mod:`qpu_sdk.training.spsa`. ``a`` is calibrated unless given."""
 
-    steps: NonNegative = 5
+    steps: PositiveOrZero = 5
     shots: Shots = 100_000
     a: Rate | None = None
     c: Rate = 0.02

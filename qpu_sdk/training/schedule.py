@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
-from ..errors import BudgetExceeded
+from ..errors import BudgetExceeded, ConfigError
 from .config import BudgetConfig, RunConfig, SPSAConfig, TrainingConfig
 from .spsa import SPSA
+
+#: Most units of a run, each of which is a row of its metrics: more would take weeks for the rows alone.
+MOST_UNITS = 1_000_000
+#: Of all settings together: the largest integer of SQLite.
+MOST_SHOTS_OF_A_RUN = 2**63 - 1
 
 UnitKind = Literal["trial", "warm-start", "measure", "fit", "spsa"]
 
@@ -52,8 +57,12 @@ class Schedule:
 
     @classmethod
     def of(cls, config: RunConfig) -> Schedule:
-        """The schedule that a configuration describes."""
+        """The schedule that a configuration describes.
+
+        :raises ConfigError: when the run has more units or shots than can be kept.
+        """
         t = config.training
+        _check_size(config)
         parts = _parts(t, config.spsa)
         units = tuple(replace(unit, ends_round=unit is part[-1]) for part in parts for unit in part)
         return cls(units, len(config.qnn), t.warm_start_epochs + t.rounds * t.generator_epochs + t.final_epochs)
@@ -97,6 +106,25 @@ class Schedule:
                     f"the run needs {planned} {name}; budget.{name} allows {limit}. Lower training.rounds or "
                     f"spsa.steps, or raise it with --set budget.{name}={planned}."
                 )
+
+
+def _check_size(config: RunConfig) -> None:
+    """Raise :class:`ConfigError` before a list of units is made that no memory holds."""
+    t, s = config.training, config.spsa
+    units = t.trials * t.trial_epochs + t.warm_start_epochs + t.rounds * (1 + t.generator_epochs + s.steps)
+    units += 1 + t.final_epochs
+    if units > MOST_UNITS:
+        raise ConfigError(
+            f"the run has {units:,} epochs, measurements and SPSA steps; {MOST_UNITS:,} is the limit. Lower "
+            "training.rounds, spsa.steps or the epochs."
+        )
+    pairs = t.rounds * s.steps * s.resamplings + s.calibration_pairs
+    shots = len(config.qnn) * (t.rounds * t.shots + 2 * pairs * s.shots + t.final_shots)
+    if shots > MOST_SHOTS_OF_A_RUN:
+        raise ConfigError(
+            f"the run has {shots:,} shots; {MOST_SHOTS_OF_A_RUN:,} is the most that its journal counts. Lower "
+            "training.shots, training.final_shots or spsa.shots."
+        )
 
 
 def _parts(training: TrainingConfig, spsa: SPSAConfig) -> Iterator[list[Unit]]:

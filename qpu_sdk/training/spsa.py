@@ -28,7 +28,7 @@ LARGEST_LOSS, SMALLEST_LOSS = 1e100, 1e-100
 
 #: With a calibrated gain no step is longer than so many times what it is meant to be: a first pair that happened to
 #: differ little makes a gain that the next one would throw x away with.
-LONGEST = 10.0
+LONGEST_STEP = 10.0
 #: Losses that differ by less, relative to their size, differ by rounding.
 RESOLVED = 1e-12
 #: A step is undone when chance alone would make so high a loss in one of 740 cases: three standard deviations.
@@ -226,7 +226,7 @@ class SPSA:
         limit = math.inf if self.max_step is None else self.max_step
         if self.a is None:
             falling = ((1 + self.A) / (state.k + 1 + self.A)) ** self.alpha
-            limit = min(limit, LONGEST * self.first_step * falling)
+            limit = min(limit, LONGEST_STEP * self.first_step * falling)
         size = _size(step)
         return step if size <= limit else step * (limit / size)
 
