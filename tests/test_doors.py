@@ -194,6 +194,8 @@ REAL: dict[str, tuple[Call, tuple[float, ...]]] = {
     "EmulatedCloud.time_scale": (lambda x: repr(CloudSettings(seed=1, time_scale=x)), (0.5, 2.0)),
 }
 
+#: Doors where infinity means something.
+ENDLESS = {"CalibrationStore.latest.max_age_h"}
 #: Public names without a number at their door, and why.
 REASONS = {
     "QPUError": "is raised, not made",
@@ -287,7 +289,8 @@ def test_equal_real_numbers_do_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", REAL)
 def test_what_is_no_real_number_is_refused(name: str) -> None:
     for value in NOT_REAL:
-        refused(REAL[name][0], value)
+        if not (name in ENDLESS and value is np.inf):
+            refused(REAL[name][0], value)
 
 
 def answered(call: Call, value: Any) -> None:
@@ -361,6 +364,7 @@ def test_a_list_of_any_iterable_is_gone_through_once() -> None:
     assert merge(iter([COUNTS, COUNTS])).shots == 400  # type: ignore[arg-type]
     assert qs.load_config(overrides=(f"seed={n}" for n in (3, 4))).seed == 4  # type: ignore[arg-type]
     assert repr(qs.Noise(g2=0.1).at(iter((0, 1)), modes=3)) == repr(qs.Noise(g2=0.1).at((0, 1), modes=3))  # type: ignore[call-overload]
+    assert len(qs.RunConfig(qnn=({"modes": 4, "photons": n} for n in (1, 2))).qnn) == 2  # type: ignore[arg-type]
     jobs = [device.submit([PROGRAM], shots=10) for _ in range(2)]
     wait_all(job for job in jobs)  # type: ignore[arg-type]
     assert CloudSettings(seed=1, platforms=(p for p in ("sim:ideal",))).platforms == ("sim:ideal",)  # type: ignore[arg-type]
@@ -431,7 +435,7 @@ def test_every_public_name_has_its_doors() -> None:
     assert set(REASONS) <= public - named
 
 
-@pytest.mark.parametrize("value", [2**53 + 1, 10**20])
+@pytest.mark.parametrize("value", [10**18 + 1, 10**20])
 def test_more_shots_than_are_counted_are_refused_before_anything_is_drawn(value: int) -> None:
     assert "Use" in refused(lambda n: qs.open_device("local:slos", seed=1).run(PROGRAM, shots=n), value)
     for key in ("shots", "final_shots"):

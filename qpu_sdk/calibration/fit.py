@@ -45,6 +45,7 @@ def fit(observations: Sequence[Observation], *, most_clicks: int, pairs: bool = 
     :param pairs: True for an overlap of each pair, False for one of all.
     :raises CalibrationError: when the counts are too few, or a mode never fires.
     """
+    observations = tuple(observations)
     inputs = tuple(sorted({j for o in observations for j in o.inputs}))
     modes = observations[0].columns.shape[0]
     sets = mode_sets(modes, most_clicks)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import os
 import re
 import threading
@@ -199,8 +200,9 @@ def check_age(record: CalibrationRecord, max_age_h: float | None, now: datetime)
     :param max_age_h: hours, None for the record's own ``validity_h``.
     :raises CalibrationError: when the record is of the future.
     """
-    asked = None if max_age_h is None else real(max_age_h, "max_age_h", CalibrationError, least=0.0)
-    age, limit = record.age_h(now), record.validity_h if asked is None else asked
+    if max_age_h is not None and not (isinstance(max_age_h, float) and max_age_h == math.inf):  # which is any age
+        max_age_h = real(max_age_h, "max_age_h", CalibrationError, least=0.0)
+    age, limit = record.age_h(now), record.validity_h if max_age_h is None else max_age_h
     if age < -CLOCK_SKEW_H:
         raise CalibrationError(
             f"the newest record of {record.device} ends {record.utc_end}, {-age:.3g} h from now. Set the clock, or "

@@ -17,8 +17,8 @@ from ..photonics.noise import Noise
 from ..photonics.program import Program
 from .budget import Rates
 
-#: Most shots of a program: more are not exactly a number of JSON, and a thousand of such settings fit the journal.
-MOST_SHOTS = 2**53
+#: Most shots of a program: a sampler, the counts of some settings together and a journal hold integers of 64 bits.
+MOST_SHOTS = 10**18
 
 
 class JobStatus(enum.Enum):

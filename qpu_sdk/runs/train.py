@@ -135,7 +135,7 @@ def resume(
 
 def _with_budget(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
     """The run's configuration with another budget; nothing else can be changed once a run has begun."""
-    overrides = [overrides] if isinstance(overrides, str) else overrides  # one, not its letters
+    overrides = [overrides] if isinstance(overrides, str) else list(overrides)  # one, not its letters
     for override in overrides:
         if not override.startswith("budget."):
             raise ConfigError(f"--set {override}: only budget.* can be changed in mid-run. Start a new run instead.")

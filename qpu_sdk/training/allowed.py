@@ -10,13 +10,14 @@ from pydantic import BeforeValidator, Field
 from ..arrays import real, whole
 from ..devices.base import MOST_SHOTS
 from ..errors import ConfigError, QPUError
+from .spsa import MOST_PAIRS
 
 Made = TypeVar("Made")
 
 #: More epochs, rounds, images or settings than anybody lives to see.
 MOST = 10**9
-#: More threads than machines have cores, and far from the thousands with which an operating system ends a process.
-MOST_THREADS = 1024
+#: Matrices here have a few hundred rows, so that more threads find no work, and thousands of them end a process.
+MOST_THREADS = 256
 #: Joint outcomes, of which several copies of 4 and 8 bytes each are held at once.
 MOST_JOINT = 10**8
 
@@ -41,6 +42,7 @@ Positive = Annotated[WholeNumber, Field(ge=1, le=MOST)]
 PositiveOrZero = Annotated[WholeNumber, Field(ge=0, le=MOST)]
 SeedNumber = Annotated[WholeNumber, Field(ge=0)]
 Shots = Annotated[WholeNumber, Field(ge=1, le=MOST_SHOTS)]
+Pairs = Annotated[WholeNumber, Field(ge=1, le=MOST_PAIRS)]
 Limit = Annotated[WholeNumber, Field(ge=1)]
 Threads = Annotated[WholeNumber, Field(ge=1, le=MOST_THREADS)]
 Rate = Annotated[RealNumber, Field(gt=0.0)]

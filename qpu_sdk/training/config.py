@@ -31,6 +31,7 @@ from .allowed import (
     MOST_JOINT,
     AtLeastZero,
     Limit,
+    Pairs,
     Positive,
     PositiveOrZero,
     Rate,
@@ -172,8 +173,8 @@ class SPSAConfig(Section):
     A: AtLeastZero | None = None
     alpha: Rate = 0.602
     gamma: Rate = 0.101
-    resamplings: Positive = 1
-    calibration_pairs: Positive = 4
+    resamplings: Pairs = 1
+    calibration_pairs: Pairs = 4
     first_step: Rate = 0.002
     max_step: Rate | None = 0.004
     smoothing: Literal["none", "adam"] = "none"
