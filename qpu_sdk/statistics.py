@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from statistics import NormalDist
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import FloatArray
+from .arrays import FloatArray, real, reals
 from .errors import DataError, MitigationError
+from .words import short
 
 
 class HasProbabilities(Protocol):
@@ -89,9 +91,12 @@ def _probabilities(p: HasProbabilities | npt.ArrayLike) -> FloatArray:
     found = getattr(p, "probabilities", p)
     found = found() if callable(found) else found  # a program computes its own
     try:
-        return np.asarray(found, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"a {type(p).__name__} holds no probabilities. Give numbers, or a distribution.") from None
+        return reals(found, "a probability", DataError)
+    except DataError as error:
+        reason = str(error).partition(". ")[0]
+        raise DataError(
+            f"a {type(p).__name__} holds no probabilities: {reason}. Give numbers, or a distribution."
+        ) from None
 
 
 def normal_quantile(level: float) -> float:
@@ -102,9 +107,22 @@ def normal_quantile(level: float) -> float:
     >>> round(normal_quantile(0.95), 4)
     1.96
     """
-    if not 0.0 < level < 1.0:
-        raise MitigationError(f"the level of an interval is {level}; it must be between 0 and 1, such as 0.95.")
-    return NormalDist().inv_cdf(0.5 + level / 2.0)
+    with suppress(MitigationError):
+        found = real(level, "level", MitigationError)
+        if 0.0 < found < 1.0:
+            return NormalDist().inv_cdf(0.5 + found / 2.0)
+    raise MitigationError(f"the level of an interval is {short(level)}; it must be between 0 and 1, such as 0.95.")
+
+
+def student_quantile(level: float, degrees: int) -> float:
+    """t such that Student's variable with so many degrees of freedom is below it with probability ``level``.
+
+    >>> round(student_quantile(0.975, 3), 3)
+    3.182
+    """
+    from scipy.special import stdtrit  # slow to import
+
+    return float(stdtrit(degrees, level))
 
 
 def sampling_distance(p: FloatArray, events: float) -> float:

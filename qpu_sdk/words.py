@@ -32,7 +32,10 @@ def short(value: object, limit: int = 60) -> str:
     >>> short(1.5), short("x" * 80, 20)
     ('1.5', "'xxxxxxxxxxxxxxxx...")
     """
-    return one_line(repr(value), limit)
+    try:
+        return one_line(repr(value), limit)
+    except ValueError:  # a whole number of more than 4,300 digits, which Python does not write out
+        return f"<{type(value).__name__}, too long to write>"
 
 
 def clock_in(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..arrays import whole
+from ..arrays import real, whole
 from ..devices.base import Device, DeviceSpec
 from ..devices.budget import Budget
 from ..devices.journal import Journal
@@ -15,6 +15,7 @@ from ..devices.sending import Terms
 from ..errors import CalibrationError, ProgramError
 from ..files import user_path
 from ..photonics.inputs import Inputs, modes_of_inputs
+from ..photonics.interferometer import MOST_MODES
 from ..versions import package_versions
 from .known import vendor_record
 from .measure import CalibrationRequest, Whose, measure
@@ -59,7 +60,8 @@ def calibrate(
     """
     if not isinstance(getattr(device, "spec", None), DeviceSpec):
         raise CalibrationError(f"{device!r:.60} is no device. Open one first: open_device('local:slos', seed=1).")
-    size = whole(modes, "modes", CalibrationError, least=2)
+    size = whole(modes, "modes", CalibrationError, least=2, most=MOST_MODES)
+    credits = None if credits is None else real(credits, "credits", CalibrationError, least=0.0)
     try:
         given = modes_of_inputs(inputs, size)
     except ProgramError as error:

@@ -30,6 +30,8 @@ from .parameters import Fit, Parameters, in_gauge
 
 #: Two-click events that the Hong-Ou-Mandel settings must bring, so that the fit is better than a guess.
 FEWEST_COINCIDENCES = 100  # a Poisson error of a tenth
+#: Or pairs in the shifts: photons that are alike never leave a beam splitter apart, however many shots there are.
+FEWEST_PAIRS = 1000  # with none of half as many coincidences, the overlap is known to better than a hundredth
 #: Most iterations of scoring; five to ten are usual.
 MOST_ITERATIONS = 60
 #: A move that would raise the log-likelihood by less is not worth taking.
@@ -43,6 +45,7 @@ def fit(observations: Sequence[Observation], *, most_clicks: int, pairs: bool = 
     :param pairs: True for an overlap of each pair, False for one of all.
     :raises CalibrationError: when the counts are too few, or a mode never fires.
     """
+    observations = tuple(observations)
     inputs = tuple(sorted({j for o in observations for j in o.inputs}))
     modes = observations[0].columns.shape[0]
     sets = mode_sets(modes, most_clicks)
@@ -65,9 +68,10 @@ def check_enough(observations: Sequence[Observation], sets: ModeSets, inputs: tu
     # A plan of other circuits is judged as a whole.
     hom = [o for o in observations if o.circuit == "hong-ou-mandel"] or list(observations)
     coincidences = sum(float(o.numbers[sets.clicks == 2].sum()) for o in hom)
-    if coincidences < FEWEST_COINCIDENCES:
+    pairs = sum(float(o.numbers[sets.clicks == 2].sum()) for o in observations if o.circuit == "shift")
+    if coincidences < FEWEST_COINCIDENCES and pairs < FEWEST_PAIRS:
         shots = max(o.shots for o in hom)
-        need = shots * FEWEST_COINCIDENCES / max(coincidences, 1.0)
+        need = shots * min(FEWEST_COINCIDENCES / max(coincidences, 1.0), FEWEST_PAIRS / max(pairs, 1.0))
         raise CalibrationError(
             f"{coincidences:.0f} coincidences in the Hong-Ou-Mandel settings; the fit of {len(inputs)} inputs needs "
             f"{FEWEST_COINCIDENCES}. Use at least {need:,.0f} shots a setting."

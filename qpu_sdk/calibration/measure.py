@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,15 +10,17 @@ from typing import Any, final
 import numpy as np
 from pydantic import JsonValue
 
-from ..arrays import whole
-from ..devices.base import Device
+from ..arrays import real, truth, whole, wholes
+from ..devices.base import MOST_SHOTS, Device
 from ..devices.job_record import RAW
 from ..devices.journal import Journal
 from ..devices.journalled import JournalledDevice
 from ..devices.sending import Terms
 from ..errors import CalibrationError
 from ..photonics.counts import Counts
+from ..photonics.interferometer import MOST_MODES
 from ..versions import package_versions
+from ..words import short
 from .fit import fit
 from .goodness import binned, joint_test, same_distribution, setting_test
 from .likelihood import observe
@@ -51,12 +52,15 @@ class CalibrationRequest:
     validity_h: float = 24.0
 
     def __post_init__(self) -> None:
-        for name, least in (("modes", 2), ("shots", 1), ("seed", 0)):
-            object.__setattr__(self, name, whole(getattr(self, name), name, CalibrationError, least=least))
-        inputs = tuple(whole(mode, "an input mode", CalibrationError) for mode in self.input_modes)
-        object.__setattr__(self, "input_modes", inputs)
-        if not 0.0 < self.validity_h < math.inf:
-            raise CalibrationError(f"a record cannot be valid for {self.validity_h} h. Choose a time above 0.")
+        for name, least, most in (("modes", 2, MOST_MODES), ("shots", 1, MOST_SHOTS), ("seed", 0, None)):
+            object.__setattr__(self, name, whole(getattr(self, name), name, CalibrationError, least=least, most=most))
+        object.__setattr__(self, "input_modes", wholes(self.input_modes, "an input mode", CalibrationError))
+        try:
+            hours = real(self.validity_h, "validity_h", CalibrationError, above=0.0)
+        except CalibrationError as error:
+            raise CalibrationError(f"a record cannot be valid for {short(self.validity_h)} h: {error}") from None
+        object.__setattr__(self, "validity_h", hours)
+        object.__setattr__(self, "pairs", truth(self.pairs, "pairs", CalibrationError))
 
 
 @final

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import os
 import re
 import threading
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
+from ..arrays import real, whole
 from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CalibrationStale
 from ..files import regular, sync_folder, user_path, write_atomic
 from ..photonics.counts import Detector
@@ -89,6 +91,7 @@ class CalibrationStore:
         :raises CalibrationStale: when the newest that fits is too old.
         :raises CalibrationError: when a file that may be newer is damaged, or the record is from the future.
         """
+        modes = None if modes is None else whole(modes, "modes", CalibrationError, least=1)
         records, damaged = self._read(device)
         fitting = [(record, path) for record, path in records if _fits(record, modes, detector)]
         newest = fitting[-1] if fitting else records[-1] if records else None
@@ -213,6 +216,8 @@ def check_age(record: CalibrationRecord, max_age_h: float | None, now: datetime)
     :param max_age_h: hours, None for the record's own ``validity_h``.
     :raises CalibrationError: when the record is of the future.
     """
+    if max_age_h is not None and not (isinstance(max_age_h, float) and max_age_h == math.inf):  # which is any age
+        max_age_h = real(max_age_h, "max_age_h", CalibrationError, least=0.0)
     age, limit = record.age_h(now), record.validity_h if max_age_h is None else max_age_h
     if age < -CLOCK_SKEW_H:
         raise CalibrationError(

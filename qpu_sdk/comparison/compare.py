@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,12 +45,12 @@ SAME = 1e-9
 def compare(
     device: Device,
     record: CalibrationRecord,
-    programs: Sequence[KnownProgram],
+    programs: Iterable[KnownProgram],
     *,
     shots: int,
     seed: int,
-    methods: Sequence[str] = (),
-    presets: Sequence[str] | None = None,
+    methods: Iterable[str] = (),
+    presets: Iterable[str] | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> list[Trial]:
     """Measure every program and estimate it in every way.
@@ -61,7 +61,8 @@ def compare(
     :param done: called after every program.
     :raises CalibrationMismatch: when the record is not of the device.
     """
-    trials: list[Trial] = []
+    # Each is gone through for every program; an iterator would be used up by the first.
+    methods, presets, trials = tuple(methods), None if presets is None else tuple(presets), list[Trial]()
     for known in programs:
         once = _spread(device, known.program, shots, 1)
         trials += _ours(once, record, known, shots, 1, methods, seed)

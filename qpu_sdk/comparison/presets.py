@@ -182,6 +182,7 @@ def apply_preset(plan: PresetPlan, counts: Sequence[Counts]) -> PresetResult:
     >>> len(result.probabilities), result.settings, result.shots
     (3, 9, 90000)
     """
+    counts = tuple(counts)
     _check(plan, counts)
     known = imperfections_of(plan.noise, plan.program, plan.detector)
     computer, computation = _perceval(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import abc
 import enum
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from ..arrays import whole
-from ..errors import JobTimeout, ProgramError
+from ..arrays import real, whole
+from ..errors import ConfigError, JobTimeout, ProgramError
 from ..photonics.counts import Counts, Detector
 from ..photonics.noise import Noise
 from ..photonics.program import Program
@@ -19,6 +20,8 @@ from ..words import TOLD_S, WAITING, clock_in
 from .budget import Rates
 
 log = logging.getLogger(__name__)
+#: Most shots of a program: a sampler, the counts of some settings together and a journal hold integers of 64 bits.
+MOST_SHOTS = 10**18
 
 
 class JobStatus(enum.Enum):
@@ -61,6 +64,7 @@ class DeviceSpec:
     :param architecture_hash: SHA-256 of the architecture that the provider publishes, ``""`` for none.
     :param record_names: devices whose calibration records serve it, the best first; ``()``: its name.
     :param record_file: of a noisy twin, the calibration record it is made of.
+    :raises ConfigError: when a limit is no whole number of 1 or more.
 
     >>> spec = DeviceSpec("quandela:sim:belenos?poll_s=5", max_modes=24, max_photons=12)
     >>> spec.platform, spec.record_names == (spec.name,)
@@ -88,6 +92,9 @@ class DeviceSpec:
     record_file: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("max_modes", "max_photons", "max_shots", "max_programs", "settings_per_job"):
+            if (limit := getattr(self, name)) is not None or name in ("max_modes", "max_photons"):
+                object.__setattr__(self, name, whole(limit, f"{name} of {self.name}", ConfigError, least=1))
         if not self.platform:
             object.__setattr__(self, "platform", self.name.partition("?")[0].partition(":")[2] or self.name)
         if not self.record_names:
@@ -133,7 +140,7 @@ class DeviceSpec:
 
         :raises ProgramError: when there is no program or no shot.
         """
-        programs, shots = _several(programs), whole(shots, "shots")
+        programs, shots = _several(programs), whole(shots, "shots", most=MOST_SHOTS)
         if not programs:
             raise ProgramError(f"{self.name} was given no program. Submit at least one.")
         if shots < 1:
@@ -312,13 +319,22 @@ class RemoteDevice(Device):
         """
 
 
+def checked_timeout(timeout_s: float | None) -> float | None:
+    """Seconds to wait, ``None`` for as long as it takes.
+
+    :raises ConfigError: when it is no number of 0 or more.
+    """
+    most = threading.TIMEOUT_MAX  # longer is no time for the operating system, and as good as for ever
+    return None if timeout_s is None else min(most, real(timeout_s, "timeout_s", ConfigError, least=0.0))
+
+
 def wait_for(job: Job, timeout_s: float | None, *, begun: float) -> None:
     """Return when a job is final, advancing it no oftener than that can tell something new.
 
     :param timeout_s: from ``begun``, a reading of the monotonic clock; ``None`` for as long as it takes.
     :raises JobTimeout: when it is not final by then; the job goes on.
     """
-    told = not job.durable
+    timeout_s, told = checked_timeout(timeout_s), not job.durable
     while not job.advance().final:
         left = None if timeout_s is None else begun + timeout_s - time.monotonic()
         told = told or _told([job], begun, left)
@@ -343,8 +359,7 @@ def wait_all(jobs: Sequence[Job], *, timeout_s: float | None = None) -> None:
     :param timeout_s: of jobs that outlive this process (``None``: as long as it takes); others are always awaited.
     :raises JobTimeout: names the jobs that are still going.
     """
-    begun = time.monotonic()
-    waiting, told = list(jobs), False
+    begun, waiting, timeout_s, told = time.monotonic(), list(jobs), checked_timeout(timeout_s), False
     while True:
         waiting = [job for job in waiting if not job.advance().final]
         if not waiting:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, fields
 from typing import final
 
+from ..arrays import real, whole
 from ..errors import BudgetExceeded, ConfigError
 
 
@@ -66,7 +67,7 @@ class Rates:
 @final
 @dataclass(frozen=True)
 class Budget:
-    """Hard limits of a run, ``None`` for no limit.
+    """Hard limits of a run, ``None`` for no limit; raises :class:`ConfigError` for what is no limit.
 
     >>> Budget(settings=3).check(Cost(settings=2), Cost(settings=1))
     >>> Budget(settings=3).check(Cost(settings=3), Cost(settings=1))
@@ -82,10 +83,12 @@ Go on with more: --set budget.settings=4.
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            limit = getattr(self, field.name)
-            if limit is not None and limit < 0:
-                raise ConfigError(f"budget.{field.name} is {limit}. Use 0 or more, or leave it out for no limit.")
+        for name in ("settings", "shots", "jobs"):
+            if (limit := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole(limit, f"budget.{name}", ConfigError, least=0))
+        for name in ("credits", "seconds"):
+            if (limit := getattr(self, name)) is not None:
+                object.__setattr__(self, name, real(limit, f"budget.{name}", ConfigError, least=0.0))
 
     def check(self, spent: Cost, more: Cost) -> None:
         """Raise :class:`BudgetExceeded` when ``spent + more`` passes a limit; nothing has been submitted then."""

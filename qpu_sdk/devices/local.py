@@ -6,6 +6,7 @@ Without noise here; :mod:`qpu_sdk.devices.noisy_chip` has the distributions of n
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,8 @@ from ..errors import ConfigError, JobCancelled, JobFailed, JobTimeout, ProgramEr
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from ..seeds import child_seed
-from .base import Device, DeviceSpec, Job, JobStatus
+from .base import Device, DeviceSpec, Job, JobStatus, checked_timeout
+from .forking import survives_fork
 from .simulation import MAX_OUTCOMES, LocalModel, by_size, columns_of, outcome_count, shot_distribution
 
 
@@ -30,10 +32,17 @@ class LocalJob(Job):
 
     def __init__(self, job_id: str, future: Future[list[Counts]]) -> None:
         self.id = job_id
-        self._future = future
+        self._future, self._process = future, os.getpid()
+
+    @property
+    def _lost(self) -> bool:
+        """Whether this process was forked before the job was done: its thread is in another one."""
+        return self._process != os.getpid() and not self._future.done()
 
     def status(self) -> JobStatus:
         """Where the job stands now."""
+        if self._lost:
+            return JobStatus.FAILED
         if self._future.cancelled():
             return JobStatus.CANCELLED
         if self._future.done():
@@ -42,6 +51,12 @@ class LocalJob(Job):
 
     def result(self, timeout_s: float | None = None) -> list[Counts]:
         """Counts of every program; see :meth:`qpu_sdk.devices.base.Job.result`."""
+        if self._lost:
+            raise JobFailed(
+                f"job {self.id} runs in process {self._process}, of which this one is a fork. Submit it again here.",
+                job_id=self.id,
+            )
+        timeout_s = checked_timeout(timeout_s)
         try:
             return list(self._future.result(timeout_s))
         except CancelledError:
@@ -76,7 +91,7 @@ class LocalDevice(Device):
 
     def __init__(self, *, seed: int, model: LocalModel | None = None, name: str = "local:slos") -> None:
         self.model = model if model is not None else LocalModel()
-        self.seed = whole(seed, "seed", ConfigError)
+        self.seed = whole(seed, "seed", ConfigError, least=0)
         self._chip = self.model.chip(seed=self.seed)
         modes = 64 if self._chip is None else self._chip.max_modes
         self.spec = DeviceSpec(
@@ -90,6 +105,10 @@ class LocalDevice(Device):
         )
         self._used: Counter[str] = Counter()
         self._submitted = itertools.count(1)
+        survives_fork(self)
+
+    def after_fork(self) -> None:
+        """A lock and a thread of this process."""
         self._lock = threading.Lock()
         # One worker: jobs run in order, and what the chip remembers needs no lock.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qpu-sdk-local")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import importlib
+import os
 import re
 import threading
 import zlib
@@ -37,6 +38,8 @@ __all__ = [
 #: object that they are called on in one place for all threads, so now and then a call reaches another thread's object,
 #: in silence.
 LOCK = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a process is forked only between two texts, or its lock would be held for ever
+    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 _PACKED = (":PCVL:zip:", "pcvlar:zip:")
 #: Kinds of texts that hold a protobuf message: its class, and Perceval's function for it.
 _MESSAGES = {"Experiment": ("Experiment", "deserialize_experiment"), "ACircuit": ("Circuit", "deserialize_circuit")}

@@ -12,6 +12,7 @@ from typing import final
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from .base import Device, Job, JobStatus
+from .forking import survives_fork
 
 
 @final
@@ -51,6 +52,10 @@ class RecordingDevice(Device):
     def __init__(self, device: Device, path: str | Path) -> None:
         self.spec = replace(device.spec, durable=False)  # what is not fetched here is not written
         self._device, self._path = device, Path(path)
+        survives_fork(self)
+
+    def after_fork(self) -> None:
+        """A lock of this process."""
         self._lock = threading.Lock()
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> Job:

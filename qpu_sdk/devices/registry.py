@@ -57,7 +57,7 @@ def open_device(name: str | perceval.Processor | SimulatedComputer, *, seed: int
     >>> open_device("local:slos", seed=1).spec.name
     'local:slos'
     """
-    seed = whole(seed, "seed", ConfigError)
+    seed = whole(seed, "seed", ConfigError, least=0)
     if not isinstance(name, str):
         if not is_perceval(name):
             raise ConfigError(f"a {type(name).__name__} is no device. Give a string, such as local:slos.")

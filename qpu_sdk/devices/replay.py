@@ -11,6 +11,7 @@ from ..errors import DeviceUnavailable, ProgramError
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from .base import Device, DeviceSpec, Job, JobStatus
+from .forking import survives_fork
 
 
 @final
@@ -66,6 +67,10 @@ class ReplayDevice(Device):
         for c in recorded:
             self._waiting[c.program].append(c)
         self._jobs = 0
+        survives_fork(self)
+
+    def after_fork(self) -> None:
+        """A lock of this process."""
         self._lock = threading.Lock()
 
     def submit(self, programs: Sequence[Program], *, shots: int, tag: str = "") -> ReplayJob:

@@ -12,6 +12,7 @@ from dataclasses import fields
 from types import TracebackType
 from typing import Any, final
 
+from ..arrays import whole
 from ..errors import ConfigError, DeviceUnavailable
 from .faults import Faults
 from .guard import CONNECTIONS, guarded_protocol
@@ -91,7 +92,7 @@ class EmulatedCloud:
         clock: Callable[[], float] = time.time,
         **options: Any,
     ) -> None:
-        settings = _settings(settings, options)
+        settings, port = _settings(settings, options), whole(port, "port", ConfigError, least=0, most=65535)
         self._state = CloudState(settings, clock)
         self._application = Application(self._state, faults or Faults())
         self._server = _uvicorn(self._application)

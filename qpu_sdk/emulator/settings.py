@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
+from ..arrays import real, whole
 from ..devices.machines import ASSUMED, NOISE_PRESETS, machine_of
 from ..errors import ConfigError
 from ..photonics.noise import Noise
+from ..words import short
 
 #: Platforms served unless told otherwise.
 PLATFORMS = ("qpu:belenos", "qpu:ascella", "sim:belenos", "sim:ascella", "sim:ideal")
@@ -66,6 +67,7 @@ class CloudSettings:
             self._check_number(name, least=0.0)
         for name in ("job_limit_s", "time_scale", "max_shots"):
             self._check_number(name, least=0.0, least_allowed=False)
+        object.__setattr__(self, "seed", whole(self.seed, "seed", ConfigError, least=0))
         if self.status not in STATUSES:
             raise ConfigError(f"status {self.status!r} is unknown. Use one of {', '.join(STATUSES)}.")
         if self.payload_version not in (None, 1, 2):
@@ -80,10 +82,15 @@ class CloudSettings:
         value = getattr(self, name)
         if value is None and name not in ("queue_s", "time_scale"):
             return
-        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not right or value < least or (value == least and not least_allowed):
-            sign = ">=" if least_allowed else ">"
-            raise ConfigError(f"{name} is {value!r}; it must be a number {sign} {least:g}. Choose such a value.")
+        try:
+            found = real(value, name, ConfigError, least=least, above=None if least_allowed else least)
+            counted = name in ("max_waiting", "max_shots")
+            object.__setattr__(self, name, whole(value, name, ConfigError) if counted else found)
+        except ConfigError:
+            kind, sign = "whole number" if name.startswith("max_") else "number", ">=" if least_allowed else ">"
+            raise ConfigError(
+                f"{name} is {short(value)}; it must be a {kind} {sign} {least:g}. Choose such a value."
+            ) from None
 
     def noise_of(self, platform: str) -> Noise:
         """The hidden truth of a platform."""

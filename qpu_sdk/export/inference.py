@@ -36,7 +36,7 @@ def predict_images(model: Model, paths: Sequence[Path], *, invert: bool) -> list
     :raises ConfigError: when the network does not take such images.
     :raises DataError: when a file is not an image.
     """
-    target = model.open_target()
+    target, paths = model.open_target(), tuple(paths)  # which are gone through twice
     weights = target.flat(model.tensors)
     scale = (
         model.data.scale if "data" in model.metadata else None

@@ -20,9 +20,10 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from ..arrays import whole
+from ..arrays import real, whole
 from ..errors import ConfigError
 from .chain import chain_weights
+from .limits import MOST_WEIGHTS, checked_bond
 
 
 class Generator(nn.Module, abc.ABC):
@@ -99,12 +100,12 @@ class MPSGenerator(Generator):
 
     def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 1e-9) -> None:
         super().__init__()
-        chi = _checked_bond(bond_dim)
-        self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError)
+        chi = checked_bond(bond_dim)
+        self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError, most=MOST_WEIGHTS)
         self.bits = index_bits(self.target_size)
         sites = self.bits + 1
         self.label_site = sites // 2
-        self.init_std = init_std
+        self.init_std = real(init_std, "init_std", ConfigError, least=0.0)
         self.cores = nn.Parameter(torch.empty(sites, chi, chi, 2))
         self.label = nn.Parameter(torch.empty(chi, chi))
         self.biases = nn.Parameter(torch.empty(2, chi, chi))
@@ -116,7 +117,7 @@ class MPSGenerator(Generator):
 
     def reset(self, *, seed: int) -> None:
         """Noise of ``init_std`` in the cores and around the label core's identity; biases are identities."""
-        rng = torch.Generator().manual_seed(whole(seed, "seed", ConfigError))
+        rng = torch.Generator().manual_seed(whole(seed, "seed", ConfigError, least=0, most=2**64 - 1))
         identity = torch.eye(len(self.label), dtype=self.label.dtype)
         with torch.no_grad():
             self.cores.copy_(torch.randn(self.cores.shape, generator=rng) * self.init_std)
@@ -135,10 +136,6 @@ class MPSGenerator(Generator):
         last = self.affine_in_p @ pairs[n, :, :, 0]
         used = self.checked(p)[: self.target_size]
         return chain_weights(pairs[:k], self.label, pairs[k:n], (self.first, last), used)
-
-
-def _checked_bond(bond_dim: int) -> int:
-    return whole(bond_dim, "bond_dim", ConfigError, least=1)
 
 
 @final
@@ -160,10 +157,10 @@ class LeanMPSGenerator(Generator):
 
     def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 0.01) -> None:
         super().__init__()
-        rank = _checked_bond(bond_dim)
-        self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError)
+        rank = checked_bond(bond_dim)
+        self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError, most=MOST_WEIGHTS)
         self.bits = index_bits(self.target_size)
-        self.init_std = init_std
+        self.init_std = real(init_std, "init_std", ConfigError, least=0.0)
         self.cores = nn.Parameter(torch.empty(self.bits, rank, rank))
         self.left = nn.Parameter(torch.empty(rank))
         self.right = nn.Parameter(torch.empty(2, rank))
@@ -173,7 +170,7 @@ class LeanMPSGenerator(Generator):
 
     def reset(self, *, seed: int) -> None:
         """X_k ~ N(0, init_std^2), l = u_0 = e_1, u_1 = 0."""
-        rng = torch.Generator().manual_seed(whole(seed, "seed", ConfigError))
+        rng = torch.Generator().manual_seed(whole(seed, "seed", ConfigError, least=0, most=2**64 - 1))
         with torch.no_grad():
             self.cores.copy_(torch.randn(self.cores.shape, generator=rng) * self.init_std)
             self.left.copy_(self.identity[0])
@@ -202,7 +199,7 @@ def identifiable_parameters(generator: Generator, *, seed: int) -> int:
     15
     """
     twin = copy.deepcopy(generator).double()
-    rng = torch.Generator().manual_seed(whole(seed, "seed", ConfigError))
+    rng = torch.Generator().manual_seed(whole(seed, "seed", ConfigError, least=0, most=2**64 - 1))
     with torch.no_grad():
         for parameter in twin.parameters():
             # Away from the start, where identities and zeros hide what parameters do.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from ..arrays import FloatArray
+from ..arrays import FloatArray, reals, whole
+from ..errors import MitigationError
 from ..photonics.counts import Counts
 from ..report.figures import save
 from ..report.text import percent, two_columns
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Probabilities up to this are rounding errors, and variances up to its square.
 ROUNDING = 1e-14
+#: What the sum of probabilities may differ from 1 by, as of numbers that were rounded to be written.
+SUM_ERROR = 1e-3
 
 
 @final
@@ -97,6 +100,7 @@ class Distribution:
     :param history: what led here, and what was left out, with the reasons.
     :param record_id: of the calibration record behind it, ``""`` for none.
     :param raw: the counts.
+    :raises MitigationError: when probabilities do not sum to 1, or samples or shots are no whole numbers.
 
     >>> Distribution(probabilities=np.array([0.25, 0.75]), samples=100, shots=400).standard_errors.round(3).tolist()
     [0.043, 0.043]
@@ -124,6 +128,16 @@ class Distribution:
     raw: Counts | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        p = reals(self.probabilities, "a probability", MitigationError)
+        if p.ndim != 1 or not p.size:
+            raise MitigationError(f"probabilities have shape {p.shape}. Give one for each of several outcomes.")
+        if p.min() < 0.0 or not abs(p.sum() - 1.0) < SUM_ERROR:
+            raise MitigationError(
+                f"probabilities of {p.min():g} or more have the sum {p.sum():g}. Divide by their sum."
+            )
+        object.__setattr__(self, "probabilities", p)
+        for name in ("samples", "shots"):
+            object.__setattr__(self, name, whole(getattr(self, name), name, MitigationError, least=0))
         if self.uncertainty is None:
             object.__setattr__(self, "uncertainty", Multinomial(self.probabilities, self.samples))
         if self.unprojected is None:

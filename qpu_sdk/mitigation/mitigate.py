@@ -71,7 +71,7 @@ def mitigate(
     >>> mitigate(counts, record, program=program, method="subtract", seed=0).probabilities.shape
     (10,)
     """
-    seed = whole(seed, "seed", MitigationError)
+    seed = whole(seed, "seed", MitigationError, least=0)
     check_method(method)
     check_match(counts, record, program)
     case = Case(counts, record, record.noise(), program, post_select(counts), seed)

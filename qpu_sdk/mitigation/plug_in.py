@@ -39,7 +39,7 @@ from perceval.runtime.error_mitigation import AMitigation, Imperfections
 from perceval.serialization import Serialization
 from perceval.utils import ConversionHelper
 
-from ..arrays import FloatArray, IntArray, OutcomeArray
+from ..arrays import FloatArray, IntArray, OutcomeArray, whole
 from ..calibration.record import CalibrationRecord
 from ..errors import CalibrationMismatch, ConfigError, MitigationError, ProgramError
 from ..photonics.conversions import interferometer_of
@@ -74,6 +74,7 @@ class CalibratedMitigation(AMitigation, tag=TAG):  # type: ignore[misc,call-arg]
     :param method: ``"auto"``, or a name of :data:`~qpu_sdk.mitigation.methods.METHODS`.
     :param seed: of whatever the method draws.
     :raises ConfigError: when the method is unknown.
+    :raises MitigationError: when the seed is no whole number.
 
     >>> from perceval.runtime import SimulatedComputer
     >>> from qpu_sdk.calibration.known import vendor_record
@@ -94,7 +95,7 @@ class CalibratedMitigation(AMitigation, tag=TAG):  # type: ignore[misc,call-arg]
     def __init__(self, record: CalibrationRecord, *, method: str = AUTO, seed: int) -> None:
         self._record = record.to_json()  # Perceval saves texts and numbers of an execution that goes on elsewhere
         self.method = check_method(method)
-        self.seed = seed
+        self.seed = whole(seed, "seed", MitigationError, least=0)
 
     @cached_property
     def record(self) -> CalibrationRecord:
@@ -212,8 +213,8 @@ def _numbers(found: Any, modes: int, shots: int, may_be_exact: bool) -> tuple[Ou
     if sampled:
         return outcomes, values.astype(np.int64)
     # Frequencies of samples are n / shots, so this is whole but for rounding; exact probabilities are not.
-    whole = values * shots
-    exact = may_be_exact and np.abs(whole - np.round(whole)).max() > 1e-3
+    times = values * shots
+    exact = may_be_exact and np.abs(times - np.round(times)).max() > 1e-3
     return outcomes, apportion(values, EXACT_SHOTS if exact else shots)
 
 

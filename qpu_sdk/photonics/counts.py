@@ -7,7 +7,7 @@ sent; a collision-free one has at most one click a mode.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, final
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import IntArray, whole
+from ..arrays import IntArray, integers, whole
 from ..errors import DataError
 from .conversions import counted
 from .fock import collision_free_outcomes, rank_collision_free
@@ -60,11 +60,12 @@ class Counts:
     def __post_init__(self) -> None:
         object.__setattr__(self, "photons", whole(self.photons, "photons", DataError, least=1))
         object.__setattr__(self, "other", whole(self.other, "other", DataError, least=0))
-        outcomes, numbers = np.asarray(self.outcomes), np.asarray(self.numbers)
+        outcomes, numbers = (
+            integers(of, f"an entry of {name}", DataError)
+            for name, of in (("outcomes", self.outcomes), ("numbers", self.numbers))
+        )
         if outcomes.ndim != 2 or numbers.shape != (len(outcomes),):
             raise DataError(f"counts of shape {numbers.shape} do not fit outcomes of shape {outcomes.shape}.")
-        if outcomes.dtype.kind not in "iu" or numbers.dtype.kind not in "iu":
-            raise DataError(f"counts of type {numbers.dtype} of outcomes of type {outcomes.dtype}. Use whole numbers.")
         if numbers.size and numbers.min() < 0:
             raise DataError("a count is negative. Counts are numbers of shots, zero or more.")
         about = float(numbers.sum(dtype=np.float64)) + self.other  # exact where it may matter only
@@ -190,7 +191,7 @@ class Counts:
             ) from error
 
 
-def merge(counts: Sequence[Counts], *, program: str = "") -> Counts:
+def merge(counts: Iterable[Counts], *, program: str = "") -> Counts:
     """Counts of several settings as if they were of one.
 
     :param program: fingerprint of what they all stand for.
@@ -200,6 +201,7 @@ def merge(counts: Sequence[Counts], *, program: str = "") -> Counts:
     >>> merge([once, once]).numbers.tolist()
     [2, 6]
     """
+    counts = tuple(counts)
     kinds = {(c.photons, c.modes, c.detector, c.device) for c in counts}
     if len(kinds) != 1:
         raise DataError(f"counts of {len(kinds)} kinds of setting cannot be merged. Merge those of one program.")

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from ..arrays import ComplexArray, FloatArray
+from ..arrays import ComplexArray, FloatArray, complexes
 from ..errors import ProgramError
 
 #: Largest element of ``|U^dagger U - 1|`` that still counts as unitary.
@@ -22,7 +22,7 @@ def checked_unitary(unitary: ComplexArray, modes: int) -> ComplexArray:
     :returns: ``(M, M)``.
     :raises ProgramError: for another shape, or when it is not unitary to 1e-8.
     """
-    copy = np.array(unitary, dtype=np.complex128)
+    copy = complexes(unitary, "an element of the matrix").copy()
     if copy.shape != (modes, modes):
         raise ProgramError(f"a matrix of shape {copy.shape} is no unitary on {modes} modes. Use ({modes}, {modes}).")
     with np.errstate(over="ignore", invalid="ignore"):  # the error below says it better than a warning

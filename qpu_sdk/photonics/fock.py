@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ..arrays import IntArray
 from ..errors import ProgramError
+from ..words import short
 
 
 def _frozen(a: IntArray) -> IntArray:
@@ -106,5 +107,6 @@ def check_modes_photons(modes: int, photons: int) -> None:
     """Raise :class:`ProgramError` unless ``1 <= photons <= modes``."""
     if not 1 <= photons <= modes:
         raise ProgramError(
-            f"{photons} photons in {modes} modes have no collision-free outcome. Use 1 to {max(modes, 1)} photons."
+            f"{short(photons)} photons in {short(modes)} modes have no collision-free outcome. "
+            f"Use 1 to {max(modes, 1)} photons."
         )

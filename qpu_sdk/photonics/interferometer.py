@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
@@ -25,14 +26,17 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import ComplexArray, FloatArray, IntArray, whole
+from ..arrays import ComplexArray, FloatArray, IntArray, reals, whole, wholes
 from ..errors import ProgramError
+from ..words import short
 
 if TYPE_CHECKING:
     import perceval
 
 
 ABSENT = -1
+#: Most modes of a mesh: its gates, a million by then, are objects of Python each.
+MOST_MODES = 1024
 
 
 @final
@@ -73,9 +77,9 @@ class Mesh(abc.ABC):
 
     def __init__(self, modes: int) -> None:
         # A numpy integer would be equal and yet print otherwise, in fingerprints too: one setting, paid twice.
-        self.modes = whole(modes, "modes")
+        self.modes = whole(modes, "modes", most=MOST_MODES)
         if self.modes < 2:
-            raise ProgramError(f"a mesh of {modes} modes has no gate. Use 2 modes or more.")
+            raise ProgramError(f"a mesh of {self.modes} modes has no gate. Use 2 modes or more.")
 
     @property
     @abc.abstractmethod
@@ -188,14 +192,14 @@ class Mesh(abc.ABC):
 
         :param phases: radians, ``(..., declared)``; leading axes are a batch.
         :returns: ``(..., M, N)`` complex128.
-        :raises ProgramError: when the phase vector has another length.
+        :raises ProgramError: when the phase vector has another length, or a mode is none of the mesh.
 
         >>> from qpu_sdk.photonics.meshes import BrickwallMesh
         >>> abs(BrickwallMesh(2).columns(np.array([np.pi, 0.0, 0.0]), (0,))).round(12).tolist()
         [[0.0], [1.0]]
         """
         phases = self.checked(phases)
-        return self._propagate(phases, np.asarray(input_modes, dtype=np.int64), None)
+        return self._propagate(phases, self._inputs(input_modes), None)
 
     def columns_vjp(self, phases: FloatArray, input_modes: tuple[int, ...], gradient: ComplexArray) -> FloatArray:
         """Pull a gradient back through :meth:`columns`: ``(..., M, N) -> (..., declared)`` (adjoint method).
@@ -203,7 +207,7 @@ class Mesh(abc.ABC):
         ``gradient`` is dL/dRe U + i dL/dIm U of a real loss L; one backward sweep costs about two forward ones.
         """
         phases = self.checked(phases)
-        inputs = np.asarray(input_modes, dtype=np.int64)
+        inputs = self._inputs(input_modes)
         trace: list[ComplexArray] = []
         self._propagate(phases, inputs, trace)  # again: only the phases were kept
         blocks, slopes = self._blocks(phases)
@@ -242,17 +246,23 @@ class Mesh(abc.ABC):
         return self.columns(phases, tuple(range(self.modes)))
 
     def checked(self, phases: npt.ArrayLike) -> FloatArray:
-        """Phases as float64; raises :class:`ProgramError` on another length or a value that is not finite.
+        """Phases as float64; raises :class:`ProgramError` on another length, and for what is no finite real number.
 
         :param phases: ``(..., declared)``, returned with the same shape.
         """
-        array = np.asarray(phases, dtype=np.float64)
+        array = reals(phases, f"a phase of {self!r}")
         if array.ndim == 0 or array.shape[-1] != self.declared:
             got = array.shape[-1] if array.ndim else "a scalar"
             raise ProgramError(f"{self!r} takes {self.declared} phases; got {got}. Pass mesh.declared phases.")
-        if not np.isfinite(array).all():
-            raise ProgramError(f"a phase of {self!r} is not a finite number of radians. Check the phase vector.")
         return array
+
+    def _inputs(self, input_modes: Iterable[int]) -> IntArray:
+        inputs = wholes(input_modes, "an input mode")
+        if not all(0 <= mode < self.modes for mode in inputs):
+            raise ProgramError(
+                f"input modes {short(inputs)} are not all of 0..{self.modes - 1}. Use modes of the mesh."
+            )
+        return np.array(inputs, dtype=np.int64)
 
     # -- phases -> perceval --------------------------------------------------------------------------------
 

@@ -168,12 +168,14 @@ class IsometryMesh(Mesh):
 
     def default_input(self, photons: int) -> tuple[int, ...]:
         """Modes 0..N-1, where the triangle begins."""
+        photons = whole(photons, "photons")
         check_modes_photons(self.modes, photons)
         return tuple(range(photons))
 
 
 def _spread(modes: int, photons: int) -> tuple[int, ...]:
     """Photons spread evenly, rounded down."""
+    photons = whole(photons, "photons")
     check_modes_photons(modes, photons)
     return tuple(int(m) for m in np.linspace(0, modes - 1, photons))
 
@@ -186,6 +188,7 @@ def open_mesh(name: str, *, modes: int, photons: int) -> Mesh:
     >>> open_mesh("isometry", modes=9, photons=4)
     IsometryMesh(modes=9, phases=44)
     """
+    modes, photons = whole(modes, "modes"), whole(photons, "photons")
     check_modes_photons(modes, photons)
     match name:
         case IsometryMesh.name:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, final, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import FloatArray, IntArray, real, reals, truth, whole, wholes
 from ..errors import ConfigError, ProgramError
+from ..words import short
+from .interferometer import MOST_MODES
 from .program_noise import ProgramNoise, check_source
 
 if TYPE_CHECKING:
@@ -93,9 +96,8 @@ class Noise:
         }
         for name, value in numbers.items():
             object.__setattr__(self, name, _checked(name, value))
-        if not isinstance(g2_distinguishable, bool):
-            raise ConfigError(f"noise g2_distinguishable is {g2_distinguishable!r}. Use true or false.")
-        object.__setattr__(self, "g2_distinguishable", g2_distinguishable)
+        second = truth(g2_distinguishable, "noise g2_distinguishable", ConfigError)
+        object.__setattr__(self, "g2_distinguishable", second)
         check_source(self.brightness, self.g2)
         modes = {name: len(getattr(self, name)) for name in _AXES if np.ndim(getattr(self, name))}
         if len(set(modes.values())) > 1:
@@ -147,13 +149,15 @@ class Noise:
         >>> Noise(transmittance=[0.3, 0.0, 0.2]).at([0, 2], modes=3).transmittance.tolist()
         [0.3, 0.2]
         """
+        if modes is None and not hasattr(program, "input_modes"):
+            raise ProgramError(f"a {type(program).__name__} is no program. Say how many modes there are with modes=M.")
         given = program.input_modes if modes is None else program  # type: ignore[union-attr]
-        size = int(program.modes if modes is None else modes)  # type: ignore[union-attr]
-        inputs = np.asarray(given, dtype=np.int64).reshape(-1)
+        size = whole(program.modes if modes is None else modes, "modes", least=1, most=MOST_MODES)  # type: ignore[union-attr]
+        inputs = list(wholes(given, "an input mode"))  # type: ignore[arg-type]
         if self.modes is not None and size > self.modes:
             raise ProgramError(f"program uses {size} modes; the noise is known of {self.modes}. Use {self.modes}.")
-        if len(inputs) and not 0 <= inputs.min() <= inputs.max() < size:
-            raise ProgramError(f"photons enter modes {inputs.tolist()} of {size}. Use modes 0..{size - 1}.")
+        if not all(0 <= mode < size for mode in inputs):
+            raise ProgramError(f"photons enter modes {short(inputs)} of {size}. Use modes 0..{size - 1}.")
         self.check_model()
         pairs = np.asarray(self.indistinguishability)
         return ProgramNoise(
@@ -240,14 +244,10 @@ def _checked(name: str, value: npt.ArrayLike) -> ByMode | ByPair:
     """One value of a noise as floats and tuples of them; raises :class:`ConfigError` when it is out of range."""
     limit = _LARGEST.get(name, 1.0)
     limits = f"0 <= {name}" if math.isinf(limit) else f"0 <= {name} <= {limit:.6g}"
-    try:
-        array = np.asarray(value)
-        numbers = array.astype(np.float64) if array.dtype.kind in "iuf" else None  # no bool, text or complex number
-    except ValueError:  # rows of different lengths
-        numbers = None
+    numbers = _numbers(value)
     if numbers is None or (numbers.ndim and numbers.ndim != _AXES.get(name)) or not numbers.size:
         shape = {1: ", or one for every mode", 2: ", or one for every pair of modes"}.get(_AXES.get(name, 0), "")
-        raise ConfigError(f"noise {name} is {value!r:.60}; it must be a number, {limits}{shape}. Choose such a value.")
+        raise ConfigError(f"noise {name} is {short(value)}; it must be a number, {limits}{shape}. Choose such a value.")
     wrong = np.argwhere(~((numbers >= 0.0) & (numbers <= limit) & np.isfinite(numbers)))
     if len(wrong):
         where = f" of {_place(wrong[0])}" if numbers.ndim else ""
@@ -258,6 +258,15 @@ def _checked(name: str, value: npt.ArrayLike) -> ByMode | ByPair:
         _check_pairs(name, numbers)
         return tuple(tuple(row) for row in numbers.tolist())
     return tuple(numbers.tolist()) if numbers.ndim else float(numbers)
+
+
+def _numbers(value: object) -> FloatArray | None:
+    """As float64, one or several, ``(...)``; None for what are no numbers."""
+    with suppress(ProgramError):
+        return np.asarray(real(value, "it"))
+    with suppress(ProgramError):
+        return reals(value, "it", finite=False)  # several, or what is not finite, which is named later
+    return None
 
 
 def _place(index: IntArray) -> str:

@@ -51,7 +51,9 @@ class Program:
     def __init__(
         self, mesh: Mesh, phases: npt.ArrayLike, inputs: Inputs | None = None, *, photons: int | None = None
     ) -> None:
-        checked = np.array(mesh.checked(_real(phases)))  # a copy: the caller may write on, the fingerprint stays
+        if not isinstance(mesh, Mesh):
+            raise ProgramError(f"a {type(mesh).__name__} is no mesh. Use for example qpu_sdk.RectangularMesh(4).")
+        checked = np.array(mesh.checked(phases))  # a copy: the caller may write on, the fingerprint stays
         if checked.ndim != 1:
             raise ProgramError(f"a program takes one phase vector; got an array of shape {checked.shape}.")
         checked.setflags(write=False)
@@ -198,14 +200,6 @@ class Program:
         import perceval as pcvl
 
         return self.mesh.to_perceval(self.phases), pcvl.BasicState(list(self.input_state))
-
-
-def _real(phases: npt.ArrayLike) -> npt.NDArray[Any]:
-    """The phases as an array that loses nothing when it becomes float64."""
-    array = np.asarray(phases)
-    if array.dtype.kind not in "iuf":
-        raise ProgramError(f"phases are of type {array.dtype}. Use real numbers, in radians.")
-    return array
 
 
 def _modes_of(mesh: Mesh, inputs: Inputs | None, photons: int | None) -> tuple[int, ...]:

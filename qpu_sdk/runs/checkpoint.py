@@ -58,6 +58,7 @@ class _Numbers(BaseModel):
     a: float | None
     loss: float | None
     spread: float
+    provisional: bool = False  # older checkpoints do not say it
 
 
 class _Header(BaseModel):

@@ -152,7 +152,7 @@ def _begun(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
 
     :param overrides: of what may change in mid-run.
     """
-    overrides = [overrides] if isinstance(overrides, str) else overrides  # one, not its letters
+    overrides = [overrides] if isinstance(overrides, str) else list(overrides)  # one, not its letters
     allowed = tuple(f"{table}.{key}" for table, keys in CHANGEABLE.items() for key in sorted(keys))
     for override in overrides:
         key = override.partition("=")[0].strip()

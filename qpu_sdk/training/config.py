@@ -5,19 +5,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    NonNegativeInt,
-    PositiveInt,
     PrivateAttr,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
@@ -27,44 +23,35 @@ from ..devices.base import DeviceSpec
 from ..devices.budget import Budget, Rates
 from ..errors import ConfigError, ProgramError
 from ..files import user_path
+from ..generator.limits import checked_bond
 from ..mitigation.methods import check_method
 from ..photonics.interferometer import Mesh
 from ..photonics.meshes import open_mesh
-from .problems import config_problem
+from .allowed import (
+    MOST_JOINT,
+    AtLeastZero,
+    Limit,
+    Pairs,
+    Positive,
+    PositiveOrZero,
+    Rate,
+    RealNumber,
+    SeedNumber,
+    Shots,
+    Threads,
+    WholeNumber,
+    as_value,
+)
+from .section import Section
+from .spsa import SPSA
 from .written import hash_of, or_none, toml_of
 
-Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 #: A table of the configuration as it is written.
 Table: TypeAlias = Mapping[str, Any]
 #: Keys that may change in mid-run: of what is not measured yet.
 CHANGEABLE = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
 GIVEN = "(given)"
-
-
-class Section(BaseModel):
-    """A table of the configuration: unknown keys are refused, values cannot be changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-    def __init__(self, *unnamed: object, **values: Any) -> None:
-        """Refuse what is wrong with a :class:`ConfigError` of one line, as a file with it is refused."""
-        if unnamed:
-            raise ConfigError(
-                f"{self._called()} is made of keys by their names, not of a {type(unnamed[0]).__name__}. Write for "
-                "example RunConfig(seed=1), or read a file with qpu_sdk.load_config(path)."
-            )
-        try:
-            self.__pydantic_validator__.validate_python(values, self_instance=self)
-        except ValidationError as error:
-            raise ConfigError(f"{self._called()}: {config_problem(error, type(self))}") from None
-
-    # Sections inside others are validated as usual, else a problem in one would not say where it is.
-    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
-
-    @classmethod
-    def _called(cls) -> str:
-        return "the configuration" if cls.__name__ == "RunConfig" else cls.__name__
 
 
 @final
@@ -76,10 +63,10 @@ class DataConfig(Section):
 
     source: str = "mnist-5k"
     draw: Literal["given", "training"] = "given"
-    train_size: PositiveInt | None = None
-    test_size: PositiveInt | None = None
-    validation_size: NonNegativeInt = 0
-    seed: NonNegativeInt | None = None
+    train_size: Positive | None = None
+    test_size: Positive | None = None
+    validation_size: PositiveOrZero = 0
+    seed: SeedNumber | None = None
     scale: Rate | None = None
 
     @model_serializer(mode="wrap")
@@ -103,11 +90,11 @@ class TargetConfig(Section):
 class QNNConfig(Section):
     """One photonic circuit."""
 
-    modes: Annotated[int, Field(ge=2, le=64)]
-    photons: PositiveInt
+    modes: Annotated[WholeNumber, Field(ge=2, le=64)]
+    photons: Positive
     mesh: Literal["isometry", "rectangular", "brickwall"] = "isometry"
     device: str | None = None
-    input_modes: tuple[NonNegativeInt, ...] | None = None
+    input_modes: tuple[PositiveOrZero, ...] | None = None
 
     def open_mesh(self) -> Mesh:
         """The mesh; raises :class:`ProgramError` when the photons do not fit the modes."""
@@ -135,33 +122,38 @@ class GeneratorConfig(Section):
     """From probabilities to weights; see :mod:`qpu_sdk.generator.mps`."""
 
     kind: Literal["lean", "paper"] = "lean"
-    bond_dim: PositiveInt = 6
-    init_std: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
+    bond_dim: Positive = 6
+    init_std: AtLeastZero | None = None
+
+    @field_validator("bond_dim")
+    @classmethod
+    def _fits_memory(cls, bond_dim: int) -> int:
+        return as_value(lambda: checked_bond(bond_dim))
 
 
 @final
 class TrainingConfig(Section):
     """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit."""
 
-    warm_start_epochs: NonNegativeInt = 70
+    warm_start_epochs: PositiveOrZero = 70
     warm_start_lr: Rate = 0.02
-    trials: PositiveInt = 6
-    trial_epochs: PositiveInt = 6
-    rounds: NonNegativeInt = 4
-    generator_epochs: NonNegativeInt = 4
-    final_epochs: PositiveInt = 20
-    batch_size: PositiveInt = 128
+    trials: Positive = 6
+    trial_epochs: Positive = 6
+    rounds: PositiveOrZero = 4
+    generator_epochs: PositiveOrZero = 4
+    final_epochs: Positive = 20
+    batch_size: Positive = 128
     optimiser: Literal["adam", "rotated-adam"] = "rotated-adam"
     lr: Rate = 0.01
-    beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.99
-    clip: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 1.0
-    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
-    weight_penalty: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0003
-    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.03
-    final_lr: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    shots: PositiveInt = 100_000
-    final_shots: PositiveInt = 1_000_000
-    threads: PositiveInt | None = None
+    beta2: Annotated[RealNumber, Field(gt=0.0, lt=1.0)] = 0.99
+    clip: AtLeastZero = 1.0
+    label_smoothing: Annotated[RealNumber, Field(ge=0.0, lt=1.0)] = 0.05
+    weight_penalty: AtLeastZero = 0.0003
+    warmup: Annotated[RealNumber, Field(ge=0.0, lt=1.0)] = 0.03
+    final_lr: Annotated[RealNumber, Field(ge=0.0, le=1.0)] = 0.0
+    shots: Shots = 100_000
+    final_shots: Shots = 1_000_000
+    threads: Threads | None = None
 
     @model_validator(mode="after")
     def _trials_are_warm(self) -> TrainingConfig:
@@ -177,20 +169,33 @@ class TrainingConfig(Section):
 class SPSAConfig(Section):
     """Gains in Spall's letters; see :mod:`qpu_sdk.training.spsa`. ``a`` is calibrated unless given."""
 
-    steps: NonNegativeInt = 5
-    shots: PositiveInt = 100_000
+    steps: PositiveOrZero = 5
+    shots: Shots = 100_000
     a: Rate | None = None
     c: Rate = 0.02
-    A: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
+    A: AtLeastZero | None = None
     alpha: Rate = 0.602
     gamma: Rate = 0.101
-    resamplings: PositiveInt = 1
-    calibration_pairs: PositiveInt = 4
+    resamplings: Pairs = 1
+    calibration_pairs: Pairs = 4
     first_step: Rate = 0.002
     max_step: Annotated[Rate | None, BeforeValidator(or_none)] = 0.004
     smoothing: Literal["none", "adam"] = "none"
     blocking: bool = True
-    images: PositiveInt = 1000
+    images: Positive = 1000
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> SPSAConfig:
+        as_value(lambda: self.open(A=0.0))
+        return self
+
+    def open(self, *, A: float) -> SPSA:
+        """The optimiser.
+
+        :param A: unless the configuration names one.
+        """
+        own = self.model_dump(exclude={"steps", "shots", "images", "A"})
+        return SPSA(**own, A=A if self.A is None else self.A)
 
 
 @final
@@ -211,10 +216,7 @@ class MitigationConfig(Section):
     @field_validator("method")
     @classmethod
     def _known(cls, name: str) -> str:
-        try:
-            return check_method(name)
-        except ConfigError as error:
-            raise ValueError(str(error).rstrip(".")) from None
+        return as_value(lambda: check_method(name))
 
     def absolute(self) -> MitigationConfig:
         """The same with an absolute path, which holds wherever a run goes on."""
@@ -228,13 +230,13 @@ class MitigationConfig(Section):
 class BudgetConfig(Section):
     """Hard limits of one run, reserved before each submission, and what devices charge, unless they say it."""
 
-    settings: Annotated[PositiveInt | None, BeforeValidator(or_none)] = 400
-    shots: PositiveInt | None = None
-    credits: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
-    jobs: PositiveInt | None = None
+    settings: Annotated[Limit | None, BeforeValidator(or_none)] = 400
+    shots: Limit | None = None
+    credits: AtLeastZero | None = None
+    jobs: Limit | None = None
     seconds: Rate | None = None
-    credits_per_shot: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
-    seconds_per_setting: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None = None
+    credits_per_shot: AtLeastZero | None = None
+    seconds_per_setting: AtLeastZero | None = None
 
     @property
     def limits(self) -> Budget:
@@ -258,7 +260,7 @@ class RunConfig(Section):
     """
 
     device: str = "local:slos"
-    seed: NonNegativeInt = 0
+    seed: SeedNumber = 0
     controls: bool = False
     data: DataConfig = DataConfig()
     target: TargetConfig = TargetConfig()
@@ -292,6 +294,11 @@ class RunConfig(Section):
     def _two_qnns(self) -> RunConfig:
         if len(self.qnn) < 2:
             raise ValueError(f"{len(self.qnn)} QNN is configured; at least 2 are needed. Add a [[qnn]] table")
+        if (joint := math.prod(math.comb(q.modes, q.photons) for q in self.qnn)) > MOST_JOINT:
+            raise ValueError(
+                f"the circuits have {joint:.3g} joint outcomes, {4e-9 * joint:,.0f} GB for each copy of p; "
+                f"{MOST_JOINT:,} is the limit. Use fewer modes, photons or circuits"
+            )
         return self
 
     def device_of(self, index: int) -> str:

@@ -26,7 +26,7 @@ def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()
     'paper'
     """
     tree = _read_toml(None if path is None else user_path(path, "the path of a configuration"))
-    overrides = [overrides] if isinstance(overrides, str) else overrides  # not its letters
+    overrides = [overrides] if isinstance(overrides, str) else list(overrides)  # not its letters, and not once only
     if overrides and any(o.startswith("qnn.") for o in overrides) and "qnn" not in tree:
         tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]  # else there is no list to change
     for override in overrides:

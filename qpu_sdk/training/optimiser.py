@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 
-#: Steps before the first eigenbasis of :class:`RotatedAdam`.
+#: The step with the first eigenbasis of :class:`RotatedAdam`: fewer gradients say little of their covariance.
 FIRST_BASIS = 20
 #: Largest covariance of :class:`RotatedAdam`.
 LARGEST_BLOCK = 1000
@@ -75,6 +75,7 @@ class RotatedAdam(Optimiser):
     coupled, which a rate per parameter cannot see. With few parameters the whole covariance C of the gradients is
     affordable; every ``period`` steps its eigenbasis Q is renewed and the second moments v restart from its
     eigenvalues. The step is Q d with d = Q^T m / (sqrt(v) + damping max sqrt(v)), each component at most ``limit``.
+    Before step :data:`FIRST_BASIS` there is no basis, and the step is plain Adam's: Q = 1 without damping.
 
     Groups of neighbouring parameters have a covariance of their own, see :func:`covariance_blocks`.
     """
@@ -97,23 +98,22 @@ class RotatedAdam(Optimiser):
         return state
 
     def step_(self, state: NamedTensors, parameters: Sequence[Tensor], gradients: Sequence[Tensor], lr: float) -> None:
-        """One step; the first ones, before there is a basis, only collect gradients."""
+        """One step; the first ones, before there is a basis, along the parameters themselves."""
         mean, square, count = state["mean"], state["square"], _counted(state)
         covariances, bases = _numbered("covariance", state), _numbered("basis", state)
         g = torch.cat([gradient.reshape(-1) for gradient in gradients])
         for covariance, part in zip(covariances, torch.split(g, [len(c) for c in covariances]), strict=True):
             covariance.mul_(self.beta2).addr_(part, part, alpha=1 - self.beta2)
         mean.mul_(self.beta1).add_(g, alpha=1 - self.beta1)
-        if count == FIRST_BASIS or count % self.period == 0:  # the first one early: no step is taken without it
+        if count == FIRST_BASIS or count % self.period == 0:  # the first one early: until then gauge freedom is unseen
             _renew_bases(covariances, bases, square)
         rotated = _rotate(bases, g, forward=True)
         square.mul_(self.beta2).addcmul_(rotated, rotated, value=1 - self.beta2)
-        if count <= FIRST_BASIS:
-            return
         root = square.div(1 - self.beta2**count).sqrt_()
         direction = _rotate(bases, mean, forward=True) / (1 - self.beta1**count)
+        damping = self.damping if count >= FIRST_BASIS else 0.0
         # Bounded: just after a renewal the smallest eigenvalues make the largest quotients.
-        direction = (direction / (root + self.damping * root.max() + 1e-8)).clamp_(-self.limit, self.limit)
+        direction = (direction / (root + damping * root.max() + 1e-8)).clamp_(-self.limit, self.limit)
         _subtract(parameters, _rotate(bases, direction, forward=False) * lr)
 
 

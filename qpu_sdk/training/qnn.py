@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -18,7 +19,6 @@ from ..devices.journalled import JournalledDevice
 from ..devices.sending import Terms
 from ..mitigation.distribution import Distribution
 from ..photonics.autograd import identifiable_phases, torch_probabilities
-from ..photonics.fock import collision_free_outcomes
 from ..photonics.interferometer import Mesh
 from ..photonics.program import Program
 from ..seeds import child_seed
@@ -38,7 +38,7 @@ class QNN:
     @property
     def outcomes(self) -> int:
         """Collision-free outcomes, C(M, N)."""
-        return len(collision_free_outcomes(self.mesh.modes, len(self.input_modes)))
+        return math.comb(self.mesh.modes, len(self.input_modes))
 
 
 @final
@@ -110,7 +110,7 @@ class QNNBank:
     @property
     def joint_outcomes(self) -> int:
         """Entries of the joint p."""
-        return int(np.prod(self.sizes))
+        return math.prod(self.sizes)
 
     def initial_phases(self, *, seed: int) -> FloatArray:
         """Uniform in [0, 2 pi), ``(declared,)``, as published."""

@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
-from ..errors import BudgetExceeded
+from ..errors import BudgetExceeded, ConfigError
 from .config import BudgetConfig, RunConfig, SPSAConfig, TrainingConfig
 from .spsa import SPSA
+
+#: Most units of a run, each of which is a row of its metrics: more would take weeks for the rows alone.
+MOST_UNITS = 1_000_000
+#: Of all settings together: the largest integer of SQLite.
+MOST_SHOTS_OF_A_RUN = 2**63 - 1
 
 UnitKind = Literal["trial", "warm-start", "measure", "fit", "spsa"]
 
@@ -52,8 +57,12 @@ class Schedule:
 
     @classmethod
     def of(cls, config: RunConfig) -> Schedule:
-        """The schedule that a configuration describes."""
+        """The schedule that a configuration describes.
+
+        :raises ConfigError: when the run has more units or shots than can be kept.
+        """
         t = config.training
+        _check_size(config)
         parts = _parts(t, config.spsa)
         units = tuple(replace(unit, ends_round=unit is part[-1]) for part in parts for unit in part)
         return cls(units, len(config.qnn), t.warm_start_epochs + t.rounds * t.generator_epochs + t.final_epochs)
@@ -99,6 +108,25 @@ class Schedule:
                 )
 
 
+def _check_size(config: RunConfig) -> None:
+    """Raise :class:`ConfigError` before a list of units is made that no memory holds."""
+    t, s = config.training, config.spsa
+    units = t.trials * t.trial_epochs + t.warm_start_epochs + t.rounds * (1 + t.generator_epochs + s.steps)
+    units += 1 + t.final_epochs
+    if units > MOST_UNITS:
+        raise ConfigError(
+            f"the run has {units:,} epochs, measurements and SPSA steps; {MOST_UNITS:,} is the limit. Lower "
+            "training.rounds, spsa.steps or the epochs."
+        )
+    pairs = t.rounds * s.steps * s.resamplings + s.calibration_pairs
+    shots = len(config.qnn) * (t.rounds * t.shots + 2 * pairs * s.shots + t.final_shots)
+    if shots > MOST_SHOTS_OF_A_RUN:
+        raise ConfigError(
+            f"the run has {shots:,} shots; {MOST_SHOTS_OF_A_RUN:,} is the most that its journal counts. Lower "
+            "training.shots, training.final_shots or spsa.shots."
+        )
+
+
 def _parts(training: TrainingConfig, spsa: SPSAConfig) -> Iterator[list[Unit]]:
     """Units between which a run may be cut, each part up to where a checkpoint is due."""
     t, trials = training, training.trials if training.trials > 1 else 0
@@ -120,17 +148,4 @@ def _pairs(spsa: SPSAConfig, r: int, i: int) -> int:
 
 def open_spsa(config: SPSAConfig, *, rounds: int) -> SPSA:
     """The SPSA of a run of so many rounds; A defaults to a tenth of all steps."""
-    s, steps = config, config.steps * rounds
-    return SPSA(
-        a=s.a,
-        c=s.c,
-        A=0.1 * steps if s.A is None else s.A,
-        alpha=s.alpha,
-        gamma=s.gamma,
-        resamplings=s.resamplings,
-        calibration_pairs=s.calibration_pairs,
-        first_step=s.first_step,
-        max_step=s.max_step,
-        smoothing=s.smoothing,
-        blocking=s.blocking,
-    )
+    return config.open(A=0.1 * config.steps * rounds)

@@ -10,13 +10,29 @@ The state is data: it can be stored after any step, and the directions of step k
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal, final
 
 import numpy as np
 
-from ..arrays import FloatArray, whole
+from ..arrays import FloatArray, real, reals, truth, whole
 from ..errors import ConfigError
+from ..statistics import student_quantile
+from ..words import short
+
+#: Most pairs of a step.
+MOST_PAIRS = 100_000
+#: Largest loss, and the size below which all are equal: their squares are numbers still.
+LARGEST_LOSS, SMALLEST_LOSS = 1e100, 1e-100
+
+#: With a calibrated gain no step is longer than so many times what it is meant to be: a first pair that happened to
+#: differ little makes a gain that the next one would throw x away with.
+LONGEST_STEP = 10.0
+#: Losses that differ by less, relative to their size, differ by rounding.
+RESOLVED = 1e-12
+#: A step is undone when chance alone would make so high a loss in one of 740 cases: three standard deviations.
+UNLIKELY = 0.00135
 
 
 @final
@@ -31,7 +47,8 @@ class SPSAState:
     :param v: running mean of the squared gradient, ``(P,)``.
     :param previous: parameters before the last step, where a blocked step returns to, ``(P,)``.
     :param loss: mean loss measured at ``previous``; ``None`` before the first step.
-    :param spread: standard deviation of the losses of the first step, the tolerance of blocking.
+    :param spread: standard deviation of the mean loss of one pair around one x, from all steps with several pairs.
+    :param provisional: True while all losses were equal, so that ``a`` is a guess: the first that differ choose it.
     """
 
     x: FloatArray = field(repr=False)
@@ -43,6 +60,7 @@ class SPSAState:
     previous: FloatArray = field(default_factory=lambda: np.zeros(0), repr=False)
     loss: float | None = None
     spread: float = 0.0
+    provisional: bool = False
 
 
 @final
@@ -51,7 +69,8 @@ class SPSA:
     """The optimiser; it holds no state.
 
     :param a: numerator of a_k; ``None`` calibrates it so that the first step has root-mean-square size
-        ``first_step``, from ``calibration_pairs`` probe pairs (which also make the first step).
+        ``first_step``, from ``calibration_pairs`` probe pairs (which also make the first step). No later step is then
+        longer than ten times that, falling as a_k does.
     :param c: perturbation at the first step (Spall: about the standard deviation of the loss's noise).
     :param A: stability constant (Spall: a tenth of the steps).
     :param max_step: largest root-mean-square size of a step, ``None`` for any. One pair's estimate has heavy
@@ -59,9 +78,10 @@ class SPSA:
     :param resamplings: pairs averaged per step.
     :param smoothing: ``"adam"`` divides a running mean of the gradient by the root of a running mean of its
         square (beta 0.9, 0.99) before the gain is applied.
-    :param blocking: undo a step after which the measured loss is higher by more than two standard deviations
-        of the first step's losses; it costs no extra measurement, because the next pair tells the loss.
-    :raises ConfigError: when a gain is not positive.
+    :param blocking: undo a step after which the measured loss is higher than noise explains, by three standard
+        deviations. It costs no extra measurement, because the next pair tells the loss; but one pair does not tell
+        slope from noise, so some step must have two: with ``resamplings``, or ``calibration_pairs`` without ``a``.
+    :raises ConfigError: when a gain is not positive, or blocking has no step with several pairs.
 
     >>> spsa = SPSA(a=0.5, c=0.1, A=0.0)
     >>> state = spsa.init(np.array([3.0, -2.0]), seed=1)
@@ -85,26 +105,40 @@ class SPSA:
     blocking: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("c", "alpha", "gamma", "first_step", "resamplings", "calibration_pairs"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"SPSA {name} is {getattr(self, name)}. Use a value above zero.")
-        if not self.A >= 0:
-            raise ConfigError(f"SPSA A is {self.A}. Use zero or more.")
-        if self.a is not None and not self.a > 0:
-            raise ConfigError(f"SPSA a is {self.a}. Use a value above zero, or leave it out to calibrate it.")
-        if self.max_step is not None and not self.max_step > 0:
-            raise ConfigError(f"SPSA max_step is {self.max_step}. Use a value above zero, or leave it out.")
+        for name in ("resamplings", "calibration_pairs"):
+            value = whole(getattr(self, name), f"SPSA {name}", ConfigError, least=1, most=MOST_PAIRS)
+            object.__setattr__(self, name, value)
+        for name in ("a", "c", "alpha", "gamma", "first_step", "max_step"):
+            if (given := getattr(self, name)) is not None or name not in ("a", "max_step"):
+                object.__setattr__(self, name, real(given, f"SPSA {name}", ConfigError, above=0.0))
+        object.__setattr__(self, "A", real(self.A, "SPSA A", ConfigError, least=0.0))
+        object.__setattr__(self, "blocking", truth(self.blocking, "SPSA blocking", ConfigError))
+        if self.smoothing not in ("none", "adam"):
+            raise ConfigError(f"SPSA smoothing is {short(self.smoothing)}. Use none or adam.")
+        if self.blocking and self._first_pairs < 2:
+            raise ConfigError(
+                "SPSA blocking needs several losses at one point to know their noise, and each step has one pair. Use "
+                "resamplings = 2 or more, leave a out with calibration_pairs = 2 or more, or use blocking = false."
+            )
+
+    @property
+    def _first_pairs(self) -> int:
+        return self.resamplings if self.a is not None else max(self.resamplings, self.calibration_pairs)
 
     def init(self, x0: FloatArray, *, seed: int) -> SPSAState:
-        """A new optimisation at ``x0``, ``(P,)``."""
-        x = np.array(x0, dtype=np.float64)  # a copy: the caller's array may move on
-        return SPSAState(
-            x=x, seed=whole(seed, "seed", ConfigError), a=self.a, m=np.zeros_like(x), v=np.zeros_like(x), previous=x
-        )
+        """A new optimisation at ``x0``, ``(P,)``.
+
+        :raises ConfigError: when it is no vector of finite numbers.
+        """
+        x = reals(x0, "SPSA's start", ConfigError).copy()  # the caller's array may move on
+        if x.ndim != 1 or not x.size:
+            raise ConfigError(f"SPSA's start has shape {x.shape}. Use a vector of one parameter or more.")
+        seed = whole(seed, "seed", ConfigError, least=0)
+        return SPSAState(x=x, seed=seed, a=self.a, m=np.zeros_like(x), v=np.zeros_like(x), previous=x)
 
     def pairs(self, state: SPSAState) -> int:
         """Pairs that the next :meth:`ask` returns."""
-        return self.resamplings if state.a is not None else max(self.resamplings, self.calibration_pairs)
+        return self.resamplings if state.a is not None else self._first_pairs
 
     def c_k(self, k: int) -> float:
         """c / (k + 1)^gamma."""
@@ -124,25 +158,23 @@ class SPSA:
     def tell(self, state: SPSAState, y_plus: FloatArray, y_minus: FloatArray) -> SPSAState:
         """The state after the measured losses of :meth:`ask`, ``(R,)`` each.
 
-        :raises ConfigError: when their number is wrong or one is not finite.
+        :raises ConfigError: when their number is wrong, or one is not finite; the state that was told stays good.
         """
-        plus, minus = np.atleast_1d(np.asarray(y_plus, float)), np.atleast_1d(np.asarray(y_minus, float))
-        if plus.shape != minus.shape or len(plus) != self.pairs(state):
-            raise ConfigError(
-                f"SPSA was told {plus.shape} and {minus.shape} losses; it asked for {self.pairs(state)} pairs."
-            )
-        if not np.isfinite(plus + minus).all():
-            raise ConfigError("SPSA was told a loss that is not finite. Lower training.lr or spsa.c.")
-        loss = float((plus + minus).mean() / 2)
-        if self._blocked(state, loss):
-            return replace(state, x=state.previous, k=state.k + 1)  # k goes on: the next directions are others
+        plus, minus = (self._losses(y, self.pairs(state)) for y in (y_plus, y_minus))
+        means = (plus + minus) / 2  # in which the slope cancels, so that what is left between them is noise
+        loss, blocked = float(means.mean()), self._blocked(state, float(means.mean()))
+        state = replace(state, spread=self._pooled(state, means))
+        if blocked:
+            # k goes on: the next directions are others. The loss that was undone to may have been a lucky one.
+            return replace(state, x=state.previous, k=state.k + 1, loss=None)
         slopes = (plus - minus) / (2 * self.c_k(state.k))
         gradient = slopes @ self._directions(state) / len(slopes)
-        # Of the first step, which has the most pairs where the gain is calibrated.
-        spread = float(np.concatenate([plus, minus]).std()) if state.k == 0 else state.spread
-        state = self._calibrated(replace(state, spread=spread), gradient)
+        flat = bool(np.abs(plus - minus).max() <= RESOLVED * max(SMALLEST_LOSS, np.abs(means).max()))
+        state = self._calibrated(state, gradient, flat=flat)
         direction, m, v = self._smoothed(state, gradient)
-        x = state.x - self._bounded(self.a_k(state) * direction)
+        x = state.x - self._bounded(state, self.a_k(state) * direction)
+        if not np.isfinite(x).all():
+            raise ConfigError("SPSA's step leaves the finite numbers. Lower its gain a, or set max_step.")
         return replace(state, x=x, k=state.k + 1, m=m, v=v, previous=state.x, loss=loss)
 
     def forget_loss(self, state: SPSAState) -> SPSAState:
@@ -154,21 +186,49 @@ class SPSA:
         rng = np.random.default_rng([state.seed, state.k])
         return rng.choice(np.array([-1.0, 1.0]), size=(self.pairs(state), len(state.x)))
 
+    def _losses(self, told: FloatArray, pairs: int) -> FloatArray:
+        """The losses of one side, ``(R,)``."""
+        found = np.atleast_1d(reals(told, "a loss that SPSA was told", ConfigError, finite=False))
+        if found.shape != (pairs,):
+            raise ConfigError(f"SPSA was told losses of shape {found.shape}; it asked for {pairs} pairs. Tell as many.")
+        if not np.isfinite(found).all():
+            raise ConfigError("SPSA was told a loss that is not finite. Lower training.lr or spsa.c, or measure again.")
+        if (np.abs(found) > LARGEST_LOSS).any():
+            raise ConfigError(f"SPSA was told a loss above {LARGEST_LOSS:g}. Scale the loss, or lower the gain or c.")
+        return found
+
+    def _pooled(self, state: SPSAState, means: FloatArray) -> float:
+        """Standard deviation of pairs' mean losses at one x, over all steps so far and this one."""
+        before, now = self._degrees(state.k), len(means) - 1
+        squares = before * state.spread**2 + float(((means - means.mean()) ** 2).sum())
+        return math.sqrt(squares / (before + now)) if before + now else 0.0
+
+    def _degrees(self, steps: int) -> int:
+        """Degrees of freedom of the spread after so many steps: a step of R pairs has R - 1."""
+        return self._first_pairs - 1 + (steps - 1) * (self.resamplings - 1) if steps else 0
+
     def _blocked(self, state: SPSAState, loss: float) -> bool:
-        return self.blocking and state.loss is not None and loss > state.loss + 2 * state.spread
+        """Whether the loss rose by more than the noise of two means explains, by Student's t for so few pairs."""
+        if not self.blocking or state.loss is None:
+            return False
+        error = state.spread * math.sqrt(2.0 / self.resamplings)
+        return loss > state.loss + student_quantile(1.0 - UNLIKELY, self._degrees(state.k)) * error
 
-    def _calibrated(self, state: SPSAState, gradient: FloatArray) -> SPSAState:
+    def _calibrated(self, state: SPSAState, gradient: FloatArray, *, flat: bool) -> SPSAState:
         """Choose a so that the first step has root-mean-square size first_step."""
-        if state.a is not None:
+        if state.a is not None and not state.provisional:
             return state
-        # Adam's first direction is the gradient's signs.
-        typical = 1.0 if self.smoothing == "adam" else float(np.sqrt((gradient**2).mean()))
-        gain = self.first_step * (1 + self.A) ** self.alpha / max(typical, 1e-12)  # equal losses have no slope
-        return replace(state, a=gain)
+        # Adam's first direction is the gradient's signs; equal losses tell no slope, and 1 is a guess.
+        typical = 1.0 if self.smoothing == "adam" or flat else _size(gradient)
+        return replace(state, a=self.first_step * (state.k + 1 + self.A) ** self.alpha / typical, provisional=flat)
 
-    def _bounded(self, step: FloatArray) -> FloatArray:
-        size = float(np.sqrt((step**2).mean()))
-        return step if self.max_step is None or size <= self.max_step else step * (self.max_step / size)
+    def _bounded(self, state: SPSAState, step: FloatArray) -> FloatArray:
+        limit = math.inf if self.max_step is None else self.max_step
+        if self.a is None:
+            falling = ((1 + self.A) / (state.k + 1 + self.A)) ** self.alpha
+            limit = min(limit, LONGEST_STEP * self.first_step * falling)
+        size = _size(step)
+        return step if size <= limit else step * (limit / size)
 
     def _smoothed(self, state: SPSAState, gradient: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Direction and the running means (Kingma and Ba, arXiv:1412.6980, with bias correction)."""
@@ -178,3 +238,8 @@ class SPSA:
         v = 0.99 * state.v + 0.01 * gradient**2
         k = state.k + 1
         return (m / (1 - 0.9**k)) / (np.sqrt(v / (1 - 0.99**k)) + 1e-12), m, v
+
+
+def _size(vector: FloatArray) -> float:
+    """Root-mean-square."""
+    return float(np.sqrt((vector**2).mean()))

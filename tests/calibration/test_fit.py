@@ -326,6 +326,28 @@ def test_too_few_shots_are_refused_with_how_many_it_takes() -> None:
     assert enough.fit().parameters.g2 >= 0.0
 
 
+def alike(transmission: float) -> Parameters:
+    """A perfect source: its photons never leave a balanced beam splitter apart."""
+    return replace(uniform_parameters(4, (0, 2), transmission), overlap=np.array([1.0]), g2=0.0)
+
+
+@pytest.mark.parametrize("transmission", [0.06, 0.5])
+def test_a_perfect_source_needs_no_coincidences(transmission: float) -> None:
+    """That there are none, however many shots, tells how much alike its photons are."""
+    found = simulate(SMALL, alike(transmission), pulses=400_000, seed=3).fit()
+    assert abs(found.parameters.overlap[0] - 1.0) < 4 * found.standard_errors[0] < 0.05
+    assert abs(found.parameters.g2) < 4 * found.standard_errors[1] < 0.05
+
+
+def test_too_few_shots_of_a_perfect_source_are_refused_with_how_many_it_takes() -> None:
+    said = refused(simulate(SMALL, alike(0.5), pulses=300, seed=1).fit)
+    needed = re.search(r"Use at least ([\d,]+) shots a setting", said)
+    assert needed is not None
+    shots = int(needed[1].replace(",", ""))
+    enough = simulate(SMALL, alike(0.5), pulses=round(1.3 * shots / 0.75), seed=2)  # of the windows, 75 % are shots
+    assert enough.fit().parameters.overlap[0] > 0.9
+
+
 def test_detectors_that_count_are_taken_as_clicks() -> None:
     noise = Noise(indistinguishability=0.9, g2=0.02, transmittance=0.3)
     device = LocalDevice(seed=1, model=LocalModel(noise=noise, detector="pnr"))

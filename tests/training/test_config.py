@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from qpu_sdk.errors import ConfigError
 from qpu_sdk.training.config import QNNConfig, RunConfig, SPSAConfig
 from qpu_sdk.training.config_file import load_config, parse_config
+from qpu_sdk.training.schedule import Schedule
 
 SIZES = {"data": ["train_size", "test_size"], "training": ["rounds", "batch_size", "shots"], "budget": ["settings"]}
 RATES = st.floats(1e-12, 1e6, allow_nan=False)
@@ -319,3 +320,63 @@ def test_a_problem_in_a_file_names_the_file(tmp_path: Path) -> None:
     path.write_text("[training]\nround = 3\n")
     with pytest.raises(ConfigError, match=r"typo\.toml: unknown key 'training\.round'"):
         load_config(path)
+
+
+# -- limits ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.threads=100000", "256"),
+        ("training.shots=1000000000000000001", "1000000000000000000"),
+        ("training.final_shots=100000000000000000000", "1000000000000000000"),
+        ("spsa.shots=9999999999999999999", "1000000000000000000"),
+        ("generator.bond_dim=100000", "80.0 GB"),
+        ("generator.bond_dim=100000000000000000000", "1000000000"),
+        ("training.batch_size=100000000000000000000", "1000000000"),
+        ("training.trials=100000000000000000000", "1000000000"),
+        ("training.rounds=100000000000000000000", "1000000000"),
+        ("spsa.resamplings=1000000", "100000"),
+        ("data.train_size=100000000000000000000", "1000000000"),
+        ("qnn=[{modes=64, photons=32}, {modes=8, photons=4}]", "GB for each copy of p"),
+        ("qnn=[{modes=20, photons=5}, {modes=20, photons=5}]", "GB for each copy of p"),
+    ],
+)
+def test_what_no_machine_bears_is_refused_with_the_limit(override: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(overrides=[override])
+    message = str(caught.value)
+    assert override.partition("=")[0].partition("[")[0] in message or "circuits" in message
+    assert words in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"training": {"rounds": 10**9}},
+        {"training": {"trials": 10**5, "trial_epochs": 100, "warm_start_epochs": 100}},
+        {"spsa": {"steps": 10**6}},
+        {"training": {"final_epochs": 10**9}},
+        {"training": {"rounds": 2000, "shots": 10**16}},
+        {"spsa": {"steps": 500, "shots": 10**16}},
+    ],
+)
+def test_a_run_without_end_is_refused_before_it_is_listed(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"the run has .* Lower"):
+        Schedule.of(RunConfig(**values))
+
+
+@pytest.mark.parametrize("values", [{"a": 0.1}, {"calibration_pairs": 1}])
+def test_blocking_without_several_losses_is_refused_when_it_is_read(values: dict[str, Any]) -> None:
+    assert "several losses at one point" in refusal({"spsa": values})
+    parse_config({"spsa": values | {"resamplings": 2}}, where="test")
+    parse_config({"spsa": values | {"blocking": False}}, where="test")
+
+
+@pytest.mark.parametrize("value", [True, 2.0, "2", np.float64(2.0), np.True_])
+def test_numbers_of_a_configuration_are_whole_where_they_count(value: Any) -> None:
+    for make in (lambda: RunConfig(seed=value), lambda: RunConfig(training={"rounds": value})):
+        with pytest.raises(ConfigError, match="whole number"):
+            make()

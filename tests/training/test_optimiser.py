@@ -10,7 +10,7 @@ from torch import Tensor
 
 from qpu_sdk.errors import ConfigError
 from qpu_sdk.training.config import TrainingConfig
-from qpu_sdk.training.optimiser import NamedTensors, Optimiser, covariance_blocks, open_optimiser
+from qpu_sdk.training.optimiser import FIRST_BASIS, NamedTensors, Optimiser, covariance_blocks, open_optimiser
 
 NAMES = get_args(TrainingConfig.model_fields["optimiser"].annotation)
 SHAPES = ((2, 3), (4,))
@@ -50,6 +50,35 @@ def test_adam_is_torchs(beta2: float) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_every_step_moves_every_parameter(name: str) -> None:
+    own, optimiser = parameters(), open_optimiser(name, beta2=0.99)
+    state = optimiser.init(own)
+    for step in range(60):
+        before = flat(own).clone()
+        optimiser.step_(state, own, gradients(step), 0.01)
+        assert (flat(own) != before).all()
+
+
+def test_rotated_adam_is_adam_until_its_first_basis() -> None:
+    ends = []
+    for name in NAMES:
+        own, optimiser = parameters(), open_optimiser(name, beta2=0.99)
+        walk(optimiser, optimiser.init(own), own, range(FIRST_BASIS - 1))
+        ends.append(flat(own))
+    torch.testing.assert_close(ends[0], ends[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("steps", [5, 16, 19, 25])
+def test_a_short_run_lowers_its_loss(name: str, steps: int) -> None:
+    own, optimiser = [torch.full((6,), 3.0)], open_optimiser(name, beta2=0.99)
+    state, scales = optimiser.init(own), torch.logspace(-1, 1, 6)
+    for _ in range(steps):
+        optimiser.step_(state, own, [scales * own[0]], 0.1)
+    assert float((scales * own[0] ** 2).sum()) < 0.9 ** (steps / 5) * float((scales * 9.0).sum())
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("stop", [0, 1, 19, 20, 49, 50, 77])
 def test_a_stopped_optimiser_goes_on_with_the_same_bits(name: str, stop: int) -> None:
     own = parameters()
@@ -80,13 +109,16 @@ def test_steps_scale_with_the_rate_and_not_with_the_gradient(name: str) -> None:
 
 
 def quadratic_walk(name: str, rotation: Tensor, steps: int) -> Tensor:
-    """Noisy gradients of a quadratic in coordinates y = R x, followed in y and mapped back to x."""
+    """Noisy gradients of a quadratic in coordinates y = R x, followed in y and mapped back to x.
+
+    The rate is 0 until there is a basis: before, every step is along coordinates.
+    """
     own = [rotation @ torch.ones(6)]
     optimiser = open_optimiser(name, beta2=0.99)
     state, scales, rng = optimiser.init(own), torch.logspace(-1, 1, 6), torch.Generator().manual_seed(3)
-    for _ in range(steps):
-        x = rotation.T @ own[0]
-        optimiser.step_(state, own, [rotation @ (scales * (x + 0.3 * torch.randn(6, generator=rng)))], 0.01)
+    for step in range(1, steps + 1):
+        x, rate = rotation.T @ own[0], 0.01 if step >= FIRST_BASIS else 0.0
+        optimiser.step_(state, own, [rotation @ (scales * (x + 0.3 * torch.randn(6, generator=rng)))], rate)
     return rotation.T @ own[0]
 
 

@@ -260,7 +260,7 @@ class CloudDevice(RemoteDevice):
         """Handle of a job that exists; see :meth:`qpu_sdk.devices.base.RemoteDevice.attach`."""
         sent = self._sent.pop(job_id, None)  # what really went out, where this process sent it
         if sent is None:
-            _, sent = encode_payload(programs, shots=shots, name="", platform=self.platform)
+            _, sent = encode_payload(tuple(programs), shots=shots, name="", platform=self.platform)
         return CloudJob(self, job_id, sent, tag=tag, keep=keep)
 
     def stop(self, job_id: str) -> None:
