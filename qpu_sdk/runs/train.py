@@ -21,9 +21,10 @@ from ..files import write_atomic
 from ..training.config import RunConfig, checked_config
 from ..training.config_file import load_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
-from ..training.data import Dataset, absolute_source
+from ..training.data import Dataset
 from ..training.evaluation import evaluate
 from ..training.loop import TrainingState
+from ..training.sources import absolute_source
 from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from .finish import finish
 from .folder import RunFolder, drop_rows_after, finished_controls
