@@ -23,6 +23,7 @@ from ..training.config_file import load_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
 from ..training.data import Dataset
 from ..training.evaluation import evaluate
+from ..training.located import located
 from ..training.loop import TrainingState
 from ..training.sources import absolute_source
 from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
@@ -69,6 +70,7 @@ def train(
     given = Given.of(target, _checked_data(data))
     source = config.data.model_copy(update={"source": absolute_source(config.data.source)})
     config = config.model_copy(update={"data": source, "mitigation": config.mitigation.absolute()})
+    config = config.model_copy(update={"target": located(config.target, Path.cwd())})
     config = given.named(config)
     _check_new(folder)
     with torch_threads(config.training.threads):
@@ -204,5 +206,5 @@ def _trained(control: Control, run: Opened, observer: Observer | None) -> dict[s
         if observer is not None:
             observer.advanced({"loss": result.loss, "accuracy": result.accuracy}, done=epoch, total=epochs)
     weights = fitter.weights(trained, control.p)
-    accuracy = evaluate(fitter.target, weights, *run.dataset.test.tensors()).accuracy
+    accuracy = evaluate(run.training.settled(weights), weights, *run.dataset.test.tensors()).accuracy
     return {"accuracy": accuracy, "parameters": fitter.generator.parameter_count}

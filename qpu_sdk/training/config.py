@@ -82,18 +82,25 @@ class DataConfig(Section):
     @model_serializer(mode="wrap")
     def _without_unset_scale(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave ``scale`` out where it is not set: fingerprints and models are the same as before there was one."""
-        values: dict[str, Any] = inner(self)
-        return {key: value for key, value in values.items() if key != "scale" or value is not None}
+        return {key: value for key, value in inner(self).items() if key != "scale" or value is not None}
 
 
 @final
 class TargetConfig(Section):
-    """The network whose weights are generated: ``module:function`` returning a ``torch.nn.Module``.
+    """The network whose weights are generated: ``module:function`` or ``FILE.py:function`` returning a ``nn.Module``.
 
     :data:`GIVEN` stands for one that was passed to :func:`qpu_sdk.runs.train.train`; so it does for images.
+
+    :param folder: where the module is, unless it is installed; a run writes it down.
     """
 
     factory: str = "qpu_sdk.training.targets:paper_cnn"
+    folder: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_unset_folder(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``folder`` out where it is not set, as ``scale`` of the images."""
+        return {key: value for key, value in inner(self).items() if key != "folder" or value is not None}
 
 
 @final
@@ -308,9 +315,11 @@ class RunConfig(Section):
     def fingerprint(self) -> str:
         """SHA-256 of what decides the result: not the budget, which may be raised in mid-run.
 
-        Nor where records come from: :attr:`qpu_sdk.training.estimator.Mitigation.fingerprint` has their content.
+        Nor where the target's code is, nor where records come from:
+        :attr:`qpu_sdk.training.estimator.Mitigation.fingerprint` has their content.
         """
-        values = self.model_dump(mode="json", exclude={"budget": True, "mitigation": {"record", "max_age_h"}})
+        left_out: dict[str, Any] = {"budget": True, "mitigation": {"record", "max_age_h"}, "target": {"folder"}}
+        values = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:

@@ -118,6 +118,12 @@ class Dataset:
         told = ", ".join(f"{part}={len(images)}" for part, images in sizes.items())
         return f"Dataset({self.name!r}, {told}, shape={self.train.x.shape[1:]}, classes={self.classes})"
 
+    def as_rows(self) -> Dataset:
+        """The same with every image as a row of numbers."""
+        parts = (self.train, self.test, self.validation)
+        train, test, validation = (Images(part.x.reshape(len(part), -1), part.y) for part in parts)
+        return replace(self, train=train, test=test, validation=validation)
+
     @property
     def classes(self) -> int:
         """Number of classes, the largest label + 1."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PICTURE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"})
 #: A picture may be so many times as long as it is wide, compared with what a network takes.
 NARROWEST = 10
+#: Share of the outermost pixels that is a page's, so that images are known to be drawn on one.
+PAGE = 0.9
 #: Largest number of 16 bits; formats whose pictures may have many frames or pages.
 _WORD, _SEVERAL = 65535, ("GIF", "PNG", "WEBP", "TIFF")
 
@@ -103,9 +105,16 @@ def brightness(picture: Image) -> npt.NDArray[np.float32]:
     return levels[None] if levels.ndim == 2 else np.ascontiguousarray(levels.transpose(2, 0, 1))
 
 
-def page_brightness(images: npt.NDArray[np.float32]) -> float:
-    """Middle brightness of the outermost pixels of images, ``(n, C, H, W)``: that of the page they are drawn on."""
-    return float(np.median(_rim(np.moveaxis(images, (2, 3), (0, 1)))))
+def page_of(images: npt.NDArray[np.float32]) -> float | None:
+    """0 for images ``(n, C, H, W)`` on a dark page, 1 for a light one, None when their borders are no page."""
+    rim = _rim(np.moveaxis(images, (2, 3), (0, 1)))
+    dark, light = float((rim < 0.25).mean()), float((rim > 0.75).mean())
+    return 0.0 if dark >= PAGE else 1.0 if light >= PAGE else None
+
+
+def is_light(image: npt.NDArray[np.float32]) -> bool:
+    """Whether the border of one image, ``(C, H, W)``, is light: paper is seldom as white as in a file."""
+    return float(np.median(_rim(image.transpose(1, 2, 0)))) > 0.5
 
 
 def _rim(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -21,7 +21,7 @@ AnyArray = npt.NDArray[np.generic]
 #: Largest value of a byte, and the largest of integers that may be levels of grey as well as bytes.
 BYTE, FEW_LEVELS = 255, 127
 #: By how much floats may pass 0 or 1, as rounding makes them.
-ROUNDING = 1e-5
+SLACK = 1e-5
 #: How an ``.npy`` file begins.
 _NUMPY = b"\x93NUMPY"
 
@@ -87,7 +87,9 @@ def read_image(path: Path, *, invert: bool, scale: float | None = None, shape: S
     return np.asarray(1.0 - images[0] if invert else images[0])
 
 
-def read_images(source: Path | BinaryIO, *, shape: Sequence[int], scale: float | None = None) -> Pixels:
+def read_images(
+    source: Path | BinaryIO, *, shape: Sequence[int], scale: float | None = None, whole: float | None = None
+) -> Pixels:
     """Images of a file as the networks take them, ``(n, *shape)`` in [0, 1].
 
     ``.npy`` arrays are taken as they are, one image or several; any other file is one picture, read by Pillow as a
@@ -96,6 +98,7 @@ def read_images(source: Path | BinaryIO, *, shape: Sequence[int], scale: float |
     :param source: a path, or an open file of bytes.
     :param shape: of one image, ``(C, H, W)``, or ``(features,)``.
     :param scale: of arrays, as of :func:`checked_images`.
+    :param whole: what arrays of whole numbers are divided by where ``scale`` does not say; None to find out.
     :raises DataError: when the file is missing, no image, or one that such a network does not take.
     """
     name = str(source) if isinstance(source, Path) else "standard input"
@@ -103,10 +106,13 @@ def read_images(source: Path | BinaryIO, *, shape: Sequence[int], scale: float |
         content = source.read_bytes() if isinstance(source, Path) else source.read()
     except FileNotFoundError:
         raise DataError(f"{name} does not exist. Check the path.") from None
+    except IsADirectoryError:
+        raise DataError(f"{name} is a folder without images. Name files, or a folder that has some.") from None
     except OSError as error:
         raise DataError(f"{name} cannot be read ({one_line(error, 160)}). Check the path.") from error
     if content.startswith(_NUMPY) or name.lower().endswith(".npy"):
-        return in_range(_reshaped(_read_npy(content, name), shape, name), name, scale=scale)
+        array = _reshaped(_read_npy(content, name), shape, name)
+        return in_range(array, name, scale=whole if scale is None and array.dtype.kind in "ui" else scale)
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise DataError(
             f"{name} is no .npy array, and the network takes arrays {tuple(shape)} alone. Give one of those."
@@ -170,7 +176,7 @@ def in_range(x: npt.NDArray[np.generic], name: str, *, scale: float | None = Non
     if not np.isfinite(scaled).all():
         bad = int(np.argmin(np.isfinite(scaled).all(axis=tuple(range(1, x.ndim)))))
         raise DataError(f"{name}: image {bad} holds NaN or infinity. Remove or repair it.")
-    if scaled.min() < -ROUNDING or scaled.max() > 1.0 + ROUNDING:
+    if scaled.min() < -SLACK or scaled.max() > 1.0 + SLACK:
         raise _out_of_range(x, scaled, name, scale)
     return np.ascontiguousarray(np.clip(scaled, 0.0, 1.0))
 
