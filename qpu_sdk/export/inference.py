@@ -18,7 +18,7 @@ from ..training.data import load_dataset
 from ..training.evaluation import EVALUATION_BATCH, Evaluation, as_taken, check_fit, count_classes, evaluate
 from ..training.factories import open_factory, plain_torch
 from ..training.pictures import PICTURE_ENDINGS, is_light
-from ..training.pixels import read_images
+from ..training.pixels import NPY_BEGINNING, read_images
 from ..training.targets import BUILT_IN, Target
 from .weights import Model, Use
 
@@ -91,12 +91,13 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 def _classified(model: Model, target: Target, use: Use, path: Path, invert: bool | None) -> Iterator[dict[str, Any]]:
     scale = model.data.scale if "data" in model.metadata else None
-    source = io.BytesIO(sys.stdin.buffer.read()) if str(path) == "-" else path
+    piped = sys.stdin.buffer.read() if str(path) == "-" else b""
+    source = io.BytesIO(piped) if str(path) == "-" else path
     images = read_images(source, shape=use.shape, scale=scale, whole=use.scale)
-    if invert is None:  # an array is as its maker wants it
-        turned = path.suffix.lower() != ".npy" and use.page is not None and is_light(images[0]) != bool(use.page)
-    else:
-        turned = invert
+    turned = bool(invert)
+    if invert is None and use.page is not None:  # an array is as its maker wants it
+        array = path.suffix.lower() == ".npy" or piped.startswith(NPY_BEGINNING)
+        turned = not array and is_light(images[0]) != bool(use.page)
     images = 1.0 - images if turned else images
     weights = target.flat(model.tensors)
     with plain_torch(), torch.no_grad():
@@ -110,5 +111,5 @@ def _classified(model: Model, target: Target, use: Use, path: Path, invert: bool
             "probability": float(p[best]),
             "probabilities": p.tolist(),
             "inverted": turned,
-            "blank": bool(np.ptp(image) < BLANK),
+            "blank": image.ndim == 3 and bool(np.ptp(image) < BLANK),
         }

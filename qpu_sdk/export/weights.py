@@ -137,7 +137,7 @@ class Model:
             if "structure" not in self.metadata:
                 raise ConfigError(
                     f"the model is of {told}, which is not built in. Pass a fresh network of yours: "
-                    "load_model(PATH).module(NETWORK)."
+                    "load_model(PATH).module(NETWORK), or --target FILE.py:FUNCTION."
                 )
             return self._checked(build(self.metadata["structure"], self.tensors), "layers that the file describes")
         if network is None:

@@ -121,7 +121,9 @@ class Dataset:
     def as_rows(self) -> Dataset:
         """The same with every image as a row of numbers."""
         parts = (self.train, self.test, self.validation)
-        train, test, validation = (Images(part.x.reshape(len(part), -1), part.y) for part in parts)
+        train, test, validation = (
+            Images(part.x.reshape(len(part), math.prod(part.x.shape[1:])), part.y) for part in parts
+        )
         return replace(self, train=train, test=test, validation=validation)
 
     @property

@@ -67,7 +67,7 @@ def _check_unchanged(target: Target, before: Mapping[str, Tensor]) -> None:
     if changed:
         raise ConfigError(
             f"the target changes {changed[0]} of its state_dict whenever it is asked, so what leaves would not be what "
-            "was trained. Set it in the constructor, or register the buffer with persistent=False."
+            "was trained. Set it in the constructor."
         )
 
 
@@ -79,18 +79,21 @@ def check_learns(target: Target, images: Tensor, *, batch_size: int) -> None:
     """
     weights = target.some_weights(torch.Generator().manual_seed(0)).requires_grad_()
 
-    def gradient() -> Tensor:
-        logits = target.logits(weights, images[:2], learning=True)
+    def gradient(count: int = 2) -> Tensor:
+        logits = target.logits(weights, images[:count], learning=True)
         if torch.isnan(logits).any():
             raise ArithmeticError("it answers with NaN for random weights")
         return torch.autograd.grad(logits.sum(), weights)[0]
 
     _asked(gradient, tuple(images.shape[1:]), "cannot be trained on")
-    if target.learns_statistics and 1 in (len(images), len(images) % batch_size):
-        raise ConfigError(
-            f"{len(images)} training images in batches of {batch_size} leave one alone, of which a batch norm has no "
-            "statistics. Use another training.batch_size."
-        )
+    if target.learns_statistics and 1 in (batch_size, len(images) % batch_size):
+        try:
+            gradient(1)
+        except ValueError as error:
+            raise ConfigError(
+                f"{len(images)} training images in batches of {batch_size} leave one alone, of which a batch norm has "
+                "no statistics. Use another training.batch_size."
+            ) from error
 
 
 def as_taken(dataset: Dataset, target: Target) -> Dataset:

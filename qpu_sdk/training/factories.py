@@ -49,23 +49,26 @@ def open_factory(factory: str, *, seed: int, folder: str | None = None) -> nn.Mo
         _seed_all(seed)
         module = _module(factory, name, user_path(folder or ".", "the folder of the target"))
         build = getattr(module, function, None) if function else None
+        if isinstance(build, nn.Module):
+            raise ConfigError(f"target {factory!r} is a network, and every run needs a fresh one. Name a function.")
         if not callable(build):
             raise ConfigError(f"target {factory!r} has no such function. Name one that returns a network.")
         _check_no_arguments(build, factory)
         network = _called(build, factory)
     if not isinstance(network, nn.Module):
-        raise ConfigError(f"target {factory!r} returned {type(network).__name__}, not a torch.nn.Module.")
+        found = f"the class {network.__name__}" if isinstance(network, type) else f"a {type(network).__name__}"
+        raise ConfigError(f"target {factory!r} returned {found}, not a torch.nn.Module. Return the network itself.")
     return network
 
 
 def place_of(error: BaseException) -> str:
-    """Where in the user's own code an error was raised, as `` in net.py, line 7``; "" when it was elsewhere."""
+    """Where in the user's own code an error was raised, as ``; net.py, line 7, in net``; "" when it was elsewhere."""
     frames = [
         f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith((*_OURS, "<"))
     ]
-    return one_line(f" at {' > '.join(frames[-_FRAMES:])}" if frames else "", 240)
+    return f"; {one_line(' > '.join(frames[-_FRAMES:]), 240)}" if frames else ""
 
 
 def told(error: BaseException) -> str:

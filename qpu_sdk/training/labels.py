@@ -25,7 +25,7 @@ def labels_array(found: Any, name: str) -> AnyArray:
     """
     array = np.asarray(found) if isinstance(found, np.ndarray | list | tuple) and _of_words(found) else None
     if array is not None:
-        raise DataError(f"{name} holds words such as {short(array.flat[0])}. {_NUMBERED}.")
+        raise DataError(f"{name} holds words such as {short(array.flat[0].item())}. {_NUMBERED}.")
     return as_array(found, name)
 
 

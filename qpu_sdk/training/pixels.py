@@ -23,7 +23,7 @@ BYTE, FEW_LEVELS = 255, 127
 #: By how much floats may pass 0 or 1, as rounding makes them.
 SLACK = 1e-5
 #: How an ``.npy`` file begins.
-_NUMPY = b"\x93NUMPY"
+NPY_BEGINNING = b"\x93NUMPY"
 
 
 def as_array(found: Any, name: str) -> AnyArray:
@@ -110,7 +110,7 @@ def read_images(
         raise DataError(f"{name} is a folder without images. Name files, or a folder that has some.") from None
     except OSError as error:
         raise DataError(f"{name} cannot be read ({one_line(error, 160)}). Check the path.") from error
-    if content.startswith(_NUMPY) or name.lower().endswith(".npy"):
+    if content.startswith(NPY_BEGINNING) or name.lower().endswith(".npy"):
         array = _reshaped(_read_npy(content, name), shape, name)
         return in_range(array, name, scale=whole if scale is None and array.dtype.kind in "ui" else scale)
     if len(shape) != 3 or shape[0] not in (1, 3):
@@ -119,7 +119,7 @@ def read_images(
         )
     picture = seen(read_picture(io.BytesIO(content), name), name, colours=shape[0] == 3)
     levels = brightness(fitted(picture, (shape[1], shape[2]), name))
-    return np.ascontiguousarray(np.broadcast_to(levels, shape))[None]  # grey is the same in every colour
+    return np.array(np.broadcast_to(levels, shape))[None]  # grey is the same in every colour
 
 
 def _read_npy(content: bytes, name: str) -> AnyArray:

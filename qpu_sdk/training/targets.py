@@ -227,7 +227,12 @@ def check_rebuilt(target: Target, named: TargetConfig, image_shape: Sequence[int
     for name in own:
         if name not in target.shapes and not torch.equal(own[name], same[name]):
             raise ConfigError(f"target {named.factory!r} gives another {name} each time. {way}.")
-    other.load_state_dict(own)
+    try:
+        other.load_state_dict(own)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"target {named.factory!r} does not take its own state_dict ({one_line(error, 200)})."
+        ) from error
     if not torch.allclose(Target(other).probe(image_shape), target.probe(image_shape), rtol=1e-3, equal_nan=True):
         raise ConfigError(
             f"target {named.factory!r} draws something at random that is not in its state_dict, so a model file would "
