@@ -68,7 +68,7 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Which images. ``draw="training"`` draws both sets by seed from the source's training images.
 
-    :param scale: what all pixels are divided by; none: integers of more than 16 levels are bytes, the rest is as it is.
+    :param scale: what all pixels are divided by; none: integers beyond 127 are bytes, the rest is as it is.
     """
 
     source: str = "mnist-5k"
