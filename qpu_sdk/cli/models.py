@@ -84,7 +84,7 @@ def predict_command(
 
 
 #: What is to be known of an image beside its label.
-_REMARKS = {"inverted": "light and dark turned, as the training images are", "blank": "but nothing is to be seen in it"}
+_REMARKS = {"inverted": "light and dark turned", "blank": "but nothing is to be seen in it"}
 
 
 def export_command(

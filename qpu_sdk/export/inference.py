@@ -18,7 +18,7 @@ from ..training.data import load_dataset
 from ..training.evaluation import EVALUATION_BATCH, Evaluation, as_taken, check_fit, count_classes, evaluate
 from ..training.factories import open_factory, plain_torch
 from ..training.pictures import PICTURE_ENDINGS, is_light
-from ..training.pixels import NPY_BEGINNING, read_images
+from ..training.pixels import BYTE, NPY_BEGINNING, read_images
 from ..training.targets import BUILT_IN, Target
 from .weights import Model, Use
 
@@ -93,7 +93,8 @@ def _classified(model: Model, target: Target, use: Use, path: Path, invert: bool
     scale = model.data.scale if "data" in model.metadata else None
     piped = sys.stdin.buffer.read() if str(path) == "-" else b""
     source = io.BytesIO(piped) if str(path) == "-" else path
-    images = read_images(source, shape=use.shape, scale=scale, whole=use.scale)
+    whole = use.scale if use.scale != BYTE else None  # few levels of grey may be meant where bytes were learnt
+    images = read_images(source, shape=use.shape, scale=scale, whole=whole)
     turned = bool(invert)
     if invert is None and use.page is not None:  # an array is as its maker wants it
         array = path.suffix.lower() == ".npy" or piped.startswith(NPY_BEGINNING)

@@ -16,6 +16,7 @@ from torch import nn
 from ..errors import ConfigError, DataError
 from ..files import user_path, write_atomic
 from ..training.config import GIVEN, DataConfig
+from ..training.factories import plain_torch
 from ..training.targets import BUILT_IN, Target, answers_alike
 from ..words import one_line
 from .structure import build, check_tensors
@@ -131,6 +132,10 @@ class Model:
         :raises ConfigError: when the file does not say how the network is made, or what was passed is none.
         :raises DataError: when the tensors are not that network's.
         """
+        with plain_torch():  # types and devices that the caller prefers are not those it was trained with
+            return self._built(network)
+
+    def _built(self, network: nn.Module | None) -> nn.Module:
         name = self.metadata.get("target", "")
         told = "a network passed from Python" if name == GIVEN else f"the target {name!r:.100}"
         if network is None and name not in BUILT_IN:

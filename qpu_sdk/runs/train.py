@@ -2,8 +2,8 @@
 
 ::
 
-    config.toml  given.json  target.safetensors  records/  metrics.jsonl  journal.sqlite  checkpoint/  controls.json
-    model.safetensors  summary.json  report.html
+    config.toml  given.json  target.safetensors  answers.json  records/  metrics.jsonl  journal.sqlite  checkpoint/
+    controls.json  model.safetensors  summary.json  report.html
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from ..training.evaluation import evaluate
 from ..training.located import located
 from ..training.loop import TrainingState
 from ..training.sources import absolute_source
+from ..training.targets import BUILT_IN
 from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from .finish import finish
 from .folder import RunFolder, drop_rows_after, finished_controls
-from .given import Given
+from .given import Given, check_answers, save_answers
 from .observer import Observer, watched
 from .opened import Opened, open_run, torch_threads
 from .records import load_records, save_records
@@ -133,6 +134,7 @@ def resume(
         run = open_run(folder, config, wait=wait, given=given, mitigation=mitigation, state=state)
         if origin is not None and origin.data != run.dataset.fingerprint:
             raise CheckpointError(f"the images of {config.data.source} are not those the run began with. Restore them.")
+        check_answers(folder, run.training.target)
         return _go(run, watched(observer, on_progress))
 
 
@@ -154,6 +156,8 @@ def _go(run: Opened, observer: Observer | None, *, new: Given | None = None) -> 
             # Before config.toml, which is what makes a folder a run: one that has it has the rest.
             save_records(folder.records, run.mitigation)
             new.save(folder, run.dataset)
+            if new.target is None and run.config.target.factory not in BUILT_IN:
+                save_answers(folder, run.training.target, run.dataset.train.x.shape[1:])
         write_atomic(folder.config, run.config.to_toml())  # the budget may be another; now that the run is ours
         try:
             state = _train(run, observer)

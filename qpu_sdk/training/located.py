@@ -16,8 +16,12 @@ def located(target: TargetConfig, *folders: Path) -> TargetConfig:
     :param folders: where to look for it, in this order.
     """
     name, _, function = target.factory.rpartition(":")
-    if target.factory == GIVEN or target.folder is not None or not name:
+    if target.factory == GIVEN or not name:
         return target
+    if target.folder is not None:
+        own = user_path(target.folder, "target.folder")
+        place = next((folder / own for folder in folders if (folder / own).is_dir()), own)
+        return target.model_copy(update={"folder": str(place.resolve())})
     for folder in folders:
         if is_file(name):
             file = folder / user_path(name, "the file of the target")

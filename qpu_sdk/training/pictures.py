@@ -30,7 +30,7 @@ def read_picture(file: BinaryIO, name: str) -> Image:
     :param name: of the file, for messages.
     :raises DataError: when it is none, is damaged, has several frames, or would take gigabytes.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -44,9 +44,9 @@ def read_picture(file: BinaryIO, name: str) -> Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name} is larger than is read at once ({one_line(error, 120)}). Make it smaller.") from error
     except Exception as error:  # Pillow raises a dozen types for damaged files
-        raise DataError(
-            f"{name} is not an image ({one_line(error, 160)}). Give a PNG, a JPEG, or a .npy array."
-        ) from error
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "of no kind that is known" if unknown else one_line(error, 160)
+        raise DataError(f"{name} is not an image ({reason}). Give a PNG, a JPEG, or a .npy array.") from error
     if frames > 1:
         raise DataError(f"{name} has {frames} frames or pages. Save the one that is meant in a file of its own.")
     return picture

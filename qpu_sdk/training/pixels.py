@@ -33,6 +33,8 @@ def as_array(found: Any, name: str) -> AnyArray:
     :raises DataError: when they are none, or not of one shape.
     """
     try:
+        if isinstance(found, list | tuple) and found and hasattr(found[0], "getbands"):
+            found = [_entry(picture, name) for picture in found]
         if hasattr(found, "detach"):  # a tensor, of which numpy takes neither gradients nor bfloat16
             found = found.detach().cpu()
             found = found.float() if "bfloat16" in str(found.dtype) else found
@@ -63,6 +65,8 @@ def stacked(found: Any, name: str) -> tuple[AnyArray, AnyArray]:
             raise DataError(f"entry {index} of the {name} is no pair of image and label. Give a dataset with labels.")
         images.append(_entry(entry[0], f"image {index} of the {name}"))
         labels.append(as_array(entry[1], f"label {index} of the {name}"))
+    if any(label.size > 1 for label in labels):
+        raise DataError(f"the {name} has several numbers a label. Give one; of one-hot labels their argmax().")
     if len({image.shape for image in images}) != 1 or any(label.size != 1 for label in labels):
         raise DataError(f"the {name} is empty, or has images of several sizes or labels that are no number.")
     return np.stack(images), np.stack(labels).reshape(-1)

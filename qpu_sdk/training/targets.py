@@ -171,6 +171,8 @@ class Target:
         """
         digest = hashlib.sha256(repr(self.module).encode())
         digest.update(repr([(name, tuple(shape)) for name, shape in self.shapes.items()]).encode())
+        if self._norms:
+            digest.update(repr([name for name, part in self.module.named_modules() if part in self._norms]).encode())
         frozen = [(name, p) for name, p in self.module.named_parameters() if name not in self.shapes]
         for name, kept in (*frozen, *self.module.named_buffers()):
             digest.update(repr((name, tuple(kept.shape), str(kept.dtype))).encode() + _bytes(kept))
@@ -184,7 +186,7 @@ class Target:
         :returns: ``(n, classes)`` float32.
         """
         rng = torch.Generator().manual_seed(_PROBE_SEED)
-        images = torch.rand((_PROBE_IMAGES, *image_shape), generator=rng)
+        images = torch.rand((_PROBE_IMAGES, *image_shape), generator=rng, dtype=torch.float32)
         weights = self.some_weights(rng) if weights is None else weights
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(_PROBE_SEED)  # a network may draw numbers even in evaluation mode
@@ -193,7 +195,8 @@ class Target:
     def some_weights(self, rng: torch.Generator) -> Tensor:
         """Random weights with which numbers neither grow nor shrink much from layer to layer, ``(size,)``."""
         shapes = self.shapes.values()
-        weights = [torch.randn(shape, generator=rng) / max(1, shape[1:].numel()) ** 0.5 for shape in shapes]
+        drawn = [torch.randn(shape, generator=rng, dtype=torch.float32) for shape in shapes]
+        weights = [one / max(1, one.shape[1:].numel()) ** 0.5 for one in drawn]
         return torch.cat([w.reshape(-1) for w in weights])
 
     def flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -249,7 +252,7 @@ def answers_alike(network: nn.Module, image_shape: Sequence[int], expected: Sequ
     """
     template = Target(copy.deepcopy(network).requires_grad_(True) if _all_frozen(network) else network)
     found = template.probe(image_shape, template.flat(dict(network.named_parameters())))
-    known = torch.tensor(expected)
+    known = torch.tensor(expected, dtype=torch.float32)
     finite = known[torch.isfinite(known)].abs()
     slack = 1e-3 * float(finite.max()) if finite.numel() else 0.0
     return found.shape == known.shape and torch.allclose(found, known, rtol=1e-3, atol=slack, equal_nan=True)

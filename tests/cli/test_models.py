@@ -93,6 +93,18 @@ def test_an_interrupted_run_finds_its_network_from_anywhere(
     assert succeed("evaluate", tmp_path / "run", "--json")["test_accuracy"] == resumed["test_accuracy"]
 
 
+def test_code_that_changed_in_between_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = project(tmp_path)
+    with monkeypatch.context() as patch:
+        interrupt_after(2, patch)
+        arguments = train_arguments(data, tmp_path / "run", base=SMALL)
+        fail(INTERRUPTED, *arguments, "--set", f"target.factory={tmp_path}/net_of_mine.py:Net")
+    (tmp_path / "net_of_mine.py").write_text(NETWORK.replace("self.norm(x)", "self.norm(x).tanh()"))
+    assert "its code has changed" in fail(BAD_INPUT, "resume", tmp_path / "run")
+    (tmp_path / "net_of_mine.py").write_text(NETWORK)
+    assert succeed("resume", tmp_path / "run", "--json")["test_size"] == 30
+
+
 def test_a_configuration_finds_the_network_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = project(tmp_path / "project")
     (tmp_path / "project" / "run.toml").write_text('[target]\nfactory = "net_of_mine:Net"\n')

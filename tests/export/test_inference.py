@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -163,6 +163,29 @@ def test_a_network_that_answers_otherwise_is_refused(trained: Run) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.fixture
+def other_habits() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+
+
+@pytest.mark.usefixtures("other_habits", "no_figures")
+def test_what_the_caller_set_in_torch_changes_nothing(trained: Run, data: Path, tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        again = train(config(data), tmp_path / "run", target=Own().float())
+    assert torch.get_default_dtype() == torch.float64
+    assert not torch.is_grad_enabled()
+    assert again.summary.test_accuracy == trained.summary.test_accuracy
+    assert again.model.module(Own().float()).get_parameter("last.weight").dtype == torch.float32
+    striped = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).float()
+    built = train(config(data), tmp_path / "built", target=striped)
+    assert evaluate_model(built.model, source=None).accuracy == built.summary.test_accuracy
+
+
 def test_nothing_that_a_file_names_is_imported(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Run
 ) -> None:
@@ -278,6 +301,16 @@ def test_arrays_are_taken_as_they_are(striped: Model, tmp_path: Path) -> None:
     for row in rows:
         assert sum(row["probabilities"]) == pytest.approx(1)
         assert row["probability"] == max(row["probabilities"]) == row["probabilities"][row["label"]]
+
+
+def test_few_levels_are_not_taken_for_the_bytes_that_were_learnt(striped: Model, tmp_path: Path) -> None:
+    few = drawn(1) // 16
+    np.save(tmp_path / "few.npy", few)
+    [row] = predict_images(striped, [tmp_path / "few.npy"])
+    assert "may be bytes or a few levels" in row["error"]
+    learnt = json.dumps(Use((1, SIDE, SIDE), 15.0, 0.0, None).to_metadata())
+    model = replace(striped, metadata={**striped.metadata, "used": learnt})
+    assert labels(predict_images(model, [tmp_path / "few.npy"])) == [1]
 
 
 def test_folders_are_read_in_the_order_of_their_names(striped: Model, tmp_path: Path) -> None:

@@ -115,6 +115,8 @@ def test_a_run_writes_down_where_its_network_is(tmp_path: Path, monkeypatch: pyt
     assert located(known, tmp_path).folder is None
     assert located(located(known, path.parent), tmp_path).folder == str(path.parent.resolve())
     assert located(TargetConfig(factory=str(path) + ":net"), tmp_path).factory == "mynet.py:net"
+    beside = TargetConfig(factory="mynet:net", folder="project")
+    assert located(beside, tmp_path / "elsewhere", tmp_path).folder == str(path.parent.resolve())
 
 
 def test_nothing_is_written_down_for_what_is_installed(tmp_path: Path) -> None:

@@ -226,6 +226,8 @@ def test_pictures_in_a_set_of_torch_are_seen_too() -> None:
     for picture in (palette, Image.fromarray(255 - DIGIT), ink(DIGIT, 0).convert("LA")):
         pairs = [(picture, label) for label in (0, 1)]
         found = Dataset.of(pairs, pairs).train.x
+        pictures, labels = zip(*pairs, strict=True)
+        assert np.array_equal(Dataset.of(list(pictures), labels, pictures, labels).train.x, found)
         assert np.abs(found[0] - (1 - DIGIT / 255)).max() < 0.01
     coloured = [(Image.fromarray(np.dstack([DIGIT] * 3)), label) for label in (0, 1)]
     assert Dataset.of(coloured, coloured).train.x.shape == (2, 3, 28, 28)

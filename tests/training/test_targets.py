@@ -427,6 +427,7 @@ def test_statistics_that_were_frozen_stay(build: Callable[[], nn.Module]) -> Non
     assert not target.learns_statistics
     assert torch.equal(target.logits(weights, images, learning=True), target.logits(weights, images))
     assert torch.equal(target.settled(weights, images).state(weights)["1.running_mean"], torch.full((4,), 0.3))
+    assert target.fingerprint != Target(own_statistics(convolution())).fingerprint  # a run goes on with what it began
 
 
 # -- the same network again --------------------------------------------------------------------------------
