@@ -26,7 +26,14 @@ def check_fit(target: Target, images: Tensor, dataset: Dataset) -> None:
     :raises ConfigError: as of :func:`count_classes`.
     :raises DataError: for labels beyond the network's classes.
     """
-    check_labels(dataset, count_classes(target, images))
+    try:
+        classes = count_classes(target, images)
+    except ConfigError as error:
+        if images.ndim == 4 and _takes(target, images.flatten(1)):
+            shape = tuple(images.shape[1:])
+            raise ConfigError(f"the target takes rows, not images of shape {shape}. Put nn.Flatten() first.") from error
+        raise
+    check_labels(dataset, classes)
 
 
 def count_classes(target: Target, images: Tensor) -> int:

@@ -6,6 +6,7 @@ What it does to torch, such as ``torch.set_default_dtype``, to random states and
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -80,12 +81,11 @@ def told(error: BaseException) -> str:
 def _module(factory: str, name: str, folder: Path) -> ModuleType:
     if not name:
         raise ConfigError(f"target {short(factory)} is not module:function. Use for example mynet:network.")
+    file = folder / user_path(name, "the file of the target") if is_file(name) else None
+    if file is not None and not file.is_file():
+        raise ConfigError(f"target {factory!r}: {file} does not exist. Check the path.")
     try:
-        return (
-            _from_file(folder / user_path(name, "the file of the target"))
-            if is_file(name)
-            else importlib.import_module(name)
-        )
+        return importlib.import_module(name) if file is None else _from_file(file.resolve())
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"target {factory!r} cannot be imported ({one_line(error)}{place_of(error)}). Give the command in its "
@@ -96,20 +96,18 @@ def _module(factory: str, name: str, folder: Path) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    """A module of its own, whatever else has its name."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    name = f"_target_{path.stem}"
+    """A module of its own, whatever else has its name, with the code that is there now."""
+    name = f"_target_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(name)
-    sys.modules[name] = module  # dataclasses look their module up while it is made
+    sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    finally:
-        _put_back({name: before})
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 

@@ -99,6 +99,13 @@ def test_a_network_that_fails_on_other_images_than_the_first_is_found() -> None:
         checked(Answers(few))
 
 
+@pytest.mark.parametrize("first", [nn.BatchNorm1d(64), nn.Linear(64, 64)])
+def test_a_network_of_rows_is_told_to_flatten(first: nn.Module) -> None:
+    with pytest.raises(ConfigError, match=r"rows, not images of shape \(1, 8, 8\)\. Put nn\.Flatten\(\) first"):
+        checked(nn.Sequential(first, nn.Linear(64, 2)))
+    checked(nn.Sequential(nn.Flatten(), first, nn.Linear(64, 2)))
+
+
 # -- training ----------------------------------------------------------------------------------------------
 
 
