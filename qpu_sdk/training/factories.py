@@ -32,6 +32,8 @@ from .located import is_file
 
 #: Frames of the user's own code that a message names.
 _FRAMES = 3
+#: Modules that were loaded from the folder of a target, and from which.
+_PLACES: dict[str, str] = {}
 _OURS = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent), os.path.dirname(os.__file__))
 
 
@@ -97,7 +99,10 @@ def _module(factory: str, name: str, folder: Path) -> ModuleType:
 
 def _from_file(path: Path) -> ModuleType:
     """A module of its own, whatever else has its name, with the code that is there now."""
-    name = f"_target_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    written = f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}"
+    name = f"_target_{path.stem}_{hashlib.sha256(written.encode()).hexdigest()[:8]}"
+    if name in sys.modules:  # some code, such as what registers operators, cannot run twice
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
@@ -176,42 +181,39 @@ def _seed_all(seed: int) -> None:
 
 @contextmanager
 def _findable(folder: str | None, name: str) -> Iterator[None]:
-    """The target's folder and the working one at the end of the path: what is installed comes first."""
-    folders = [folder, os.getcwd()] if not is_file(name) or folder else [str(Path(name).expanduser().parent)]
-    path, top = list(sys.path), name.partition(".")[0]
-    aside = {} if is_file(name) else _namesakes(folder, top)
+    """The target's folder, or else the working one, at the end of the path: what is installed comes first."""
+    here = str(Path(name).expanduser().parent) if is_file(name) else os.getcwd()
+    place = str(Path(folder or here).resolve())
+    path, aside = list(sys.path), _of_other_places(place, name.partition(".")[0] if folder else "")
+    for key in aside:
+        del sys.modules[key]
+    before = set(sys.modules)
     try:
-        sys.path += [folder for folder in folders if folder and folder not in path]
+        sys.path += [found for found in (place, os.getcwd()) if found not in path]
         importlib.invalidate_caches()  # the file may have been written a moment ago
         yield
     finally:
         sys.path[:] = path
-        if aside:
-            loaded: dict[str, ModuleType | None] = {key: None for key in sys.modules if _below(key, top)}
-            _put_back(loaded | aside)
+        tops = {_top(key) for key in aside}
+        for key in [key for key in sys.modules if key not in before and _within(sys.modules[key], place)]:
+            if _top(key) in tops:
+                del sys.modules[key]
+            else:
+                _PLACES[key] = place
+        sys.modules.update(aside)
 
 
-def _namesakes(folder: str | None, top: str) -> dict[str, ModuleType | None]:
-    """Set modules of that name aside that were loaded from another folder than the target's."""
+def _of_other_places(place: str, top: str) -> dict[str, ModuleType]:
+    """What was loaded for targets of other folders, and modules called as this one: they would be taken for its own."""
     loaded = sys.modules.get(top)
-    if folder is None or loaded is None or _within(loaded, folder):
-        return {}
-    aside: dict[str, ModuleType | None] = {key: module for key, module in sys.modules.items() if _below(key, top)}
-    _put_back(dict.fromkeys(aside))
-    return aside
+    namesake = top if loaded is not None and not _within(loaded, place) else None
+    return {k: m for k, m in sys.modules.items() if _PLACES.get(k, place) != place or _top(k) == namesake}
 
 
-def _put_back(modules: dict[str, ModuleType | None]) -> None:
-    for name, module in modules.items():
-        sys.modules.pop(name, None)
-        if module is not None:
-            sys.modules[name] = module
-
-
-def _below(name: str, top: str) -> bool:
-    return name == top or name.startswith(f"{top}.")
+def _top(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _within(module: ModuleType, folder: str) -> bool:
     places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
-    return any(place and Path(place).resolve().is_relative_to(Path(folder).resolve()) for place in places)
+    return any(place and Path(place).resolve().is_relative_to(folder) for place in places)

@@ -101,6 +101,24 @@ def test_modules_of_one_name_in_two_folders_are_two(tmp_path: Path, monkeypatch:
     assert sizes == [34, 52, 34]
 
 
+def test_neighbours_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    for name, pixels in (("a", 16), ("b", 25)):
+        write(tmp_path / name, "layers_of_mine.py", pixels=pixels)
+        write(tmp_path / name, text="from layers_of_mine import net\n")
+    files = [f"{tmp_path / name}/mynet.py:net" for name in ("a", "b", "a")]
+    assert [load_target(file, seed=1).size for file in files] == [34, 52, 34]
+
+
+def test_code_is_run_once_and_again_when_it_changes(tmp_path: Path) -> None:
+    text = "import sys\nsys.modules.setdefault('runs_of_mine', []).append(1)\n"
+    text += "from torch import nn\nnet = lambda: nn.Linear(2, {})\n"
+    path = write(tmp_path, text=text.format(2))
+    sizes = [load_target(f"{path}:net", seed=1).size for _ in range(3)]
+    write(tmp_path, text=text.format(30))
+    assert [*sizes, load_target(f"{path}:net", seed=1).size] == [6, 6, 6, 90]
+    assert sys.modules.pop("runs_of_mine") == [1, 1]  # type: ignore[comparison-overlap]
+
+
 def test_a_run_writes_down_where_its_network_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "project")
     (tmp_path / "project" / "run.toml").write_text('[target]\nfactory = "mynet:net"\n')
