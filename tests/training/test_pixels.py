@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis.extra import numpy as hnp
 
 from qpu_sdk.errors import DataError
 from qpu_sdk.training.data import Dataset
@@ -170,3 +172,17 @@ def test_an_array_that_claims_more_than_memory_is_one_line(tmp_path: Path) -> No
         np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (2**46, 6, 6)})
     with pytest.raises(DataError, match=r"a\.npy"):
         read_images(tmp_path / "a.npy", shape=(1, 6, 6))
+
+
+@given(array=hnp.arrays(hnp.scalar_dtypes(), hnp.array_shapes(min_dims=0, max_dims=4, max_side=6)))
+@settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_array_is_images_or_one_line(tmp_path: Path, array: Array) -> None:
+    np.save(tmp_path / "a.npy", array)
+    for shape in ((1, 4, 4), (3, 2, 2), (5,)):
+        try:
+            found = read_images(tmp_path / "a.npy", shape=shape)
+        except DataError as error:
+            assert "\n" not in str(error)
+        else:
+            assert found.shape[1:] == shape
+            assert 0 <= found.min() <= found.max() <= 1
