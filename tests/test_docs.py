@@ -164,12 +164,17 @@ def test_a_wrong_command_would_be_seen() -> None:
             parsed(words)
 
 
+def both(parameter: Any) -> list[str]:
+    """``--invert`` and ``--no-invert``."""
+    return [*parameter.opts, *parameter.secondary_opts]
+
+
 @every_page
 def test_options_and_targets_of_make_are_there(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     asked = {words[1] for words in commands(page) if words[:1] == ["make"]}
     assert asked <= targets
-    known = {option for command in every_command() for parameter in command.params for option in parameter.opts}
+    known = {option for command in every_command() for parameter in command.params for option in both(parameter)}
     options = {match[0] for text in inline(page) if (match := re.match(r"--[a-z][a-z-]*", text))}
     assert options <= known | {"--help"}
 

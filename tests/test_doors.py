@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 import qpu_sdk as qs
 from qpu_sdk.calibration.known import known_record
 from qpu_sdk.calibration.parts import Identity
-from qpu_sdk.devices.base import wait_all
 from qpu_sdk.devices.budget import Budget
 from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.devices.waiting import wait_all
 from qpu_sdk.emulator.settings import CloudSettings
 from qpu_sdk.errors import QPUError
 from qpu_sdk.generator.mps import identifiable_parameters

@@ -8,26 +8,36 @@ from typing import Annotated
 
 import typer
 
-from .printing import BAD_INPUT, Json, fail, one_line_errors, show_values
+from ..words import one_line
+from .printing import BAD_INPUT, LONGEST, Json, fail, one_line_errors, show_values
 
 DataSource = Annotated[
     str | None,
-    typer.Option(help="mnist-5k, mnist, a folder in torchvision's MNIST layout, FILE.npz, or TRAIN.csv,TEST.csv."),
+    typer.Option(
+        help="mnist-5k, mnist, a folder in torchvision's MNIST layout or of pictures by class, FILE.npz, or "
+        "TRAIN.csv,TEST.csv."
+    ),
+]
+Network = Annotated[
+    str | None,
+    typer.Option("--target", help="Your network, module:function or FILE.py:function; none: what the run names."),
 ]
 
 
 def evaluate_command(
     model: Annotated[Path, typer.Argument(help="model.safetensors, or the folder of a run.")],
     data: DataSource = None,
+    target: Network = None,
     json_: Json = False,
 ) -> None:
     """Test a trained model; without --data, on the test images of its own run."""
     with one_line_errors():
-        from ..export.inference import evaluate_model
+        from ..export.inference import evaluate_model, open_network
         from ..export.weights import load_model
 
         loaded = load_model(model)
-        result = evaluate_model(loaded, source=data)
+        network = open_network(loaded, run=model if model.is_dir() else None, factory=target)
+        result = evaluate_model(loaded, source=data, target=network)
         error = (result.accuracy * (1 - result.accuracy) / result.size) ** 0.5
         values = {
             "test_accuracy": result.accuracy,
@@ -40,20 +50,41 @@ def evaluate_command(
 
 def predict_command(
     model: Annotated[Path, typer.Argument(help="model.safetensors, or the folder of a run.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files (PNG, JPEG, ...) or .npy arrays.")],
-    invert: Annotated[bool, typer.Option("--invert", help="For dark digits on light paper.")] = False,
+    images: Annotated[list[Path], typer.Argument(help="Pictures, .npy arrays, folders of them, or -.")],
+    invert: Annotated[
+        bool | None,
+        typer.Option(
+            "--invert/--no-invert",
+            help="Turn dark ink on light paper into light on dark; none: pictures whose page is of the other kind.",
+        ),
+    ] = None,
+    target: Network = None,
     json_: Json = False,
 ) -> None:
     """Classify images with a trained model."""
     with one_line_errors():
-        from ..export.inference import predict_images
+        from ..export.inference import open_network, predict_images
         from ..export.weights import load_model
 
-        rows = predict_images(load_model(model), images, invert=invert)
-        if json_:
-            typer.echo(json.dumps(rows))
-        for row in [] if json_ else rows:
-            typer.echo(f"{row['image']}: {row['label']} ({100 * row['probability']:.1f} %)")
+        loaded = load_model(model)
+        network = open_network(loaded, run=model if model.is_dir() else None, factory=target)
+        rows = predict_images(loaded, images, invert=invert, target=network)
+    bad = [row for row in rows if "error" in row]
+    if json_ and len(bad) < len(rows):
+        typer.echo(json.dumps(rows))
+    for row in rows:
+        if "error" in row:
+            typer.echo(f"qpu-sdk: {one_line(row['error'], LONGEST)}", err=True)
+        elif not json_:
+            remarks = [text for key, text in _REMARKS.items() if row[key]]
+            known = f"{one_line(row['image'])}: {row['label']} ({100 * row['probability']:.1f} %)"
+            typer.echo("; ".join([known, *remarks]))
+    if bad:
+        raise typer.Exit(BAD_INPUT)
+
+
+#: What is to be known of an image beside its label.
+_REMARKS = {"inverted": "light and dark turned", "blank": "but nothing is to be seen in it"}
 
 
 def export_command(

@@ -17,11 +17,12 @@ from typing import final
 from ..errors import JobCancelled, JobFailed, JobStopped, QPUError, SubmissionUncertain
 from ..photonics.counts import Counts
 from ..photonics.program import Program
-from .base import Device, Job, JobStatus, RemoteDevice, wait_for
+from .base import Device, Job, JobStatus, RemoteDevice
 from .budget import Cost
 from .job_record import JobRecord, JobState, job_name, uncertain
 from .journal import Journal
 from .sending import InFlight, Order, Sending, Terms, say
+from .waiting import wait_for
 
 log = logging.getLogger(__name__)
 

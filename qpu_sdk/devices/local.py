@@ -21,9 +21,10 @@ from ..errors import ConfigError, JobCancelled, JobFailed, JobTimeout, ProgramEr
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from ..seeds import child_seed
-from .base import Device, DeviceSpec, Job, JobStatus, checked_timeout
+from .base import Device, DeviceSpec, Job, JobStatus
 from .forking import survives_fork
 from .simulation import MAX_OUTCOMES, LocalModel, by_size, columns_of, outcome_count, shot_distribution
+from .waiting import checked_timeout
 
 
 @final

@@ -2,51 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..training.config import DataConfig
+from ..errors import DataError
+from ..training.config import DataConfig, TargetConfig
+from ..training.config_file import load_config
 from ..training.data import load_dataset
-from ..training.evaluation import Evaluation, check_fit, count_classes, evaluate
-from ..training.pixels import read_image
-from .weights import Model
+from ..training.evaluation import EVALUATION_BATCH, Evaluation, as_taken, check_fit, count_classes, evaluate
+from ..training.factories import open_factory, plain_torch
+from ..training.pictures import PICTURE_ENDINGS, is_light
+from ..training.pixels import BYTE, NPY_BEGINNING, read_images
+from ..training.targets import BUILT_IN, Target
+from .weights import Model, Use
+
+#: Images whose lightest and darkest pixel differ by less show nothing.
+BLANK = 0.1
 
 
-def evaluate_model(model: Model, *, source: str | None) -> Evaluation:
+def open_network(model: Model, *, run: Path | None = None, factory: str | None = None) -> Target:
+    """The trained network, whose code is the SDK's, or the user's where he says so.
+
+    :param run: folder of the run, whose configuration names the network; a model file alone has nothing imported.
+    :param factory: ``module:function`` or ``path/to/file.py:function``, said by the user himself.
+    :raises ConfigError: when the network cannot be made.
+    :raises DataError: when the tensors are not that network's.
+    """
+    named = None if factory is None else TargetConfig(factory=factory)
+    if named is None and "structure" not in model.metadata and run is not None and (run / "config.toml").is_file():
+        named = load_config(run / "config.toml").target
+        named = None if named.factory in BUILT_IN or named.factory != model.metadata.get("target") else named
+    with plain_torch():
+        network = None if named is None else open_factory(named.factory, seed=0, folder=named.folder)
+        return Target(model.module(network))
+
+
+def evaluate_model(model: Model, *, source: str | None, target: Target | None = None) -> Evaluation:
     """Test a model on the test images of its own run, or on those of another source.
 
     :param source: a data source; ``None`` for the run's own images and split.
+    :param target: of :func:`open_network`; None for a network whose code is the SDK's.
     """
     data = model.data if source is None else DataConfig(source=source, scale=model.data.scale)
-    dataset = load_dataset(data, seed=model.data_seed)
-    target = model.open_target()
-    images, labels = dataset.test.tensors()
-    check_fit(target, images, dataset)
-    return evaluate(target, target.flat(model.tensors), images, labels)
+    target = target if target is not None else open_network(model)
+    with plain_torch():
+        dataset = as_taken(load_dataset(data, seed=model.data_seed), target)
+        images, labels = dataset.test.tensors()
+        check_fit(target, images, dataset)
+        return evaluate(target, target.flat(model.tensors), images, labels)
 
 
-def predict_images(model: Model, paths: Sequence[Path], *, invert: bool) -> list[dict[str, Any]]:
-    """Label and probability of each image file.
+def predict_images(
+    model: Model, paths: Sequence[Path], *, invert: bool | None = None, target: Target | None = None
+) -> list[dict[str, Any]]:
+    """Label and probabilities of each image; of a file that is none, the error.
 
-    :param invert: turn dark-on-light into the light-on-dark of MNIST.
+    :param paths: of pictures, ``.npy`` arrays of one image or several, folders of such, and ``-`` for standard input.
+    :param invert: True to turn light into dark, None to do so with pictures on a page of the other kind than that of
+        the training images.
+    :param target: as of :func:`evaluate_model`.
     :raises ConfigError: when the network does not take such images.
-    :raises DataError: when a file is not an image.
     """
-    target, paths = model.open_target(), tuple(paths)  # which are gone through twice
+    target, use = target if target is not None else open_network(model), model.use
+    with plain_torch():
+        count_classes(target, torch.zeros(2, *use.shape))
+    rows: list[dict[str, Any]] = []
+    for path in _files(paths):
+        try:
+            rows += _classified(model, target, use, path, invert)
+        except DataError as error:  # the others may be fine
+            rows.append({"image": str(path), "error": str(error)})
+    return rows
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files in folders in their order, and what is no folder as it is."""
+    for path in paths:
+        endings = PICTURE_ENDINGS | {".npy"}
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in endings) if path.is_dir() else []
+        yield from inside or [path]
+
+
+def _classified(model: Model, target: Target, use: Use, path: Path, invert: bool | None) -> Iterator[dict[str, Any]]:
+    scale = model.data.scale if "data" in model.metadata else None
+    piped = sys.stdin.buffer.read() if str(path) == "-" else b""
+    source = io.BytesIO(piped) if str(path) == "-" else path
+    whole = use.scale if use.scale != BYTE else None  # few levels of grey may be meant where bytes were learnt
+    images = read_images(source, shape=use.shape, scale=scale, whole=whole)
+    turned = bool(invert)
+    if invert is None and use.page is not None:  # an array is as its maker wants it
+        array = path.suffix.lower() == ".npy" or piped.startswith(NPY_BEGINNING)
+        turned = not array and is_light(images[0]) != bool(use.page)
+    images = 1.0 - images if turned else images
     weights = target.flat(model.tensors)
-    scale = (
-        model.data.scale if "data" in model.metadata else None
-    )  # of the images it was trained on: whole numbers in arrays mean the same
-    images = torch.from_numpy(np.stack([read_image(path, invert=invert, scale=scale) for path in paths]))
-    count_classes(target, images)
-    with torch.no_grad():
-        probabilities = target.logits(weights, images).softmax(dim=1)
-    best = probabilities.max(dim=1)
-    return [
-        {"image": str(path), "label": int(label), "probability": float(p)}
-        for path, label, p in zip(paths, best.indices, best.values, strict=True)
-    ]
+    with plain_torch(), torch.no_grad():
+        batches = torch.split(torch.from_numpy(images), EVALUATION_BATCH)
+        probabilities = torch.cat([target.logits(weights, batch).softmax(dim=1) for batch in batches])
+    for index, (image, p) in enumerate(zip(images, probabilities, strict=True)):
+        best = int(p.argmax())
+        yield {
+            "image": f"{path}[{index}]" if len(images) > 1 else str(path),
+            "label": best,
+            "probability": float(p[best]),
+            "probabilities": p.tolist(),
+            "inverted": turned,
+            "blank": image.ndim == 3 and bool(np.ptp(image) < BLANK),
+        }

@@ -179,11 +179,13 @@ class _Builder:
         self.tensors = len(tensors)
         self.largest = max(_LARGEST, sum(tensor.numel() for tensor in tensors.values()))
         self.room = 2 * self.largest  # for what no file holds too
+        kinds = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+        self.kind = kinds.pop() if len(kinds) == 1 else torch.float32  # of several, only layers of float32 are built
 
     def skeleton(self, structure: Any, *, device: str = "meta") -> nn.Module:
         """The layers, on ``meta`` with shapes alone; fresh weights are drawn elsewhere, and will be replaced."""
         with torch.random.fork_rng(devices=[]), torch.device(device):
-            return self._built(structure, depth=0)
+            return self._built(structure, depth=0).to(self.kind)
 
     def _built(self, structure: Any, *, depth: int) -> nn.Module:
         name = structure.get("layer") if isinstance(structure, dict) else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import nn
@@ -14,7 +16,9 @@ from torch import nn
 from ..errors import ConfigError, DataError
 from ..files import user_path, write_atomic
 from ..training.config import GIVEN, DataConfig
-from ..training.targets import BUILT_IN, Target
+from ..training.factories import plain_torch
+from ..training.targets import BUILT_IN, Target, answers_alike
+from ..words import one_line
 from .structure import build, check_tensors
 
 if TYPE_CHECKING:
@@ -24,7 +28,44 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 #: The one metadata entry, a JSON object: several entries would be written in no fixed order.
 METADATA_KEY = "qpu_sdk"
+#: Numbers of one image, beyond which a file's word for it is not taken.
+LARGEST_IMAGE = 10_000_000
 _FOREIGN = "the model does not say which images it was trained on. Train or export it again with this SDK."
+
+
+@final
+@dataclass(frozen=True)
+class Use:
+    """Which images a network takes, and how it answers.
+
+    :param shape: of one image, ``(C, H, W)``, or ``(features,)``.
+    :param scale: what whole numbers are divided by.
+    :param page: brightness of the page that the training images were drawn on, None when they were not.
+    :param answers: logits of the trained network on seeded images: another network with the same tensors has others.
+    """
+
+    shape: tuple[int, ...] = (1, 28, 28)
+    scale: float | None = None
+    page: float | None = None
+    answers: Sequence[Sequence[float]] | None = None
+
+    def to_metadata(self) -> dict[str, Any]:
+        """As JSON has it, the answers to six digits."""
+        answers = None if self.answers is None else [[float(f"{x:.6g}") for x in row] for row in self.answers]
+        return {"shape": list(self.shape), "scale": self.scale, "page": self.page, "answers": answers}
+
+    @classmethod
+    def from_metadata(cls, text: str) -> Use:
+        """What a file says; raises :class:`ValueError`, :class:`KeyError` or :class:`TypeError` for anything else."""
+        values = json.loads(text)
+        shape = tuple(operator.index(size) for size in values["shape"])
+        numbers = [None if values[key] is None else float(values[key]) for key in ("scale", "page")]
+        answers = values["answers"] and [[float(x) for x in row] for row in values["answers"]]
+        if len(shape) not in (1, 3) or min(shape) < 1 or math.prod(shape) > LARGEST_IMAGE:
+            raise ValueError(f"images of shape {shape}")
+        if numbers[0] is not None and not 0 < numbers[0] < math.inf:
+            raise ValueError(f"scale {numbers[0]}")
+        return cls(shape, numbers[0], numbers[1], answers or None)
 
 
 @final
@@ -66,6 +107,21 @@ class Model:
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(_FOREIGN) from error
 
+    @property
+    def use(self) -> Use:
+        """Which images it takes; of models that do not say, what MNIST has.
+
+        :raises DataError: when it is damaged.
+        """
+        if "used" not in self.metadata:
+            return Use(scale=self.data.scale if "data" in self.metadata else None)
+        try:
+            return Use.from_metadata(self.metadata["used"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"what the model says of its images is damaged ({one_line(error, 120)}). Train it again."
+            ) from error
+
     def module(self, network: nn.Module | None = None) -> nn.Module:
         """The trained network as an ordinary module, in evaluation mode.
 
@@ -76,15 +132,19 @@ class Model:
         :raises ConfigError: when the file does not say how the network is made, or what was passed is none.
         :raises DataError: when the tensors are not that network's.
         """
+        with plain_torch():  # types and devices that the caller prefers are not those it was trained with
+            return self._built(network)
+
+    def _built(self, network: nn.Module | None) -> nn.Module:
         name = self.metadata.get("target", "")
         told = "a network passed from Python" if name == GIVEN else f"the target {name!r:.100}"
         if network is None and name not in BUILT_IN:
             if "structure" not in self.metadata:
                 raise ConfigError(
                     f"the model is of {told}, which is not built in. Pass a fresh network of yours: "
-                    "load_model(PATH).module(NETWORK)."
+                    "load_model(PATH).module(NETWORK), or --target FILE.py:FUNCTION."
                 )
-            return build(self.metadata["structure"], self.tensors).eval()
+            return self._checked(build(self.metadata["structure"], self.tensors), "layers that the file describes")
         if network is None:
             network = BUILT_IN[name]()
             check_tensors(network, self.tensors, name)
@@ -93,7 +153,22 @@ class Model:
         else:
             check_tensors(network, self.tensors, f"the {type(network).__name__} that was passed")
         network.load_state_dict(dict(self.tensors), strict=True)
-        return network.eval()
+        return self._checked(network, type(network).__name__)
+
+    def _checked(self, network: nn.Module, name: str) -> nn.Module:
+        """In evaluation mode, once it answers as the trained network did."""
+        network, use = network.eval(), self.use
+        try:
+            alike = use.answers is None or answers_alike(network, use.shape, use.answers)
+            reason = "answers otherwise"
+        except Exception as error:  # the network is the user's: it may raise anything
+            alike, reason = False, f"raises {type(error).__name__}, other"
+        if not alike:
+            raise DataError(
+                f"the {name} {reason} than the network that was trained, with the same tensors. Pass the same class, "
+                "made the same way."
+            )
+        return network
 
     def open_target(self) -> Target:
         """The trained network as a function of its flat weights; raises as :meth:`module` does."""

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-import torch
 from torch import Tensor
 
 from ..devices.address import DeviceAddress
+from ..errors import ConfigError, DataError
 from ..export.structure import Structure
-from ..export.weights import SCHEMA_VERSION, Model, save_model
+from ..export.weights import SCHEMA_VERSION, Model, Use, save_model
 from ..files import write_atomic
 from ..generator.mps import identifiable_parameters
 from ..seeds import child_seed
@@ -19,6 +19,8 @@ from ..training.config import RunConfig
 from ..training.controls import trainable_parameters
 from ..training.evaluation import evaluate
 from ..training.loop import TrainingState
+from ..training.pictures import page_of
+from ..training.targets import Target
 from ..versions import versions
 from ..words import one_line
 from .folder import read_metrics
@@ -34,10 +36,12 @@ def metadata_of(
     versions: Mapping[str, str],
     mitigation: MitigationSummary | None = None,
     structure: Structure | None = None,
+    used: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Provenance of a run's model, without times, so that equal runs give equal files.
 
     :param structure: of a network that was passed as an object, as far as it is made of ``torch.nn``'s layers.
+    :param used: which images it takes and how it answers, see :class:`qpu_sdk.export.weights.Use`.
     """
     values = {
         "format": "qpu_sdk",
@@ -52,6 +56,8 @@ def metadata_of(
     }
     if structure is not None:
         values["structure"] = json.dumps(structure)
+    if used is not None:
+        values["used"] = json.dumps(used)
     if mitigation is None:
         return values
     told = mitigation.model_dump(mode="json", exclude={"notes"})
@@ -74,8 +80,6 @@ def _without_places(device: str) -> str:
 
 #: Above these sizes the rank of the generator's Jacobian is not computed.
 IDENTIFIABLE_LIMIT = 40_000_000
-#: Test images on which the network that a model file describes is compared with the one that was trained.
-_COMPARED = 16
 
 
 def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> RunSummary:
@@ -87,14 +91,16 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
     config, schedule, folder = run.config, run.training.schedule, run.folder
     mitigation = _mitigated(run, state)
     weights = run.training.weights(state, state.p)
+    target = run.training.settled(weights)
     summary = RunSummary(
-        **_accuracies(run, weights),
+        **_accuracies(run, target, weights),
         **_spent(run, state),
         test_accuracy_before_mitigation=_before(run, state, mitigation),
         data=run.dataset.name,
         data_sha256=run.dataset.fingerprint,
         trainable_parameters=_parameters(run),
-        target_parameters=run.training.target.size,
+        target_parameters=target.size,
+        frozen_parameters=target.frozen,
         epochs=schedule.total_epochs,
         exact_gradient_epochs=schedule.exact_epochs,
         seed=config.seed,
@@ -105,7 +111,7 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
         control_parameters={name: entry["parameters"] for name, entry in controls.items()},
         versions=versions(),
     )
-    save_model(folder.model, _model(run, weights, summary))
+    save_model(folder.model, _model(run, target, weights, summary))
     name = one_line(folder.path.resolve().name)  # which need not be text
     page = run_page(name, summary, read_metrics(folder.metrics), config.to_toml())
     write_atomic(folder.report, page)
@@ -113,27 +119,22 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
     return summary
 
 
-def _model(run: Opened, weights: Tensor, summary: RunSummary) -> Model:
+def _model(run: Opened, target: Target, weights: Tensor, summary: RunSummary) -> Model:
     """The model, with the network's structure only if that gives the same network again."""
-    state = run.training.target.state(weights)
+    data, state = run.dataset, target.state(weights)
+    shape = data.train.x.shape[1:]
+    page = page_of(data.train.x) if len(shape) == 3 else None
+    used = Use(shape, data.scale, page, target.probe(shape, weights).tolist()).to_metadata()
 
     def told(structure: Structure | None) -> Model:
         known: dict[str, Any] = {"versions": summary.versions, "mitigation": summary.mitigation, "structure": structure}
-        return Model(state, metadata_of(run.config, test_accuracy=summary.test_accuracy, **known))
+        return Model(state, metadata_of(run.config, test_accuracy=summary.test_accuracy, used=used, **known))
 
-    model = told(run.structure)
-    same = run.structure is None or _answers_alike(model, run, weights)
-    return model if same else told(None)
-
-
-def _answers_alike(model: Model, run: Opened, weights: Tensor) -> bool:
-    """Whether the network that the file describes gives the logits of the one that was trained."""
-    images = run.dataset.test.tensors()[0][:_COMPARED]
     try:
-        with torch.no_grad():
-            return torch.allclose(model.module()(images), run.training.target.logits(weights, images), equal_nan=True)
-    except Exception:  # whatever it raises, it is not the network that was trained
-        return False
+        told(run.structure).module()
+    except (ConfigError, DataError):
+        return told(None)
+    return told(run.structure)
 
 
 class _Accuracies(TypedDict):
@@ -148,8 +149,8 @@ class _Accuracies(TypedDict):
     validation_size: int
 
 
-def _accuracies(run: Opened, weights: Tensor) -> _Accuracies:
-    target, data = run.training.target, run.dataset
+def _accuracies(run: Opened, target: Target, weights: Tensor) -> _Accuracies:
+    data = run.dataset
     test = evaluate(target, weights, *data.test.tensors())
     train = evaluate(target, weights, *data.train.tensors())
     held = evaluate(target, weights, *data.validation.tensors()) if len(data.validation) else None
@@ -169,7 +170,7 @@ def _before(run: Opened, state: TrainingState, mitigation: MitigationSummary | N
     if mitigation is None or not mitigation.record_ids:
         return None
     plain = run.training.weights(state, state.p_before)
-    return evaluate(run.training.target, plain, *run.dataset.test.tensors()).accuracy
+    return evaluate(run.training.settled(plain), plain, *run.dataset.test.tensors()).accuracy
 
 
 class _Spent(TypedDict):

@@ -85,6 +85,11 @@ class RunFolder:
         return self.path / "target.safetensors"
 
     @property
+    def answers(self) -> Path:
+        """What the network that the configuration names answered when the run began."""
+        return self.path / "answers.json"
+
+    @property
     def model(self) -> Path:
         """The trained network."""
         return self.path / "model.safetensors"

@@ -4,14 +4,17 @@ A file can name neither, so the configuration says :data:`~qpu_sdk.training.conf
 keeps their fingerprints, what the network answers to a probe, and its first weights with their SHA-256::
 
     given.json  target.safetensors
+
+Of a network that the configuration names, ``answers.json`` has what it answers to the probe.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -93,10 +96,10 @@ class Given:
                 raise CheckpointError(f"{folder.path} has {what} of its configuration. Leave {name}= out.")
         if self.target is None and self.data is None:
             return self
-        known, own = _read(folder), self._fingerprints()
+        known, own = _read(folder.given), self._fingerprints()
         alike = {key: own[key] == known.get(key) for key in own}
         if self.target is not None and alike["target"]:
-            alike["target"] = _answers_alike(self.target, known, folder)
+            alike["target"] = _answers_alike(self.target, known, folder.given)
         for key, what in (("target", "the target is not the network"), ("data", "the images are not those")):
             if not alike[key]:
                 raise CheckpointError(f"{what} that {folder.path} began with. Pass what it began with.")
@@ -111,19 +114,37 @@ class Given:
         }
 
 
-def _read(folder: RunFolder) -> dict[str, Any]:
+def save_answers(folder: RunFolder, target: Target, image_shape: Sequence[int]) -> None:
+    """Write what a network of the user's own code answers: he may change that code before he goes on.
+
+    :param image_shape: of one image, ``(C, H, W)``.
+    """
+    known = {"image_shape": list(image_shape), "logits": target.probe(image_shape).tolist()}
+    write_atomic(folder.answers, json.dumps(known, indent=1) + "\n")
+
+
+def check_answers(folder: RunFolder, target: Target) -> None:
+    """Raise :class:`CheckpointError` when the network that the configuration names is another than in the beginning."""
+    if folder.answers.is_file() and not _answers_alike(target, _read(folder.answers), folder.answers):
+        raise CheckpointError(
+            f"the target of {folder.path} answers otherwise than when the run began: its code has changed. Restore it, "
+            "or start a new run."
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(regular(folder.given).read_text(encoding="utf-8")))
+        return dict(json.loads(regular(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{folder.given} is damaged ({error}). Restore it: the run began with it.") from error
+        raise CheckpointError(f"{path} is damaged ({error}). Restore it: the run began with it.") from error
 
 
-def _answers_alike(target: Target, known: Mapping[str, Any], folder: RunFolder) -> bool:
+def _answers_alike(target: Target, known: Mapping[str, Any], path: Path) -> bool:
     """Whether the network answers the probe as the first one did, up to what another machine rounds otherwise."""
     try:
         shape, first = tuple(int(n) for n in known["image_shape"]), np.asarray(known["logits"], dtype=np.float32)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder.given} is damaged ({error!r}). Restore it: the run began with it.") from error
+        raise CheckpointError(f"{path} is damaged ({error!r}). Restore it: the run began with it.") from error
     try:
         now = target.probe(shape).numpy()
     except Exception:  # the network is the user's: it may raise anything

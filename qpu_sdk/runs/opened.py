@@ -21,10 +21,12 @@ from ..seeds import child_seed
 from ..training.config import GeneratorConfig, RunConfig
 from ..training.data import Dataset, load_dataset, split_dataset
 from ..training.estimator import Mitigation
+from ..training.evaluation import as_taken
+from ..training.factories import plain_torch
 from ..training.loop import Training, TrainingState
 from ..training.qnn import QNN, QNNBank, qnns_of
 from ..training.schedule import Schedule
-from ..training.targets import BUILT_IN, load_target
+from ..training.targets import BUILT_IN, Target, check_rebuilt, load_target
 from .folder import RunFolder
 from .given import Given
 from .records import resolve
@@ -77,8 +79,8 @@ def open_run(
     """
     schedule = Schedule.of(config)
     schedule.check(config.budget)  # before anything is loaded: it costs nothing to find out
-    target = given.target or load_target(config.target.factory, seed=child_seed(config.seed, "target"))
-    dataset = _dataset(given.data, config)
+    target = given.target or _named_target(config)
+    dataset = as_taken(_dataset(given.data, config), target)
     generator = open_generator(config.generator, target.size, seed=child_seed(config.seed, "generator"))
     finished = state is not None and state.done == len(schedule.units)
     new = mitigation is None
@@ -91,9 +93,15 @@ def open_run(
     label, timeout_s = folder.path.resolve().name, None if wait else 0.0
     bank = QNNBank.of(config, devices, journal=journal, label=label, mitigation=mitigation, timeout_s=timeout_s)
     training = Training.of(config, schedule, dataset=dataset, target=target, generator=generator, bank=bank)
+    if given.target is None and config.target.factory not in BUILT_IN:
+        check_rebuilt(target, config.target, dataset.train.x.shape[1:], seed=child_seed(config.seed, "target"))
     state = state if state is not None else training.init()
     structure = None if config.target.factory in BUILT_IN else describe(target.module)  # a name is enough then
     return Opened(folder, config, dataset, training, state, journal, devices, structure)
+
+
+def _named_target(config: RunConfig) -> Target:
+    return load_target(config.target.factory, seed=child_seed(config.seed, "target"), folder=config.target.folder)
 
 
 def _dataset(data: Dataset | None, config: RunConfig) -> Dataset:
@@ -150,10 +158,10 @@ def open_generator(config: GeneratorConfig, target_size: int, *, seed: int) -> G
 
 @contextmanager
 def torch_threads(number: int | None) -> Iterator[None]:
-    """Use that many torch threads, ``None``: as many as now; sums are only bit-identical at equal numbers."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
+    """Torch as it is when it is imported, with that many threads, ``None``: as many as now.
+
+    Sums are only bit-identical at equal numbers.
+    """
+    with plain_torch():
+        torch.set_num_threads(number or torch.get_num_threads())
         yield
-    finally:
-        torch.set_num_threads(before)

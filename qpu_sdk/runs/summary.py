@@ -39,7 +39,8 @@ class RunSummary(BaseModel):
     """Results of a run; accuracies are fractions of the images named beside them.
 
     ``controls`` holds test accuracies of equal-budget controls on the same images, ``control_parameters`` how many
-    numbers each of them trained. ``machine_s`` is the time of the devices, without queues.
+    numbers each of them trained; ``frozen_parameters`` of the target are not generated.
+    ``machine_s`` is the time of the devices, without queues.
     ``test_accuracy_before_mitigation`` is that of the final generator on the post-selected p.
     """
 
@@ -57,6 +58,7 @@ class RunSummary(BaseModel):
     data_sha256: str
     trainable_parameters: TrainableParameters
     target_parameters: int
+    frozen_parameters: int = 0
     circuit_settings: int
     jobs: int
     shots: int

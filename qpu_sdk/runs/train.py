@@ -2,8 +2,8 @@
 
 ::
 
-    config.toml  given.json  target.safetensors  records/  metrics.jsonl  journal.sqlite  checkpoint/  controls.json
-    model.safetensors  summary.json  report.html
+    config.toml  given.json  target.safetensors  answers.json  records/  metrics.jsonl  journal.sqlite  checkpoint/
+    controls.json  model.safetensors  summary.json  report.html
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from ..files import write_atomic
 from ..training.config import CHANGEABLE, RunConfig, checked_config
 from ..training.config_file import load_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
-from ..training.data import Dataset, absolute_source
+from ..training.data import Dataset
 from ..training.evaluation import evaluate
+from ..training.located import located
 from ..training.loop import TrainingState
 from ..training.schedule import Unit
+from ..training.sources import absolute_source
+from ..training.targets import BUILT_IN
 from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from .finish import finish
 from .folder import RunFolder, drop_rows_after, finished_controls
-from .given import Given
+from .given import Given, check_answers, save_answers
 from .lost import check_journal
 from .observer import Observer, watched
 from .opened import Opened, open_run, torch_threads
@@ -73,6 +76,7 @@ def train(
     given = Given.of(target, _checked_data(data))
     source = config.data.model_copy(update={"source": absolute_source(config.data.source)})
     config = config.model_copy(update={"data": source, "mitigation": config.mitigation.absolute()})
+    config = config.model_copy(update={"target": located(config.target, Path.cwd())})
     config = given.named(config)
     _check_new(folder)
     with torch_threads(config.training.threads):
@@ -144,6 +148,7 @@ def resume(
             raise CheckpointError(f"the images of {config.data.source} are not those the run began with. Restore them.")
         if begun.fingerprint != config.fingerprint and not run.devices:
             raise ConfigError(f"{folder.path} has measured all that it will. Leave the shots as they are.")
+        check_answers(folder, run.training.target)
         return _go(run, watched(observer, on_progress), known=None if origin is None else origin.journal)
 
 
@@ -178,6 +183,8 @@ def _go(run: Opened, observer: Observer | None, *, new: Given | None = None, kno
             # Before config.toml, which is what makes a folder a run: one that has it has the rest.
             save_records(folder.records, run.mitigation)
             new.save(folder, run.dataset)
+            if new.target is None and run.config.target.factory not in BUILT_IN:
+                save_answers(folder, run.training.target, run.dataset.train.x.shape[1:])
         else:
             check_journal(folder, journal, known)
             if run.state.done and known is None:  # of the first release, whose checkpoints take no other shots
@@ -266,5 +273,5 @@ def _trained(control: Control, run: Opened, observer: Observer | None) -> dict[s
         if observer is not None:
             observer.advanced({"loss": result.loss, "accuracy": result.accuracy}, done=epoch, total=epochs)
     weights = fitter.weights(trained, control.p)
-    accuracy = evaluate(fitter.target, weights, *run.dataset.test.tensors()).accuracy
+    accuracy = evaluate(run.training.settled(weights), weights, *run.dataset.test.tensors()).accuracy
     return {"accuracy": accuracy, "parameters": fitter.generator.parameter_count}

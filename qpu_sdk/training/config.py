@@ -19,18 +19,13 @@ from pydantic import (
     model_validator,
 )
 
-from ..devices.base import DeviceSpec
-from ..devices.budget import Budget, Rates
 from ..errors import ConfigError, ProgramError
-from ..files import user_path
 from ..generator.limits import checked_bond
-from ..mitigation.methods import check_method
 from ..photonics.interferometer import Mesh
 from ..photonics.meshes import open_mesh
 from .allowed import (
     MOST_JOINT,
     AtLeastZero,
-    Limit,
     Pairs,
     Positive,
     PositiveOrZero,
@@ -42,12 +37,15 @@ from .allowed import (
     WholeNumber,
     as_value,
 )
+from .device_config import BudgetConfig, MitigationConfig
 from .section import Section
 from .spsa import SPSA
 from .written import hash_of, or_none, toml_of
 
 #: A table of the configuration as it is written.
 Table: TypeAlias = Mapping[str, Any]
+#: What no fingerprint has: limits may be raised, and files may lie elsewhere.
+_UNHASHED: Any = {"budget": True, "mitigation": {"record", "max_age_h"}, "target": {"folder"}}
 #: Keys that may change in mid-run: of what is not measured yet.
 CHANGEABLE = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
@@ -58,7 +56,7 @@ GIVEN = "(given)"
 class DataConfig(Section):
     """Which images. ``draw="training"`` draws both sets by seed from the source's training images.
 
-    :param scale: what all pixels are divided by; none: integers of more than 16 levels are bytes, the rest is as it is.
+    :param scale: what all pixels are divided by; none: integers beyond 127 are bytes, the rest is as it is.
     """
 
     source: str = "mnist-5k"
@@ -72,18 +70,25 @@ class DataConfig(Section):
     @model_serializer(mode="wrap")
     def _without_unset_scale(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave ``scale`` out where it is not set: fingerprints and models are the same as before there was one."""
-        values: dict[str, Any] = inner(self)
-        return {key: value for key, value in values.items() if key != "scale" or value is not None}
+        return {key: value for key, value in inner(self).items() if key != "scale" or value is not None}
 
 
 @final
 class TargetConfig(Section):
-    """The network whose weights are generated: ``module:function`` returning a ``torch.nn.Module``.
+    """The network whose weights are generated: ``module:function`` or ``FILE.py:function`` returning a ``nn.Module``.
 
     :data:`GIVEN` stands for one that was passed to :func:`qpu_sdk.runs.train.train`; so it does for images.
+
+    :param folder: where the module is, unless it is installed; a run writes it down.
     """
 
     factory: str = "qpu_sdk.training.targets:paper_cnn"
+    folder: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_unset_folder(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``folder`` out where it is not set, as ``scale`` of the images."""
+        return {key: value for key, value in inner(self).items() if key != "folder" or value is not None}
 
 
 @final
@@ -199,59 +204,6 @@ class SPSAConfig(Section):
 
 
 @final
-class MitigationConfig(Section):
-    """How counts become a distribution; see :mod:`qpu_sdk.mitigation.mitigate`.
-
-    ``auto`` takes what the counts bear, and post-selects on devices without noise or without a record.
-
-    :param method: ``auto``, or a name of :data:`qpu_sdk.mitigation.methods.METHODS`.
-    :param record: file of a calibration record, or folder of records; none: simulators know their own noise.
-    :param max_age_h: oldest record that is used, hours; none: what the record says itself.
-    """
-
-    method: str = "auto"
-    record: str | None = None
-    max_age_h: Rate | None = None
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return as_value(lambda: check_method(name))
-
-    def absolute(self) -> MitigationConfig:
-        """The same with an absolute path, which holds wherever a run goes on."""
-        if self.record is None:
-            return self
-        path = user_path(self.record, "mitigation.record").absolute()
-        return self.model_copy(update={"record": str(path)})
-
-
-@final
-class BudgetConfig(Section):
-    """Hard limits of one run, reserved before each submission, and what devices charge, unless they say it."""
-
-    settings: Annotated[Limit | None, BeforeValidator(or_none)] = 400
-    shots: Limit | None = None
-    credits: AtLeastZero | None = None
-    jobs: Limit | None = None
-    seconds: Rate | None = None
-    credits_per_shot: AtLeastZero | None = None
-    seconds_per_setting: AtLeastZero | None = None
-
-    @property
-    def limits(self) -> Budget:
-        """The limits alone."""
-        return Budget(self.settings, self.shots, self.credits, self.jobs, self.seconds)
-
-    def rates(self, spec: DeviceSpec) -> Rates:
-        """What a device charges: what it says itself, or the configuration instead."""
-        return Rates(
-            spec.rates.credits_per_shot if self.credits_per_shot is None else self.credits_per_shot,
-            spec.rates.seconds_per_setting if self.seconds_per_setting is None else self.seconds_per_setting,
-        )
-
-
-@final
 class RunConfig(Section):
     """The whole configuration.
 
@@ -325,13 +277,14 @@ class RunConfig(Section):
     def fingerprint(self) -> str:
         """SHA-256 of what decides the result: not the budget, which may be raised in mid-run.
 
-        Nor where records come from: :attr:`qpu_sdk.training.estimator.Mitigation.fingerprint` has their content.
+        Nor where the target's code is, nor where records come from:
+        :attr:`qpu_sdk.training.estimator.Mitigation.fingerprint` has their content.
         """
         return self.fingerprint_but({})
 
     def fingerprint_but(self, leaving_out: Mapping[str, set[str]]) -> str:
         """:attr:`fingerprint` without some more keys, by table."""
-        out: Any = {"budget": True, "mitigation": {"record", "max_age_h"}} | dict(leaving_out)
+        out: Any = _UNHASHED | dict(leaving_out)
         values = self.model_dump(mode="json", exclude_unset=self._begun, exclude_none=True, exclude=out)
         return hash_of(values)
 

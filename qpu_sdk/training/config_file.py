@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ..errors import ConfigError
 from ..files import regular, user_path
 from .config import RunConfig
+from .located import located
 from .problems import config_problem
 
 
@@ -31,7 +32,10 @@ def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()
         tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]  # else there is no list to change
     for override in overrides:
         _assign(tree, override)
-    return parse_config(tree, where="the configuration" if path is None else str(path))
+    config = parse_config(tree, where="the configuration" if path is None else str(path))
+    if path is None:
+        return config
+    return config.model_copy(update={"target": located(config.target, Path.cwd(), Path(path).expanduser().parent)})
 
 
 def parse_config(tree: dict[str, Any], *, where: str) -> RunConfig:

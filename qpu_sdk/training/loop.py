@@ -28,7 +28,7 @@ from ..statistics import total_variation
 from .batches import Batches
 from .config import RunConfig, TrainingConfig
 from .data import Dataset
-from .evaluation import check_fit
+from .evaluation import check_fit, check_learns
 from .fit import FitState, Fitter, clones, gradients_of, one_pass, trial_seed
 from .optimiser import Adam, NamedTensors
 from .qnn import QNNBank, joint_error, joint_measured
@@ -125,6 +125,7 @@ class Training:
             )
         batches = Batches.of(dataset, seed=config.seed)
         check_fit(target, batches.images, dataset)
+        check_learns(target, batches.images, batch_size=config.training.batch_size)
         steps = math.ceil(len(batches.labels) / config.training.batch_size)  # a smaller last batch is a step too
         fitter = Fitter(generator, target, config.training, total_epochs=schedule.epochs, steps_per_epoch=steps)
         spsa = open_spsa(config.spsa, rounds=config.training.rounds)
@@ -167,6 +168,10 @@ class Training:
     def weights(self, state: TrainingState, p: Tensor) -> Tensor:
         """What the generator makes of a p, without gradient, ``(target.size,)``."""
         return self.fitter.weights(state.learnt.fit, p)
+
+    def settled(self, weights: Tensor) -> Target:
+        """The network as it leaves with these weights, ``(target.size,)``: see :meth:`Target.settled`."""
+        return self.target.settled(weights, self.batches.images)
 
     # -- units ---------------------------------------------------------------------------------------------
 
@@ -263,7 +268,8 @@ class Training:
 
     def _loss(self, state: TrainingState, p: Tensor, images: Tensor, labels: Tensor) -> float:
         with torch.no_grad():
-            return float(F.cross_entropy(self.target.logits(self.weights(state, p), images), labels))
+            logits = self.target.logits(self.weights(state, p), images, learning=True)
+            return float(F.cross_entropy(logits, labels))
 
 
 def _figures(measured: Sequence[Distribution], before: Sequence[Distribution]) -> Row:

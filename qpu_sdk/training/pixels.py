@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from ..files import regular
+from ..words import one_line
+from .pictures import brightness, fitted, read_picture, seen
 
 Pixels = npt.NDArray[np.float32]
 #: As it was read, of any type.
 AnyArray = npt.NDArray[np.generic]
 #: Largest value of a byte, and the largest of integers that may be levels of grey as well as bytes.
-BYTE, FEW_LEVELS = 255, 16
+BYTE, FEW_LEVELS = 255, 127
+#: By how much floats may pass 0 or 1, as rounding makes them.
+SLACK = 1e-5
+#: How an ``.npy`` file begins.
+NPY_BEGINNING = b"\x93NUMPY"
 
 
 def as_array(found: Any, name: str) -> AnyArray:
@@ -24,6 +34,8 @@ def as_array(found: Any, name: str) -> AnyArray:
     :raises DataError: when they are none, or not of one shape.
     """
     try:
+        if isinstance(found, list | tuple) and found and hasattr(found[0], "getbands"):
+            found = [_entry(picture, name) for picture in found]
         if hasattr(found, "detach"):  # a tensor, of which numpy takes neither gradients nor bfloat16
             found = found.detach().cpu()
             found = found.float() if "bfloat16" in str(found.dtype) else found
@@ -52,64 +64,141 @@ def stacked(found: Any, name: str) -> tuple[AnyArray, AnyArray]:
         entry = found[index]
         if not isinstance(entry, tuple | list) or len(entry) != 2:
             raise DataError(f"entry {index} of the {name} is no pair of image and label. Give a dataset with labels.")
-        images.append(as_array(entry[0], f"image {index} of the {name}"))
+        images.append(_entry(entry[0], f"image {index} of the {name}"))
         labels.append(as_array(entry[1], f"label {index} of the {name}"))
-    if len({image.shape for image in images}) != 1 or any(label.ndim for label in labels):
+    if any(label.size > 1 for label in labels):
+        raise DataError(f"the {name} has several numbers a label. Give one; of one-hot labels their argmax().")
+    if len({image.shape for image in images}) != 1 or any(label.size != 1 for label in labels):
         raise DataError(f"the {name} is empty, or has images of several sizes or labels that are no number.")
-    return np.stack(images), np.stack(labels)
+    return np.stack(images), np.stack(labels).reshape(-1)
 
 
-def read_image(path: Path, *, invert: bool, scale: float | None = None) -> Pixels:
-    """One grey image as the networks take it, ``(1, 28, 28)`` in [0, 1], light on dark like MNIST.
+def _entry(found: Any, name: str) -> AnyArray:
+    """An image of a set: pictures of Pillow as they look, since the numbers of some are those of a palette."""
+    if not hasattr(found, "getbands"):
+        return as_array(found, name)
+    return brightness(seen(found, name, colours=found.mode not in ("1", "L", "LA", "La")))
 
-    ``.npy`` arrays are taken as they are; other files are read by Pillow and resized to 28 x 28.
 
-    :param invert: True for dark on light.
-    :param scale: of arrays, as of :func:`checked_images`.
-    :raises DataError: when the file is missing or not an image.
+def read_image(path: Path, *, invert: bool, scale: float | None = None, shape: Sequence[int] = (1, 28, 28)) -> Pixels:
+    """One image as the networks take it, ``(C, H, W)`` in [0, 1]; as :func:`read_images`, which takes several.
+
+    :param invert: True for dark on light where the network learnt light on dark, and the other way round.
+    :raises DataError: when the file holds several.
     """
-    try:
-        if path.suffix == ".npy":
-            with path.open("rb") as opened:
-                raw = np.lib.format.read_array(opened, allow_pickle=False)  # a pickle would run code
-        else:
-            from PIL import Image
+    images = read_images(path, shape=shape, scale=scale)
+    if len(images) > 1:
+        raise DataError(f"{path} holds {len(images)} images. Give one.")
+    return np.asarray(1.0 - images[0] if invert else images[0])
 
-            with Image.open(path) as image:
-                raw = np.asarray(image.convert("L").resize((28, 28), Image.Resampling.LANCZOS))
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is not an image ({error}). Give a PNG, a JPEG, or a .npy array.") from error
-    if raw.shape != (28, 28):
-        raise DataError(f"{path} has shape {raw.shape}. Expected 28 x 28 pixels.")
-    # What Pillow reads are bytes, however dark; an array is taken as a dataset's would be.
-    pixels = checked_images(raw[None], str(path), scale=scale if path.suffix == ".npy" else BYTE)[0]
-    return np.asarray(1.0 - pixels if invert else pixels)
+
+def read_images(
+    source: Path | BinaryIO, *, shape: Sequence[int], scale: float | None = None, whole: float | None = None
+) -> Pixels:
+    """Images of a file as the networks take them, ``(n, *shape)`` in [0, 1].
+
+    ``.npy`` arrays are taken as they are, one image or several; any other file is one picture, read by Pillow as a
+    person sees it and made as large as is needed.
+
+    :param source: a path, or an open file of bytes.
+    :param shape: of one image, ``(C, H, W)``, or ``(features,)``.
+    :param scale: of arrays, as of :func:`checked_images`.
+    :param whole: what arrays of whole numbers are divided by where ``scale`` does not say; None to find out.
+    :raises DataError: when the file is missing, no image, or one that such a network does not take.
+    """
+    name = str(source) if isinstance(source, Path) else "standard input"
+    try:
+        content = regular(source).read_bytes() if isinstance(source, Path) else source.read()
+    except FileNotFoundError:
+        raise DataError(f"{name} does not exist. Check the path.") from None
+    except IsADirectoryError:
+        raise DataError(f"{name} is a folder without images. Name files, or a folder that has some.") from None
+    except OSError as error:
+        raise DataError(f"{name} cannot be read ({one_line(error, 160)}). Check the path.") from error
+    if content.startswith(NPY_BEGINNING) or name.lower().endswith(".npy"):
+        array = _reshaped(_read_npy(content, name), shape, name)
+        return in_range(array, name, scale=whole if scale is None and array.dtype.kind in "ui" else scale)
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise DataError(
+            f"{name} is no .npy array, and the network takes arrays {tuple(shape)} alone. Give one of those."
+        )
+    picture = seen(read_picture(io.BytesIO(content), name), name, colours=shape[0] == 3)
+    levels = brightness(fitted(picture, (shape[1], shape[2]), name))
+    return np.array(np.broadcast_to(levels, shape))[None]  # grey is the same in every colour
+
+
+def _read_npy(content: bytes, name: str) -> AnyArray:
+    try:
+        array: AnyArray = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)  # a pickle would run code
+    except Exception as error:  # headers that claim anything make numpy raise anything
+        raise DataError(
+            f"{name} is not an image ({one_line(error, 160)}). Give a PNG, a JPEG, or a .npy array."
+        ) from error
+    if array.dtype.kind not in "uifb" or not array.size:
+        raise DataError(f"{name} has shape {array.shape} and type {array.dtype}. Give numbers in [0, 1], or bytes.")
+    return array
+
+
+def _reshaped(array: AnyArray, shape: Sequence[int], name: str) -> AnyArray:
+    """One image or several in any of the forms people keep them in, as ``(n, *shape)``."""
+    forms = [tuple(shape), (math.prod(shape),)] + ([tuple(shape[1:])] if len(shape) == 3 and shape[0] == 1 else [])
+    if array.shape in forms or array.shape[1:] in forms:
+        return array.reshape(-1, *shape)
+    expected = f"{shape[1]} x {shape[2]} pixels" if len(shape) == 3 and shape[0] == 1 else f"shape {tuple(shape)}"
+    last = len(shape) == 3 and array.shape[-3:] == (*shape[1:], shape[0])
+    way = "channels come first: transpose it" if last else "one image, or several along the first axis"
+    raise DataError(f"{name} has shape {array.shape}. Expected {expected}: {way}.")
 
 
 def checked_images(x: npt.NDArray[np.generic], name: str, *, scale: float | None = None) -> Pixels:
     """Images as float32 in [0, 1], ``(n, C, H, W)``, from pixels ``(n, pixels)``, ``(n, H, W)`` or ``(n, C, H, W)``.
+
+    Rows of numbers that fill no square are features, and stay as they are, ``(n, features)``.
 
     :param name: of the array, for messages.
     :param scale: what all pixels are divided by; None: integers of more than :data:`FEW_LEVELS` are bytes, floats and
         bool stay as they are.
     :raises DataError: for other shapes or types, values that are not finite or out of range.
     """
-    x = _channels_first(x, name)
+    return in_range(_channels_first(x, name), name, scale=scale)
+
+
+def in_range(x: npt.NDArray[np.generic], name: str, *, scale: float | None = None) -> Pixels:
+    """Pixels in the shape that they have, ``(n, ...)``, as float32 in [0, 1].
+
+    :param scale: as of :func:`checked_images`.
+    :raises DataError: for values that are not finite or out of range, or that a scale makes dark by mistake.
+    """
+    if scale is not None and scale > 1 and x.dtype.kind in "fb" and 0 < x.max() <= 1:
+        raise DataError(
+            f"{name} is in [0, 1] already, up to {float(x.max()):g}; scale = {scale:g} would make it dark. Give it as "
+            "the others are, or give all in [0, 1] and no scale."
+        )
     if scale is None:
         scale = scale_of(name, x)
     with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused below
         scaled = x.astype(np.float32) if scale is None else x.astype(np.float32) / scale
     if not np.isfinite(scaled).all():
-        bad = int(np.argmin(np.isfinite(scaled).all(axis=(1, 2, 3))))
+        bad = int(np.argmin(np.isfinite(scaled).all(axis=tuple(range(1, x.ndim)))))
         raise DataError(f"{name}: image {bad} holds NaN or infinity. Remove or repair it.")
-    if scaled.min() < 0.0 or scaled.max() > 1.0:
-        of = f"pixels / {scale:g} of {name} span" if scale not in (None, BYTE) else f"{name} spans"
-        low, high = (scaled.min(), scaled.max()) if scale != BYTE else (x.min(), x.max())
-        raise DataError(
-            f"{of} {low:g} to {high:g}. Expected bytes, or floats in [0, 1]; or say with scale = (in [data] of a "
-            "configuration, or of Dataset.of) what to divide all by."
+    if scaled.min() < -SLACK or scaled.max() > 1.0 + SLACK:
+        raise _out_of_range(x, scaled, name, scale)
+    return np.ascontiguousarray(np.clip(scaled, 0.0, 1.0))
+
+
+def _out_of_range(x: npt.NDArray[np.generic], scaled: Pixels, name: str, scale: float | None) -> DataError:
+    of = f"pixels / {scale:g} of {name} span" if scale not in (None, BYTE) else f"{name} spans"
+    low, high = (scaled.min(), scaled.max()) if scale != BYTE else (x.min(), x.max())
+    if x.ndim == 2:
+        way = "Scale each feature to [0, 1]: (x - low) / (high - low) with the training part's"
+    elif low < 0:
+        way = "Expected bytes, or floats in [0, 1]: undo what normalised them, such as (x + 1) / 2"
+    else:
+        way = (
+            "Expected bytes, or floats in [0, 1]; or say with scale = (in [data] of a configuration, or of Dataset.of) "
+            "what to divide all by"
         )
-    return np.ascontiguousarray(scaled)
+    return DataError(f"{of} {float(low):.8g} to {float(high):.8g}. {way}.")
 
 
 def scale_of(name: str, *arrays: npt.NDArray[np.generic]) -> float | None:
@@ -135,9 +224,9 @@ def _channels_first(x: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.gen
     if x.size == 0 or x.ndim < 2 or x.dtype.kind not in "uifb":
         raise DataError(f"{name} has shape {x.shape} and type {x.dtype}. Expected (n, H, W) numbers.")
     if x.ndim == 2:
-        side = round(x.shape[1] ** 0.5)
+        side = math.isqrt(x.shape[1])
         if side * side != x.shape[1]:
-            raise DataError(f"{name} has {x.shape[1]} pixels an image, which is no square. Expected (n, H, W).")
+            return x
         x = x.reshape(-1, side, side)
     if x.ndim == 3:
         x = x[:, None]

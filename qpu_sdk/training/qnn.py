@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from ..arrays import FloatArray
-from ..devices.base import Device, DeviceSpec, wait_all
+from ..devices.base import Device, DeviceSpec
 from ..devices.budget import Cost
 from ..devices.journal import Journal
 from ..devices.journalled import JournalledDevice
 from ..devices.sending import Terms
+from ..devices.waiting import wait_all
 from ..mitigation.distribution import Distribution
 from ..photonics.autograd import identifiable_phases, torch_probabilities
 from ..photonics.interferometer import Mesh

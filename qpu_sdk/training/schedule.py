@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, final
 
 from ..errors import BudgetExceeded, ConfigError
-from .config import BudgetConfig, RunConfig, SPSAConfig, TrainingConfig
+from .config import RunConfig, SPSAConfig, TrainingConfig
+from .device_config import BudgetConfig
 from .spsa import SPSA
 
 #: Most units of a run, each of which is a row of its metrics: more would take weeks for the rows alone.

@@ -1,12 +1,9 @@
-"""Where images come from: the digits that ship, MNIST's files, archives, CSV, torchvision."""
+"""Where images come from: the digits that ship, MNIST's files, archives, CSV, folders of pictures, torchvision."""
 
 from __future__ import annotations
 
-import csv
 import gzip
 import importlib.util
-import json
-import math
 import os
 import zlib
 from collections.abc import Callable
@@ -14,23 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import ConfigError, DataError
 from ..files import regular, user_path
+from ..words import one_line, short
+from .class_folders import is_class_folder, read_class_folders
 from .config import GIVEN
+from .csv_images import read_csv_pair
+from .idx import IDX_FILES, is_idx_prefix, read_mnist_folder
 from .pixels import AnyArray
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 
-IDX_FILES = {
-    "x_train": "train-images-idx3-ubyte",
-    "y_train": "train-labels-idx1-ubyte",
-    "x_test": "t10k-images-idx3-ubyte",
-    "y_test": "t10k-labels-idx1-ubyte",
-}
+#: Sources that are no path.
+_NAMES = ("mnist-5k", "mnist", GIVEN)
+_CSV = (".csv", ".csv.gz")
 
 
 def reader_of(source: str) -> Callable[[], dict[str, AnyArray]]:
@@ -45,18 +42,45 @@ def reader_of(source: str) -> Callable[[], dict[str, AnyArray]]:
         return read_embedded_digits
     if source == "mnist":
         return read_torchvision
+    if (pair := _csv_pair(source)) is not None:
+        return lambda: read_csv_pair(*pair)
     path = source_path(source)
-    if source.endswith(".npz"):
+    if path.suffix.lower() == ".npz":
         return lambda: read_npz(path)
-    if source.count(",") == 1 and source.endswith(".csv"):
-        train, test = source.split(",")
-        return lambda: read_quest_csv(source_path(train), source_path(test))
-    if path.is_dir():
+    if is_class_folder(path):
+        return lambda: read_class_folders(path)
+    if path.is_dir() or is_idx_prefix(path):
         return lambda: read_mnist_folder(path)
+    alone = ", and one CSV is half of one" if path.name.lower().endswith(_CSV) else ""
     raise DataError(
-        f"data source {source!r} is not known or does not exist. Use mnist-5k, mnist, a folder in torchvision's "
-        "MNIST layout, FILE.npz, or TRAIN.csv,TEST.csv."
+        f"data source {short(source)} is not known or does not exist{alone}. Use mnist-5k, mnist, a folder in "
+        "torchvision's MNIST layout or with pictures by class, FILE.npz, or TRAIN.csv,TEST.csv."
     )
+
+
+def absolute_source(source: str) -> str:
+    """The source with its paths made absolute, so that a run can be resumed from another folder.
+
+    >>> absolute_source("mnist-5k")
+    'mnist-5k'
+    """
+    if source in _NAMES:
+        return source
+    pair = _csv_pair(source)
+    if pair is not None:
+        return ",".join(str(path.resolve()) for path in pair)
+    path = source_path(source)
+    return str(path.resolve()) if path.exists() or is_idx_prefix(path) else source
+
+
+def _csv_pair(source: str) -> tuple[Path, Path] | None:
+    """The two files of ``TRAIN.csv,TEST.csv``: names may have commas too, so those that are there are looked for."""
+    parts = source.split(",")
+    splits = [(",".join(parts[:i]).strip(), ",".join(parts[i:]).strip()) for i in range(1, len(parts))]
+    pairs = [pair for pair in splits if all(name.lower().endswith(_CSV) for name in pair)]
+    paths = [(source_path(train), source_path(test)) for train, test in pairs]
+    there = [pair for pair in paths if all(path.is_file() for path in pair)]
+    return there[0] if there else paths[0] if len(paths) == 1 else None
 
 
 def source_path(text: str) -> Path:
@@ -91,44 +115,6 @@ def read_embedded_digits() -> dict[str, AnyArray]:
     return {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
 
 
-def read_mnist_folder(folder: Path) -> dict[str, AnyArray]:
-    """IDX files, plain or gzipped, in ``folder``, ``folder/raw`` or ``folder/MNIST/raw``.
-
-    :returns: ``x_train``, ``x_test``, ``(n, H, W)``, and ``y_train``, ``y_test``, ``(n,)``.
-    :raises DataError: when a file is missing or damaged.
-    """
-    out: dict[str, AnyArray] = {}
-    for part, stem in IDX_FILES.items():
-        places = [folder / sub / (stem + end) for sub in ("MNIST/raw", "raw", ".") for end in ("", ".gz")]
-        found = next((p for p in places if p.is_file()), None)
-        if found is None:
-            raise DataError(
-                f"{folder} holds no {stem}[.gz]. Expected torchvision's layout, {folder}/MNIST/raw/{stem}.gz."
-            )
-        out[part] = read_idx(found)
-    return out
-
-
-def read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """One IDX file of unsigned bytes (LeCun's format: magic 0x0000080D with D dimensions, big-endian sizes).
-
-    :returns: of the shape that the file says, ``(n, H, W)`` or ``(n,)``.
-    :raises DataError: when it is damaged, or no such file.
-    """
-    try:
-        raw = regular(path).read_bytes()
-        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}). Download it again.") from error
-    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
-        raise DataError(f"{path} is not an IDX file of unsigned bytes. Download it again.")
-    dims = raw[3]
-    sizes = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(dims)]
-    if len(raw) != 4 + 4 * dims + math.prod(sizes) or dims not in (1, 2, 3, 4) or 0 in sizes:
-        raise DataError(f"{path} holds {len(raw)} bytes, which does not fit its header. Download it again.")
-    return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * dims).reshape(sizes)
-
-
 def read_npz(path: Path) -> dict[str, AnyArray]:
     """An ``.npz`` with x_train, y_train, x_test, y_test; pickled arrays are refused.
 
@@ -139,38 +125,13 @@ def read_npz(path: Path) -> dict[str, AnyArray]:
         with regular(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             missing = sorted(set(IDX_FILES) - set(file.files))
             if missing:
-                raise DataError(f"{path} has no array {missing[0]}. Expected x_train, y_train, x_test, y_test.")
+                there = f"It has {short(', '.join(sorted(file.files)), 160)}. " if file.files else ""
+                raise DataError(f"{path} has no array {missing[0]}. {there}Expected x_train, y_train, x_test, y_test.")
             return {name: file[name] for name in IDX_FILES}
     except DataError:
         raise
     except Exception as error:  # zipfile and numpy raise a dozen types for damaged archives
-        raise DataError(f"{path} cannot be read as .npz ({error}). Check the file.") from error
-
-
-def read_quest_csv(train: Path, test: Path) -> dict[str, AnyArray]:
-    """Two CSV files in the Perceval Quest format.
-
-    :returns: images ``(n, 784)`` and labels ``(n,)``.
-    """
-    x_train, y_train = _read_csv(train)
-    x_test, y_test = _read_csv(test)
-    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
-
-
-def _read_csv(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    images, labels = [], []
-    try:
-        with regular(path).open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                images.append(np.asarray(json.loads(row["image"]), dtype=np.float64))
-                labels.append(float(row["label"]))
-        return np.stack(images), np.array(labels)
-    except (OSError, KeyError, ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:
-        where = f" near row {len(images) + 1}" if images else ""
-        raise DataError(
-            f"{path} is not a Perceval Quest CSV{where} ({type(error).__name__}: {error}). "
-            "Expected columns image (list of 784 floats) and label."
-        ) from error
+        raise DataError(f"{path} cannot be read as .npz ({one_line(error, 160)}). Check the file.") from error
 
 
 def read_torchvision() -> dict[str, AnyArray]:

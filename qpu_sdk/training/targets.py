@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import final
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeGuard, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import ConfigError
-from .config import GIVEN
+from ..words import one_line
+from .config import TargetConfig
+from .factories import open_factory
 
 
 @final
@@ -50,15 +54,19 @@ BUILT_IN: Mapping[str, Callable[[], nn.Module]] = {"qpu_sdk.training.targets:pap
 
 #: Images that tell whether two networks compute the same, and the seed of these and of the weights.
 _PROBE_IMAGES, _PROBE_SEED = 4, 20_250_508
+#: Most images over which statistics of batch norms are taken at once.
+SETTLING_BATCH = 1000
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 @final
 class Target:
     """A network as a function of its flat weights, in ``state_dict`` order.
 
-    The module runs in evaluation mode (no dropout, frozen batch statistics) through
-    ``torch.func.functional_call``; its own parameters are only the template of names and shapes. Those that need no
-    gradient are not generated: they keep their values. It is a copy: the caller's module is left as it was.
+    The module runs in evaluation mode (no dropout) through ``torch.func.functional_call``; its own parameters are only
+    the template of names, shapes and types. Those that need no gradient are not generated: they keep their values.
+    Batch norms see the statistics of the batch in training and of all training images in the end, unless they are
+    frozen or in evaluation mode themselves. It is a copy: the caller's module is left as it was.
 
     :raises ConfigError: when the module has no parameter to generate, cannot be copied, or has what no file keeps.
 
@@ -70,25 +78,80 @@ class Target:
     def __init__(self, module: nn.Module) -> None:
         _check_parameters(module)
         _check_kept(module)
-        self.shapes: dict[str, torch.Size] = {n: p.shape for n, p in module.named_parameters() if p.requires_grad}
-        self.module = _copied(module).eval().requires_grad_(False)
+        generated = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.shapes: dict[str, torch.Size] = {name: p.shape for name, p in generated.items()}
         self.sizes = [shape.numel() for shape in self.shapes.values()]
         self.size = sum(self.sizes)
+        self.frozen = sum(p.numel() for name, p in module.named_parameters() if name not in generated)
+        self._kinds = [p.dtype for p in generated.values()]
+        self.module = _copied(module)
+        #: Layers whose statistics are of the images and not of the seed; as they are in a frozen or an evaluated layer.
+        self._norms = [layer for layer in self.module.modules() if _is_learning_norm(layer)]
+        _evaluated(self.module)
+
+    @property
+    def learns_statistics(self) -> bool:
+        """Whether it has layers, such as batch norms, that keep statistics of the images they see."""
+        return bool(self._norms)
 
     def tensors(self, weights: Tensor) -> dict[str, Tensor]:
-        """Cut flat weights, ``(size,)``, into named tensors (views)."""
-        parts = torch.split(weights, self.sizes)
-        return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+        """Cut flat weights, ``(size,)``, into named tensors: views, except of other types than float32."""
+        parts = zip(self.shapes.items(), torch.split(weights, self.sizes), self._kinds, strict=True)
+        return {name: part.view(shape).to(kind) for (name, shape), part, kind in parts}
 
-    def logits(self, weights: Tensor, images: Tensor) -> Tensor:
+    def logits(self, weights: Tensor, images: Tensor, *, learning: bool = False) -> Tensor:
         """The network's output for a batch of images.
 
         :param weights: ``(size,)``.
-        :param images: ``(n, C, H, W)``.
+        :param images: ``(n, C, H, W)``; they stay as they are, whatever the network does to its input.
+        :param learning: True for statistics of this batch in batch norms, as in training.
         :returns: ``(n, classes)``.
         """
-        result: Tensor = torch.func.functional_call(self.module, self.tensors(weights), (images,))
-        return result
+        images, tensors = self._own(images), self.tensors(weights)
+        if not (learning and self._norms):
+            return _floats(torch.func.functional_call(self.module, tensors, (images,)))
+        buffers = {name: buffer.clone() for name, buffer in self.module.named_buffers()}  # they are written to
+        with self._in_training():
+            return _floats(torch.func.functional_call(self.module, tensors | buffers, (images,)))
+
+    def settled(self, weights: Tensor, images: Tensor) -> Target:
+        """The network with the statistics that all these images have under these weights, which is how it leaves.
+
+        They are a function of weights and images alone, unlike averages over the steps of a training: so a run has the
+        same ones however often it was resumed. A network without batch norms is itself.
+
+        :param weights: ``(size,)``.
+        :param images: of the training, ``(n, C, H, W)``.
+        """
+        if not self._norms:
+            return self
+        other = copy.deepcopy(self)
+        before = [layer.momentum for layer in other._norms]
+        for layer in other._norms:
+            layer.reset_running_stats()
+            layer.momentum = None  # the mean over all batches, which are therefore of one size
+        with torch.no_grad(), other._in_training():
+            for batch in torch.tensor_split(images, math.ceil(len(images) / SETTLING_BATCH)):
+                torch.func.functional_call(other.module, other.tensors(weights), (other._own(batch),))
+        for layer, momentum in zip(other._norms, before, strict=True):
+            layer.momentum = momentum
+        return other
+
+    def _own(self, images: Tensor) -> Tensor:
+        """A copy, of the type that all layers have: a network may be of 16 or 64 bits, and write to its input."""
+        kinds = {p.dtype for p in self.module.parameters() if p.is_floating_point()}
+        return images.to(kinds.pop(), copy=True) if len(kinds) == 1 else images.clone()
+
+    @contextmanager
+    def _in_training(self) -> Iterator[None]:
+        """Only the layers with statistics: dropout stays off."""
+        for layer in self._norms:
+            layer.train()
+        try:
+            yield
+        finally:
+            for layer in self._norms:
+                layer.eval()
 
     def state(self, weights: Tensor) -> dict[str, Tensor]:
         """The whole ``state_dict`` with these weights: generated tensors, what is tied to them, frozen ones, buffers.
@@ -108,67 +171,112 @@ class Target:
         """
         digest = hashlib.sha256(repr(self.module).encode())
         digest.update(repr([(name, tuple(shape)) for name, shape in self.shapes.items()]).encode())
+        if self._norms:
+            digest.update(repr([name for name, part in self.module.named_modules() if part in self._norms]).encode())
         frozen = [(name, p) for name, p in self.module.named_parameters() if name not in self.shapes]
         for name, kept in (*frozen, *self.module.named_buffers()):
             digest.update(repr((name, tuple(kept.shape), str(kept.dtype))).encode() + _bytes(kept))
         return digest.hexdigest()
 
-    def probe(self, image_shape: Sequence[int]) -> Tensor:
+    def probe(self, image_shape: Sequence[int], weights: Tensor | None = None) -> Tensor:
         """Logits of seeded weights on seeded images: what the network computes, whatever its class is called.
 
         :param image_shape: of one image, ``(C, H, W)``.
+        :param weights: others, ``(size,)``.
         :returns: ``(n, classes)`` float32.
         """
         rng = torch.Generator().manual_seed(_PROBE_SEED)
-        images = torch.rand((_PROBE_IMAGES, *image_shape), generator=rng)
-        weights = [
-            torch.randn(shape, generator=rng) / max(1, shape[1:].numel()) ** 0.5 for shape in self.shapes.values()
-        ]
+        images = torch.rand((_PROBE_IMAGES, *image_shape), generator=rng, dtype=torch.float32)
+        weights = self.some_weights(rng) if weights is None else weights
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(_PROBE_SEED)  # a network may draw numbers even in evaluation mode
-            return self.logits(torch.cat([w.reshape(-1) for w in weights]), images).detach().float()
+            return self.logits(weights, images).detach().float()
+
+    def some_weights(self, rng: torch.Generator) -> Tensor:
+        """Random weights with which numbers neither grow nor shrink much from layer to layer, ``(size,)``."""
+        shapes = self.shapes.values()
+        drawn = [torch.randn(shape, generator=rng, dtype=torch.float32) for shape in shapes]
+        weights = [one / max(1, one.shape[1:].numel()) ** 0.5 for one in drawn]
+        return torch.cat([w.reshape(-1) for w in weights])
 
     def flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The inverse of :meth:`tensors`.
 
         :returns: ``(size,)``.
         """
-        return torch.cat([tensors[name].reshape(-1) for name in self.shapes])
+        return torch.cat([tensors[name].reshape(-1).float() for name in self.shapes])
 
 
-def load_target(factory: str, *, seed: int) -> Target:
-    """Call ``module:function`` and wrap the network it returns.
+def load_target(factory: str, *, seed: int, folder: str | None = None) -> Target:
+    """Call ``module:function`` or ``path/to/file.py:function`` and wrap the network it returns.
 
-    :param seed: the network's template is built under it; the global random state is left as it was.
-    :raises ConfigError: when the name cannot be imported or does not return a module.
+    :param folder: where the module is, unless it is installed.
+    :param seed: the network's template is built under it; the global random states are left as they were.
+    :raises ConfigError: when it cannot be imported, raises, or returns no network with weights to generate.
     """
-    if factory == GIVEN:
-        raise ConfigError("the target was a network passed from Python. Pass it again: train(..., target=NETWORK).")
-    module_name, colon, function = factory.partition(":")
+    return Target(open_factory(factory, seed=seed, folder=folder))
+
+
+def check_rebuilt(target: Target, named: TargetConfig, image_shape: Sequence[int], *, seed: int) -> None:
+    """Raise unless the factory gives the same network again, so that a run goes on and a file is enough to have it.
+
+    :param target: which the factory gave under this seed.
+    :param image_shape: of one image, ``(C, H, W)``.
+    :raises ConfigError: when something is drawn at random that neither the seed nor the ``state_dict`` knows.
+    """
+    again, other = (open_factory(named.factory, seed=s, folder=named.folder) for s in (seed, seed + 1))
+    own, same = target.module.state_dict(), again.state_dict()
+    way = "Draw it from torch's, numpy's or Python's global random numbers, which the run seeds"
+    for name in own:
+        if name not in target.shapes and not torch.equal(own[name], same[name]):
+            raise ConfigError(f"target {named.factory!r} gives another {name} each time. {way}.")
     try:
-        build = getattr(importlib.import_module(module_name), function) if colon else None
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"target {factory!r} cannot be imported ({error}). Use module:function.") from error
-    if not callable(build):
-        raise ConfigError(f"target {factory!r} is not module:function. Use for example {next(iter(BUILT_IN))}.")
-    with torch.random.fork_rng(devices=[]):  # the CPU's alone: by default every GPU is asked
-        torch.manual_seed(seed)
-        module = build()
-    if not isinstance(module, nn.Module):
-        raise ConfigError(f"target {factory!r} returned {type(module).__name__}, not a torch.nn.Module.")
-    return Target(module)
+        other.load_state_dict(own)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"target {named.factory!r} does not take its own state_dict ({one_line(error, 200)})."
+        ) from error
+    if not torch.allclose(Target(other).probe(image_shape), target.probe(image_shape), rtol=1e-3, equal_nan=True):
+        raise ConfigError(
+            f"target {named.factory!r} draws something at random that is not in its state_dict, so a model file would "
+            "not give the network again. Register it with register_buffer."
+        )
+
+
+def answers_alike(network: nn.Module, image_shape: Sequence[int], expected: Sequence[Sequence[float]]) -> bool:
+    """Whether a network answers seeded images as one did before, up to what another machine rounds otherwise.
+
+    :param network: in evaluation mode.
+    :param image_shape: of one image, ``(C, H, W)``.
+    :param expected: of :meth:`Target.probe` with its weights.
+    """
+    template = Target(copy.deepcopy(network).requires_grad_(True) if _all_frozen(network) else network)
+    found = template.probe(image_shape, template.flat(dict(network.named_parameters())))
+    known = torch.tensor(expected, dtype=torch.float32)
+    finite = known[torch.isfinite(known)].abs()
+    slack = 1e-3 * float(finite.max()) if finite.numel() else 0.0
+    return found.shape == known.shape and torch.allclose(found, known, rtol=1e-3, atol=slack, equal_nan=True)
+
+
+def _all_frozen(network: nn.Module) -> bool:
+    return not any(p.requires_grad for p in network.parameters())
 
 
 def _check_parameters(module: nn.Module) -> None:
     name, parameters = type(module).__name__, list(module.parameters())
-    if isinstance(module, torch.jit.ScriptModule):
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
         raise ConfigError(f"{name} is compiled, so its weights cannot be replaced. Pass the module it was made of.")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
-        raise ConfigError(f"{name} has lazy layers without a shape. Run it once on a batch of images, then pass it.")
+        raise ConfigError(f"{name} has lazy layers without a shape. Run it on a batch of images, then pass it.")
     if not parameters:
         raise ConfigError(f"{name} has no parameter, so there is nothing to generate. Add a layer.")
     if not any(p.requires_grad and p.numel() for p in parameters):
         raise ConfigError(f"{name} has no parameter to generate: all are frozen. Call requires_grad_() on some.")
+    if any(p.requires_grad and p.is_complex() for p in parameters):
+        raise ConfigError(f"{name} has complex parameters; real ones are generated. Use real and imaginary parts.")
+    for layer in module.modules():
+        if isinstance(layer, _INSTANCE_NORMS) and layer.track_running_stats and layer.training:
+            raise ConfigError(f"{type(layer).__name__} keeps statistics here. Use it with track_running_stats=False.")
 
 
 def _check_kept(module: nn.Module) -> None:
@@ -178,13 +286,15 @@ def _check_kept(module: nn.Module) -> None:
             found = f"a {type(kept).__name__}"
         elif kept.is_meta:
             found = "a tensor without values"
+        elif kept.is_complex() or kept.layout != torch.strided:
+            found = "complex or sparse numbers"
         elif kept.is_floating_point() and not torch.isfinite(kept.float()).all():
             found = "values that are not finite"
         else:
             continue
         raise ConfigError(
             f"{type(module).__name__} has {found} in its state_dict ({name:.100}), which no model file keeps. Give it "
-            "finite tensors, or register the buffer with persistent=False."
+            "finite real tensors, or register the buffer with persistent=False."
         )
 
 
@@ -197,6 +307,29 @@ def _copied(module: nn.Module) -> nn.Module:
             f"{type(module).__name__} cannot be copied ({type(error).__name__}: {reason:.200}). Pass a module of "
             "layers and plain values."
         ) from error
+
+
+def _evaluated(module: nn.Module) -> None:
+    try:
+        module.eval().requires_grad_(False)
+    except (RuntimeError, NotImplementedError) as error:  # such as of programs of torch.export
+        raise ConfigError(
+            f"{type(module).__name__} has no evaluation mode ({one_line(error, 160)}). Pass the module it was made of."
+        ) from error
+
+
+def _is_learning_norm(layer: nn.Module) -> TypeGuard[_BatchNorm]:
+    """Batch norms that neither the user froze nor put into evaluation mode, as the rest of PyTorch has it."""
+    if not isinstance(layer, _BatchNorm) or not layer.training or layer.running_mean is None:
+        return False
+    own = list(layer.parameters(recurse=False))
+    return not own or any(p.requires_grad for p in own)
+
+
+def _floats(answer: Tensor) -> Tensor:
+    """Logits of 16 bits as float32, in which a loss is summed; whatever else a network answers as it is."""
+    short_ = isinstance(answer, Tensor) and answer.dtype in (torch.float16, torch.bfloat16)
+    return answer.float() if short_ else answer
 
 
 def _bytes(tensor: Tensor) -> bytes:

@@ -9,9 +9,10 @@ import time
 import numpy as np
 import pytest
 
-from qpu_sdk.devices.base import DeviceSpec, Job, JobStatus, wait_all, wait_for
+from qpu_sdk.devices.base import DeviceSpec, Job, JobStatus
 from qpu_sdk.devices.budget import Rates
 from qpu_sdk.devices.local import LocalDevice
+from qpu_sdk.devices.waiting import wait_all, wait_for
 from qpu_sdk.errors import JobTimeout, ProgramError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import IsometryMesh

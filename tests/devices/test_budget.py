@@ -13,8 +13,8 @@ from qpu_sdk.devices.base import DeviceSpec
 from qpu_sdk.devices.budget import UNLIMITED, Budget, Cost, Rates
 from qpu_sdk.devices.machines import ASSUMED, FREE, rates_of
 from qpu_sdk.errors import BudgetExceeded, ConfigError
-from qpu_sdk.training.config import BudgetConfig
 from qpu_sdk.training.config_file import load_config
+from qpu_sdk.training.device_config import BudgetConfig
 
 NAMES = [field.name for field in fields(Budget)]
 WHOLE = st.integers(0, 10**12)

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qpu_sdk.devices.base import Device, DeviceSpec, Job, JobStatus, RemoteDevice, Usage, wait_all
+from qpu_sdk.devices.base import Device, DeviceSpec, Job, JobStatus, RemoteDevice, Usage
 from qpu_sdk.devices.budget import UNLIMITED, Budget, Cost, Rates
 from qpu_sdk.devices.job_record import RAW, JobRecord, JobState
 from qpu_sdk.devices.journal import Journal
 from qpu_sdk.devices.journalled import JournalledDevice
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.sending import Terms
+from qpu_sdk.devices.waiting import wait_all
 from qpu_sdk.errors import (
     AuthenticationError,
     BudgetExceeded,

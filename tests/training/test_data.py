@@ -22,9 +22,10 @@ from hypothesis.extra import numpy as hnp
 
 from qpu_sdk.errors import DataError
 from qpu_sdk.training.config import DataConfig, RunConfig
-from qpu_sdk.training.data import PARTS, Dataset, absolute_source, check_labels, load_dataset, split_dataset
+from qpu_sdk.training.data import PARTS, Dataset, check_labels, load_dataset, split_dataset
+from qpu_sdk.training.idx import read_idx
 from qpu_sdk.training.pixels import read_image
-from qpu_sdk.training.sources import read_idx
+from qpu_sdk.training.sources import absolute_source
 
 FUZZ = settings(
     deadline=None,
@@ -246,7 +247,7 @@ def test_any_arrays_are_a_dataset_or_a_data_error(tmp_path: Path, x: Array, y: A
         return
     assert dataset.train.x.min() >= 0
     assert dataset.train.x.max() <= 1
-    assert np.array_equal(dataset.train.y, y)
+    assert np.array_equal(dataset.train.y, y.reshape(-1))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -276,7 +277,7 @@ def test_labels_that_are_no_whole_numbers_from_zero_are_told(tmp_path: Path, val
         ({"y_train": np.arange(29)}, "y_train"),
         ({"y_train": np.zeros((30, 10))}, "y_train"),
         ({"y_train": np.array(["a"] * 30)}, "y_train"),
-        ({"x_train": np.zeros((30, 17))}, "no square"),
+        ({"x_train": np.zeros((30, 17))}, "one size"),
         ({"x_train": np.zeros((30, 1, 1, 4, 4))}, "x_train"),
         ({"x_train": np.zeros((0, 4, 4))}, "x_train"),
         ({"x_train": np.zeros((30, 5, 5))}, "pixels"),
@@ -523,7 +524,7 @@ def test_an_npy_is_taken_as_it_is(tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "a.npy", invert=False)[0], pixels)
 
 
-@pytest.mark.parametrize("array", [np.zeros((28, 27)), np.zeros((1, 28, 28)), np.full((28, 28), 2.0), np.array(["a"])])
+@pytest.mark.parametrize("array", [np.zeros((28, 27)), np.zeros((2, 28, 28)), np.full((28, 28), 2.0), np.array(["a"])])
 def test_npy_that_is_no_image_is_told(tmp_path: Path, array: Array) -> None:
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(DataError, match=r"a\.npy"):
@@ -579,7 +580,7 @@ def test_integers_of_few_levels_are_not_guessed(tmp_path: Path, kind: type, larg
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64])
 def test_integers_up_to_255_are_bytes_though_a_test_set_be_dark(tmp_path: Path, kind: type) -> None:
     content = {k: v.astype(kind) for k, v in arrays().items() if k.startswith("x")}
-    content["x_test"] = content["x_test"] % 9
+    content["x_test"] = content["x_test"] % 41
     assert_read(load(npz(tmp_path, **content)), arrays() | content)
 
 

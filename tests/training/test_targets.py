@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from qpu_sdk.errors import ConfigError
-from qpu_sdk.training.config import GIVEN
-from qpu_sdk.training.targets import PaperCNN, Target, load_target, paper_cnn
+from qpu_sdk.training.config import GIVEN, TargetConfig
+from qpu_sdk.training.targets import PaperCNN, Target, check_rebuilt, load_target, paper_cnn
 
 PAPER = "qpu_sdk.training.targets:paper_cnn"
 
@@ -253,3 +256,233 @@ def test_a_mask_that_is_no_state_is_taken() -> None:
 def test_the_stand_in_for_a_passed_network_is_no_factory() -> None:
     with pytest.raises(ConfigError, match="passed from Python"):
         load_target(GIVEN, seed=1)
+
+
+# -- types and state ---------------------------------------------------------------------------------------
+
+
+def layers(*more: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), *more, nn.Linear(6, 3))
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16, torch.float32])
+def test_a_network_keeps_the_type_of_its_numbers(kind: torch.dtype) -> None:
+    target, images = Target(layers(nn.Linear(6, 6), nn.Tanh()).to(kind)), random_images(4, 1, 2, 3)
+    weights = random_weights(target.size)
+    state, fresh = target.state(weights), layers(nn.Linear(6, 6), nn.Tanh()).to(kind)
+    assert {tensor.dtype for tensor in state.values()} == {kind}
+    fresh.load_state_dict(state, strict=True)
+    with torch.no_grad():
+        assert torch.equal(target.logits(weights, images).to(kind), fresh(images.to(kind)))
+    assert torch.equal(target.flat(state), torch.cat([t.reshape(-1).float() for t in target.tensors(weights).values()]))
+
+
+class Careless(nn.Module):
+    """Writes to its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.layer(x.sub_(0.5).flatten(1))
+        return logits
+
+
+def test_images_stay_as_they_are() -> None:
+    target, images = Target(Careless()), random_images(4, 1, 2, 3)
+    weights, before = random_weights(target.size), images.clone()
+    for learning in (True, False):
+        assert torch.equal(target.logits(weights, images, learning=learning), target.logits(weights, images))
+        assert torch.equal(images, before)
+
+
+def tied() -> nn.Module:
+    first, second = nn.Linear(6, 6), nn.Linear(6, 6)
+    second.weight = first.weight
+    return layers(first, nn.Tanh(), second)
+
+
+def test_tied_weights_are_generated_once_and_leave_as_two() -> None:
+    target, images = Target(tied()), random_images(4, 1, 2, 3)
+    weights, fresh = random_weights(target.size), tied().eval()
+    assert target.size == 36 + 12 + 21
+    state = target.state(weights)
+    assert torch.equal(state["1.weight"], state["3.weight"])
+    fresh.load_state_dict(state, strict=True)
+    with torch.no_grad():
+        assert torch.equal(target.logits(weights, images), fresh(images))
+
+
+def turned() -> nn.Module:
+    module = layers()
+    module.get_submodule("1").weight = nn.Parameter(torch.rand(6, 3).T)
+    return module
+
+
+def with_none() -> nn.Module:
+    module = layers()
+    module.register_parameter("empty", nn.Parameter(torch.zeros(0, 3)))
+    return module
+
+
+def normed() -> nn.Module:
+    return layers(nn.utils.parametrizations.weight_norm(nn.Linear(6, 6)))
+
+
+@pytest.mark.parametrize("build", [turned, with_none, normed])
+def test_parameters_of_every_form_are_generated(build: Callable[[], nn.Module]) -> None:
+    target, images, fresh = Target(build()), random_images(4, 1, 2, 3), build().eval()
+    weights = random_weights(target.size)
+    fresh.load_state_dict(target.state(weights), strict=True)
+    with torch.no_grad():
+        assert torch.allclose(target.logits(weights, images), fresh(images))
+
+
+class Complex(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.zeros(6, 3, dtype=torch.complex64))
+
+
+def keeping_statistics() -> nn.Module:
+    return nn.Sequential(nn.InstanceNorm1d(2, track_running_stats=True), nn.Linear(6, 3))
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (Complex, "complex parameters"),
+        (lambda: with_buffer(torch.zeros(2, dtype=torch.complex64)), "complex"),
+        (lambda: with_buffer(torch.eye(2).to_sparse()), "sparse"),
+        (keeping_statistics, "track_running_stats=False"),
+        (lambda: nn.Sequential(nn.LazyLinear(3)), "lazy"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_networks_that_cannot_be_generated_are_one_line(build: Callable[[], nn.Module], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        Target(build())
+    assert "\n" not in str(caught.value)
+
+
+# -- batch norms -------------------------------------------------------------------------------------------
+
+
+def convolution() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 4, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(36, 3))
+
+
+def learning_like(module: nn.Module, state: dict[str, Tensor]) -> nn.Module:
+    module.load_state_dict(state)
+    return module.train()
+
+
+def test_batch_norms_see_the_batch_in_training_and_nothing_else_changes() -> None:
+    target, images = Target(convolution()), random_images(20, 1, 4, 4)
+    weights, before = random_weights(target.size), {n: t.clone() for n, t in target.module.state_dict().items()}
+    expected = learning_like(convolution(), target.state(weights))(images)
+    assert torch.allclose(target.logits(weights, images, learning=True), expected, atol=1e-6)
+    assert not torch.allclose(target.logits(weights, images), expected, atol=1e-2)
+    assert all(torch.equal(t, before[n]) for n, t in target.module.state_dict().items())
+    assert not any(part.training for part in target.module.modules())
+
+
+@pytest.mark.parametrize("images", [20, 2500])
+def test_statistics_leave_as_those_of_all_training_images(images: int) -> None:
+    target, x = Target(convolution()), random_images(images, 1, 4, 4)
+    weights = random_weights(target.size)
+    settled, fresh = target.settled(weights, x), convolution()
+    fresh.load_state_dict(settled.state(weights), strict=True)
+    with torch.no_grad():
+        seen = fresh[0](x)
+        assert torch.allclose(fresh.get_buffer("1.running_mean"), seen.mean((0, 2, 3)), atol=1e-5)
+        assert torch.allclose(fresh.get_buffer("1.running_var"), seen.var((0, 2, 3)), rtol=1e-2)
+        assert torch.equal(settled.logits(weights, x[:7]), fresh.eval()(x[:7]))
+    assert torch.equal(
+        settled.state(weights)["1.running_mean"], target.settled(weights, x).state(weights)["1.running_mean"]
+    )
+    assert torch.equal(target.module.get_buffer("1.running_mean"), torch.zeros(4))
+
+
+def own_statistics(module: nn.Module) -> nn.Module:
+    module.get_buffer("1.running_mean").fill_(0.3)
+    return module
+
+
+def frozen_norm() -> nn.Module:
+    module = own_statistics(convolution())
+    module.get_submodule("1").requires_grad_(False)
+    return module
+
+
+def evaluated_norm() -> nn.Module:
+    return own_statistics(convolution()).eval()
+
+
+@pytest.mark.parametrize("build", [frozen_norm, evaluated_norm])
+def test_statistics_that_were_frozen_stay(build: Callable[[], nn.Module]) -> None:
+    target, images = Target(build()), random_images(20, 1, 4, 4)
+    weights = random_weights(target.size)
+    assert not target.learns_statistics
+    assert torch.equal(target.logits(weights, images, learning=True), target.logits(weights, images))
+    assert torch.equal(target.settled(weights, images).state(weights)["1.running_mean"], torch.full((4,), 0.3))
+    assert target.fingerprint != Target(own_statistics(convolution())).fingerprint  # a run goes on with what it began
+
+
+# -- the same network again --------------------------------------------------------------------------------
+
+
+class Projection(nn.Module):
+    """Fixed random features, and where they are kept."""
+
+    def __init__(self, keep: str, draw: Callable[[], Tensor]) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+        if keep == "attribute":
+            self.features = draw()
+        else:
+            self.register_buffer("features", draw(), persistent=keep == "buffer")
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.layer(x.flatten(1) @ self.features)
+        return logits
+
+
+def seeded() -> Tensor:
+    return torch.randn(6, 5)
+
+
+def unseeded() -> Tensor:
+    return torch.from_numpy(np.random.default_rng().normal(size=(6, 5))).float()  # none on purpose
+
+
+def kept() -> nn.Module:
+    return Projection("buffer", seeded)
+
+
+def not_kept() -> nn.Module:
+    return Projection("not persistent", seeded)
+
+
+def hidden() -> nn.Module:
+    return Projection("attribute", seeded)
+
+
+def of_its_own() -> nn.Module:
+    return Projection("buffer", unseeded)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("kept", ""), ("not_kept", "register_buffer"), ("hidden", "register_buffer"), ("of_its_own", "seeds")],
+)
+def test_a_file_and_a_resumed_run_have_the_network_again(name: str, words: str) -> None:
+    named = TargetConfig(factory=f"{__name__}:{name}")
+    target = load_target(named.factory, seed=1)
+    if not words:
+        check_rebuilt(target, named, (1, 2, 3), seed=1)
+        return
+    with pytest.raises(ConfigError, match=words) as caught:
+        check_rebuilt(target, named, (1, 2, 3), seed=1)
+    assert "\n" not in str(caught.value)

@@ -12,9 +12,10 @@ from ...errors import AuthenticationError, DeviceUnavailable, JobCancelled, JobF
 from ...photonics.counts import Counts
 from ...photonics.program import Program
 from ...words import one_line, short
-from ..base import DeviceSpec, Job, JobStatus, RemoteDevice, Usage, wait_for
+from ..base import DeviceSpec, Job, JobStatus, RemoteDevice, Usage
 from ..journalled import JournalledJob, submit_alone
 from ..machines import rates_of
+from ..waiting import wait_for
 from .decoding import Sent, UnusableAnswer, check_plausible, decode_result
 from .options import CloudOptions
 from .payload import PlatformDetails, encode_payload

@@ -36,7 +36,6 @@ from perceval.providers.quandela import QuandelaCommunicationLayer
 from perceval.runtime import ExecutionFactory, ExecutionGroup, RemoteComputer
 from perceval.utils import PersistentData
 
-from qpu_sdk.devices.base import wait_all
 from qpu_sdk.devices.budget import Budget, Cost, Rates
 from qpu_sdk.devices.cloud.decoding import UnusableAnswer
 from qpu_sdk.devices.job_record import JobRecord, JobState
@@ -44,6 +43,7 @@ from qpu_sdk.devices.journal import Journal
 from qpu_sdk.devices.journalled import JournalledDevice, JournalledJob
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.devices.sending import Terms
+from qpu_sdk.devices.waiting import wait_all
 from qpu_sdk.emulator.faults import Faults
 from qpu_sdk.emulator.server import EmulatedCloud
 from qpu_sdk.emulator.settings import CloudSettings

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from qpu_sdk.devices.base import Device, JobStatus, wait_all
+from qpu_sdk.devices.base import Device, JobStatus
 from qpu_sdk.devices.cloud.decoding import UnusableAnswer
 from qpu_sdk.devices.cloud.device import CloudDevice, CloudJob, fraction
 from qpu_sdk.devices.conformance import CHECKS, IDEAL_CHECKS, Check, scrambling_program
@@ -25,6 +25,7 @@ from qpu_sdk.devices.machines import MACHINES
 from qpu_sdk.devices.noise_text import parse_noise
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.devices.sending import Terms
+from qpu_sdk.devices.waiting import wait_all
 from qpu_sdk.emulator.faults import Faults
 from qpu_sdk.emulator.server import EmulatedCloud
 from qpu_sdk.emulator.settings import CloudSettings

@@ -1,0 +1,192 @@
+"""evaluate, predict and export for networks of one's own, from the folder where they are and from any other."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from qpu_sdk.export.weights import load_model
+from tests.commands import BAD_INPUT, INTERRUPTED, Commands, interrupt_after
+from tests.digits import TINY, train_arguments, write_digits
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+COMMANDS = Commands()
+run, succeed, fail = COMMANDS.run, COMMANDS.succeed, COMMANDS.fail
+ROOT = Path(__file__).parents[2]
+NETWORK = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.layer = nn.BatchNorm2d(1), nn.Linear(64, 3)
+
+    def forward(self, x):
+        return self.layer(self.norm(x).flatten(1))
+"""
+SMALL = TINY | {f"qnn.{i}.{key}": value for i in range(2) for key, value in (("modes", 6), ("photons", 2))}
+
+
+def project(folder: Path, name: str = "net_of_mine.py") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(NETWORK)
+    return write_digits(folder / "d.npz", side=8)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A run of a network in the folder that the command was given in, and its summary."""
+    folder = tmp_path_factory.mktemp("project")
+    data, here = project(folder), Path.cwd()
+    os.chdir(folder)
+    try:
+        summary = succeed(*train_arguments(data, Path("run"), base=SMALL, target__factory="net_of_mine:Net"))
+    finally:
+        os.chdir(here)
+    return folder / "run", summary
+
+
+def test_a_network_beside_the_command_needs_no_path(tmp_path: Path) -> None:
+    """As installed: the console script's folder is on Python's path, the working one is not."""
+    data = project(tmp_path / "two words")
+    arguments = train_arguments(data, Path("run"), base=SMALL, target__factory="net_of_mine:Net")
+    code = "import sys; from qpu_sdk.cli.app import main; sys.argv = ['qpu-sdk', *sys.argv[1:]]; main()"
+    command = [sys.executable, "-P", "-W", "ignore", "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, *arguments], cwd=tmp_path / "two words", env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    again = subprocess.run(
+        [*command, "evaluate", str(tmp_path / "two words" / "run"), "--json"],
+        cwd="/",
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(again.stdout)["test_accuracy"] == json.loads(done.stdout)["test_accuracy"]
+
+
+@pytest.mark.parametrize("factory", ["net_of_mine:Net", "net_of_mine.py:Net", "sub/net_of_mine.py:Net"])
+def test_an_interrupted_run_finds_its_network_from_anywhere(
+    tmp_path: Path, factory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sub" if "/" in factory else tmp_path
+    data = project(folder)
+    arguments = train_arguments(data, Path("run"), base=SMALL, target__factory=f'"{factory}"')
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        interrupt_after(2, patch)
+        fail(INTERRUPTED, *arguments)
+    monkeypatch.chdir("/")
+    resumed = succeed("resume", tmp_path / "run", "--json")
+    assert succeed("evaluate", tmp_path / "run", "--json")["test_accuracy"] == resumed["test_accuracy"]
+
+
+def test_code_that_changed_in_between_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = project(tmp_path)
+    with monkeypatch.context() as patch:
+        interrupt_after(2, patch)
+        arguments = train_arguments(data, tmp_path / "run", base=SMALL)
+        fail(INTERRUPTED, *arguments, "--set", f"target.factory={tmp_path}/net_of_mine.py:Net")
+    (tmp_path / "net_of_mine.py").write_text(NETWORK.replace("self.norm(x)", "self.norm(x).tanh()"))
+    assert "its code has changed" in fail(BAD_INPUT, "resume", tmp_path / "run")
+    (tmp_path / "net_of_mine.py").write_text(NETWORK)
+    assert succeed("resume", tmp_path / "run", "--json")["test_size"] == 30
+
+
+def test_a_configuration_finds_the_network_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = project(tmp_path / "project")
+    (tmp_path / "project" / "run.toml").write_text('[target]\nfactory = "net_of_mine:Net"\n')
+    monkeypatch.chdir("/")
+    name, *options = train_arguments(data, tmp_path / "run", base=SMALL)
+    succeed(name, tmp_path / "project" / "run.toml", *options)
+    assert succeed("evaluate", tmp_path / "run", "--json")["test_size"] == 30
+
+
+def test_a_run_folder_is_the_users_own_and_a_bare_file_is_not(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder, summary = finished
+    shutil.copy(folder / "model.safetensors", tmp_path / "model.safetensors")
+    for name, options in (("evaluate", ["--data", folder.parent / "d.npz"]), ("predict", [tmp_path / "none.png"])):
+        assert "--target" in fail(BAD_INPUT, name, tmp_path / "model.safetensors", *options)
+    named = ["--target", f"{folder.parent / 'net_of_mine.py'}:Net"]
+    for model, options in ((folder, []), (folder, named), (tmp_path / "model.safetensors", named)):
+        assert succeed("evaluate", model, *options, "--json")["test_accuracy"] == summary["test_accuracy"]
+    (tmp_path / "other.py").write_text(NETWORK.replace("self.norm(x)", "self.norm(x).tanh()"))
+    assert "answers otherwise" in fail(BAD_INPUT, "evaluate", folder, "--target", f"{tmp_path / 'other.py'}:Net")
+
+
+def test_a_model_file_does_not_say_where_the_code_is(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    data = project(tmp_path)
+    succeed(*train_arguments(data, tmp_path / "run", base=SMALL, target__factory=f'"{tmp_path}/net_of_mine.py:Net"'))
+    named = [load_model(folder).metadata["target"] for folder in (finished[0], tmp_path / "run")]
+    assert named == ["net_of_mine:Net", "net_of_mine.py:Net"]
+
+
+# -- predict -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures [1]"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / name)
+    np.save(folder / "c.npy", rng.random((3, 8, 8)))
+    return folder
+
+
+def test_folders_and_arrays_are_classified(finished: tuple[Path, dict[str, Any]], pictures: Path) -> None:
+    rows = succeed("predict", finished[0], pictures, "--json")
+    names = ["a.png", "b.png", *(f"c.npy[{i}]" for i in range(3))]
+    assert [row["image"] for row in rows] == [str(pictures / name) for name in names]
+    assert all(len(row["probabilities"]) == 3 and sum(row["probabilities"]) == pytest.approx(1) for row in rows)
+    lines = run("predict", finished[0], pictures).stdout.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [str(pictures / name) for name in names]
+
+
+def test_a_bad_file_among_others_is_told_and_the_others_are_classified(
+    finished: tuple[Path, dict[str, Any]], pictures: Path
+) -> None:
+    (pictures / "b.png").write_bytes(b"no picture")
+    text = run("predict", finished[0], pictures, pictures / "none.png")
+    assert text.exit_code == BAD_INPUT
+    assert len(text.stdout.splitlines()) == 4
+    assert [words in line for words, line in zip(("b.png", "none.png"), text.stderr.splitlines(), strict=True)] == [
+        True
+    ] * 2
+    assert all(line.startswith("qpu-sdk: ") for line in text.stderr.splitlines())
+    told = run("predict", finished[0], pictures, "--json")
+    assert told.exit_code == BAD_INPUT
+    assert ["error" in row for row in json.loads(told.stdout)] == [False, True, False, False, False]
+
+
+def test_what_was_done_to_a_picture_is_said(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 255, dtype=np.uint8)).save(tmp_path / "white.png")
+    assert "nothing is to be seen" in run("predict", finished[0], tmp_path / "white.png").stdout
+    assert "turned" in run("predict", finished[0], tmp_path / "white.png", "--invert").stdout
+
+
+def test_standard_input_is_classified(finished: tuple[Path, dict[str, Any]], pictures: Path) -> None:
+    from typer.testing import CliRunner
+
+    from qpu_sdk.cli.app import app
+
+    for name in ("a.png", "c.npy"):
+        content = (pictures / name).read_bytes()
+        found = CliRunner().invoke(app, ["predict", str(finished[0]), "-", "--json"], input=content)
+        expected = succeed("predict", finished[0], pictures / name, "--json")
+        assert [row["label"] for row in json.loads(found.stdout)] == [row["label"] for row in expected]
