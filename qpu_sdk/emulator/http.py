@@ -165,8 +165,8 @@ class Application:
         if call.endpoint == "health":  # here and now: no thread, lock or token that others may hold
             await _Answer.of({"status": "ok"}).send(send)
             return
-        check_token(call.authorization, self._state.settings.tokens)
         fault = self._count(call)
+        check_token(call.authorization, self._state.settings.tokens)
         if fault is not None and not fault.is_handled:
             await self._wrong(fault, None, send)
             return
@@ -180,11 +180,11 @@ class Application:
         if call.endpoint in _ADMIN:
             return None
         about_job = call.endpoint in ("status", "result", "cancel", "rerun", "data")
+        number = self._state.job_number(call.name) if about_job else None
         with self._lock:
             self._endpoints[call.endpoint][call.method] += 1
-            if about_job:
+            if number is not None:  # names that anybody makes up are not remembered
                 self._jobs[call.name][call.endpoint] += 1
-        number = self._state.job_number(call.name) if about_job else None
         if call.endpoint == "create":
             number = self._state.job_count + 1  # of the job that this call is to create
         return self._faults.next(call.endpoint, seed=self._state.settings.seed, job=number)
