@@ -56,6 +56,8 @@ _ENDPOINTS = tuple(
     )
 )
 
+#: Names of jobs that there are not, and that are counted all the same: most.
+_MADE_UP = 1000
 #: Endpoints of the emulator itself: no faults, not counted.
 _ADMIN = frozenset({"health", "jobs", "requests", "set"})
 
@@ -183,7 +185,7 @@ class Application:
         number = self._state.job_number(call.name) if about_job else None
         with self._lock:
             self._endpoints[call.endpoint][call.method] += 1
-            if number is not None:  # names that anybody makes up are not remembered
+            if about_job and (number is not None or len(self._jobs) < _MADE_UP):
                 self._jobs[call.name][call.endpoint] += 1
         if call.endpoint == "create":
             number = self._state.job_count + 1  # of the job that this call is to create
