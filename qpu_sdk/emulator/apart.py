@@ -20,7 +20,7 @@ from ..photonics.noise import Noise
 #: Outcomes of a simulation, a third of a kilobyte each, and their products with emissions, some microseconds each.
 MOST_OUTCOMES, MOST_WORK = 500_000, 10_000_000
 #: More work than this is done in a process of its own, which may take this much memory, bytes, and time, seconds.
-LONG_WORK, MEMORY, TIME_S = 1_500_000, 4 * 2**30, 120.0
+LONG_WORK, MEMORY, TIME_S = 500_000, 4 * 2**30, 120.0
 _COMMAND = [sys.executable, "-m", "qpu_sdk.emulator.apart"]
 
 

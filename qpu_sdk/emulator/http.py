@@ -56,6 +56,8 @@ _ENDPOINTS = tuple(
     )
 )
 
+#: Names of jobs that there are not, and that are counted all the same: most.
+_MADE_UP = 1000
 #: Endpoints of the emulator itself: no faults, not counted.
 _ADMIN = frozenset({"health", "jobs", "requests", "set"})
 
@@ -165,9 +167,8 @@ class Application:
         if call.endpoint == "health":  # here and now: no thread, lock or token that others may hold
             await _Answer.of({"status": "ok"}).send(send)
             return
-        self._count(call)
+        fault = self._count(call)
         check_token(call.authorization, self._state.settings.tokens)
-        fault = self._fault(call)
         if fault is not None and not fault.is_handled:
             await self._wrong(fault, None, send)
             return
@@ -177,20 +178,15 @@ class Application:
             answer = await asyncio.to_thread(self._handle, call, body)  # decoding takes long, and others want answers
         await (self._wrong(fault, answer, send) if fault is not None else answer.send(send))
 
-    def _count(self, call: _Call) -> None:
-        """Those with a wrong token too: a client that keeps asking with one is to be seen."""
-        if call.endpoint not in _ADMIN:
-            with self._lock:
-                self._endpoints[call.endpoint][call.method] += 1
-
-    def _fault(self, call: _Call) -> Fault | None:
+    def _count(self, call: _Call) -> Fault | None:
         if call.endpoint in _ADMIN:
             return None
         about_job = call.endpoint in ("status", "result", "cancel", "rerun", "data")
-        if about_job:
-            with self._lock:
-                self._jobs[call.name][call.endpoint] += 1
         number = self._state.job_number(call.name) if about_job else None
+        with self._lock:
+            self._endpoints[call.endpoint][call.method] += 1
+            if about_job and (number is not None or len(self._jobs) < _MADE_UP):
+                self._jobs[call.name][call.endpoint] += 1
         if call.endpoint == "create":
             number = self._state.job_count + 1  # of the job that this call is to create
         return self._faults.next(call.endpoint, seed=self._state.settings.seed, job=number)

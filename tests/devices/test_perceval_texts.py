@@ -890,3 +890,12 @@ def test_nothing_else_calls_percevals_deserializer() -> None:
     )
     found = {str(p.relative_to(package)) for p in package.rglob("*.py") if calls.search(p.read_text(encoding="utf-8"))}
     assert found == {str(Path("devices", "perceval_texts.py"))}
+
+
+def test_whoever_sets_an_input_or_simulates_takes_turns() -> None:
+    package = Path(qpu_sdk.__file__).parent
+    calls = re.compile(r"^(?!\s*>>>).*(\.with_input\(|\bcomputer\.probs\()", re.MULTILINE)
+    texts = {str(p.relative_to(package)): p.read_text(encoding="utf-8") for p in package.rglob("*.py")}
+    found = {name for name, text in texts.items() if calls.search(text)}
+    assert str(Path("emulator", "apart.py")) in found
+    assert [name for name in sorted(found) if "with LOCK:" not in texts[name]] == []
