@@ -82,6 +82,7 @@ class ScalewayClient(Transport):
         self._mask, self._route, self._reached = TokenMask(self._secret), Route.to(self.url, self._proxies), False
         self._project, self._idle_s, self._used = project, idle_s, -math.inf
         self._session_id: str | None = None
+        self._end = 0.0
         self._platform, self._details = platform, self._found(platform, config.get_provider())
 
     def _found(self, name: str, provider: str) -> dict[str, Any]:
@@ -204,7 +205,7 @@ class ScalewayClient(Transport):
             own, there = False, urlsplit("")
         if not own and (there.scheme != "https" or not there.hostname or "@" in there.netloc):
             raise DeviceUnavailable(f"a result lies at {short(place)}. Only https addresses are asked for results.")
-        limits, route = Bounds(self.patience.connect_s, self.patience.read_s, most), Route.to(place, self._proxies)
+        limits, route = Bounds(self.patience.connect_s, self._limit_s, most), Route.to(place, self._proxies)
         answered = exchange("GET", place, auth=HeaderToken(), limits=limits, route=route)
         if answered.code != 200:
             raise TransientError(f"HTTP {answered.code} where the result lies")
@@ -253,7 +254,7 @@ class ScalewayClient(Transport):
         self, method: str, path: str, what: str, body: dict[str, Any] | None = None, *, most: int = LONGEST_ANSWER
     ) -> dict[str, Any]:
         """The answer to a request that does no harm when repeated."""
-        code, answer = self._send(method, path, body, self.patience.read_s, most)
+        code, answer = self._send(method, path, body, self._limit_s, most)
         if code in (401, 403):
             raise _refused_token(code)
         if code == 404:
@@ -266,8 +267,14 @@ class ScalewayClient(Transport):
             raise TransientError("an answer that is no JSON object")
         return answer
 
+    @property
+    def _limit_s(self) -> float:
+        """For one request: what is left of the deadline bounds it too, and a second is enough for any that works."""
+        return min(self.patience.read_s, max(1.0, self._end - time.monotonic()))
+
     def _ask(self, call: Callable[[], _T], what: str) -> _T:
         """Repeat a request that does no harm until the deadline."""
+        self._end = time.monotonic() + self.patience.deadline_s
 
         def once() -> _T:
             try:
