@@ -144,13 +144,15 @@ def test_a_moved_run_goes_on_and_is_at_home_there(stopped: Path, server: Emulate
     assert succeed("resume", link, "--wait", "--json")["jobs"] == len(server.jobs) == JOBS
 
 
-def test_a_folder_whose_name_is_no_text_is_like_any_other(tmp_path: Path, server: EmulatedCloud, stopped: Path) -> None:
+def test_a_folder_whose_name_is_no_text_is_like_any_other(digits: Path, tmp_path: Path, server: EmulatedCloud) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 %41"))
-    shutil.move(stopped, odd)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(3, patch)
+        fail(INTERRUPTED, *arguments(digits, odd, server))
     copy = Path(shutil.copytree(odd, tmp_path / "copy"))
-    assert succeed("resume", odd, "--wait", "--json")["jobs"] == JOBS
     assert "is a copy of" in fail(BAD_INPUT, "resume", copy, "--wait", "--json")
-    assert len(server.jobs) == JOBS
+    assert len(server.jobs) == JOBS - 1
+    assert succeed("resume", odd, "--wait", "--json")["jobs"] == len(server.jobs) == JOBS
 
 
 @pytest.mark.parametrize("gone", ["deleted", "moved", "replaced"])
