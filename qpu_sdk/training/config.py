@@ -164,7 +164,7 @@ class TrainingConfig(Section):
 
 @final
 class SPSAConfig(Section):
-    """Gains in Spall's letters, ``a`` calibrated unless given. Blocking rests where no step has pairs to tell the noise."""
+    """Gains in Spall's letters, ``a`` calibrated unless given. Blocking rests where no step has several pairs."""
 
     steps: PositiveOrZero = 5
     shots: Shots = 100_000
