@@ -23,6 +23,8 @@ MOST_JOINT = 10**8
 
 
 def _whole(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():  # as files of figures write whole numbers
+        value = int(value)
     try:
         return whole(value, "it", ConfigError)
     except ConfigError:

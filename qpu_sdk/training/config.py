@@ -172,7 +172,7 @@ class TrainingConfig(Section):
 
 @final
 class SPSAConfig(Section):
-    """Gains in Spall's letters; see :mod:`qpu_sdk.training.spsa`. ``a`` is calibrated unless given."""
+    """Gains in Spall's letters, ``a`` calibrated unless given. Blocking rests where no step has several pairs."""
 
     steps: PositiveOrZero = 5
     shots: Shots = 100_000
@@ -199,8 +199,9 @@ class SPSAConfig(Section):
 
         :param A: unless the configuration names one.
         """
-        own = self.model_dump(exclude={"steps", "shots", "images", "A"})
-        return SPSA(**own, A=A if self.A is None else self.A)
+        own = self.model_dump(exclude={"steps", "shots", "images", "A", "blocking"})
+        known = max(self.resamplings, self.calibration_pairs if self.a is None else 1) > 1  # the noise of a loss
+        return SPSA(**own, A=A if self.A is None else self.A, blocking=self.blocking and known)
 
 
 @final
