@@ -11,7 +11,8 @@ import typer
 
 from ..errors import CalibrationError
 from ..report.text import Rows
-from .printing import BAD_INPUT, INTERRUPTED, Json, console, fail, one_line_errors, parse_modes, print_or_json
+from ..words import command
+from .printing import BAD_INPUT, INTERRUPTED, Json, fail, one_line_errors, parse_modes, print_or_json, say, waiting
 
 
 def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]:
@@ -51,7 +52,7 @@ def compare_records(before: Path, after: Path) -> tuple[Rows, dict[str, Any]]:
 
 
 def calibrate_command(
-    device: Annotated[str | None, typer.Argument(help="The device, such as local:slos?noise=ascella.")] = None,
+    device: Annotated[str | None, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of records; one file a measurement, never overwritten.")] = Path(
         "calibration"
     ),
@@ -80,9 +81,9 @@ def calibrate_command(
             print_or_json(*compare_records(*compare), json_)
             return
         if show is None and device is None:
-            fail("no device. Write for example: qpu-sdk calibrate local:slos?noise=ascella", BAD_INPUT)
+            fail(f"no device. Write for example: {command('calibrate', 'local:slos?noise=ascella')}", BAD_INPUT)
         if show is None:
-            with console().status(f"calibrating {device}"):
+            with waiting(f"calibrating {device}"):
                 chosen = tuple(range(photons)) if inputs is None else parse_modes(inputs)
                 request = CalibrationRequest(modes, chosen, shots, seed, pairs, valid)
                 try:
@@ -93,5 +94,5 @@ def calibrate_command(
                     )
                 except KeyboardInterrupt:
                     fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
-            console().print(f"written: {show}", highlight=False, soft_wrap=True)
+            say(f"written: {show}", err=True)
         print_or_json(*show_record(show, page=page), json_)

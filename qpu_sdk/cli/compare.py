@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from .printing import BAD_INPUT, INTERRUPTED, Json, console, fail, one_line_errors, parse_modes, print_or_json
+from .printing import BAD_INPUT, INTERRUPTED, Json, fail, one_line_errors, parse_modes, print_or_json, waiting
 
 
 def compare_command(
-    device: Annotated[str, typer.Argument(help="The device, such as local:slos?noise=ascella.")],
+    device: Annotated[str, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.")],
     record: Annotated[Path, typer.Option(help="Calibration record of that device.")],
     shots: Annotated[list[int] | None, typer.Option(help="Of each estimate, repeatable; none: 1000000.")] = None,
     programs: Annotated[str, typer.Option(help="Of brickwall, haar, identity, permutation, dft.")] = (
@@ -53,10 +53,10 @@ def compare_command(
         )
         folder = page.parent if page is not None else Path("runs")
         try:
-            with console().status(f"comparing on {device}") as status:
+            with waiting(f"comparing on {device}") as tell:
 
                 def show(done: int, total: int) -> None:
-                    status.update(f"comparing on {device}: {done} of {total} programs")
+                    tell(f"comparing on {device}: {done} of {total} programs")
 
                 found = compare_on(device, record, request, folder=folder, credits=credits, progress=show)
         except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .printing import BAD_INPUT, Json, console, fail, one_line_errors, parse_modes, print_or_json
+from .printing import BAD_INPUT, Json, fail, one_line_errors, parse_modes, print_or_json, say
 
 
 def mitigate_command(
@@ -34,5 +34,5 @@ def mitigate_command(
         request = MitigationRequest(counts, record, method, program, modes, photons, seed)
         found = mitigate_file(request)
         for path in write_results(request, found, out=out, page=page):
-            console().print(f"written: {path}", highlight=False, soft_wrap=True)
+            say(f"written: {path}", err=True)
         print_or_json(rows_of(found), data_of(request, found), json_)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .printing import BAD_INPUT, Json, fail, one_line_errors, show_values
+from .printing import BAD_INPUT, Json, fail, one_line_errors, say, say_json, show_values
 
 DataSource = Annotated[
     str | None,
@@ -51,9 +50,9 @@ def predict_command(
 
         rows = predict_images(load_model(model), images, invert=invert)
         if json_:
-            typer.echo(json.dumps(rows))
+            say_json(rows)
         for row in [] if json_ else rows:
-            typer.echo(f"{row['image']}: {row['label']} ({100 * row['probability']:.1f} %)")
+            say(f"{row['image']}: {row['label']} ({100 * row['probability']:.1f} %)")
 
 
 def export_command(

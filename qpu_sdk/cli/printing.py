@@ -1,24 +1,36 @@
-"""What every command reads and prints with: paths, modes, rows, JSON, one line an error."""
+"""What every command reads and prints with: paths, modes, rows, JSON, one line an error.
+
+Nothing else in this folder writes to a terminal: what a server, a file or a user called something is text here, never
+markup, and what a terminal would obey is written out.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, final
 
 import typer
+from typer.core import TyperGroup
 
 from ..errors import BudgetExceeded, DeviceError, JobError, QPUError
 from ..report.text import Rows, two_columns
-from ..words import one_line
+from ..words import one_line, printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 #: Characters of a message; what names more than a screen of things is read by nobody.
 LONGEST = 2000
+#: What typer raises for a wrong command line is click's, or a copy of its own, by version.
+_ClickError: Any = typer.BadParameter.__mro__[2]
+#: Whether the command that runs was asked for JSON.
+_errors_as_json: ContextVar[bool] = ContextVar("errors_as_json", default=False)
 
 
 def parse_modes(text: str) -> tuple[int, ...]:
@@ -31,14 +43,17 @@ def parse_modes(text: str) -> tuple[int, ...]:
         raise ConfigError(f"--inputs {text!r} are not modes. Write for example --inputs 0,2,5,8.") from None
 
 
-def with_home(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with ``~`` in its paths replaced: shells leave it in ``--out=~/runs``."""
+def as_command(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as a terminal calls it: one line an error, and ``~`` in paths, which shells leave in ``--out=~/x``."""
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
-        with one_line_errors():
-            values = {name: _at_home(value) for name, value in values.items()}
-        command(**values)
+        told = _errors_as_json.set(bool(values.get("json_")))
+        try:
+            with one_line_errors():
+                command(**{name: _at_home(value) for name, value in values.items()})
+        finally:
+            _errors_as_json.reset(told)
 
     return wrapped
 
@@ -51,31 +66,62 @@ def _at_home(value: Any) -> Any:
     return type(value)(map(_at_home, value)) if isinstance(value, list | tuple) else value
 
 
+def say(text: object, *, err: bool = False) -> None:
+    """Print lines of text as they are, what is not printable written out."""
+    typer.echo("\n".join(printable(line) for line in str(text).split("\n")), err=err)
+
+
+def say_json(data: Any) -> None:
+    """Print one JSON object, or a list of them, in one line."""
+    typer.echo(json.dumps(data))
+
+
 def print_or_json(rows: Rows, data: Mapping[str, Any], json_: bool) -> None:
     """Print rows for people, or the data as one JSON object."""
     if json_:
-        typer.echo(json.dumps(data))
+        say_json(data)
     else:
         print_rows(rows)
 
 
 def console() -> Any:
-    """The terminal behind standard error: standard output is for results alone."""
+    """The terminal behind standard error, on which text is text; standard output is for results alone."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+def plain(text: object) -> Any:
+    """The text as rich's own kind of text, in which nothing is markup: columns and spinners parse what is a string."""
+    from rich.text import Text
+
+    return Text(printable(text))
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[Callable[[str], None]]:
+    """A spinner with a line of text, which the function that is given changes."""
+    with console().status(plain(what)) as status:
+        yield lambda text: status.update(plain(text))
 
 
 def print_rows(rows: Rows) -> None:
     """Print names and values in two columns."""
     if rows:
-        typer.echo(two_columns(rows))
+        say(two_columns([(printable(name), printable(value)) for name, value in rows]))
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of cells in columns, of which the first row names them; the last column may be long."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    say("\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells))
 
 
 def show_values(values: Mapping[str, Any], json_: bool) -> None:
     """Print named values, or one JSON object of them."""
     if json_:
-        typer.echo(json.dumps(dict(values)))
+        say_json(dict(values))
     else:
         print_rows(
             [(name.replace("_", " "), f"{v:.4f}" if isinstance(v, float) else str(v)) for name, v in values.items()]
@@ -84,7 +130,7 @@ def show_values(values: Mapping[str, Any], json_: bool) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn the SDK's errors into one line and an exit code."""
+    """Turn the SDK's errors, and those of the machine, into one line and an exit code."""
     try:
         yield
     except KeyboardInterrupt:
@@ -92,14 +138,64 @@ def one_line_errors() -> Iterator[None]:
     except QPUError as error:
         device = isinstance(error, DeviceError | JobError | BudgetExceeded)
         fail(message_of(error), DEVICE_OR_BUDGET if device else BAD_INPUT)
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough, as head does: no error
+    except (OSError, MemoryError) as error:
+        fail(message_of(error), BAD_INPUT)
 
 
-def message_of(error: QPUError) -> str:
+def message_of(error: BaseException) -> str:
     """The message of an error, in one line of printable characters."""
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({one_line(error)}). Ask for something smaller."
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{shown(error.filename)}: " if error.filename is not None else ""
+        return one_line(f"{where}{error.strerror}. Check the path, the rights and the disk.", LONGEST)
     return one_line(error, LONGEST)
 
 
+def shown(path: object) -> str:
+    """A path, or whatever was given for one, as text."""
+    return os.fsdecode(path) if isinstance(path, bytes) else str(path)
+
+
 def fail(message: str, code: int) -> NoReturn:
-    """Print one line on standard error and end the command with an exit code."""
-    typer.echo(f"qpu-sdk: {message}", err=True)
+    """Print one line on standard error, with --json one JSON object, and end the command with an exit code."""
+    text = one_line(message, LONGEST)
+    typer.echo(json.dumps({"error": text, "code": code}) if _errors_as_json.get() else f"qpu-sdk: {text}", err=True)
     raise typer.Exit(code)
+
+
+@final
+class OneLineGroup(TyperGroup):
+    """Commands whose wrong options are one line too: no panel, and what was typed is not parsed for markup."""
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Parse and call; see ``TyperGroup.main``."""
+        if not standalone_mode:
+            return super().main(args, *others, standalone_mode=False, **extra)
+        told = _errors_as_json.set("--json" in (sys.argv[1:] if args is None else args))
+        try:
+            code = super().main(args, *others, standalone_mode=False, **extra)
+        except _ClickError as error:
+            code = _usage(error)
+        except typer.Abort:
+            code = INTERRUPTED
+        finally:
+            _errors_as_json.reset(told)
+        sys.exit(code)
+
+
+def _usage(error: Any) -> int:
+    """Print what is wrong with a command line; gives the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        if text := error.format_message():  # where rich is, it has printed the help already
+            typer.echo(text, err=True)
+        return int(error.exit_code)
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "qpu-sdk"
+    try:
+        text = error.format_message()
+        fail(f"{text}{'' if text.endswith(('.', '?')) else '.'} See: {path} --help", BAD_INPUT)
+    except typer.Exit as end:
+        return int(end.exit_code)
