@@ -19,6 +19,7 @@ from typing import final
 from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CalibrationStale
 from ..files import user_path, write_atomic
 from ..photonics.counts import Detector
+from ..words import command
 from .record import CalibrationRecord
 
 #: Longest name of a device's folder; the rest of a longer one becomes a hash.
@@ -97,8 +98,8 @@ class CalibrationStore:
                 raise CalibrationError(f"{line} It may be the newest record of {device}. Move it away or restore it.")
         if newest is None:
             raise CalibrationNotFound(
-                f"no calibration record of {device} in {self.folder}. Make one with: qpu-sdk calibrate {device} "
-                f"--out {self.folder}."
+                f"no calibration record of {device} in {self.folder}. Make one with: "
+                f"{command('calibrate', device, '--out', self.folder)}"
             )
         if not fitting:
             raise _mismatch(newest[0], modes, detector)

@@ -15,7 +15,7 @@ from .devices import devices_command, doctor_command, emulate_command
 from .jobs import jobs
 from .mitigate import mitigate_command
 from .models import evaluate_command, export_command, predict_command
-from .printing import OneLineGroup, as_command, say
+from .printing import OneLineGroup, as_command, tell
 from .train import plan_command, resume_command, train_command
 
 app = typer.Typer(
@@ -34,7 +34,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
     if version:
         from importlib.metadata import version as installed
 
-        say(installed("qpu_sdk"))
+        tell(installed("qpu_sdk"))
         raise typer.Exit
 
 

@@ -12,7 +12,7 @@ import typer
 from ..errors import CalibrationError
 from ..report.text import Rows
 from ..words import command
-from .printing import BAD_INPUT, INTERRUPTED, Json, fail, one_line_errors, parse_modes, print_or_json, say, waiting
+from .printing import BAD_INPUT, INTERRUPTED, Json, fail, one_line_errors, parse_modes, print_or_json, tell, waiting
 
 
 def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]:
@@ -94,5 +94,5 @@ def calibrate_command(
                     )
                 except KeyboardInterrupt:
                     fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
-            say(f"written: {show}", err=True)
+            tell(f"written: {show}", err=True)
         print_or_json(*show_record(show, page=page), json_)

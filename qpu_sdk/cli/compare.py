@@ -53,10 +53,10 @@ def compare_command(
         )
         folder = page.parent if page is not None else Path("runs")
         try:
-            with waiting(f"comparing on {device}") as tell:
+            with waiting(f"comparing on {device}") as update:
 
                 def show(done: int, total: int) -> None:
-                    tell(f"comparing on {device}: {done} of {total} programs")
+                    update(f"comparing on {device}: {done} of {total} programs")
 
                 found = compare_on(device, record, request, folder=folder, credits=credits, progress=show)
         except KeyboardInterrupt:

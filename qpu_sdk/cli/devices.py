@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .printing import Json, one_line_errors, print_rows, say, say_json, show_values
+from .printing import Json, one_line_errors, print_rows, show_values, tell, tell_json
 
 if TYPE_CHECKING:
     from ..devices.base import DeviceSpec
@@ -26,13 +26,13 @@ def devices_command(
         if device is not None:
             spec = open_device(device, seed=0).spec
             if json_:
-                say_json(asdict(spec))
+                tell_json(asdict(spec))
             else:
                 show_values(_told(spec), False)
             return
         rows = describe_devices()
         if json_:
-            say_json([{"device": name, "what": what} for name, what in rows])
+            tell_json([{"device": name, "what": what} for name, what in rows])
         else:
             print_rows(rows)
 
@@ -91,9 +91,9 @@ def emulate_command(
 
 
 def _say_where(url: str, platforms: Sequence[str]) -> None:
-    say(f"Quandela Cloud, emulated, at {url}. Any token is good: PCVL_CLOUD_TOKEN=rehearsal")
+    tell(f"Quandela Cloud, emulated, at {url}. Any token is good: PCVL_CLOUD_TOKEN=rehearsal")
     for name in platforms:
-        say(f"  'quandela:{name}?url={url}'")
+        tell(f"  'quandela:{name}?url={url}'")
 
 
 def doctor_command(json_: Json = False) -> None:
@@ -103,7 +103,7 @@ def doctor_command(json_: Json = False) -> None:
 
         rows = diagnose()
         if json_:
-            say_json([{"check": c, "ok": ok, "detail": d} for c, ok, d in rows])
+            tell_json([{"check": c, "ok": ok, "detail": d} for c, ok, d in rows])
         else:
             print_rows([(("ok   " if ok else "FAIL ") + check, detail) for check, ok, detail in rows])
         if not all(ok for _, ok, _ in rows):

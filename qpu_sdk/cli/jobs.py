@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..report.text import duration, moment
-from .printing import Json, as_command, one_line_errors, print_or_json, print_table, say_json
+from .printing import Json, as_command, one_line_errors, print_or_json, print_table, tell_json
 
 if TYPE_CHECKING:
     from ..devices.job_record import JobRecord
@@ -94,7 +94,7 @@ def _plain_record(record: JobRecord) -> dict[str, Any]:
 
 def _print_jobs(records: Sequence[JobRecord], json_: bool) -> None:
     if json_:
-        say_json([_plain_record(r) for r in records])
+        tell_json([_plain_record(r) for r in records])
         return
     rows = [("created", "state", "id", "settings", "shots each", "device", "name")]
     rows += [

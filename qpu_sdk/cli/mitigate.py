@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .printing import BAD_INPUT, Json, fail, one_line_errors, parse_modes, print_or_json, say
+from ..words import command
+from .printing import BAD_INPUT, Json, fail, one_line_errors, parse_modes, print_or_json, tell
 
 
 def mitigate_command(
@@ -29,10 +30,10 @@ def mitigate_command(
         from ..mitigation.files import MitigationRequest, data_of, mitigate_file, rows_of, write_results
 
         if record is None:
-            fail("no record. Make one with qpu-sdk calibrate DEVICE, then: --record FILE", BAD_INPUT)
+            fail(f"no record. Make one with {command('calibrate', 'DEVICE')}, then: --record FILE", BAD_INPUT)
         modes = None if inputs is None else parse_modes(inputs)
         request = MitigationRequest(counts, record, method, program, modes, photons, seed)
         found = mitigate_file(request)
         for path in write_results(request, found, out=out, page=page):
-            say(f"written: {path}", err=True)
+            tell(f"written: {path}", err=True)
         print_or_json(rows_of(found), data_of(request, found), json_)

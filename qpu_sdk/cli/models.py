@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .printing import BAD_INPUT, Json, fail, one_line_errors, say, say_json, show_values
+from .printing import BAD_INPUT, Json, fail, one_line_errors, show_values, tell, tell_json
 
 DataSource = Annotated[
     str | None,
@@ -50,9 +50,9 @@ def predict_command(
 
         rows = predict_images(load_model(model), images, invert=invert)
         if json_:
-            say_json(rows)
+            tell_json(rows)
         for row in [] if json_ else rows:
-            say(f"{row['image']}: {row['label']} ({100 * row['probability']:.1f} %)")
+            tell(f"{row['image']}: {row['label']} ({100 * row['probability']:.1f} %)")
 
 
 def export_command(

@@ -44,7 +44,7 @@ def parse_modes(text: str) -> tuple[int, ...]:
 
 
 def as_command(command: Callable[..., None]) -> Callable[..., None]:
-    """The command as a terminal calls it: one line an error, and ``~`` in paths, which shells leave in ``--out=~/x``."""
+    """The command as a shell calls it: one line an error, and ``~`` in paths, which is left in ``--out=~/x``."""
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
@@ -66,12 +66,12 @@ def _at_home(value: Any) -> Any:
     return type(value)(map(_at_home, value)) if isinstance(value, list | tuple) else value
 
 
-def say(text: object, *, err: bool = False) -> None:
+def tell(text: object, *, err: bool = False) -> None:
     """Print lines of text as they are, what is not printable written out."""
     typer.echo("\n".join(printable(line) for line in str(text).split("\n")), err=err)
 
 
-def say_json(data: Any) -> None:
+def tell_json(data: Any) -> None:
     """Print one JSON object, or a list of them, in one line."""
     typer.echo(json.dumps(data))
 
@@ -79,7 +79,7 @@ def say_json(data: Any) -> None:
 def print_or_json(rows: Rows, data: Mapping[str, Any], json_: bool) -> None:
     """Print rows for people, or the data as one JSON object."""
     if json_:
-        say_json(data)
+        tell_json(data)
     else:
         print_rows(rows)
 
@@ -108,20 +108,20 @@ def waiting(what: str) -> Iterator[Callable[[str], None]]:
 def print_rows(rows: Rows) -> None:
     """Print names and values in two columns."""
     if rows:
-        say(two_columns([(printable(name), printable(value)) for name, value in rows]))
+        tell(two_columns([(printable(name), printable(value)) for name, value in rows]))
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows of cells in columns, of which the first row names them; the last column may be long."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    say("\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells))
+    tell("\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells))
 
 
 def show_values(values: Mapping[str, Any], json_: bool) -> None:
     """Print named values, or one JSON object of them."""
     if json_:
-        say_json(dict(values))
+        tell_json(dict(values))
     else:
         print_rows(
             [(name.replace("_", " "), f"{v:.4f}" if isinstance(v, float) else str(v)) for name, v in values.items()]
@@ -149,12 +149,12 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory ({one_line(error)}). Ask for something smaller."
     if isinstance(error, OSError) and error.strerror:
-        where = f"{shown(error.filename)}: " if error.filename is not None else ""
+        where = f"{_shown(error.filename)}: " if error.filename is not None else ""
         return one_line(f"{where}{error.strerror}. Check the path, the rights and the disk.", LONGEST)
     return one_line(error, LONGEST)
 
 
-def shown(path: object) -> str:
+def _shown(path: object) -> str:
     """A path, or whatever was given for one, as text."""
     return os.fsdecode(path) if isinstance(path, bytes) else str(path)
 
@@ -170,13 +170,21 @@ def fail(message: str, code: int) -> NoReturn:
 class OneLineGroup(TyperGroup):
     """Commands whose wrong options are one line too: no panel, and what was typed is not parsed for markup."""
 
-    def main(self, args: Sequence[str] | None = None, *others: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Parse and call; see ``TyperGroup.main``."""
         if not standalone_mode:
-            return super().main(args, *others, standalone_mode=False, **extra)
+            return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         told = _errors_as_json.set("--json" in (sys.argv[1:] if args is None else args))
         try:
-            code = super().main(args, *others, standalone_mode=False, **extra)
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except _ClickError as error:
             code = _usage(error)
         except typer.Abort:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -23,8 +23,8 @@ from .printing import (
     message_of,
     one_line_errors,
     print_rows,
-    say,
-    say_json,
+    tell,
+    tell_json,
     waiting,
 )
 
@@ -73,7 +73,7 @@ def _free(folder: Path) -> Path:
     found, taken = free_folder(folder), RunFolder(folder)
     if found != folder:
         state = "a finished run" if taken.summary.is_file() else f"a run that is not finished ({taken.way_on})"
-        say(f"{folder} holds {state}; this one is {found}", err=True)
+        tell(f"{folder} holds {state}; this one is {found}", err=True)
     return found
 
 
@@ -102,26 +102,27 @@ def _run(folder: Path, json_: bool, work: Callable[[Any, Any], Run]) -> None:
         with Progress(console(), quiet=json_) as observer:
             summary = work(runs, observer).summary
     except KeyboardInterrupt:
-        fail(f"interrupted.{_then(run, 'Go on with')}", INTERRUPTED)
+        _stop("interrupted.", run, "Go on with", INTERRUPTED)
     except JobTimeout as error:
-        fail(f"{message_of(error)}{_then(run, 'Go on with')}", INTERRUPTED)
+        _stop(message_of(error), run, "Go on with", INTERRUPTED)
     except (DeviceError, JobError, BudgetExceeded) as error:
-        fail(f"{message_of(error)}{_then(run, 'Then')}", DEVICE_OR_BUDGET)
+        _stop(message_of(error), run, "Then", DEVICE_OR_BUDGET)
     except (QPUError, OSError) as error:
         if not _no_room(error):
             raise
-        fail(f"{message_of(error)} Make room on the disk.{_then(run, 'Then')}", INTERRUPTED)
+        _stop(message_of(error), run, "Make room on the disk, then", INTERRUPTED)
     if json_:
-        say_json(summary.model_dump(mode="json"))
+        tell_json(summary.model_dump(mode="json"))
         return
     print_rows(summary_rows(summary))
     for path, what in ((run.model, "the trained network"), (run.report, "the whole story")):
-        say(f"{path}  {what}")
+        tell(f"{path}  {what}")
 
 
-def _then(run: RunFolder, when: str) -> str:
-    """How to go on; nothing of what was refused before it began, which cannot be resumed."""
-    return f" {when}: {run.way_on}" if run.config.is_file() else ""
+def _stop(message: str, run: RunFolder, when: str, code: int) -> NoReturn:
+    """End with how to go on; nothing of what was refused before it began, which cannot be resumed."""
+    told = run.config.is_file() and run.way_on not in message
+    fail(f"{message} {when}: {run.way_on}" if told else message, code)
 
 
 def _no_room(error: BaseException | None) -> bool:
@@ -149,10 +150,10 @@ def plan_command(
 
         planned = plan(_configuration(config, data, seed, list(set_ or [])), offline=offline, records=records)
         if json_:
-            say_json(asdict(planned) | {"total": asdict(planned.total), "wall_s": planned.wall_s})
+            tell_json(asdict(planned) | {"total": asdict(planned.total), "wall_s": planned.wall_s})
         else:
             print_rows(plan_rows(planned))
             for problem in planned.problems:
-                say(f"qpu-sdk: cannot work: {problem}", err=True)
+                tell(f"qpu-sdk: cannot work: {problem}", err=True)
         if planned.problems:
             raise typer.Exit(DEVICE_OR_BUDGET)

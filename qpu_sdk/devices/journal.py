@@ -27,7 +27,7 @@ from typing import Self, final
 from ..errors import CheckpointError
 from ..photonics.counts import Counts
 from .budget import Cost
-from .job_record import Intent, JobRecord, JobState, record_of_row
+from .job_record import Intent, JobRecord, JobState, how_to_go_on, jobs_command, record_of_row, run_of
 
 SCHEMA_VERSION = 1
 _COST = ("settings", "shots", "credits", "jobs", "seconds")
@@ -166,7 +166,7 @@ class Journal:
                 self._undo()
                 raise CheckpointError(
                     f"{self.path} cannot be written ({error}), so nothing more is submitted. Make room on the disk "
-                    "and go on with: qpu-sdk resume."
+                    f"and {how_to_go_on(self.path)}"
                 ) from error
             except BaseException:
                 self._undo()
@@ -259,7 +259,7 @@ class Journal:
         for record in self.jobs():
             if key and key in (record.name, record.job_id):  # jobs without an id have ""
                 return record
-        raise CheckpointError(f"{self.path} knows no job {key!r}. See: qpu-sdk jobs list.")
+        raise CheckpointError(f"{self.path} knows no job {key!r}. See: {jobs_command(self.path, 'list')}")
 
     def open_jobs(self, device: str, *, shots_each: int) -> list[JobRecord]:
         """Jobs of a device that may still bring counts."""
@@ -310,7 +310,8 @@ def _exclusive(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         connection.close()
         raise CheckpointError(
-            f"another process works on {path.parent} ({error}). Wait for it or stop it; look with: qpu-sdk jobs list."
+            f"another process works on {run_of(path)} ({error}). Wait for it or stop it; look with: "
+            f"{jobs_command(path, 'list')}"
         ) from error
     return connection
 

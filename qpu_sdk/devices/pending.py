@@ -44,8 +44,6 @@ def pending_journal(device: Device | None, folder: Path, work: str, asked: objec
                 if device is not None and not any(job.durable and job.state.open for job in journal.jobs()):
                     device.close()  # which may end its jobs
     except SubmissionUncertain as error:
-        raise SubmissionUncertain(
-            f"{error} Both need --run {path}; then give the same command again.", job_id=error.job_id
-        ) from None
+        raise SubmissionUncertain(f"{error} Then give the same command again.", job_id=error.job_id) from None
     for leftover in folder.glob(f"*{path.name}*"):  # with its .lock, -wal and -shm; not reached after an error
         leftover.unlink()

@@ -13,7 +13,7 @@ from ..errors import DeviceUnreachable, QPUError, QueueFull, SubmissionUncertain
 from ..photonics.program import Program
 from .base import Device, Job, JobStatus, RemoteDevice
 from .budget import UNLIMITED, Budget, Rates
-from .job_record import RAW, Intent, JobState, uncertain
+from .job_record import RAW, Intent, JobState, how_to_go_on, jobs_command, uncertain
 from .journal import Journal
 from .machines import FREE
 
@@ -153,7 +153,9 @@ class Sending:
             return None
         except SubmissionUncertain as error:
             self._journal.move(part.name, JobState.UNCERTAIN, str(error))
-            raise SubmissionUncertain(uncertain(part.name, str(error)), job_id=error.job_id) from None
+            raise SubmissionUncertain(
+                uncertain(part.name, str(error), self._journal.path), job_id=error.job_id
+            ) from None
         except QPUError as error:
             self._journal.move(part.name, JobState.REFUSED, str(error))
             raise
@@ -169,7 +171,7 @@ class Sending:
         except QPUError as error:
             raise error.saying(
                 f"job {handle.id} was created, but its id could not be noted ({error}). Note it: "
-                f"qpu-sdk jobs attach {handle.id}."
+                f"{jobs_command(self._journal.path, 'attach', handle.id)}"
             ) from error
         self._handles[part.name] = handle
         say(self._device, "%s: job %s sent (%d settings)", handle.id, len(part.members))
@@ -180,7 +182,9 @@ class Sending:
         if part.name:
             record = self._journal.job(part.name)
             if record.state is not JobState.REFUSED:  # interrupted between its request and our note of it
-                raise SubmissionUncertain(uncertain(part.name, record.message), job_id=record.job_id)
+                raise SubmissionUncertain(
+                    uncertain(part.name, record.message, self._journal.path), job_id=record.job_id
+                )
             self._terms.budget.check(self._journal.total(), cost)  # a refused job had given its reservation back
             self._journal.retry(part.name)
             return
@@ -228,7 +232,7 @@ class Sending:
         if waited > self._patience_s(error):
             stopped = QueueFull() if error is None else error
             name = self._device.spec.name
-            raise stopped.saying(f"{name}: {why}, for {waited:.0f} s now. Go on later with: qpu-sdk resume.")
+            raise stopped.saying(f"{name}: {why}, for {waited:.0f} s now. Later {how_to_go_on(self._journal.path)}")
         say(self._device, "%s: waiting, %s (%.0f s)", why, waited)
         part.not_before = now + self._pause_for_room(flying, part)
 

@@ -55,20 +55,9 @@ def metadata_of(
         return values
     told = mitigation.model_dump(mode="json", exclude={"notes"})
     for key in ("methods", "record_ids"):
-        told[key] = {_without_places(name): entry for name, entry in told[key].items()}
+        # Paths and addresses are nobody's business who gets the model.
+        told[key] = {DeviceAddress.parse(name).without_places: entry for name, entry in told[key].items()}
     return values | {"mitigation": json.dumps(told)}
-
-
-def _without_places(device: str) -> str:
-    """A device string without paths and addresses, which are nobody's business who gets the model.
-
-    >>> _without_places("local:twin?record=/home/me/r.json"), _without_places("local:slos?noise=ascella")
-    ('local:twin', 'local:slos?noise=ascella')
-    """
-    address = DeviceAddress.parse(device)
-    options = {key: value for key, value in address.options.items() if key not in ("record", "url")}
-    name = "counts" if address.kind == "replay" else address.name
-    return str(DeviceAddress(address.kind, name, options))
 
 
 #: Above these sizes the rank of the generator's Jacobian is not computed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,20 +11,21 @@ from typing import final
 import numpy as np
 import torch
 
+from ..devices.address import DeviceAddress
 from ..devices.base import Device
 from ..devices.journal import Journal
 from ..devices.registry import open_device
 from ..export.structure import Structure, describe
-from ..generator.mps import Generator, LeanMPSGenerator, MPSGenerator
 from ..photonics.program import Program
 from ..seeds import child_seed
-from ..training.config import GeneratorConfig, RunConfig
-from ..training.data import Dataset, load_dataset, split_dataset
+from ..training.config import RunConfig
+from ..training.data import Dataset
 from ..training.estimator import Mitigation
 from ..training.loop import Training, TrainingState
 from ..training.qnn import QNN, QNNBank, qnns_of
 from ..training.schedule import Schedule
-from ..training.targets import BUILT_IN, load_target
+from ..training.targets import BUILT_IN
+from .feasible import open_network
 from .folder import RunFolder
 from .given import Given
 from .records import resolve
@@ -75,9 +77,7 @@ def open_run(
     """
     schedule = Schedule.of(config)
     schedule.check(config.budget)  # before anything is loaded: it costs nothing to find out
-    target = given.target or load_target(config.target.factory, seed=child_seed(config.seed, "target"))
-    dataset = _dataset(given.data, config)
-    generator = open_generator(config.generator, target.size, seed=child_seed(config.seed, "generator"))
+    target, dataset, generator = open_network(config, given)
     finished = state is not None and state.done == len(schedule.units)
     journal = Journal(folder.journal)  # not entered yet: the folder is made when all is checked
     devices = {} if finished else open_devices(config.device_names, seed=config.seed)
@@ -91,12 +91,6 @@ def open_run(
     return Opened(folder, config, dataset, training, state, journal, devices, structure)
 
 
-def _dataset(data: Dataset | None, config: RunConfig) -> Dataset:
-    if data is None:
-        return load_dataset(config.data, seed=config.data_seed)
-    return split_dataset(data, config.data, seed=config.data_seed)
-
-
 def _check_devices(qnns: Sequence[QNN], schedule: Schedule, devices: Mapping[str, Device]) -> None:
     """Raise :class:`ProgramError` when a device cannot run its circuits with the shots of some unit."""
     shots = max(unit.shots for unit in schedule.units)
@@ -107,17 +101,15 @@ def _check_devices(qnns: Sequence[QNN], schedule: Schedule, devices: Mapping[str
 
 
 def open_devices(names: Sequence[str], *, seed: int) -> dict[str, Device]:
-    """The devices of a run by their strings, each with a seed of its own."""
-    return {name: open_device(name, seed=child_seed(seed, "device", name)) for name in names}
-
-
-def open_generator(config: GeneratorConfig, target_size: int, *, seed: int) -> Generator:
-    """The untrained generator of a run."""
-    if config.kind == "paper":
-        std = 1e-9 if config.init_std is None else config.init_std
-        return MPSGenerator(target_size, config.bond_dim, seed=seed, init_std=std)
-    std = 0.01 if config.init_std is None else config.init_std
-    return LeanMPSGenerator(target_size, config.bond_dim, seed=seed, init_std=std)
+    """The devices of a run by their strings, each with a seed of its own, whatever folder its files are in."""
+    devices: dict[str, Device] = {}
+    seen: Counter[str] = Counter()
+    for name in names:
+        label = DeviceAddress.parse(name).without_places
+        seen[label] += 1
+        label = label if seen[label] == 1 else f"{label} {seen[label]}"  # two records are two devices
+        devices[name] = open_device(name, seed=child_seed(seed, "device", label))
+    return devices
 
 
 @contextmanager

@@ -86,4 +86,4 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("together", f"at most {total.settings:,} settings in {total.jobs:,} jobs, {total.credits:.6g} credits")
     )
     rows.append(("machine time", f"{duration(plan.wall_s)} without queues"))
-    return rows
+    return rows + [("note", note) for note in plan.notes]

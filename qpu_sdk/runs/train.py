@@ -21,15 +21,18 @@ from ..files import write_atomic
 from ..training.config import RunConfig, checked_config
 from ..training.config_file import load_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
-from ..training.data import Dataset, absolute_source
+from ..training.data import Dataset
 from ..training.evaluation import evaluate
 from ..training.loop import TrainingState
+from ..words import command
 from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from .finish import finish
 from .folder import RunFolder, drop_rows_after, finished_controls
 from .given import Given
 from .observer import Observer, watched
 from .opened import Opened, open_run, torch_threads
+from .paths import with_absolute_paths
+from .plan import refuse_what_cannot_work
 from .records import load_records, save_records
 from .run import Run
 
@@ -43,6 +46,7 @@ def train(
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
     observer: Observer | None = None,
     wait: bool = True,
+    force: bool = False,
 ) -> Run:
     """Train from the beginning in a new folder.
 
@@ -53,6 +57,7 @@ def train(
     :param on_progress: called with the row of every unit, which also says how many are ``done`` of the ``total``.
     :param observer: the same with the stages of a run, for a progress bar.
     :param wait: False to stop, resumable, as soon as everything hangs on jobs that go on without this process.
+    :param force: True to begin though :func:`qpu_sdk.plan` expects too few events, or more cost than the budget allows.
     :raises CheckpointError: when ``out`` already holds a run; nothing in it is changed.
     :raises ConfigError: when the target has no weights to generate, or does not take the images; when ``config`` is no
         :class:`~qpu_sdk.training.config.RunConfig`, or ``out`` no path.
@@ -66,12 +71,12 @@ def train(
     """
     config, folder = checked_config(config), RunFolder.of(out)
     given = Given.of(target, _checked_data(data))
-    source = config.data.model_copy(update={"source": absolute_source(config.data.source)})
-    config = config.model_copy(update={"data": source, "mitigation": config.mitigation.absolute()})
-    config = given.named(config)
+    config = given.named(with_absolute_paths(config))
     _check_new(folder)
     with torch_threads(config.training.threads):
         run = open_run(folder, config, wait=wait, given=given)
+        specs = {name: device.spec for name, device in run.devices.items()}
+        refuse_what_cannot_work(config, specs, run.mitigation, force)
         try:
             folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -119,7 +124,8 @@ def resume(
     folder, data = RunFolder.of(out), _checked_data(data)
     if not folder.config.is_file():
         raise CheckpointError(
-            f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: qpu-sdk train --out DIR."
+            f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: "
+            f"{command('train', '--out', folder.path)}"
         )
     config = _with_budget(folder, budget)
     given = Given.of(target, data).restored(folder, config)

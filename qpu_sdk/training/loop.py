@@ -115,16 +115,10 @@ class Training:
 
         :param dataset: images; the test part is not looked at here.
         :param generator: for that target; what its parameters are does not matter.
-        :raises ConfigError: when the joint outcomes are fewer than the target needs.
-        :raises DataError: when a label is beyond the target's classes.
+        :raises ConfigError: see :func:`check_network`.
         """
-        if bank.joint_outcomes < generator.outcomes_needed:
-            raise ConfigError(
-                f"the target has {target.size} weights and needs {generator.outcomes_needed} joint outcomes; "
-                f"the QNNs have {bank.joint_outcomes}. Use more modes or photons, or another QNN."
-            )
+        check_network(dataset, target, generator, outcomes=bank.joint_outcomes)
         batches = Batches.of(dataset, seed=config.seed)
-        check_fit(target, batches.images, dataset)
         steps = math.ceil(len(batches.labels) / config.training.batch_size)  # a smaller last batch is a step too
         fitter = Fitter(generator, target, config.training, total_epochs=schedule.epochs, steps_per_epoch=steps)
         spsa = open_spsa(config.spsa, rounds=config.training.rounds)
@@ -264,6 +258,21 @@ class Training:
     def _loss(self, state: TrainingState, p: Tensor, images: Tensor, labels: Tensor) -> float:
         with torch.no_grad():
             return float(F.cross_entropy(self.target.logits(self.weights(state, p), images), labels))
+
+
+def check_network(dataset: Dataset, target: Target, generator: Generator, *, outcomes: int) -> None:
+    """Whether p is long enough, and whether the target takes the images.
+
+    :param outcomes: entries of the joint p.
+    :raises ConfigError: when the joint outcomes are fewer than the target needs.
+    :raises DataError: when a label is beyond the target's classes.
+    """
+    if outcomes < generator.outcomes_needed:
+        raise ConfigError(
+            f"the target has {target.size} weights and needs {generator.outcomes_needed} joint outcomes; "
+            f"the QNNs have {outcomes}. Use more modes or photons, or another QNN."
+        )
+    check_fit(target, dataset.train.tensors()[0], dataset)
 
 
 def _figures(measured: Sequence[Distribution], before: Sequence[Distribution]) -> Row:

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ...errors import AuthenticationError, ConfigError
+from ...words import command
 
 
 @final
@@ -58,5 +59,5 @@ def checked_url(url: str) -> str:
 def checked_id(job_id: str) -> str:
     """The id as it stands in a path; raises :class:`ConfigError` for what names no job."""
     if not job_id or job_id == "None":  # what str() made of an id that never came
-        raise ConfigError(f"job id {job_id!r} names no job. Take one from: qpu-sdk jobs list.")
+        raise ConfigError(f"job id {job_id!r} names no job. Take one from: {command('jobs', 'list')}")
     return quote_plus(job_id)

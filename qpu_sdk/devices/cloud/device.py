@@ -141,7 +141,7 @@ class CloudJob(Job):
                 elif self._status is JobStatus.DONE:
                     raise UnusableAnswer(
                         f"job {self.id} on {self._device.spec.name} is done, but its result cannot be used ({error}). "
-                        "Its id stays in the journal; ask again later with: qpu-sdk resume."
+                        "Its id stays in the journal; ask again later."
                     ) from None
         return [None] * len(self._sent.programs)
 
