@@ -15,8 +15,9 @@ from .devices import devices_command, doctor_command, emulate_command
 from .jobs import jobs
 from .mitigate import mitigate_command
 from .models import evaluate_command, export_command, predict_command
-from .printing import OneLineGroup, as_command, tell
+from .printing import as_command, tell
 from .train import plan_command, resume_command, train_command
+from .usage import OneLineGroup
 
 app = typer.Typer(
     name="qpu-sdk",

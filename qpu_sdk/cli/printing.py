@@ -9,15 +9,13 @@ from __future__ import annotations
 import functools
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, final
+from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from ..errors import BudgetExceeded, DeviceError, JobError, QPUError
 from ..report.text import Rows, two_columns
@@ -27,10 +25,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 #: Characters of a message; what names more than a screen of things is read by nobody.
 LONGEST = 2000
-#: What typer raises for a wrong command line is click's, or a copy of its own, by version.
-_ClickError: Any = typer.BadParameter.__mro__[2]
 #: Whether the command that runs was asked for JSON.
-_errors_as_json: ContextVar[bool] = ContextVar("errors_as_json", default=False)
+ERRORS_AS_JSON: ContextVar[bool] = ContextVar("errors_as_json", default=False)
 
 
 def parse_modes(text: str) -> tuple[int, ...]:
@@ -48,12 +44,12 @@ def as_command(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
-        told = _errors_as_json.set(bool(values.get("json_")))
+        told = ERRORS_AS_JSON.set(bool(values.get("json_")))
         try:
             with one_line_errors():
                 command(**{name: _at_home(value) for name, value in values.items()})
         finally:
-            _errors_as_json.reset(told)
+            ERRORS_AS_JSON.reset(told)
 
     return wrapped
 
@@ -162,48 +158,5 @@ def _shown(path: object) -> str:
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on standard error, with --json one JSON object, and end the command with an exit code."""
     text = one_line(message, LONGEST)
-    typer.echo(json.dumps({"error": text, "code": code}) if _errors_as_json.get() else f"qpu-sdk: {text}", err=True)
+    typer.echo(json.dumps({"error": text, "code": code}) if ERRORS_AS_JSON.get() else f"qpu-sdk: {text}", err=True)
     raise typer.Exit(code)
-
-
-@final
-class OneLineGroup(TyperGroup):
-    """Commands whose wrong options are one line too: no panel, and what was typed is not parsed for markup."""
-
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        windows_expand_args: bool = True,
-        **extra: Any,
-    ) -> Any:
-        """Parse and call; see ``TyperGroup.main``."""
-        if not standalone_mode:
-            return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
-        told = _errors_as_json.set("--json" in (sys.argv[1:] if args is None else args))
-        try:
-            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
-        except _ClickError as error:
-            code = _usage(error)
-        except typer.Abort:
-            code = INTERRUPTED
-        finally:
-            _errors_as_json.reset(told)
-        sys.exit(code)
-
-
-def _usage(error: Any) -> int:
-    """Print what is wrong with a command line; gives the exit code."""
-    if type(error).__name__ == "NoArgsIsHelpError":
-        if text := error.format_message():  # where rich is, it has printed the help already
-            typer.echo(text, err=True)
-        return int(error.exit_code)
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "qpu-sdk"
-    try:
-        text = error.format_message()
-        fail(f"{text}{'' if text.endswith(('.', '?')) else '.'} See: {path} --help", BAD_INPUT)
-    except typer.Exit as end:
-        return int(end.exit_code)

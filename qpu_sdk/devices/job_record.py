@@ -1,4 +1,4 @@
-"""One row of the journal, and what to do about an uncertain one."""
+"""One row of the journal."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import final
 
-from ..words import command
 from .budget import Cost
 
 
@@ -112,42 +110,3 @@ def job_name(label: str, tag: str) -> str:
     """A name nobody else uses, with what a person needs to recognise it."""
     readable = re.sub(r"[^A-Za-z0-9._/-]+", "-", f"{label}/{tag}" if tag else label).strip("-/")
     return f"{readable}-{uuid.uuid4().hex[:12]}"  # 48 random bits: no second job of an account has the name
-
-
-def jobs_command(journal: Path | None, *words: object) -> str:
-    """A command about jobs, with the run that it is about.
-
-    >>> jobs_command(Path("my runs/a/journal.sqlite"), "forget", "a/measure/0-1f")
-    "qpu-sdk jobs forget a/measure/0-1f --run 'my runs/a'"
-    """
-    if journal is None:  # in memory, where no command finds it
-        return command("jobs", *words)
-    return command("jobs", *words, "--run", run_of(journal))
-
-
-def run_of(journal: Path) -> Path:
-    """What the user calls a run: the folder of its journal; a calibration has none but the journal itself."""
-    return journal.parent if journal.name == "journal.sqlite" else journal
-
-
-def how_to_go_on(journal: Path | None) -> str:
-    """How to go on with what a journal is of, as the end of a sentence.
-
-    >>> how_to_go_on(Path("runs/a/journal.sqlite"))
-    'go on with: qpu-sdk resume runs/a'
-    """
-    if journal is None or run_of(journal) == journal:
-        return "give the same command again"
-    return f"go on with: {command('resume', journal.parent)}"
-
-
-def uncertain(name: str, why: str, journal: Path | None = None) -> str:
-    """What a person has to do about a job of which nobody knows whether it exists.
-
-    :param journal: that has it.
-    """
-    return (
-        f"nobody knows whether job {name} was created ({why}); it is not sent again. Look for that name at the "
-        f"provider: if it is there, {jobs_command(journal, 'attach', 'ID')}; if not, "
-        f"{jobs_command(journal, 'forget', name)}"
-    )

@@ -27,7 +27,8 @@ from typing import Self, final
 from ..errors import CheckpointError
 from ..photonics.counts import Counts
 from .budget import Cost
-from .job_record import Intent, JobRecord, JobState, how_to_go_on, jobs_command, record_of_row, run_of
+from .hints import how_to_go_on, jobs_command, run_of
+from .job_record import Intent, JobRecord, JobState, record_of_row
 
 SCHEMA_VERSION = 1
 _COST = ("settings", "shots", "credits", "jobs", "seconds")

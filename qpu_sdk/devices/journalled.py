@@ -19,7 +19,8 @@ from ..photonics.counts import Counts
 from ..photonics.program import Program
 from .base import Device, Job, JobStatus, RemoteDevice, wait_for
 from .budget import Cost
-from .job_record import JobRecord, JobState, job_name, jobs_command, uncertain
+from .hints import jobs_command, uncertain
+from .job_record import JobRecord, JobState, job_name
 from .journal import Journal
 from .sending import InFlight, Order, Sending, Terms, say
 

@@ -13,7 +13,8 @@ from ..errors import DeviceUnreachable, QPUError, QueueFull, SubmissionUncertain
 from ..photonics.program import Program
 from .base import Device, Job, JobStatus, RemoteDevice
 from .budget import UNLIMITED, Budget, Rates
-from .job_record import RAW, Intent, JobState, how_to_go_on, jobs_command, uncertain
+from .hints import how_to_go_on, jobs_command, uncertain
+from .job_record import RAW, Intent, JobState
 from .journal import Journal
 from .machines import FREE
 

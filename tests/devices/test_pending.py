@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from qpu_sdk.devices.budget import Cost
-from qpu_sdk.devices.job_record import Intent, uncertain
+from qpu_sdk.devices.hints import uncertain
+from qpu_sdk.devices.job_record import Intent
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.pending import pending_journal
 from qpu_sdk.errors import DataError, SubmissionUncertain
