@@ -139,7 +139,7 @@ def load_record(path: str | Path) -> CalibrationRecord:
     """
     path = user_path(path, "the path of a record")
     try:
-        return CalibrationRecord.from_json(path.read_text(encoding="utf-8"))
+        return CalibrationRecord.from_json(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise CalibrationNotFound(f"there is no file {path}. Name a calibration record.") from error
     except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -130,6 +131,7 @@ class _Accuracies(TypedDict):
     test_standard_error: float
     train_accuracy: float
     validation_accuracy: float | None
+    chance: float
     test_size: int
     train_size: int
     validation_size: int
@@ -145,6 +147,7 @@ def _accuracies(run: Opened, weights: Tensor) -> _Accuracies:
         "test_standard_error": (test.accuracy * (1 - test.accuracy) / test.size) ** 0.5,
         "train_accuracy": train.accuracy,
         "validation_accuracy": None if held is None else held.accuracy,
+        "chance": float(np.bincount(data.test.y).max()) / test.size,
         "test_size": test.size,
         "train_size": train.size,
         "validation_size": len(data.validation),

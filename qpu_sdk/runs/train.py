@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ..training.config_file import load_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
 from ..training.data import Dataset
 from ..training.evaluation import evaluate
+from ..training.fit import Diverged
 from ..training.loop import TrainingState
 from ..words import command
 from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
@@ -35,6 +37,8 @@ from .paths import with_absolute_paths
 from .plan import refuse_what_cannot_work
 from .records import load_records, save_records
 from .run import Run
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -196,7 +200,11 @@ def _train_controls(run: Opened, observer: Observer | None) -> dict[str, Any]:
         if name not in done:
             if observer is not None:
                 observer.stage(name)
-            done[name] = _trained(open_control(name, run.training), run, observer)
+            try:
+                done[name] = _trained(open_control(name, run.training), run, observer)
+            except Diverged as error:  # the run itself is done and paid
+                log.warning("control %s is left out: %s", name, error)
+                continue
             write_atomic(run.folder.controls, json.dumps(done, indent=1))
     return done
 
