@@ -60,7 +60,7 @@ def calibrate_command(
     photons: Annotated[int, typer.Option(help="Inputs 0, 1, ... to calibrate, unless --inputs.")] = 4,
     inputs: Annotated[str | None, typer.Option(help="Input modes, such as 0,2,5,8.")] = None,
     shots: Annotated[int, typer.Option(help="Of each of about ten circuit settings.")] = 1_000_000,
-    seed: Annotated[int, typer.Option(help="Of the validation circuits, and of a simulator.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the validation circuits, and of a simulator.")] = 0,
     pairs: Annotated[bool, typer.Option("--pairs", help="An indistinguishability of every pair.")] = False,
     valid: Annotated[float, typer.Option(help="Hours that the record should be used.")] = 24.0,
     show: Annotated[Path | None, typer.Option(help="Show a record instead.")] = None,
@@ -83,9 +83,11 @@ def calibrate_command(
         if show is None and device is None:
             fail(f"no device. Write for example: {command('calibrate', 'local:slos?noise=ascella')}", BAD_INPUT)
         if show is None:
+            if inputs is None and not 2 <= photons <= modes:
+                fail(f"--photons is {photons}; 2 to {modes} enter distinct modes of 0..{modes - 1}.", BAD_INPUT)
+            chosen = tuple(range(photons)) if inputs is None else parse_modes(inputs)
+            request = CalibrationRequest(modes, chosen, shots, seed, pairs, valid)
             with waiting(f"calibrating {device}"):
-                chosen = tuple(range(photons)) if inputs is None else parse_modes(inputs)
-                request = CalibrationRequest(modes, chosen, shots, seed, pairs, valid)
                 try:
                     show = (
                         vendor_figures(str(device), out, request)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import BudgetExceeded
 from .printing import BAD_INPUT, INTERRUPTED, Json, fail, one_line_errors, parse_modes, print_or_json, waiting
 
 
@@ -25,7 +26,7 @@ def compare_command(
         list[str] | None, typer.Option(help="A method of ours to try besides auto, such as subtract; repeatable.")
     ] = None,
     inputs: Annotated[str | None, typer.Option(help="Where photons enter, such as 0,2,5; none: as the record.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the programs, and of a simulator.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the programs, and of a simulator.")] = 0,
     page: Annotated[Path | None, typer.Option(help="Also write a page, with a figure.")] = None,
     credits: Annotated[
         float | None, typer.Option(help="Most credits to spend; four photons take 205 settings a program, all presets.")
@@ -39,6 +40,7 @@ def compare_command(
         from ..comparison.compare import compare_on
         from ..comparison.page import comparison_page, comparison_rows
         from ..comparison.trial import ComparisonRequest
+        from ..devices.budget import with_credits_option
         from ..files import write_atomic
         from ..mitigation.methods import AUTO
 
@@ -59,6 +61,8 @@ def compare_command(
                     update(f"comparing on {device}: {done} of {total} programs")
 
                 found = compare_on(device, record, request, folder=folder, credits=credits, progress=show)
+        except BudgetExceeded as error:
+            raise with_credits_option(error, "--credits ") from None
         except KeyboardInterrupt:
             fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
         print_or_json(comparison_rows(found), asdict(found), json_)

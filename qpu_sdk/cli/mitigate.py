@@ -20,7 +20,7 @@ def mitigate_command(
     program: Annotated[Path | None, typer.Option(help="The program that was run, as JSON.")] = None,
     inputs: Annotated[str | None, typer.Option(help="Modes that photons entered, such as 0,2,5,8.")] = None,
     photons: Annotated[int | None, typer.Option(help="Photons that were sent, for counts that do not say.")] = None,
-    seed: Annotated[int, typer.Option(help="Of held-out and resampled counts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of held-out and resampled counts.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Also write everything as JSON.")] = None,
     page: Annotated[Path | None, typer.Option(help="Also write a page, with a figure.")] = None,
     json_: Json = False,

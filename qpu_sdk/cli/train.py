@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ..errors import BudgetExceeded, DeviceError, JobError, JobTimeout, QPUError
+from ..errors import (
+    AuthenticationError,
+    BudgetExceeded,
+    DeviceError,
+    DeviceUnavailable,
+    JobError,
+    JobTimeout,
+    QPUError,
+)
 from .models import DataSource
 from .printing import (
     DEVICE_OR_BUDGET,
@@ -148,7 +156,10 @@ def plan_command(
         from ..runs.plan import plan
         from ..runs.tables import plan_rows
 
-        planned = plan(_configuration(config, data, seed, list(set_ or [])), offline=offline, records=records)
+        try:
+            planned = plan(_configuration(config, data, seed, list(set_ or [])), offline=offline, records=records)
+        except (AuthenticationError, DeviceUnavailable) as error:
+            raise error if offline else error.saying(f"{error} Or plan with --offline.") from None
         if json_:
             tell_json(asdict(planned) | {"total": asdict(planned.total), "wall_s": planned.wall_s})
         else:
