@@ -12,7 +12,19 @@ import typer
 from ..errors import CalibrationError
 from ..report.text import Rows
 from ..words import command
-from .printing import BAD_INPUT, INTERRUPTED, Json, fail, one_line_errors, parse_modes, print_or_json, tell, waiting
+from .printing import (
+    BAD_INPUT,
+    INTERRUPTED,
+    MODES_AT_MOST,
+    SHOTS_AT_MOST,
+    Json,
+    fail,
+    one_line_errors,
+    parse_modes,
+    print_or_json,
+    tell,
+    waiting,
+)
 
 
 def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]:
@@ -56,10 +68,12 @@ def calibrate_command(
     out: Annotated[Path, typer.Option(help="Folder of records; one file a measurement, never overwritten.")] = Path(
         "calibration"
     ),
-    modes: Annotated[int, typer.Option(help="Modes of the largest circuit.")] = 9,
+    modes: Annotated[int, typer.Option(min=2, max=MODES_AT_MOST, help="Modes of the largest circuit.")] = 9,
     photons: Annotated[int, typer.Option(help="Inputs 0, 1, ... to calibrate, unless --inputs.")] = 4,
     inputs: Annotated[str | None, typer.Option(help="Input modes, such as 0,2,5,8.")] = None,
-    shots: Annotated[int, typer.Option(help="Of each of about ten circuit settings.")] = 1_000_000,
+    shots: Annotated[
+        int, typer.Option(min=1, max=SHOTS_AT_MOST, help="Of each of about ten circuit settings.")
+    ] = 1_000_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the validation circuits, and of a simulator.")] = 0,
     pairs: Annotated[bool, typer.Option("--pairs", help="An indistinguishability of every pair.")] = False,
     valid: Annotated[float, typer.Option(help="Hours that the record should be used.")] = 24.0,

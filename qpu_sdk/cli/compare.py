@@ -8,17 +8,29 @@ from typing import Annotated
 import typer
 
 from ..errors import BudgetExceeded
-from .printing import BAD_INPUT, INTERRUPTED, Json, fail, one_line_errors, parse_modes, print_or_json, waiting
+from .printing import (
+    BAD_INPUT,
+    INTERRUPTED,
+    SHOTS_AT_MOST,
+    Json,
+    fail,
+    one_line_errors,
+    parse_modes,
+    print_or_json,
+    waiting,
+)
 
 
 def compare_command(
     device: Annotated[str, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.")],
     record: Annotated[Path, typer.Option(help="Calibration record of that device.")],
-    shots: Annotated[list[int] | None, typer.Option(help="Of each estimate, repeatable; none: 1000000.")] = None,
+    shots: Annotated[
+        list[int] | None, typer.Option(min=1, max=SHOTS_AT_MOST, help="Of each estimate, repeatable; none: 1000000.")
+    ] = None,
     programs: Annotated[str, typer.Option(help="Of brickwall, haar, identity, permutation, dft.")] = (
         "brickwall,haar,identity,permutation,dft"
     ),
-    each: Annotated[int, typer.Option(help="Programs of a kind.")] = 10,
+    each: Annotated[int, typer.Option(min=1, max=1000, help="Programs of a kind.")] = 10,
     presets: Annotated[
         str | None, typer.Option(help="Of none,low,medium,high,recycling; empty for none; default: all.")
     ] = None,

@@ -49,7 +49,7 @@ def emulate_command(
     platform: Annotated[
         list[str] | None, typer.Option(help="qpu:NAME or sim:NAME, repeatable; none: belenos, ascella and sim:ideal.")
     ] = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any that is free.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: any that is free.")] = 8080,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the counts.")] = 0,
     noise: Annotated[str | None, typer.Option(help="ideal, ascella, belenos, or key=value,...; none: by name.")] = None,
     record: Annotated[Path | None, typer.Option(help="A calibration record as the hidden truth instead.")] = None,

@@ -25,6 +25,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 #: Characters of a message; what names more than a screen of things is read by nobody.
 LONGEST = 2000
+#: More than any device takes in one setting, or has modes; options beyond are slips of the keyboard.
+SHOTS_AT_MOST, MODES_AT_MOST = 10**12, 256
 #: Whether the command that runs was asked for JSON.
 ERRORS_AS_JSON: ContextVar[bool] = ContextVar("errors_as_json", default=False)
 

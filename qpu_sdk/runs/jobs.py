@@ -140,7 +140,7 @@ def _listing(folder: Path) -> str:
 
 def _journal(folder: Path, *, write: bool = True) -> Journal:
     path = folder if folder.is_file() else RunFolder(folder).journal
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:  # an empty file is anybody's, and not to be written to
         raise CheckpointError(f"{folder} has no journal. Name the folder of a run with --run DIR.")
     return Journal(path, write=write)
 
