@@ -70,7 +70,7 @@ def train_command(
 def _configuration(config: Path | None, data: str | None, seed: int | None, overrides: list[str]) -> RunConfig:
     from ..training.config_file import load_config
 
-    overrides = overrides + ([f"data.source={json.dumps(data)}"] if data is not None else [])
+    overrides = overrides + ([f"data.source={json.dumps(data, ensure_ascii=False)}"] if data is not None else [])
     return load_config(config, overrides=overrides + ([f"seed={seed}"] if seed is not None else []))
 
 

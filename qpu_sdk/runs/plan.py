@@ -149,6 +149,7 @@ def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:
     settings = tuple(
         row
         for i, qnn in enumerate(config.qnn)
+        if not _misfits(i, qnn, figures[config.device_of(i)])  # what no device runs may take hours to simulate
         for row in _setting_plans(config, schedule, i, qnn, figures[config.device_of(i)])
     )
     problems = [str(error) for error in _problems(config, figures, devices, settings)]

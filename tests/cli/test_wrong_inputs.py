@@ -194,7 +194,7 @@ LINES = {
     "plan": Line(
         ["plan", "--set", "data.source=digits.npz", *TINY],
         [],
-        [("--data", NAMES[:-1]), ("--set", SETS), ("--seed", NUMBERS)],
+        [("--data", NAMES[:-1]), ("--set", SETS), ("--seed", SMALL)],
     ),
     "plan2": Line(
         ["plan", "--data", "digits.npz", *TINY], [], [("--records", ["nowhere", "empty", "nul\0", "\udcff"])]

@@ -22,7 +22,7 @@ CANNOT: list[tuple[dict[str, Any], bool, str]] = [
     ({"budget__jobs": 1}, True, "budget.jobs"),
     ({"budget__seconds": 1, "budget__seconds_per_setting": 10}, True, "budget.seconds"),
     ({"budget__credits": 0.001, "budget__credits_per_shot": 1}, True, "budget.credits"),
-    ({"qnn__0__modes": 24, "qnn__0__photons": 20}, False, "photons"),
+    ({"qnn__0__modes": 24, "qnn__0__photons": 17}, False, "16 photons or fewer"),
     ({"target__factory": "qpu_sdk.training.targets:paper_cnn"}, False, "joint outcomes"),
     ({"target__factory": "nowhere:f"}, False, "nowhere"),
     ({"data__train_size": 61}, False, "61 training images"),
@@ -62,7 +62,7 @@ def test_an_expectation_can_be_overruled(tmp_path: Path) -> None:
 
 def test_python_is_told_in_words_of_python(tmp_path: Path) -> None:
     config = qs.RunConfig(
-        device=LOSSY,
+        device="local:slos?transmittance=0.00001",
         data={"source": str(write_small_digits(tmp_path / "d.npz"))},
         target={"factory": "tests.training.tiny:linear"},
         qnn=[{"modes": 4, "photons": 2}] * 2,
