@@ -127,8 +127,10 @@ def plan(
     >>> plan(RunConfig()).total.settings
     102
     """
-    names = checked_config(config).device_names
-    check_config(config, Given.of(target, data))
+    given = Given.of(target, data)
+    config = given.named(checked_config(config))
+    check_config(config, given)
+    names = config.device_names
     folder = None if records is None else user_path(records, "records")
     figures = {n: device_figures(config, n, offline=offline, records=folder) for n in names}
     mitigation = resolve_records(config, {name: figures[name].spec for name in names})
