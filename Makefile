@@ -14,8 +14,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[data,dev,cloud-emulator]"
 	touch $@
 
+# The default run: goes on with one that is not finished, else begins another in the next free folder.
 run: $(VENV)/.installed
-	$(BIN)/qpu-sdk train examples/lean.toml --out $(RUN)
+	@for run in $(RUN) $(RUN)-[0-9]*; do \
+	  if [ -f "$$run/config.toml" ] && [ ! -f "$$run/summary.json" ]; then exec $(BIN)/qpu-sdk resume "$$run" --wait; fi; \
+	done; \
+	run=$(RUN); number=1; \
+	while [ -e "$$run/config.toml" ]; do number=$$((number + 1)); run=$(RUN)-$$number; done; \
+	exec $(BIN)/qpu-sdk train examples/lean.toml --out "$$run"
 
 # Two workers, whatever the machine has: no verdict depends on how busy it is.
 test: $(VENV)/.installed

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from datetime import datetime, timedelta
+from pathlib import Path
 
 #: Level of what is logged about a wait, between INFO and WARNING: every command shows it.
 WAITING = 25
@@ -22,7 +25,7 @@ def one_line(text: object, limit: int = 300) -> str:
     ('two lines \\x1b[2J', 'aaaaaaa...')
     """
     found = " ".join(str(text)[: 4 * limit + 4].split())  # runs of blanks are one: a little more than is shown
-    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in found)
+    plain = printable(found)
     return plain if len(plain) <= limit and len(str(text)) <= 4 * limit + 4 else plain[: limit - 3] + "..."
 
 
@@ -47,3 +50,32 @@ def clock_in(seconds: float) -> str:
     now = datetime.now().astimezone()
     then = now + timedelta(seconds=seconds)
     return f"{then:%H:%M:%S %Z}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def printable(text: object) -> str:
+    r"""The text with what is not printable written out; blanks stay as they are.
+
+    >>> printable("a  [b]\x1b[2J")
+    'a  [b]\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def command(*words: object) -> str:
+    r"""A command of the SDK as it can be pasted into a shell, whatever the names in it are made of.
+
+    >>> command("resume", Path("runs/two words")), command("devices", "local:slos?noise=ascella")
+    ("qpu-sdk resume 'runs/two words'", "qpu-sdk devices 'local:slos?noise=ascella'")
+    """
+    # A name that begins with a dash would be taken for an option.
+    texts = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words]
+    return " ".join(["qpu-sdk", *map(_pasted, texts)])
+
+
+def _pasted(word: str) -> str:
+    """One word for a shell; what a terminal would not show as it is becomes bytes, as bash and zsh read them."""
+    quoted = shlex.quote(word)
+    if one_line(quoted, len(quoted) + 1) == quoted:
+        return quoted
+    written = (chr(b) if 32 < b < 127 and chr(b) not in "\\'" else f"\\x{b:02x}" for b in os.fsencode(word))
+    return f"$'{''.join(written)}'"

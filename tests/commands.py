@@ -49,11 +49,15 @@ class Commands:
         return json.loads(result.stdout)
 
     def fail(self, code: int, *arguments: object) -> str:
-        """One line on stderr and nothing else."""
+        """One line on stderr and nothing else; gives the message, with --json out of the JSON that it is then."""
         result = self.run(*arguments)
         assert result.exit_code == code, result.output
         assert result.stdout == ""
         [line] = result.stderr.strip().splitlines()
+        if "--json" in arguments:
+            told = json.loads(line)
+            assert told == {"error": told["error"], "code": code}
+            return str(told["error"])
         assert line.startswith("qpu-sdk: ")
         return str(line)
 

@@ -44,7 +44,8 @@ PERCEVAL_CONFIG = "config.json"
 def _no_token_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Write every log record and every error of the SDK to files beside those of the tests, and look for tokens."""
     folder = tmp_path_factory.getbasetemp()
-    handler, root = logging.FileHandler(folder / "everything.log"), logging.getLogger()
+    handler = logging.FileHandler(folder / "everything.log", encoding="utf-8", errors="backslashreplace")
+    root = logging.getLogger()
     level, init = root.level, QPUError.__init__
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)

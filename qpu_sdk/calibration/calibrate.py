@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ..arrays import real, whole
 from ..devices.base import Device, DeviceSpec
-from ..devices.budget import Budget
+from ..devices.budget import Budget, with_credits_option
 from ..devices.journal import Journal
 from ..devices.pending import pending_journal
 from ..devices.registry import open_device
 from ..devices.sending import Terms
-from ..errors import CalibrationError, ProgramError
+from ..errors import BudgetExceeded, CalibrationError, ProgramError
 from ..files import user_path
 from ..photonics.inputs import Inputs, modes_of_inputs
 from ..photonics.interferometer import MOST_MODES
@@ -70,7 +70,7 @@ def calibrate(
     if store is not None:
         return _kept(device, request, user_path(store, "store"), credits=credits, owned=False)[0]
     with Journal(None) as journal:  # in memory: nothing is kept, but budget and jobs go the same way
-        return measure(device, request, _whose(device, request), journal=journal, terms=_terms(device, credits))
+        return _measured(device, request, journal, credits)
 
 
 def measure_device(name: str, out: Path, request: CalibrationRequest, *, credits: float | None = None) -> Path:
@@ -78,9 +78,18 @@ def measure_device(name: str, out: Path, request: CalibrationRequest, *, credits
 
     :param credits: most that may be spent, ``None`` for no limit.
     :raises BudgetExceeded: before anything is sent, when it would cost more.
+    :raises CalibrationError: when a recording is of something else.
     :raises DataError: when the folder cannot be made.
     """
-    return _kept(open_device(name, seed=request.seed), request, out, credits=credits, owned=True)[1]
+    try:
+        return _kept(open_device(name, seed=request.seed), request, out, credits=credits, owned=True)[1]
+    except ProgramError as error:
+        if not name.startswith("replay:"):
+            raise
+        raise CalibrationError(
+            f"{name} holds no recording of this calibration ({error}) Name one, and the modes, inputs, shots and seed "
+            "that it was made with."
+        ) from None
 
 
 def _kept(
@@ -93,8 +102,17 @@ def _kept(
     wanted = (request.modes, tuple(sorted(request.input_modes)), request.shots, request.seed)
     asked = (spec.name, *wanted, spec.noise, spec.detector, spec.architecture_hash)
     with pending_journal(device if owned else None, out, "calibration", asked) as journal:
-        record = measure(device, request, _whose(device, request), journal=journal, terms=_terms(device, credits))
+        record = _measured(device, request, journal, credits)
         return record, CalibrationStore(out).save(record)
+
+
+def _measured(
+    device: Device, request: CalibrationRequest, journal: Journal, credits: float | None
+) -> CalibrationRecord:
+    try:
+        return measure(device, request, _whose(device, request), journal=journal, terms=_terms(device, credits))
+    except BudgetExceeded as error:
+        raise with_credits_option(error, "--credits ") from None
 
 
 def _terms(device: Device, credits: float | None) -> Terms:
@@ -107,6 +125,8 @@ def vendor_figures(name: str, out: Path, request: CalibrationRequest) -> Path:
     :raises CalibrationError: when it publishes no usable figures.
     """
     device = open_device(name, seed=request.seed)
+    if device.spec.simulated and not device.spec.published:
+        raise CalibrationError(f"{name} is a simulator, of which no vendor publishes anything. Leave out --vendor.")
     whose, now = _whose(device, request), utc_text(datetime.now(UTC))
     device.close()  # nothing is run: what a platform publishes is in its spec
     record = vendor_record(

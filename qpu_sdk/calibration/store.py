@@ -21,6 +21,7 @@ from ..arrays import real, whole
 from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CalibrationStale
 from ..files import regular, sync_folder, user_path, write_atomic
 from ..photonics.counts import Detector
+from ..words import command
 from .record import CalibrationRecord
 
 #: Longest name of a device's folder; the rest of a longer one becomes a hash.
@@ -100,8 +101,8 @@ class CalibrationStore:
                 raise CalibrationError(f"{line} It may be the newest record of {device}. Move it away or restore it.")
         if newest is None:
             raise CalibrationNotFound(
-                f"no calibration record of {device} in {self.folder}. Make one with: qpu-sdk calibrate {device} "
-                f"--out {self.folder}."
+                f"no calibration record of {device} in {self.folder}. Make one with: "
+                f"{command('calibrate', device, '--out', self.folder)}"
             )
         if not fitting:
             raise _mismatch(newest[0], modes, detector)
@@ -141,7 +142,7 @@ def load_record(path: str | Path) -> CalibrationRecord:
     """
     path = user_path(path, "the path of a record")
     try:
-        return CalibrationRecord.from_json(regular(path).read_text(encoding="utf-8"))
+        return CalibrationRecord.from_json(regular(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise CalibrationNotFound(f"there is no file {path}. Name a calibration record.") from error
     except (OSError, ValueError) as error:

@@ -11,7 +11,20 @@ import typer
 
 from ..errors import CalibrationError
 from ..report.text import Rows
-from .printing import BAD_INPUT, INTERRUPTED, Json, console, fail, one_line_errors, parse_modes, print_or_json
+from ..words import command
+from .printing import (
+    BAD_INPUT,
+    INTERRUPTED,
+    MODES_AT_MOST,
+    SHOTS_AT_MOST,
+    Json,
+    fail,
+    one_line_errors,
+    parse_modes,
+    print_or_json,
+    tell,
+    waiting,
+)
 
 
 def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]:
@@ -51,15 +64,17 @@ def compare_records(before: Path, after: Path) -> tuple[Rows, dict[str, Any]]:
 
 
 def calibrate_command(
-    device: Annotated[str | None, typer.Argument(help="The device, such as local:slos?noise=ascella.")] = None,
+    device: Annotated[str | None, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of records; one file a measurement, never overwritten.")] = Path(
         "calibration"
     ),
-    modes: Annotated[int, typer.Option(help="Modes of the largest circuit.")] = 9,
+    modes: Annotated[int, typer.Option(min=2, max=MODES_AT_MOST, help="Modes of the largest circuit.")] = 9,
     photons: Annotated[int, typer.Option(help="Inputs 0, 1, ... to calibrate, unless --inputs.")] = 4,
     inputs: Annotated[str | None, typer.Option(help="Input modes, such as 0,2,5,8.")] = None,
-    shots: Annotated[int, typer.Option(help="Of each of about ten circuit settings.")] = 1_000_000,
-    seed: Annotated[int, typer.Option(help="Of the validation circuits, and of a simulator.")] = 0,
+    shots: Annotated[
+        int, typer.Option(min=1, max=SHOTS_AT_MOST, help="Of each of about ten circuit settings.")
+    ] = 1_000_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the validation circuits, and of a simulator.")] = 0,
     pairs: Annotated[bool, typer.Option("--pairs", help="An indistinguishability of every pair.")] = False,
     valid: Annotated[float, typer.Option(help="Hours that the record should be used.")] = 24.0,
     show: Annotated[Path | None, typer.Option(help="Show a record instead.")] = None,
@@ -80,11 +95,13 @@ def calibrate_command(
             print_or_json(*compare_records(*compare), json_)
             return
         if show is None and device is None:
-            fail("no device. Write for example: qpu-sdk calibrate local:slos?noise=ascella", BAD_INPUT)
+            fail(f"no device. Write for example: {command('calibrate', 'local:slos?noise=ascella')}", BAD_INPUT)
         if show is None:
-            with console().status(f"calibrating {device}"):
-                chosen = tuple(range(photons)) if inputs is None else parse_modes(inputs)
-                request = CalibrationRequest(modes, chosen, shots, seed, pairs, valid)
+            if inputs is None and not 2 <= photons <= modes:
+                fail(f"--photons is {photons}; 2 to {modes} enter distinct modes of 0..{modes - 1}.", BAD_INPUT)
+            chosen = tuple(range(photons)) if inputs is None else parse_modes(inputs)
+            request = CalibrationRequest(modes, chosen, shots, seed, pairs, valid)
+            with waiting(f"calibrating {device}"):
                 try:
                     show = (
                         vendor_figures(str(device), out, request)
@@ -93,5 +110,5 @@ def calibrate_command(
                     )
                 except KeyboardInterrupt:
                     fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
-            console().print(f"written: {show}", highlight=False, soft_wrap=True)
+            tell(f"written: {show}", err=True)
         print_or_json(*show_record(show, page=page), json_)

@@ -7,17 +7,30 @@ from typing import Annotated
 
 import typer
 
-from .printing import BAD_INPUT, INTERRUPTED, Json, console, fail, one_line_errors, parse_modes, print_or_json
+from ..errors import BudgetExceeded
+from .printing import (
+    BAD_INPUT,
+    INTERRUPTED,
+    SHOTS_AT_MOST,
+    Json,
+    fail,
+    one_line_errors,
+    parse_modes,
+    print_or_json,
+    waiting,
+)
 
 
 def compare_command(
-    device: Annotated[str, typer.Argument(help="The device, such as local:slos?noise=ascella.")],
+    device: Annotated[str, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.")],
     record: Annotated[Path, typer.Option(help="Calibration record of that device.")],
-    shots: Annotated[list[int] | None, typer.Option(help="Of each estimate, repeatable; none: 1000000.")] = None,
+    shots: Annotated[
+        list[int] | None, typer.Option(min=1, max=SHOTS_AT_MOST, help="Of each estimate, repeatable; none: 1000000.")
+    ] = None,
     programs: Annotated[str, typer.Option(help="Of brickwall, haar, identity, permutation, dft.")] = (
         "brickwall,haar,identity,permutation,dft"
     ),
-    each: Annotated[int, typer.Option(help="Programs of a kind.")] = 10,
+    each: Annotated[int, typer.Option(min=1, max=1000, help="Programs of a kind.")] = 10,
     presets: Annotated[
         str | None, typer.Option(help="Of none,low,medium,high,recycling; empty for none; default: all.")
     ] = None,
@@ -25,7 +38,7 @@ def compare_command(
         list[str] | None, typer.Option(help="A method of ours to try besides auto, such as subtract; repeatable.")
     ] = None,
     inputs: Annotated[str | None, typer.Option(help="Where photons enter, such as 0,2,5; none: as the record.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the programs, and of a simulator.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the programs, and of a simulator.")] = 0,
     page: Annotated[Path | None, typer.Option(help="Also write a page, with a figure.")] = None,
     credits: Annotated[
         float | None, typer.Option(help="Most credits to spend; four photons take 205 settings a program, all presets.")
@@ -39,6 +52,7 @@ def compare_command(
         from ..comparison.compare import compare_on
         from ..comparison.page import comparison_page, comparison_rows
         from ..comparison.trial import ComparisonRequest
+        from ..devices.budget import with_credits_option
         from ..files import write_atomic
         from ..mitigation.methods import AUTO
 
@@ -53,12 +67,14 @@ def compare_command(
         )
         folder = page.parent if page is not None else Path("runs")
         try:
-            with console().status(f"comparing on {device}") as status:
+            with waiting(f"comparing on {device}") as update:
 
                 def show(done: int, total: int) -> None:
-                    status.update(f"comparing on {device}: {done} of {total} programs")
+                    update(f"comparing on {device}: {done} of {total} programs")
 
                 found = compare_on(device, record, request, folder=folder, credits=credits, progress=show)
+        except BudgetExceeded as error:
+            raise with_credits_option(error, "--credits ") from None
         except KeyboardInterrupt:
             fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
         print_or_json(comparison_rows(found), asdict(found), json_)

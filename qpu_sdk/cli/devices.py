@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .printing import Json, one_line_errors, print_rows, show_values
+from .printing import Json, one_line_errors, print_rows, show_values, tell_json
 
 if TYPE_CHECKING:
     from ..devices.base import DeviceSpec
@@ -30,13 +29,13 @@ def devices_command(
         if device is not None:
             spec = open_device(device, seed=0).spec
             if json_:
-                typer.echo(json.dumps(asdict(spec)))
+                tell_json(asdict(spec))
             else:
                 show_values(_told(spec), False)
             return
         rows = describe_devices()
         if json_:
-            typer.echo(json.dumps([{"device": name, "what": what} for name, what in rows]))
+            tell_json([{"device": name, "what": what} for name, what in rows])
         else:
             print_rows(rows)
 
@@ -53,8 +52,8 @@ def emulate_command(
     platform: Annotated[
         list[str] | None, typer.Option(help="qpu:NAME or sim:NAME, repeatable; none: belenos, ascella and sim:ideal.")
     ] = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any that is free.")] = 8080,
-    seed: Annotated[int, typer.Option(help="Seed of the counts.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: any that is free.")] = 8080,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the counts.")] = 0,
     noise: Annotated[str | None, typer.Option(help="ideal, ascella, belenos, or key=value,...; none: by name.")] = None,
     record: Annotated[Path | None, typer.Option(help="A calibration record as the hidden truth instead.")] = None,
     faults: Annotated[Path | None, typer.Option(help="A TOML of faults to inject.")] = None,
@@ -121,7 +120,7 @@ def doctor_command(json_: Json = False) -> None:
 
         rows = diagnose()
         if json_:
-            typer.echo(json.dumps([{"check": c, "ok": ok, "detail": d} for c, ok, d in rows]))
+            tell_json([{"check": c, "ok": ok, "detail": d} for c, ok, d in rows])
         else:
             print_rows([(("ok   " if ok else "FAIL ") + check, detail) for check, ok, detail in rows])
         if not all(ok for _, ok, _ in rows):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .printing import Json, one_line_errors, show_values
+from ..report.text import duration, moment
+from .printing import Json, as_command, one_line_errors, print_or_json, print_table, tell_json
 
 if TYPE_CHECKING:
     from ..devices.job_record import JobRecord
 
-
-jobs = typer.Typer(help="Look at the jobs of a run, and decide about uncertain ones.", no_args_is_help=True)
 
 RunOption = Annotated[
     Path | None,
@@ -24,7 +22,6 @@ RunOption = Annotated[
 ]
 
 
-@jobs.command("list")
 def jobs_list(run: RunOption = None, json_: Json = False) -> None:
     """All jobs of a run; works while it goes on."""
     with one_line_errors():
@@ -33,7 +30,6 @@ def jobs_list(run: RunOption = None, json_: Json = False) -> None:
         _print_jobs(list_jobs(_folder(run)), json_)
 
 
-@jobs.command("show")
 def jobs_show(
     job: Annotated[str, typer.Argument(help="Name or id of the job.")], run: RunOption = None, json_: Json = False
 ) -> None:
@@ -42,11 +38,9 @@ def jobs_show(
         from ..runs.jobs import show_job
 
         record, shots = show_job(_folder(run), job)
-        values = _plain_record(record) | {"shots_of_settings": shots}
-        show_values(values, json_)
+        print_or_json(_told(record, shots), _plain_record(record) | {"shots_of_settings": shots}, json_)
 
 
-@jobs.command("attach")
 def jobs_attach(
     job_id: Annotated[str, typer.Argument(help="Id of the job at the provider.")],
     run: RunOption = None,
@@ -60,7 +54,6 @@ def jobs_attach(
         _print_jobs([attach_job(_folder(run), job_id, name=name)], json_)
 
 
-@jobs.command("forget")
 def jobs_forget(
     job: Annotated[str, typer.Argument(help="Name of the job.")],
     run: RunOption = None,
@@ -76,7 +69,6 @@ def jobs_forget(
         _print_jobs([forget_job(_folder(run), job, lost=lost)], json_)
 
 
-@jobs.command("cancel")
 def jobs_cancel(
     job: Annotated[str | None, typer.Argument(help="Name or id of the job; none: all that are open.")] = None,
     run: RunOption = None,
@@ -90,10 +82,9 @@ def jobs_cancel(
 
 
 def _folder(run: Path | None) -> Path:
-    from ..files import user_path
     from ..runs.jobs import newest_run
 
-    return user_path(run, "--run") if run is not None else newest_run()
+    return run if run is not None else newest_run()
 
 
 def _plain_record(record: JobRecord) -> dict[str, Any]:
@@ -103,9 +94,50 @@ def _plain_record(record: JobRecord) -> dict[str, Any]:
 
 def _print_jobs(records: Sequence[JobRecord], json_: bool) -> None:
     if json_:
-        typer.echo(json.dumps([_plain_record(r) for r in records]))
+        tell_json([_plain_record(r) for r in records])
         return
-    for r in records:
-        what = f"{len(r.programs)} settings of {r.shots_each:,} shots on {r.device}"
-        message = f"  {r.message}" if r.message else ""
-        typer.echo(f"{r.created[:19]}  {r.state.value:<17}  {r.job_id or '-'}  {r.name}  {what}{message}")
+    rows = [("created", "state", "id", "settings", "shots each", "device", "name")]
+    rows += [
+        (
+            moment(r.created),
+            r.state.value,
+            r.job_id or "-",
+            f"{len(r.programs)}",
+            f"{r.shots_each:,}",
+            r.device,
+            r.name + (f": {r.message}" if r.message else ""),
+        )
+        for r in records
+    ]
+    print_table(rows)
+
+
+def _told(record: JobRecord, shots: Sequence[int | None]) -> list[tuple[str, str]]:
+    """One job, for people."""
+    cost = record.cost
+    took = f"{cost.settings:,} settings, {cost.shots:,} shots, {cost.credits:.6g} credits, {duration(cost.seconds)}"
+    rows = [
+        ("name", record.name),
+        ("id", record.job_id or "none"),
+        ("state", record.state.value),
+        ("device", record.device),
+        ("asked for", f"{len(record.programs)} settings of {record.shots_each:,} shots, {record.request}"),
+        ("came", f"{sum(n is not None for n in shots)} settings, {sum(n or 0 for n in shots):,} shots"),
+        ("reserved or spent", took),
+        ("created", moment(record.created)),
+        ("changed", moment(record.updated)),
+        ("goes on from", record.replaces),
+        ("message", record.message),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+jobs = typer.Typer(help="Look at the jobs of a run, and decide about uncertain ones.", no_args_is_help=True)
+for _name, _command in (
+    ("list", jobs_list),
+    ("show", jobs_show),
+    ("attach", jobs_attach),
+    ("forget", jobs_forget),
+    ("cancel", jobs_cancel),
+):
+    jobs.command(_name)(as_command(_command))

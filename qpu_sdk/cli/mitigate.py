@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .printing import BAD_INPUT, Json, console, fail, one_line_errors, parse_modes, print_or_json
+from ..words import command
+from .printing import BAD_INPUT, Json, fail, one_line_errors, parse_modes, print_or_json, tell
 
 
 def mitigate_command(
@@ -19,7 +20,7 @@ def mitigate_command(
     program: Annotated[Path | None, typer.Option(help="The program that was run, as JSON.")] = None,
     inputs: Annotated[str | None, typer.Option(help="Modes that photons entered, such as 0,2,5,8.")] = None,
     photons: Annotated[int | None, typer.Option(help="Photons that were sent, for counts that do not say.")] = None,
-    seed: Annotated[int, typer.Option(help="Of held-out and resampled counts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of held-out and resampled counts.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Also write everything as JSON.")] = None,
     page: Annotated[Path | None, typer.Option(help="Also write a page, with a figure.")] = None,
     json_: Json = False,
@@ -29,10 +30,10 @@ def mitigate_command(
         from ..mitigation.files import MitigationRequest, data_of, mitigate_file, rows_of, write_results
 
         if record is None:
-            fail("no record. Make one with qpu-sdk calibrate DEVICE, then: --record FILE", BAD_INPUT)
+            fail(f"no record. Make one with {command('calibrate', 'DEVICE')}, then: --record FILE", BAD_INPUT)
         modes = None if inputs is None else parse_modes(inputs)
         request = MitigationRequest(counts, record, method, program, modes, photons, seed)
         found = mitigate_file(request)
         for path in write_results(request, found, out=out, page=page):
-            console().print(f"written: {path}", highlight=False, soft_wrap=True)
+            tell(f"written: {path}", err=True)
         print_or_json(rows_of(found), data_of(request, found), json_)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..words import one_line
-from .printing import BAD_INPUT, LONGEST, Json, fail, one_line_errors, show_values
+from .printing import BAD_INPUT, LONGEST, Json, fail, one_line_errors, show_values, tell, tell_json
 
 DataSource = Annotated[
     str | None,
@@ -71,14 +70,14 @@ def predict_command(
         rows = predict_images(loaded, images, invert=invert, target=network)
     bad = [row for row in rows if "error" in row]
     if json_ and len(bad) < len(rows):
-        typer.echo(json.dumps(rows))
+        tell_json(rows)
     for row in rows:
         if "error" in row:
-            typer.echo(f"qpu-sdk: {one_line(row['error'], LONGEST)}", err=True)
+            tell(f"qpu-sdk: {one_line(row['error'], LONGEST)}", err=True)
         elif not json_:
             remarks = [text for key, text in _REMARKS.items() if row[key]]
             known = f"{one_line(row['image'])}: {row['label']} ({100 * row['probability']:.1f} %)"
-            typer.echo("; ".join([known, *remarks]))
+            tell("; ".join([known, *remarks]))
     if bad:
         raise typer.Exit(BAD_INPUT)
 

@@ -1,13 +1,19 @@
-"""What every command reads and prints with: paths, modes, rows, JSON, one line an error."""
+"""What every command reads and prints with: paths, modes, rows, JSON, one line an error.
+
+Nothing else in this folder writes to a terminal: what a server, a file or a user called something is text here, never
+markup, and what a terminal would obey is written out.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,12 +21,16 @@ import typer
 
 from ..errors import BudgetExceeded, CheckpointError, DeviceError, JobError, QPUError
 from ..report.text import Rows, two_columns
-from ..words import one_line
+from ..words import one_line, printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 #: Characters of a message; what names more than a screen of things is read by nobody.
 LONGEST = 2000
+#: More than any device takes in one setting, or has modes; options beyond are slips of the keyboard.
+SHOTS_AT_MOST, MODES_AT_MOST = 10**12, 256
+#: Whether the command that runs was asked for JSON.
+ERRORS_AS_JSON: ContextVar[bool] = ContextVar("errors_as_json", default=False)
 
 
 def parse_modes(text: str) -> tuple[int, ...]:
@@ -33,14 +43,17 @@ def parse_modes(text: str) -> tuple[int, ...]:
         raise ConfigError(f"--inputs {text!r} are not modes. Write for example --inputs 0,2,5,8.") from None
 
 
-def with_home(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with ``~`` in its paths replaced: shells leave it in ``--out=~/runs``."""
+def as_command(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as a shell calls it: one line an error, and ``~`` in paths, which is left in ``--out=~/x``."""
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
-        with one_line_errors():
-            values = {name: _at_home(value) for name, value in values.items()}
-        command(**values)
+        told = ERRORS_AS_JSON.set(bool(values.get("json_")))
+        try:
+            with one_line_errors():
+                command(**{name: _at_home(value) for name, value in values.items()})
+        finally:
+            ERRORS_AS_JSON.reset(told)
 
     return wrapped
 
@@ -61,8 +74,7 @@ def stoppable(command: Callable[..., None]) -> Callable[..., None]:
                 if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                     before[number] = signal.signal(number, interrupt)
         try:
-            with one_line_errors():
-                command(**values)
+            command(**values)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -78,31 +90,62 @@ def _at_home(value: Any) -> Any:
     return type(value)(map(_at_home, value)) if isinstance(value, list | tuple) else value
 
 
+def tell(text: object, *, err: bool = False) -> None:
+    """Print lines of text as they are, what is not printable written out."""
+    typer.echo("\n".join(printable(line) for line in str(text).split("\n")), err=err)
+
+
+def tell_json(data: Any) -> None:
+    """Print one JSON object, or a list of them, in one line."""
+    typer.echo(json.dumps(data))
+
+
 def print_or_json(rows: Rows, data: Mapping[str, Any], json_: bool) -> None:
     """Print rows for people, or the data as one JSON object."""
     if json_:
-        typer.echo(json.dumps(data))
+        tell_json(data)
     else:
         print_rows(rows)
 
 
 def console() -> Any:
-    """The terminal behind standard error: standard output is for results alone."""
+    """The terminal behind standard error, on which text is text; standard output is for results alone."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+def plain(text: object) -> Any:
+    """The text as rich's own kind of text, in which nothing is markup: columns and spinners parse what is a string."""
+    from rich.text import Text
+
+    return Text(printable(text))
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[Callable[[str], None]]:
+    """A spinner with a line of text, which the function that is given changes."""
+    with console().status(plain(what)) as status:
+        yield lambda text: status.update(plain(text))
 
 
 def print_rows(rows: Rows) -> None:
     """Print names and values in two columns."""
     if rows:
-        typer.echo(two_columns(rows))
+        tell(two_columns([(printable(name), printable(value)) for name, value in rows]))
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of cells in columns, of which the first row names them; the last column may be long."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    tell("\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells))
 
 
 def show_values(values: Mapping[str, Any], json_: bool) -> None:
     """Print named values, or one JSON object of them."""
     if json_:
-        typer.echo(json.dumps(dict(values)))
+        tell_json(dict(values))
     else:
         print_rows(
             [(name.replace("_", " "), f"{v:.4f}" if isinstance(v, float) else str(v)) for name, v in values.items()]
@@ -111,7 +154,7 @@ def show_values(values: Mapping[str, Any], json_: bool) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn the SDK's errors into one line and an exit code."""
+    """Turn the SDK's errors, and those of the machine, into one line and an exit code."""
     try:
         yield
     except KeyboardInterrupt:
@@ -120,14 +163,29 @@ def one_line_errors() -> Iterator[None]:
         device = isinstance(error, DeviceError | JobError | BudgetExceeded)
         resumable = isinstance(error, CheckpointError) and error.resumable
         fail(message_of(error), DEVICE_OR_BUDGET if device else INTERRUPTED if resumable else BAD_INPUT)
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough, as head does: no error
+    except (OSError, MemoryError) as error:
+        fail(message_of(error), BAD_INPUT)
 
 
-def message_of(error: QPUError) -> str:
+def message_of(error: BaseException) -> str:
     """The message of an error, in one line of printable characters."""
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({one_line(error)}). Ask for something smaller."
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{_shown(error.filename)}: " if error.filename is not None else ""
+        return one_line(f"{where}{error.strerror}. Check the path, the rights and the disk.", LONGEST)
     return one_line(error, LONGEST)
 
 
+def _shown(path: object) -> str:
+    """A path, or whatever was given for one, as text."""
+    return os.fsdecode(path) if isinstance(path, bytes) else str(path)
+
+
 def fail(message: str, code: int) -> NoReturn:
-    """Print one line on standard error and end the command with an exit code."""
-    typer.echo(f"qpu-sdk: {message}", err=True)
+    """Print one line on standard error, with --json one JSON object, and end the command with an exit code."""
+    text = one_line(message, LONGEST)
+    typer.echo(json.dumps({"error": text, "code": code}) if ERRORS_AS_JSON.get() else f"qpu-sdk: {text}", err=True)
     raise typer.Exit(code)

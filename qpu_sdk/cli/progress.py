@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from ..words import printable
+from .printing import plain
+
 _SDK = logging.getLogger("qpu_sdk")
 
 
@@ -24,12 +27,12 @@ class Progress:
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
         self._bars = Bars(
-            TextColumn("{task.description}"),
+            _text("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[news]}"),
-            TextColumn("{task.fields[said]}", style="dim"),
+            _text("{task.fields[news]}"),
+            _text("{task.fields[said]}", style="dim"),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            _text("left"),
             TimeRemainingColumn(),
             console=console,
             disable=quiet or not console.is_terminal,  # no terminal: advanced() prints lines instead
@@ -59,13 +62,16 @@ class Progress:
         """What a device has to tell: on a terminal beside the bar, elsewhere and for warnings a line."""
         if warning or not self._console.is_terminal:
             if warning or not self._quiet:
-                self._console.print(text, highlight=False, soft_wrap=True, markup=False)  # [a] in a message is no style
+                self._line(text)
         else:
-            self._bars.update(self._task, said=text)
+            self._bars.update(self._task, said=printable(text))
+
+    def _line(self, text: str) -> None:
+        self._console.print(plain(text), soft_wrap=True)
 
     def stage(self, name: str) -> None:
         """Begin another bar."""
-        self._stage, self._last, self._tenth = f"control {name}", {}, 0
+        self._stage, self._last, self._tenth = f"control {printable(name)}", {}, 0
         self._task = self._bars.add_task(self._stage, total=None, news="", said="")
 
     def advanced(self, row: Mapping[str, Any], *, done: int, total: int) -> None:
@@ -76,7 +82,7 @@ class Progress:
         tenth = 10 * done // total
         if not self._quiet and not self._console.is_terminal and tenth > self._tenth:
             self._tenth = tenth
-            self._console.print(f"{self._stage} {10 * tenth} %  {news}", highlight=False, soft_wrap=True)
+            self._line(f"{self._stage} {10 * tenth} %  {news}")
 
     def _news(self) -> str:
         row, parts = self._last, []
@@ -100,3 +106,8 @@ class _Said(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record."""
         self._progress.said(record.getMessage(), warning=record.levelno >= logging.WARNING)
+
+
+def _text(template: str, style: str = "none") -> TextColumn:
+    """A column in which [bold] is six characters, and a server's [/x] ends no run."""
+    return TextColumn(template, style=style, markup=False)

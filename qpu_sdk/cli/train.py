@@ -2,43 +2,87 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ..errors import BudgetExceeded, DeviceError, JobError, JobTimeout, MitigationError
+from ..errors import (
+    AuthenticationError,
+    BudgetExceeded,
+    DeviceError,
+    DeviceUnavailable,
+    JobError,
+    JobTimeout,
+    QPUError,
+)
 from .models import DataSource
-from .printing import DEVICE_OR_BUDGET, INTERRUPTED, Json, console, fail, message_of, one_line_errors, print_rows
+from .printing import (
+    DEVICE_OR_BUDGET,
+    INTERRUPTED,
+    Json,
+    console,
+    fail,
+    message_of,
+    one_line_errors,
+    print_rows,
+    tell,
+    tell_json,
+    waiting,
+)
 
 if TYPE_CHECKING:
+    from ..runs.folder import RunFolder
     from ..runs.run import Run
+    from ..training.config import RunConfig
+
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")]
+#: Errors that say there is no room: what was done so far is kept, and the run goes on when there is.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def train_command(
     config: Annotated[Path | None, typer.Argument(help="A TOML configuration; none: the default.")] = None,
     data: DataSource = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; none: runs/<name of the configuration>.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; none: runs/<name of the configuration>, numbered if taken.")
+    ] = None,
+    seed: Seed = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable: generator.bond_dim=4")] = None,
     controls: Annotated[bool, typer.Option("--controls", help="Also train the equal-budget controls.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Submit what can be submitted, and exit with 4.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Begin though too few events are expected.")] = False,
     json_: Json = False,
 ) -> None:
     """Train a photonic generator and leave a model that runs without the SDK."""
+    with one_line_errors():
+        resolved = _configuration(config, data, seed, [*(set_ or []), *(["controls=true"] if controls else [])])
+        folder = out if out is not None else _free(Path("runs") / (config.stem if config else "default"))
+        options = {"wait": not detach, "force": force}
+        _run(folder, json_, lambda runs, observer: runs.train(resolved, folder, observer=observer, **options))
+
+
+def _configuration(config: Path | None, data: str | None, seed: int | None, overrides: list[str]) -> RunConfig:
     from ..training.config_file import load_config
 
-    overrides = list(set_ or [])
-    overrides += [f"data.source={json.dumps(data)}"] if data is not None else []
-    overrides += [f"seed={seed}"] if seed is not None else []
-    overrides += ["controls=true"] if controls else []
-    with one_line_errors():
-        resolved = load_config(config, overrides=overrides)
-        folder = out if out is not None else Path("runs") / (config.stem if config else "default")
-        _run(folder, json_, lambda runs, observer: runs.train(resolved, folder, observer=observer, wait=not detach))
+    overrides = overrides + ([f"data.source={json.dumps(data, ensure_ascii=False)}"] if data is not None else [])
+    return load_config(config, overrides=overrides + ([f"seed={seed}"] if seed is not None else []))
+
+
+def _free(folder: Path) -> Path:
+    """The folder, or the next one with a number that holds no run; says so when it is another."""
+    from ..runs.folder import RunFolder, free_folder
+
+    found, taken = free_folder(folder), RunFolder(folder)
+    if found != folder:
+        state = "a finished run" if taken.summary.is_file() else f"a run that is not finished ({taken.way_on})"
+        tell(f"{folder} holds {state}; this one is {found}", err=True)
+    return found
 
 
 def resume_command(
@@ -58,52 +102,72 @@ def resume_command(
 
 def _run(folder: Path, json_: bool, work: Callable[[Any, Any], Run]) -> None:
     """Import, run with progress, print the result; a run that stopped ends with how to resume."""
-    terminal = console()
+    from ..runs.folder import RunFolder
+
+    run = RunFolder(folder)
     try:
-        with terminal.status("loading torch and perceval"):
+        with waiting("loading torch and perceval"):
             from ..runs import train as runs
             from ..runs.tables import summary_rows
             from .progress import Progress
-        with Progress(terminal, quiet=json_) as observer:
+        with Progress(console(), quiet=json_) as observer:
             summary = work(runs, observer).summary
     except KeyboardInterrupt:
-        begun = (folder / "config.toml").is_file()  # what had not begun cannot be resumed
-        fail(f"interrupted. Go on with: qpu-sdk resume {folder}" if begun else "interrupted", INTERRUPTED)
-    except MitigationError as error:  # too few events: it says how to go on
-        fail(message_of(error), INTERRUPTED)
+        _stop("interrupted.", run, "Go on with", INTERRUPTED)
     except JobTimeout as error:
-        fail(f"{message_of(error)} Go on with: qpu-sdk resume {folder}", INTERRUPTED)
+        _stop(message_of(error), run, "Go on with", INTERRUPTED)
     except (DeviceError, JobError, BudgetExceeded) as error:
-        begun = (folder / "config.toml").is_file()  # what was refused before it began cannot be resumed
-        fail(f"{message_of(error)}{f' Then: qpu-sdk resume {folder}' if begun else ''}", DEVICE_OR_BUDGET)
+        _stop(message_of(error), run, "Then", DEVICE_OR_BUDGET)
+    except (QPUError, OSError) as error:
+        if not _no_room(error):
+            raise
+        _stop(message_of(error), run, "Make room on the disk, then", INTERRUPTED)
     if json_:
-        typer.echo(summary.model_dump_json())
+        tell_json(summary.model_dump(mode="json"))
         return
     print_rows(summary_rows(summary))
-    for name, what in (("model.safetensors", "the trained network"), ("report.html", "the whole story")):
-        typer.echo(f"{folder / name}  {what}")
+    for path, what in ((run.model, "the trained network"), (run.report, "the whole story")):
+        tell(f"{path}  {what}")
+
+
+def _stop(message: str, run: RunFolder, when: str, code: int) -> NoReturn:
+    """End with how to go on; nothing of what was refused before it began, which cannot be resumed."""
+    told = run.config.is_file() and run.way_on not in message
+    fail(f"{message} {when}: {run.way_on}" if told else message, code)
+
+
+def _no_room(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error."""
+    while error is not None:
+        if getattr(error, "errno", None) in _FULL or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return True
+        error = error.__cause__
+    return False
 
 
 def plan_command(
     config: Annotated[Path | None, typer.Argument(help="A TOML configuration; none: the default.")] = None,
+    data: DataSource = None,
     offline: Annotated[bool, typer.Option("--offline", help="Open no connection; use published figures.")] = False,
+    seed: Seed = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable: spsa.shots=1000000")] = None,
     records: Annotated[Path | None, typer.Option(help="Folder of calibration records to plan with.")] = None,
     json_: Json = False,
 ) -> None:
-    """Say what a run takes before it takes it; exits with 3 when it cannot work."""
+    """Say what a run takes before it takes it; exits with 3, or 2, when it cannot work."""
     with one_line_errors():
         from ..runs.plan import plan
         from ..runs.tables import plan_rows
-        from ..training.config_file import load_config
 
-        resolved = load_config(config, overrides=list(set_ or []))
-        planned = plan(resolved, offline=offline, records=records)
+        try:
+            planned = plan(_configuration(config, data, seed, list(set_ or [])), offline=offline, records=records)
+        except (AuthenticationError, DeviceUnavailable) as error:
+            raise error if offline else error.saying(f"{error} Or plan with --offline.") from None
         if json_:
-            typer.echo(json.dumps(asdict(planned) | {"total": asdict(planned.total), "wall_s": planned.wall_s}))
+            tell_json(asdict(planned) | {"total": asdict(planned.total), "wall_s": planned.wall_s})
         else:
             print_rows(plan_rows(planned))
             for problem in planned.problems:
-                typer.echo(f"qpu-sdk: cannot work: {problem}", err=True)
+                tell(f"qpu-sdk: cannot work: {problem}", err=True)
         if planned.problems:
             raise typer.Exit(DEVICE_OR_BUDGET)

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
 
-import typer
-
 from ..words import WAITING, one_line
+from .printing import tell
 
 _SDK = logging.getLogger("qpu_sdk")
 
@@ -37,4 +36,4 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record, unless a handler came later: it belongs to a progress bar."""
         if _SDK.handlers[-1] is self:
-            typer.echo(one_line(record.getMessage(), 1000), err=True)
+            tell(one_line(record.getMessage(), 1000), err=True)

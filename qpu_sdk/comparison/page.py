@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..report.figures import svg
 from ..report.html import bullets, figure, page, paragraph, section, table
+from .compare import SAME
 from .table import MeanRow, rows
 from .trial import Comparison, Trial
 
@@ -44,7 +45,7 @@ def cells(row: MeanRow) -> list[str]:
     difference = "-"
     if row.difference is not None and row.method != "raw" and row.programs - row.failed > 1:
         low, high = (row.difference + sign * Z95 * row.difference_error for sign in (-1.0, 1.0))
-        difference = f"{low:+.3f} to {high:+.3f}"
+        difference = f"{_signed(low)} to {_signed(high)}"
     spread = f" ± {row.tvd_error:.3f}" if row.programs - row.failed > 1 else ""
     return [
         name_of(row.method),
@@ -56,6 +57,12 @@ def cells(row: MeanRow) -> list[str]:
         f"{row.floor:.3f}",
         "-" if row.covered is None else f"{100 * row.covered:.0f} %",
     ]
+
+
+def _signed(value: float) -> str:
+    """In three digits, of which none is a sign of nothing."""
+    text = f"{value:+.3f}"
+    return "0.000" if float(text) == 0.0 else text
 
 
 def _title(kind: str, shots: int, trials: Sequence[Trial]) -> str:
@@ -97,7 +104,7 @@ def harm(comparison: Comparison) -> list[str]:
     return [
         f"{t.kind} {t.number}, {t.shots:,} shots in {t.settings}: {t.tvd:.4f}, raw {before:.4f}"
         for worse, t, before in sorted(found, key=lambda entry: -entry[0])
-        if worse > 0.0005  # less does not show in three digits
+        if worse > SAME
     ]
 
 

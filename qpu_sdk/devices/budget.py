@@ -104,6 +104,15 @@ Go on with more: --set budget.settings=4.
                 )
 
 
+def with_credits_option(error: BudgetExceeded, option: str) -> BudgetExceeded:
+    """The same error of work whose one limit is an option, not a key of a configuration.
+
+    >>> str(with_credits_option(BudgetExceeded("0 of 2 (budget.credits). --set budget.credits=8."), "--credits "))
+    '0 of 2 (credits). --credits 8.'
+    """
+    return error.saying(str(error).replace("--set budget.credits=", option).replace("budget.credits", "credits"))
+
+
 def _plain(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 

@@ -58,7 +58,7 @@ def _is_json(line: str) -> bool:
 def text_of(path: Path, what: str = "") -> str:
     """The text of a file; raises :class:`DataError` when it cannot be read, which says ``what`` before the path."""
     try:
-        return regular(path).read_text(encoding="utf-8")
+        return regular(path).read_text(encoding="utf-8-sig")  # Windows begins files with a mark
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {what}{path} ({error}). Check the path.") from error
 

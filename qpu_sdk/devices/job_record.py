@@ -1,4 +1,4 @@
-"""One row of the journal, and what to do about an uncertain one."""
+"""One row of the journal."""
 
 from __future__ import annotations
 
@@ -110,11 +110,3 @@ def job_name(label: str, tag: str) -> str:
     """A name nobody else uses, with what a person needs to recognise it."""
     readable = re.sub(r"[^A-Za-z0-9._/-]+", "-", f"{label}/{tag}" if tag else label).strip("-/")
     return f"{readable}-{uuid.uuid4().hex[:12]}"  # 48 random bits: no second job of an account has the name
-
-
-def uncertain(name: str, why: str) -> str:
-    """What a person has to do about a job of which nobody knows whether it exists."""
-    return (
-        f"nobody knows whether job {name} was created ({why}); it is not sent again. Look for that name at the "
-        f"provider: if it is there, qpu-sdk jobs attach ID; if not, qpu-sdk jobs forget {name}."
-    )

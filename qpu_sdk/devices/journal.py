@@ -30,6 +30,7 @@ from ..photonics.counts import Counts
 from ..words import one_line, short
 from . import journal_file, journal_known
 from .budget import Cost
+from .hints import jobs_command
 from .job_record import Intent, JobRecord, JobState, record_of_row
 from .journal_known import Known
 
@@ -301,7 +302,7 @@ class Journal:
         for record in self.jobs():
             if key and key in (record.name, record.job_id):  # jobs without an id have ""
                 return record
-        raise CheckpointError(f"{self.path} knows no job {key!r}. See: qpu-sdk jobs list.")
+        raise CheckpointError(f"{self.path} knows no job {key!r}. See: {jobs_command(self.path, 'list')}")
 
     def open_jobs(self, device: str, *, shots_each: int | None = None) -> list[JobRecord]:
         """Jobs of a device that may still bring counts, ``None``: with however many shots."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import CheckpointError
 from ..words import one_line
+from .hints import how_to_go_on, jobs_command, run_of
 
 TABLES = """
 CREATE TABLE jobs (
@@ -79,7 +80,8 @@ def exclusive(path: Path) -> sqlite3.Connection:
         if not os.access(path.parent, os.W_OK):
             raise CheckpointError(read_only(path)) from error
         raise CheckpointError(
-            f"another process works on {path.parent} ({error}). Wait for it or stop it; look with: qpu-sdk jobs list."
+            f"another process works on {run_of(path)} ({error}). Wait for it or stop it; look with: "
+            f"{jobs_command(path, 'list')}"
         ) from error
     return connection
 
@@ -98,8 +100,8 @@ def unwritten(path: Path | None, error: sqlite3.Error) -> CheckpointError:
     if path is not None and is_read_only(error, path):
         return CheckpointError(read_only(path))
     return CheckpointError(
-        f"{path} cannot be written ({one_line(error)}), so nothing more is submitted. Make room on the disk and go on "
-        "with: qpu-sdk resume.",
+        f"{path} cannot be written ({one_line(error)}), so nothing more is submitted. Make room on the disk and "
+        f"{how_to_go_on(path)}",
         resumable=True,
     )
 

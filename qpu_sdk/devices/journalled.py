@@ -19,7 +19,8 @@ from ..photonics.counts import Counts
 from ..photonics.program import Program
 from .base import Device, Job, JobStatus, RemoteDevice
 from .budget import Cost
-from .job_record import JobRecord, JobState, job_name, uncertain
+from .hints import jobs_command, uncertain
+from .job_record import JobRecord, JobState, job_name
 from .journal import Journal
 from .sending import InFlight, Order, Sending, Terms, say
 from .waiting import wait_for
@@ -129,12 +130,12 @@ class JournalledJob(Job):
     def _handle_of(self, record: JobRecord) -> Job:
         """Of a job that an earlier process sent."""
         if record.state is JobState.UNCERTAIN or not isinstance(self._owner.device, RemoteDevice):
-            raise SubmissionUncertain(uncertain(record.name, record.message), job_id=record.job_id)
+            raise SubmissionUncertain(uncertain(record.name, record.message, self._journal.path), job_id=record.job_id)
         by_print = {p.fingerprint: p for p in self._programs}
         if any(f not in by_print for f in record.programs):
             raise SubmissionUncertain(
                 f"job {record.name} also holds settings that this run does not ask for. Give it up, as spent: "
-                f"qpu-sdk jobs forget {record.name} --lost.",
+                f"{jobs_command(self._journal.path, 'forget', record.name, '--lost')}",
                 job_id=record.job_id,
             )
         programs = [by_print[f] for f in record.programs]

@@ -53,9 +53,7 @@ def pending_journal(device: Device | None, folder: Path, work: str, asked: objec
                 if device is not None and not any(job.durable and job.state.open for job in journal.jobs()):
                     device.close()  # which may end its jobs
     except SubmissionUncertain as error:
-        raise SubmissionUncertain(
-            f"{error} Both need --run {path}; then give the same command again.", job_id=error.job_id
-        ) from None
+        raise SubmissionUncertain(f"{error} Then give the same command again.", job_id=error.job_id) from None
     finally:
         if gone:
             _remove(path, missing)

@@ -7,7 +7,7 @@ A device string is ``KIND:NAME?option=value&option=value``. Packages add kinds u
 ``local:slos?noise=belenos`` is a noisy device; whatever :func:`~qpu_sdk.devices.noise_text.parse_noise` reads may
 follow, as ``noise=belenos,g2=0.1``, as ``noise=belenos,g2:0.1`` where a second ``=`` is unwelcome, or percent-encoded
 as ``noise=belenos%2Cg2%3D0.1``. Every key of it may be an option by itself, as ``local:slos?transmittance=0.3`` or
-``local:slos?noise=belenos&g2=0.1``, which is the same noise. Only ``&``, ``%`` and ``+`` have a meaning in options.
+``local:slos?noise=belenos&g2=0.1``, which is the same noise. Only ``&`` and ``%`` have a meaning in options.
 """
 
 from __future__ import annotations

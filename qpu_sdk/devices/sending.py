@@ -14,7 +14,8 @@ from ..photonics.program import Program
 from ..words import TOLD_S, WAITING, clock_in
 from .base import Device, Job, JobStatus, RemoteDevice
 from .budget import UNLIMITED, Budget, Rates
-from .job_record import RAW, Intent, JobState, uncertain
+from .hints import how_to_go_on, jobs_command, uncertain
+from .job_record import RAW, Intent, JobState
 from .journal import Journal
 from .machines import FREE
 
@@ -154,7 +155,9 @@ class Sending:
             return None
         except SubmissionUncertain as error:
             self._journal.move(part.name, JobState.UNCERTAIN, str(error))
-            raise SubmissionUncertain(uncertain(part.name, str(error)), job_id=error.job_id) from None
+            raise SubmissionUncertain(
+                uncertain(part.name, str(error), self._journal.path), job_id=error.job_id
+            ) from None
         except QPUError as error:
             self._journal.move(part.name, JobState.REFUSED, str(error))
             raise
@@ -170,7 +173,7 @@ class Sending:
         except QPUError as error:
             raise error.saying(
                 f"job {handle.id} was created, but its id could not be noted ({error}). Note it: "
-                f"qpu-sdk jobs attach {handle.id}."
+                f"{jobs_command(self._journal.path, 'attach', handle.id)}"
             ) from error
         self._handles[part.name] = handle
         say(self._device, "%s: job %s sent (%d settings)", handle.id, len(part.members))
@@ -181,7 +184,9 @@ class Sending:
         if part.name:
             record = self._journal.job(part.name)
             if record.state is not JobState.REFUSED:  # interrupted between its request and our note of it
-                raise SubmissionUncertain(uncertain(part.name, record.message), job_id=record.job_id)
+                raise SubmissionUncertain(
+                    uncertain(part.name, record.message, self._journal.path), job_id=record.job_id
+                )
             self._terms.budget.check(self._journal.total(), cost)  # a refused job had given its reservation back
             self._journal.retry(part.name)
             return
@@ -230,7 +235,7 @@ class Sending:
             stopped = QueueFull() if error is None else error
             name = self._device.spec.name
             raise stopped.saying(
-                f"{name}: {why.rstrip('.')}, for {waited:.0f} s now. Go on later with: qpu-sdk resume."
+                f"{name}: {why.rstrip('.')}, for {waited:.0f} s now. Later {how_to_go_on(self._journal.path)}"
             )
         pause = self._pause_for_room(flying, part)
         part.not_before = now + pause

@@ -122,7 +122,7 @@ class Faults:
     def load(cls, path: str | Path) -> Faults:
         """Read a TOML file; raises :class:`ConfigError` when it cannot be read or a key does not fit."""
         try:
-            return cls.parse(regular(user_path(path, "the file of faults")).read_text(encoding="utf-8"))
+            return cls.parse(regular(user_path(path, "the file of faults")).read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"faults file {path} cannot be read ({error}). Name a TOML file.") from error
 

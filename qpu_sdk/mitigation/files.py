@@ -63,7 +63,12 @@ def mitigate_file(request: MitigationRequest) -> list[Distribution]:
     for number, counts in enumerate(read_counts(request.counts, photons=photons, detector=record.detector), start=1):
         where = f"{request.counts}, counts {number}"
         if photons is not None and counts.photons != photons:
-            raise DataError(f"{where}: they are of {counts.photons} photons, {photons} are asked for. Leave that out.")
+            option = (
+                "--inputs" if request.input_modes is not None else "--program" if program is not None else "--photons"
+            )
+            raise DataError(
+                f"{where}: they are of {counts.photons} photons, {photons} are asked for. Leave out {option}."
+            )
         try:
             found.append(mitigate(counts, record, program=program, method=request.method, seed=request.seed))
         except MitigationError as error:

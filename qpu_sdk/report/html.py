@@ -27,13 +27,14 @@ def page(title: str, parts: Iterable[Html], *, headline: str | None = None) -> s
     ['<h1>&lt;1&gt;</h1>', '<p>a &lt; b</p>', '</body></html>']
     """
     body = "\n".join(parts)
-    return f"""<!doctype html>
+    text = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title><style>{STYLE}</style></head><body>
 <h1>{escape(title if headline is None else headline)}</h1>
 {body}
 </body></html>
 """
+    return text.encode("utf-8", "backslashreplace").decode()  # names of files need not be UTF-8, a page is
 
 
 def section(heading: str, *parts: Html) -> Html:

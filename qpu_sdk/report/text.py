@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 #: Names and values, shown in two columns.
 Rows = list[tuple[str, str]]
@@ -56,3 +57,16 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / (60.0 if unit == 'min' else size):.1f} {unit}"
     return f"{seconds:.3g} s"
+
+
+def moment(text: str) -> str:
+    """A time of ISO 8601 to the second and with its zone, which is UTC; what is no time stays as it is.
+
+    >>> moment("2026-03-01T13:00:00.25+01:00"), moment("2026-03-01T12:00:00")
+    ('2026-03-01 12:00:00 UTC', '2026-03-01 12:00:00 UTC')
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
+from ..calibration.record import CalibrationRecord
 from ..calibration.store import CalibrationStore
 from ..devices.address import DeviceAddress
 from ..devices.base import DeviceSpec
@@ -24,12 +25,14 @@ class Figures:
 
     :param transmittance: probability that a photon that was asked for is detected.
     :param source: where that figure comes from.
+    :param assumed: True where nobody knows it of this device.
     """
 
     spec: DeviceSpec
     rates: Rates
     transmittance: float
     source: str
+    assumed: bool = False
 
 
 def device_figures(config: RunConfig, name: str, *, offline: bool, records: Path | None = None) -> Figures:
@@ -47,23 +50,43 @@ def device_figures(config: RunConfig, name: str, *, offline: bool, records: Path
     figures = _uncalibrated(config, name, offline=offline)
     if records is None or not CalibrationStore(records).all(figures.spec.name).records:
         return figures
-    record = CalibrationStore(records).latest(figures.spec.name)
+    return _recorded(figures, CalibrationStore(records).latest(figures.spec.name))
+
+
+def _recorded(figures: Figures, record: CalibrationRecord) -> Figures:
     mean = sum(m.value for m in record.input_transmissions.values()) / len(record.input_transmissions)
     source = f"record {record.id}, {record.origin} {record.utc_end}"
-    return replace(figures, transmittance=mean, source=source)
+    return replace(figures, transmittance=mean, source=source, assumed=False)
 
 
 def _uncalibrated(config: RunConfig, name: str, *, offline: bool) -> Figures:
     address = DeviceAddress.parse(name)
     if address.kind in ("quandela", "scaleway") and offline:
         return _published(config, address)
-    spec = open_device(name, seed=child_seed(config.seed, "device", name)).spec
+    device = open_device(name, seed=child_seed(config.seed, "device", name))
+    device.close()  # nothing is run
+    return figures_of(config, device.spec)
+
+
+def figures_of(config: RunConfig, spec: DeviceSpec, record: CalibrationRecord | None = None) -> Figures:
+    """What a device that is open says of itself.
+
+    :param record: of a device that does not know its own noise.
+    """
+    if record is not None and spec.noise is None:
+        return _recorded(figures_of(config, spec), record)
     rates, read = config.budget.rates(spec), spec.published.get("Transmittance (%)")
     if spec.noise is not None:
         return Figures(spec, rates, spec.noise.click_probability, "the simulator's own model")
     if isinstance(read, int | float) and read > 0:
         return Figures(spec, rates, read / 100, "published by the platform")
-    return Figures(spec, rates, *known_transmittance(spec.platform))
+    return _of_machine(spec, rates)
+
+
+def _of_machine(spec: DeviceSpec, rates: Rates) -> Figures:
+    machine = machine_of(spec.platform)
+    assumed = machine is None or machine.noise is None
+    return Figures(spec, rates, *known_transmittance(spec.platform), assumed=assumed)
 
 
 def _published(config: RunConfig, address: DeviceAddress) -> Figures:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
+import numpy as np
 from torch import Tensor
 
 from ..devices.address import DeviceAddress
@@ -62,20 +63,9 @@ def metadata_of(
         return values
     told = mitigation.model_dump(mode="json", exclude={"notes"})
     for key in ("methods", "record_ids"):
-        told[key] = {_without_places(name): entry for name, entry in told[key].items()}
+        # Paths and addresses are nobody's business who gets the model.
+        told[key] = {DeviceAddress.parse(name).without_places: entry for name, entry in told[key].items()}
     return values | {"mitigation": json.dumps(told)}
-
-
-def _without_places(device: str) -> str:
-    """A device string without paths and addresses, which are nobody's business who gets the model.
-
-    >>> _without_places("local:twin?record=/home/me/r.json"), _without_places("local:slos?noise=ascella")
-    ('local:twin', 'local:slos?noise=ascella')
-    """
-    address = DeviceAddress.parse(device)
-    options = {key: value for key, value in address.options.items() if key not in ("record", "url")}
-    name = "counts" if address.kind == "replay" else address.name
-    return str(DeviceAddress(address.kind, name, options))
 
 
 #: Above these sizes the rank of the generator's Jacobian is not computed.
@@ -144,6 +134,7 @@ class _Accuracies(TypedDict):
     test_standard_error: float
     train_accuracy: float
     validation_accuracy: float | None
+    chance: float
     test_size: int
     train_size: int
     validation_size: int
@@ -159,6 +150,7 @@ def _accuracies(run: Opened, target: Target, weights: Tensor) -> _Accuracies:
         "test_standard_error": (test.accuracy * (1 - test.accuracy) / test.size) ** 0.5,
         "train_accuracy": train.accuracy,
         "validation_accuracy": None if held is None else held.accuracy,
+        "chance": float(np.bincount(data.test.y).max()) / test.size,
         "test_size": test.size,
         "train_size": train.size,
         "validation_size": len(data.validation),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, final
 
 from ..errors import CheckpointError
 from ..files import regular, user_path, write_atomic
-from ..words import short
+from ..words import command, short
 
 
 @final
@@ -31,7 +32,7 @@ class RunFolder:
     def way_on(self) -> str:
         """What to write to go on: the command, or Python where a network or images were passed there."""
         if not self.given.is_file():
-            return f"qpu-sdk resume {self.path}"
+            return command("resume", self.path)
         try:
             known = json.loads(regular(self.given).read_text(encoding="utf-8"))
             passed = [f"{key}=..." for key in ("target", "data") if known[key] is not None]
@@ -103,6 +104,12 @@ class RunFolder:
     def report(self) -> Path:
         """The page."""
         return self.path / "report.html"
+
+
+def free_folder(path: Path) -> Path:
+    """The folder when it holds no run, or else the first of ``<name>-2``, ``<name>-3``, ... that holds none."""
+    names = itertools.chain([path], (path.with_name(f"{path.name}-{number}") for number in itertools.count(2)))
+    return next(folder for folder in names if not RunFolder(folder).config.exists())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from ..devices.journal import Journal
 from ..devices.registry import open_device
 from ..errors import CheckpointError, DeviceUnavailable
 from ..training.config_file import load_config
+from ..words import command
 from .folder import RunFolder
 from .opened import open_devices
 
@@ -51,10 +52,10 @@ def attach_job(folder: Path, job_id: str, *, name: str | None = None) -> JobReco
     with _journal(folder) as journal:
         waiting = [r for r in journal.jobs() if r.state is JobState.UNCERTAIN and name in (None, r.name)]
         if not waiting:
-            raise CheckpointError(f"{folder} has no uncertain job{f' {name}' if name else ''}. See: qpu-sdk jobs list.")
+            raise CheckpointError(f"{folder} has no uncertain job{f' {name}' if name else ''}. See: {_listing(folder)}")
         owner = next((r for r in journal.jobs() if job_id and r.job_id == job_id), None)
         if owner is not None:
-            raise CheckpointError(f"job {job_id} is {owner.name} already. See: qpu-sdk jobs list.")
+            raise CheckpointError(f"job {job_id} is {owner.name} already. See: {_listing(folder)}")
         record = _named(folder, waiting, job_id, name)
         journal.accepted(record.name, job_id)
         return journal.job(record.name)
@@ -117,7 +118,7 @@ def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
         records = [journal.job(key)] if key is not None else journal.jobs()
     records = [r for r in records if r.durable and r.job_id and r.state.open]
     if not records:
-        raise CheckpointError(f"{folder} has no job that could be cancelled. See: qpu-sdk jobs list.")
+        raise CheckpointError(f"{folder} has no job that could be cancelled. See: {_listing(folder)}")
     devices = _devices(folder)
     for record in records:
         device = devices.get(record.device)
@@ -129,9 +130,13 @@ def cancel_jobs(folder: Path, key: str | None = None) -> list[JobRecord]:
     return records
 
 
+def _listing(folder: Path) -> str:
+    return command("jobs", "list", "--run", folder)
+
+
 def _journal(folder: Path, *, write: bool = True) -> Journal:
     path = folder if folder.is_file() else RunFolder(folder).journal
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:  # an empty file is anybody's, and not to be written to
         raise CheckpointError(f"{folder} has no journal. Name the folder of a run with --run DIR.")
     return Journal(path, write=write, create=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,23 +11,23 @@ from typing import final
 import numpy as np
 import torch
 
+from ..devices.address import DeviceAddress
 from ..devices.base import Device
 from ..devices.journal import Journal
 from ..devices.registry import open_device, without_platform
 from ..errors import DeviceUnavailable, DeviceUnreachable
 from ..export.structure import Structure, describe
-from ..generator.mps import Generator, LeanMPSGenerator, MPSGenerator
 from ..photonics.program import Program
 from ..seeds import child_seed
-from ..training.config import GeneratorConfig, RunConfig
-from ..training.data import Dataset, load_dataset, split_dataset
+from ..training.config import RunConfig
+from ..training.data import Dataset
 from ..training.estimator import Mitigation
-from ..training.evaluation import as_taken
 from ..training.factories import plain_torch
 from ..training.loop import Training, TrainingState
 from ..training.qnn import QNN, QNNBank, qnns_of
 from ..training.schedule import Schedule
-from ..training.targets import BUILT_IN, Target, check_rebuilt, load_target
+from ..training.targets import BUILT_IN, check_rebuilt
+from .feasible import open_network
 from .folder import RunFolder
 from .given import Given
 from .records import resolve
@@ -79,9 +80,7 @@ def open_run(
     """
     schedule = Schedule.of(config)
     schedule.check(config.budget)  # before anything is loaded: it costs nothing to find out
-    target = given.target or _named_target(config)
-    dataset = as_taken(_dataset(given.data, config), target)
-    generator = open_generator(config.generator, target.size, seed=child_seed(config.seed, "generator"))
+    target, dataset, generator = open_network(config, given)
     finished = state is not None and state.done == len(schedule.units)
     new = mitigation is None
     journal = Journal(folder.journal, create=new)  # not entered yet: the folder is made when all is checked
@@ -98,16 +97,6 @@ def open_run(
     state = state if state is not None else training.init()
     structure = None if config.target.factory in BUILT_IN else describe(target.module)  # a name is enough then
     return Opened(folder, config, dataset, training, state, journal, devices, structure)
-
-
-def _named_target(config: RunConfig) -> Target:
-    return load_target(config.target.factory, seed=child_seed(config.seed, "target"), folder=config.target.folder)
-
-
-def _dataset(data: Dataset | None, config: RunConfig) -> Dataset:
-    if data is None:
-        return load_dataset(config.data, seed=config.data_seed)
-    return split_dataset(data, config.data, seed=config.data_seed)
 
 
 def _check_devices(qnns: Sequence[QNN], schedule: Schedule, devices: Mapping[str, Device]) -> None:
@@ -128,32 +117,30 @@ def waiting_devices(folder: RunFolder) -> set[str]:
 
 
 def open_devices(names: Sequence[str], *, seed: int, waiting: Set[str] = frozenset()) -> dict[str, Device]:
-    """The devices of a run by their strings, each with a seed of its own.
+    """The devices of a run by their strings, each with a seed of its own, whatever folder its files are in.
 
     :param waiting: names of those whose jobs are fetched even if their platform is gone.
     """
-    opened: dict[str, Device] = {}
+    devices: dict[str, Device] = {}
+    seen: Counter[str] = Counter()
     for name in names:
-        own = child_seed(seed, "device", name)
-        try:
-            opened[name] = open_device(name, seed=own)
-        except DeviceUnreachable:
+        label = DeviceAddress.parse(name).without_places
+        seen[label] += 1
+        label = label if seen[label] == 1 else f"{label} {seen[label]}"  # two records are two devices
+        devices[name] = _opened(name, seed=child_seed(seed, "device", label), waiting=waiting)
+    return devices
+
+
+def _opened(name: str, *, seed: int, waiting: Set[str]) -> Device:
+    try:
+        return open_device(name, seed=seed)
+    except DeviceUnreachable:
+        raise
+    except DeviceUnavailable as error:
+        device = without_platform(name, why=str(error))
+        if device is None or device.spec.name not in waiting:
             raise
-        except DeviceUnavailable as error:
-            device = without_platform(name, why=str(error))
-            if device is None or device.spec.name not in waiting:
-                raise
-            opened[name] = device
-    return opened
-
-
-def open_generator(config: GeneratorConfig, target_size: int, *, seed: int) -> Generator:
-    """The untrained generator of a run."""
-    if config.kind == "paper":
-        std = 1e-9 if config.init_std is None else config.init_std
-        return MPSGenerator(target_size, config.bond_dim, seed=seed, init_std=std)
-    std = 0.01 if config.init_std is None else config.init_std
-    return LeanMPSGenerator(target_size, config.bond_dim, seed=seed, init_std=std)
+        return device
 
 
 @contextmanager

@@ -14,23 +14,29 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+from torch import nn
 
 from ..devices.base import DeviceSpec
 from ..devices.budget import Cost
-from ..errors import BudgetExceeded
+from ..errors import BudgetExceeded, DeviceError, ProgramError, QPUError
 from ..files import user_path
 from ..photonics.permanents import collision_free_tree, probabilities
 from ..seeds import child_seed
 from ..statistics import sampling_distance
 from ..training.config import QNNConfig, RunConfig, checked_config
+from ..training.data import Dataset
+from ..training.estimator import Mitigation
 from ..training.schedule import Schedule
-from .device_figures import Figures, device_figures
+from .device_figures import Figures, device_figures, figures_of
+from .feasible import check_config, method_problems
+from .given import Given
+from .records import resolve_records
 
 #: Fewer expected events than this in a setting, and the run would soon stop for want of any.
 FEWEST_EVENTS = 10
@@ -77,11 +83,16 @@ class DevicePlan:
 @final
 @dataclass(frozen=True)
 class Plan:
-    """What a run takes, and what stands in its way."""
+    """What a run takes, and what stands in its way.
+
+    :param notes: why devices that may need a calibration record have none, and what assumed
+        figures would mean.
+    """
 
     devices: tuple[DevicePlan, ...]
     settings: tuple[SettingPlan, ...]
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> Cost:
@@ -94,20 +105,40 @@ class Plan:
         return max(d.cost.seconds for d in self.devices)
 
 
-def plan(config: RunConfig, *, offline: bool = False, records: str | Path | None = None) -> Plan:
+def plan(
+    config: RunConfig,
+    *,
+    target: nn.Module | None = None,
+    data: Dataset | None = None,
+    offline: bool = False,
+    records: str | Path | None = None,
+) -> Plan:
     """What a run takes before it takes it: settings, jobs, events, errors, time and credits.
 
+    What :func:`~qpu_sdk.runs.train.train` would refuse is refused here, with the same errors.
+
+    :param target: what the run will be given in place of the configuration's, and so ``data``.
     :param offline: True to use published figures only and open no connection.
     :param records: folder of calibration records; the newest of a device goes before published figures.
-    :raises ConfigError: when nothing is known of a device offline, or ``config`` is no :class:`RunConfig`.
+    :raises ConfigError: when nothing is known of a device offline, ``config`` is no :class:`RunConfig`, or its circuits
+        and its target do not fit together.
     :raises CalibrationError: when the newest record of a device is damaged or too old.
 
     >>> plan(RunConfig()).total.settings
     102
     """
-    names = checked_config(config).device_names
+    given = Given.of(target, data)
+    config = given.named(checked_config(config))
+    check_config(config, given)
+    names = config.device_names
     folder = None if records is None else user_path(records, "records")
-    return plan_run(config, {n: device_figures(config, n, offline=offline, records=folder) for n in names})
+    figures = {n: device_figures(config, n, offline=offline, records=folder) for n in names}
+    mitigation = resolve_records(config, {name: figures[name].spec for name in names})
+    planned = plan_run(config, figures)
+    problems = planned.problems or tuple(map(str, method_problems(config, mitigation)))
+    unknown = [row for row in _poor(planned.settings) if figures[row.device].assumed]
+    notes = [*mitigation.notes.values(), *(_too_few(row, figures[row.device]) for row in unknown)]
+    return replace(planned, problems=problems, notes=tuple(dict.fromkeys(notes)))
 
 
 def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:
@@ -120,13 +151,46 @@ def plan_run(config: RunConfig, figures: Mapping[str, Figures]) -> Plan:
     settings = tuple(
         row
         for i, qnn in enumerate(config.qnn)
+        if not _misfits(i, qnn, figures[config.device_of(i)])  # what no device runs may take hours to simulate
         for row in _setting_plans(config, schedule, i, qnn, figures[config.device_of(i)])
     )
-    problems = [text for i, qnn in enumerate(config.qnn) for text in _misfits(i, qnn, figures[config.device_of(i)])]
-    problems += [text for row in settings for text in _too_many_shots(row, figures[config.device_of(row.qnn)].spec)]
-    problems += [_too_few(row, figures[config.device_of(row.qnn)]) for row in settings if row.events < FEWEST_EVENTS]
-    problems += _over_budget(config, devices)
+    problems = [str(error) for error in _problems(config, figures, devices, settings)]
     return Plan(devices, settings, tuple(dict.fromkeys(problems)))  # each once: rounds share their problems
+
+
+def refuse_what_cannot_work(config: RunConfig, specs: Mapping[str, DeviceSpec], known: Mitigation, force: bool) -> None:
+    """What :func:`plan` knows, before a run begins.
+
+    :param specs: of the run's devices, by their strings.
+    :param force: True to go on where that is only expected.
+    :raises ProgramError: see :func:`_problems` for all that is raised.
+    """
+    figures = {name: figures_of(config, spec, known.records.get(name)) for name, spec in specs.items()}
+    planned = plan_run(config, figures)
+    found = _problems(config, figures, planned.devices, planned.settings) or method_problems(config, known)
+    for error in found:
+        if isinstance(error, ProgramError):
+            raise error
+        if not force:
+            raise error.saying(f"{error} To begin all the same: --force, in Python force=True.")
+
+
+def _problems(
+    config: RunConfig,
+    figures: Mapping[str, Figures],
+    devices: tuple[DevicePlan, ...],
+    settings: tuple[SettingPlan, ...],
+) -> list[QPUError]:
+    """What stands in the way: a :class:`ProgramError` for certain, another as far as one can know before."""
+    found: list[QPUError] = []
+    for i, qnn in enumerate(config.qnn):
+        found += map(ProgramError, _misfits(i, qnn, figures[config.device_of(i)]))
+    for row in settings:
+        found += map(ProgramError, _too_many_shots(row, figures[config.device_of(row.qnn)].spec))
+    # A figure that nobody knows of this device stops no run: a plan notes what it would mean.
+    poor = [row for row in _poor(settings) if not figures[row.device].assumed]
+    found += [DeviceError(_too_few(row, figures[row.device])) for row in poor]
+    return found + list(map(BudgetExceeded, _over_budget(config, devices)))
 
 
 def _device_plan(schedule: Schedule, name: str, qnns: int, figures: Figures) -> DevicePlan:
@@ -212,6 +276,10 @@ def _too_many_shots(row: SettingPlan, spec: DeviceSpec) -> list[str]:
     ]
 
 
+def _poor(settings: Iterable[SettingPlan]) -> list[SettingPlan]:
+    return [row for row in settings if row.events < FEWEST_EVENTS]
+
+
 def _too_few(row: SettingPlan, figures: Figures) -> str:
     """What is wrong, and what would work: more shots, or fewer photons in more modes."""
     ways = []
@@ -227,7 +295,8 @@ def _too_few(row: SettingPlan, figures: Figures) -> str:
             break
     return (
         f"qnn {row.qnn}, {row.kind}: {row.events:.2g} events expected in {row.shots:,} shots of {row.photons} photons "
-        f"at transmittance {figures.transmittance:g}; at least {FEWEST_EVENTS} are needed. "
+        f"at {'an assumed ' if figures.assumed else ''}transmittance {figures.transmittance:g}; "
+        f"at least {FEWEST_EVENTS} are needed. "
         f"Use {' or '.join(ways) if ways else 'another device'}."
     )
 

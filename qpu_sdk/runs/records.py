@@ -24,15 +24,21 @@ from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound,
 from ..files import regular, write_atomic
 from ..training.config import RunConfig
 from ..training.estimator import Mitigation
+from ..words import command
 
 log = logging.getLogger(__name__)
 INDEX, SCHEMA_VERSION = "index.json", 1
 
 
 def resolve(config: RunConfig, devices: Mapping[str, Device]) -> Mitigation:
+    """:func:`resolve_records` for devices that are open."""
+    return resolve_records(config, {name: device.spec for name, device in devices.items()})
+
+
+def resolve_records(config: RunConfig, specs: Mapping[str, DeviceSpec]) -> Mitigation:
     """Find the record of every device; nothing is measured.
 
-    :param devices: open, by the strings of the configuration.
+    :param specs: what devices say of themselves, by the strings of the configuration.
     :raises CalibrationNotFound: when a method is named and a device has no record.
     :raises CalibrationMismatch: when a record is of another device, of fewer modes, other inputs or detectors.
     :raises CalibrationStale: when the record of a device that is no local simulator is too old.
@@ -42,7 +48,7 @@ def resolve(config: RunConfig, devices: Mapping[str, Device]) -> Mitigation:
     records: dict[str, CalibrationRecord] = {}
     notes: dict[str, str] = {}
     if method != "post-select":  # which knows nothing of the device
-        users = [_User.of(config, name, devices[name]) for name in config.device_names if name in devices]
+        users = [_User.of(config, name, specs[name]) for name in config.device_names if name in specs]
         for user in users:
             try:
                 record = _record_of(user, users, file, config)
@@ -71,10 +77,10 @@ class _User:
     input_modes: tuple[int, ...]
 
     @classmethod
-    def of(cls, config: RunConfig, name: str, device: Device) -> _User:
+    def of(cls, config: RunConfig, name: str, spec: DeviceSpec) -> _User:
         qnns = [qnn for i, qnn in enumerate(config.qnn) if config.device_of(i) == name]
         inputs = tuple(sorted({mode for qnn in qnns for mode in qnn.inputs}))
-        return cls(name, device.spec, max(qnn.modes for qnn in qnns), inputs)
+        return cls(name, spec, max(qnn.modes for qnn in qnns), inputs)
 
     @property
     def called(self) -> str:
@@ -145,8 +151,8 @@ def _own(user: _User, config: RunConfig) -> CalibrationRecord | None:
     name, spec = user.called, user.spec
     if spec.noise is None:
         raise CalibrationNotFound(
-            f"no calibration record of {name}; make one with: qpu-sdk calibrate {name} --modes {user.modes}, and set "
-            "mitigation.record to its folder."
+            f"no calibration record of {name}; make one with: {_calibration_of(user)}, and begin a run with "
+            "mitigation.record set to its folder."
         )
     if user.noiseless and config.mitigation.method == "auto":
         return None
@@ -159,6 +165,12 @@ def _own(user: _User, config: RunConfig) -> CalibrationRecord | None:
         return known_record(spec.noise, identity)
     except (CalibrationError, ConfigError) as error:
         raise CalibrationNotFound(f"no calibration record of {name} can be made of its noise: {error}") from error
+
+
+def _calibration_of(user: _User) -> str:
+    """The command that measures what this run needs."""
+    inputs = ",".join(map(str, user.input_modes))
+    return command("calibrate", user.called, "--modes", user.modes, "--inputs", inputs)
 
 
 def save_records(folder: Path, mitigation: Mitigation) -> None:

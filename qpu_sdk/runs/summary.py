@@ -40,6 +40,7 @@ class RunSummary(BaseModel):
 
     ``controls`` holds test accuracies of equal-budget controls on the same images, ``control_parameters`` how many
     numbers each of them trained; ``frozen_parameters`` of the target are not generated.
+    ``chance`` is what one reaches who always says the commonest class of the test images.
     ``machine_s`` is the time of the devices, without queues.
     ``test_accuracy_before_mitigation`` is that of the final generator on the post-selected p.
     """
@@ -51,6 +52,7 @@ class RunSummary(BaseModel):
     test_standard_error: float
     train_accuracy: float
     validation_accuracy: float | None = None
+    chance: float | None = None
     test_size: int
     train_size: int
     validation_size: int = 0

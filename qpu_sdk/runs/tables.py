@@ -5,19 +5,14 @@ from __future__ import annotations
 from ..report.text import duration, percent
 from .plan import Plan
 from .summary import MitigationSummary, RunSummary
-
-CONTROL_NAMES = {
-    "frozen_random": "control: p random and frozen",
-    "constant": "control: p constant",
-    "random_subspace": "control: random subspace, as many parameters",
-    "plain_network": "control: plain network, all weights trained",
-}
+from .verdict import CONTROL_NAMES, verdict
 
 
 def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
     """Name and value of everything a reader needs to judge the result."""
-    q = summary.trainable_parameters
+    q, told = summary.trainable_parameters, verdict(summary)
     rows = [
+        *([("verdict", told)] if told else []),
         ("test accuracy", f"{percent(summary.test_accuracy)} +- {100 * summary.test_standard_error:.1f}"),
         ("train accuracy", percent(summary.train_accuracy)),
     ]
@@ -86,4 +81,4 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("together", f"at most {total.settings:,} settings in {total.jobs:,} jobs, {total.credits:.6g} credits")
     )
     rows.append(("machine time", f"{duration(plan.wall_s)} without queues"))
-    return rows
+    return rows + [("note", note) for note in plan.notes]

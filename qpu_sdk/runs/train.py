@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +27,11 @@ from ..training.config_file import load_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
 from ..training.data import Dataset
 from ..training.evaluation import evaluate
-from ..training.located import located
+from ..training.fit import Diverged
 from ..training.loop import TrainingState
 from ..training.schedule import Unit
-from ..training.sources import absolute_source
 from ..training.targets import BUILT_IN
+from ..words import command
 from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from .finish import finish
 from .folder import RunFolder, drop_rows_after, finished_controls
@@ -38,8 +39,12 @@ from .given import Given, check_answers, save_answers
 from .lost import check_journal
 from .observer import Observer, watched
 from .opened import Opened, open_run, torch_threads
+from .paths import with_absolute_paths
+from .plan import refuse_what_cannot_work
 from .records import load_records, save_records
 from .run import Run
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -51,6 +56,7 @@ def train(
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
     observer: Observer | None = None,
     wait: bool = True,
+    force: bool = False,
 ) -> Run:
     """Train from the beginning in a new folder.
 
@@ -61,6 +67,7 @@ def train(
     :param on_progress: called with the row of every unit, which also says how many are ``done`` of the ``total``.
     :param observer: the same with the stages of a run, for a progress bar.
     :param wait: False to stop, resumable, as soon as everything hangs on jobs that go on without this process.
+    :param force: True to begin though :func:`qpu_sdk.plan` expects too few events, or more cost than the budget allows.
     :raises CheckpointError: when ``out`` already holds a run; nothing in it is changed.
     :raises ConfigError: when the target has no weights to generate, or does not take the images; when ``config`` is no
         :class:`~qpu_sdk.training.config.RunConfig`, or ``out`` no path.
@@ -74,13 +81,12 @@ def train(
     """
     config, folder = checked_config(config), RunFolder.of(out)
     given = Given.of(target, _checked_data(data))
-    source = config.data.model_copy(update={"source": absolute_source(config.data.source)})
-    config = config.model_copy(update={"data": source, "mitigation": config.mitigation.absolute()})
-    config = config.model_copy(update={"target": located(config.target, Path.cwd())})
-    config = given.named(config)
+    config = given.named(with_absolute_paths(config))
     _check_new(folder)
     with torch_threads(config.training.threads):
         run = open_run(folder, config, wait=wait, given=given)
+        specs = {name: device.spec for name, device in run.devices.items()}
+        refuse_what_cannot_work(config, specs, run.mitigation, force)
         try:
             folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -130,7 +136,8 @@ def resume(
     folder, data = RunFolder.of(out), _checked_data(data)
     if not folder.config.is_file():
         raise CheckpointError(
-            f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: qpu-sdk train --out DIR."
+            f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: "
+            f"{command('train', '--out', folder.path)}"
         )
     begun = _begun(folder, ())
     config = _begun(folder, budget)
@@ -260,7 +267,11 @@ def _train_controls(run: Opened, observer: Observer | None) -> dict[str, Any]:
         if name not in done:
             if observer is not None:
                 observer.stage(name)
-            done[name] = _trained(open_control(name, run.training), run, observer)
+            try:
+                done[name] = _trained(open_control(name, run.training), run, observer)
+            except Diverged as error:  # the run itself is done and paid
+                log.warning("control %s is left out: %s", name, error)
+                continue
             write_atomic(run.folder.controls, json.dumps(done, indent=1))
     return done
 

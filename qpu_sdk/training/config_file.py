@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from ..errors import ConfigError
 from ..files import regular, user_path
+from ..words import short
 from .config import RunConfig
 from .located import located
 from .problems import config_problem
@@ -50,7 +51,7 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(regular(path).read_text(encoding="utf-8"))
+        return tomllib.loads(regular(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {path} ({error}). Check the path and the TOML.") from error
 
@@ -58,7 +59,7 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
 def _assign(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {override!r} is not key=value. Write for example --set generator.bond_dim=4.")
+        raise ConfigError(f"--set {short(override)} is not key=value. Write for example --set generator.bond_dim=4.")
     node: Any = tree
     *parents, leaf = key.strip().split(".")
     try:
@@ -66,7 +67,10 @@ def _assign(tree: dict[str, Any], override: str) -> None:
             node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
         node[int(leaf) if isinstance(node, list) else leaf] = _value(text.strip())
     except (ValueError, IndexError, TypeError, AttributeError):
-        raise ConfigError(f"--set {override!r}: there is no such key. See examples/lean.toml for all keys.") from None
+        raise ConfigError(
+            f"--set {short(override)}: there is no such key. Keys are section.key, such as generator.bond_dim; of the "
+            "circuits qnn.0.modes, with numbers from 0."
+        ) from None
 
 
 def _value(text: str) -> Any:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -107,12 +108,14 @@ class Fitter:
     def run_epoch(self, state: FitState, batches: Batches, epoch: int, p: Tensor) -> tuple[FitState, EpochResult]:
         """One pass over the training images with p frozen; ``state`` is left as it was.
 
-        :raises ConfigError: when the loss is not finite.
+        :raises ConfigError: when the loss, or what was trained, is not finite.
         """
         state = state.copy()  # what follows works in place, and a checkpoint may hold the old one
-        loss, accuracy = one_pass(batches.epoch(epoch, self.config.batch_size), lambda x, y: self.step_(state, p, x, y))
-        if not math.isfinite(loss):
-            raise ConfigError(f"training diverged in epoch {epoch + 1}: the loss is {loss}. Lower training.lr.")
+        with diverging(f"epoch {epoch + 1}", "training.lr, or clip with training.clip"):
+            passed = one_pass(batches.epoch(epoch, self.config.batch_size), lambda x, y: self.step_(state, p, x, y))
+            loss, accuracy = passed
+            # The loss is of before the last step, which may be the one that went too far.
+            check_finite(loss, [*self.parameters(state), self.weights(state, p)])
         return state, EpochResult(loss, accuracy, self.rate(state.step - 1))
 
     def step_(self, state: FitState, p: Tensor, images: Tensor, labels: Tensor) -> Tensor:
@@ -169,6 +172,38 @@ def one_pass(batches: Iterable[tuple[Tensor, Tensor]], step: Callable[[Tensor, T
         correct += int((logits.argmax(dim=1) == labels).sum())
         seen += len(labels)
     return loss / seen, correct / seen
+
+
+@contextmanager
+def diverging(where: str, keys: str) -> Iterator[None]:
+    """Work that may diverge: what then happens is one error that says where, and what to change.
+
+    :param keys: of the configuration, to lower.
+    :raises Diverged: of :func:`check_finite`.
+    """
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # said by the error, and not by numpy as well
+            yield
+    except _NotFinite as error:
+        raise Diverged(f"training diverged in {where}: {error}. Lower {keys}.") from None
+
+
+def check_finite(loss: float, trained: Iterable[Tensor]) -> None:
+    """End work under :func:`diverging` when a loss, or what was trained, is not finite."""
+    if not math.isfinite(loss):
+        raise _NotFinite(f"the loss is {loss}")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in trained):
+        raise _NotFinite(f"the loss was {loss:.3g}, and then a parameter or a weight was no finite number any more")
+
+
+@final
+class Diverged(ConfigError):
+    """Training left the finite numbers: steps were too long."""
+
+
+@final
+class _NotFinite(ArithmeticError):
+    """What :func:`diverging` waits for."""
 
 
 @contextmanager

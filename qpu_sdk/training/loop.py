@@ -29,7 +29,7 @@ from .batches import Batches
 from .config import RunConfig, TrainingConfig
 from .data import Dataset
 from .evaluation import check_fit, check_learns
-from .fit import FitState, Fitter, clones, gradients_of, one_pass, trial_seed
+from .fit import Diverged, FitState, Fitter, check_finite, clones, diverging, gradients_of, one_pass, trial_seed
 from .optimiser import Adam, NamedTensors
 from .qnn import QNNBank, joint_error, joint_measured
 from .schedule import Schedule, Unit, open_spsa
@@ -40,6 +40,8 @@ Row = dict[str, Any]
 
 #: Of the phases in epochs of exact gradients.
 EXACT = Adam()
+#: What to lower when the warm start diverges.
+_WARM_KEYS = "training.lr or training.warm_start_lr, or clip with training.clip"
 
 
 @final
@@ -115,17 +117,11 @@ class Training:
 
         :param dataset: images; the test part is not looked at here.
         :param generator: for that target; what its parameters are does not matter.
-        :raises ConfigError: when the joint outcomes are fewer than the target needs.
-        :raises DataError: when a label is beyond the target's classes.
+        :raises ConfigError: see :func:`check_network`.
         """
-        if bank.joint_outcomes < generator.outcomes_needed:
-            raise ConfigError(
-                f"the target has {target.size} weights and needs {generator.outcomes_needed} joint outcomes; "
-                f"the QNNs have {bank.joint_outcomes}. Use more modes or photons, or another QNN."
-            )
+        outcomes, size = bank.joint_outcomes, config.training.batch_size
+        check_network(dataset, target, generator, outcomes=outcomes, batch_size=size)
         batches = Batches.of(dataset, seed=config.seed)
-        check_fit(target, batches.images, dataset)
-        check_learns(target, batches.images, batch_size=config.training.batch_size)
         steps = math.ceil(len(batches.labels) / config.training.batch_size)  # a smaller last batch is a step too
         fitter = Fitter(generator, target, config.training, total_epochs=schedule.epochs, steps_per_epoch=steps)
         spsa = open_spsa(config.spsa, rounds=config.training.rounds)
@@ -202,14 +198,17 @@ class Training:
         trial, last = unit.round, unit.index == self.config.trial_epochs - 1
         if unit.index == 0:
             state = replace(state, learnt=self._fresh(trial), epoch=0)  # epoch 0: every trial sees the same batches
-        state, row = self._warm_start(state)
-        if last and row["loss"] < state.best_loss:  # NaN is below nothing, so a diverged trial never goes on
+        try:
+            state, row = self._warm_start(state)
+        except Diverged:  # the others may not; at its last epoch it stands where it did, and is not chosen
+            row = {"loss": math.nan, "accuracy": 0.0, "epoch": state.epoch}
+        if last and row["loss"] < state.best_loss:  # NaN is below nothing
             state = replace(state, best=state.learnt, best_loss=row["loss"])
         if last and trial == self.config.trials - 1:
             if state.best is None:
                 raise ConfigError(
                     f"training diverged in all {self.config.trials} trials: the loss is {row['loss']}. "
-                    "Lower training.lr or training.warm_start_lr."
+                    f"Lower {_WARM_KEYS}."
                 )
             state = replace(state, learnt=state.best, best=None, best_loss=math.inf)
         return state, row | {"trial": trial}
@@ -220,6 +219,8 @@ class Training:
         fit, adam, phases = old.fit.copy(), clones(old.adam), torch.from_numpy(old.spsa.x.copy())
 
         def step_(images: Tensor, labels: Tensor) -> Tensor:
+            # Else the mesh would find fault with its phases: of these the loss is no number.
+            check_finite(0.0 if bool(torch.isfinite(phases).all()) else math.nan, [])
             with gradients_of([phases, *self.fitter.parameters(fit)]) as variables:
                 objective, logits = self.fitter.objective(fit, self.bank.exact(phases), images, labels)
                 own, *rest = torch.autograd.grad(objective, variables)
@@ -228,7 +229,9 @@ class Training:
             self.fitter.apply_(fit, rest)
             return logits
 
-        loss, accuracy = one_pass(self.batches.epoch(state.epoch, config.batch_size), step_)
+        with diverging(f"epoch {state.epoch + 1} of the warm start", _WARM_KEYS):
+            loss, accuracy = one_pass(self.batches.epoch(state.epoch, config.batch_size), step_)
+            check_finite(loss, [phases, *self.fitter.parameters(fit)])
         # SPSA begins anew where these phases are: its memory is of others.
         learnt = Learnt(fit, adam, self.spsa.init(phases.numpy(), seed=old.spsa.seed))
         state = replace(state, learnt=learnt, epoch=state.epoch + 1)
@@ -258,8 +261,11 @@ class Training:
         tag = f"spsa/{unit.round}/{unit.index}"
         measured = self.bank.measure(np.concatenate([plus, minus]), shots=unit.shots, tag=tag)
         images, labels = self.batches.sample(self.spsa_images, unit.round)  # for all steps: blocking compares them
-        losses = np.array([self._loss(state, joint_measured(d), images, labels) for d in measured])
-        spsa = self.spsa.tell(spsa, losses[: len(plus)], losses[len(plus) :])
+        with diverging(f"SPSA step {unit.index + 1} of round {unit.round + 1}", "training.lr, spsa.c or spsa.max_step"):
+            losses = np.array([self._loss(state, joint_measured(d), images, labels) for d in measured])
+            check_finite(float(losses.sum()), [])
+            spsa = self.spsa.tell(spsa, losses[: len(plus)], losses[len(plus) :])
+            check_finite(float(losses.mean()), [torch.from_numpy(spsa.x)])
         return replace(state, learnt=replace(state.learnt, spsa=spsa)), {
             "loss": float(losses.mean()),
             "difference": float(losses[: len(plus)].mean() - losses[len(plus) :].mean()),
@@ -270,6 +276,24 @@ class Training:
         with torch.no_grad():
             logits = self.target.logits(self.weights(state, p), images, learning=True)
             return float(F.cross_entropy(logits, labels))
+
+
+def check_network(dataset: Dataset, target: Target, generator: Generator, *, outcomes: int, batch_size: int) -> None:
+    """Whether p is long enough, and whether the target takes the images.
+
+    :param outcomes: entries of the joint p.
+    :param batch_size: images of a step.
+    :raises ConfigError: when the joint outcomes are fewer than the target needs.
+    :raises DataError: when a label is beyond the target's classes.
+    """
+    if outcomes < generator.outcomes_needed:
+        raise ConfigError(
+            f"the target has {target.size} weights and needs {generator.outcomes_needed} joint outcomes; "
+            f"the QNNs have {outcomes}. Use more modes or photons, or another QNN."
+        )
+    images = dataset.train.tensors()[0]
+    check_fit(target, images, dataset)
+    check_learns(target, images, batch_size=batch_size)
 
 
 def _figures(measured: Sequence[Distribution], before: Sequence[Distribution]) -> Row:

@@ -24,9 +24,28 @@ def config_problem(error: ValidationError, model: type[BaseModel]) -> str:
         known = _keys_at(model, where[:-1])
         near = get_close_matches(str(where[-1]), known, n=1)
         way = f"Did you mean {'.'.join(map(str, (*where[:-1], near[0])))}? " if near else ""
-        return f"unknown key {key!r}. {way}See examples/lean.toml for all keys."
-    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"{key}{': ' if key else ''}{message} (got {short(problem['input'])})."
+        return f"unknown key {key!r}. {way}There are: {', '.join(known)}."
+    if problem["type"] == "missing":
+        return f"{key}: is missing. Add it."
+    message = _PLAIN.get(problem["type"], problem["msg"]).removeprefix("Value error, ").rstrip(".")
+    # What does not fit together is a whole table, which says nothing that the message does not.
+    got = (
+        ""
+        if problem["type"] == "value_error" and isinstance(problem["input"], dict)
+        else f" (got {short(problem['input'])})"
+    )
+    return f"{key}{': ' if key else ''}{message}{got}."
+
+
+#: What pydantic says in words of Python, in words of TOML.
+_PLAIN = {
+    "tuple_type": "Input should be a list of tables or values",
+    "model_type": "Input should be a table",
+    "model_attributes_type": "Input should be a table",
+    "dict_type": "Input should be a table",
+    "bool_parsing": "Input should be true or false",
+    "bool_type": "Input should be true or false",
+}
 
 
 def _keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from qpu_sdk.devices.budget import Cost
+from qpu_sdk.devices.hints import uncertain
 from qpu_sdk.devices.job_record import Intent
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.pending import pending_journal
@@ -92,11 +93,10 @@ def test_a_device_is_closed_unless_a_job_goes_on_without_us(
 
 
 def test_what_is_uncertain_says_where_its_journal_is(tmp_path: Path, door: Door) -> None:
-    with (
-        pytest.raises(SubmissionUncertain, match=r"^Decide\. Both need --run .*\.work-[0-9a-f]{16}\.sqlite;") as caught,
-        pending_journal(door.device, tmp_path, "work", 1),
-    ):
-        raise SubmissionUncertain("Decide.", job_id="7")
+    with pytest.raises(SubmissionUncertain) as caught, pending_journal(door.device, tmp_path, "work", 1) as journal:
+        raise SubmissionUncertain(uncertain("job", "why", journal.path), job_id="7")
+    assert str(caught.value).count(f"--run {journal.path}") == 2
+    assert str(caught.value).endswith("Then give the same command again.")
     assert caught.value.job_id == "7"
 
 

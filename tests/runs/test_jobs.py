@@ -204,7 +204,9 @@ def test_jobs_are_listed_and_shown_by_name_and_id(digits: Path, folder: Path) ->
         succeed(*train(digits, folder, server))
     jobs = succeed("jobs", "list", "--run", folder, "--json")
     assert [(job["state"], job["programs"]) for job in jobs] == [("done", 2), ("done", 4), ("done", 2)]
-    text = run("jobs", "list", "--run", folder).stdout.splitlines()
+    header, *text = run("jobs", "list", "--run", folder).stdout.splitlines()
+    assert header.split()[:3] == ["created", "state", "id"]
+    assert all(" UTC " in line for line in text)
     assert all(job["job_id"] in line and job["name"] in line for job, line in zip(jobs, text, strict=True))
     by_name, by_id = (succeed("jobs", "show", jobs[1][key], "--run", folder, "--json") for key in ("name", "job_id"))
     assert by_name == by_id == jobs[1] | {"shots_of_settings": [1000] * 4}
@@ -299,7 +301,9 @@ def test_a_job_that_never_brings_its_result_can_be_given_up(digits: Path, folder
 
 
 def test_a_limit_can_be_raised_in_mid_run(digits: Path, folder: Path, tmp_path: Path) -> None:
-    line = fail(DEVICE_OR_BUDGET, *train(digits, folder, budget__jobs=1))
+    assert "--set budget.jobs=3" in fail(DEVICE_OR_BUDGET, *train(digits, folder, budget__jobs=1))
+    assert not folder.exists()  # a plan knows that it will not do
+    line = fail(DEVICE_OR_BUDGET, *train(digits, folder, budget__jobs=1), "--force")
     assert "--set budget.jobs=2" in line
     assert f"qpu-sdk resume {folder}" in line
     assert states(folder) == ["done"]
@@ -394,6 +398,6 @@ def test_a_program_that_is_too_large_is_told_before_anything_is_begun(digits: Pa
 
 
 def test_a_run_is_readable_by_its_owner_only(digits: Path, folder: Path) -> None:
-    fail(DEVICE_OR_BUDGET, *train(digits, folder, budget__jobs=1))
+    fail(DEVICE_OR_BUDGET, *train(digits, folder, budget__jobs=1), "--force")
     for path in (folder, RunFolder(folder).journal):
         assert path.stat().st_mode & 0o077 == 0

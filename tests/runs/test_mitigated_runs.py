@@ -199,7 +199,7 @@ def test_a_cloud_device_without_a_record_is_post_selected_and_says_so_once(tmp_p
             named = arguments(data, tmp_path / "named", device=json.dumps(device), mitigation__method='"subtract"')
             assert "no calibration record of quandela:sim:ideal" in commands.fail(BAD_INPUT, *named)
     name = f"quandela:sim:ideal?url={server.url}"
-    note = f"no calibration record of {name}; make one with: qpu-sdk calibrate {name}"
+    note = f"no calibration record of {name}; make one with: qpu-sdk calibrate '{name}' --modes 9 --inputs 0,1,2,3"
     assert shown.stderr.count(note) == 1
     assert shown.stdout.count(note) == 1
     summary = RunSummary.model_validate_json((tmp_path / "run" / "summary.json").read_text())

@@ -142,7 +142,7 @@ def test_wrong_values_are_refused_by_name(tree: dict[str, Any], key: str) -> Non
         ({"sead": 1}, "Did you mean seed?"),
         ({"training": {"round": 1}}, "unknown key 'training.round'. Did you mean training.rounds?"),
         ({"qnn": [{"modes": 4, "photons": 2, "mesch": "x"}] * 2}, "Did you mean qnn.0.mesh?"),
-        ({"zzzz": 1}, "unknown key 'zzzz'. See"),
+        ({"zzzz": 1}, "unknown key 'zzzz'. There are: device, seed"),
         ({"seed": -1}, "seed: "),
         ({"seed": np.zeros((3, 3))}, "seed: "),
         ({"training": {"rounds": 2.5}}, "training.rounds: "),

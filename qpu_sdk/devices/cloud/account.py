@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ...errors import AuthenticationError, ConfigError, SubmissionUncertain
-from ...words import short
+from ...words import command, short
 
 #: Longest id that is asked about, characters.
 LONGEST_ID = 1000
@@ -83,5 +83,5 @@ def checked_id(job_id: str) -> str:
     """The id as it stands in a path; raises :class:`ConfigError` for what names no job."""
     # "None": what str() made of an id that never came
     if not job_id or job_id == "None" or len(job_id) > LONGEST_ID or not job_id.isprintable():
-        raise ConfigError(f"job id {short(job_id)} names no job. Take one from: qpu-sdk jobs list.")
+        raise ConfigError(f"job id {short(job_id)} names no job. Take one from: {command('jobs', 'list')}")
     return quote_plus(job_id)

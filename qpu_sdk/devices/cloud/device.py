@@ -11,7 +11,7 @@ from typing import Any, final
 from ...errors import AuthenticationError, DeviceUnavailable, JobCancelled, JobFailed, ProgramError
 from ...photonics.counts import Counts
 from ...photonics.program import Program
-from ...words import one_line, short
+from ...words import command, one_line, short
 from ..base import DeviceSpec, Job, JobStatus, RemoteDevice, Usage
 from ..journalled import JournalledJob, submit_alone
 from ..machines import rates_of
@@ -158,8 +158,8 @@ class CloudJob(Job):
                 elif self._status is JobStatus.DONE:
                     raise UnusableAnswer(
                         f"job {self.id} on {self._device.spec.name} is done, but its result cannot be used ({error}). "
-                        "Its id stays in the journal; ask again later with: qpu-sdk resume; or give it up, as spent: "
-                        f"qpu-sdk jobs forget {self.id} --lost."
+                        "Its id stays in the journal; ask again later, or give it up, as spent: "
+                        f"{command('jobs', 'forget', self.id, '--lost')}"
                     ) from None
         return found
 

@@ -1,0 +1,96 @@
+"""What decides whether a configuration can work and needs no device: asked by a plan, and by a run before it begins."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..calibration.twin import twin
+from ..devices.address import DeviceAddress
+from ..devices.registry import open_device
+from ..errors import MitigationError, ProgramError
+from ..generator.mps import Generator, LeanMPSGenerator, MPSGenerator
+from ..mitigation.methods import AUTO
+from ..photonics.program import Program
+from ..seeds import child_seed
+from ..training.config import GIVEN, GeneratorConfig, RunConfig
+from ..training.data import Dataset, load_dataset, split_dataset
+from ..training.estimator import Mitigation
+from ..training.evaluation import as_taken
+from ..training.loop import check_network
+from ..training.optimiser import open_optimiser
+from ..training.qnn import QNN, qnns_of
+from ..training.schedule import Schedule
+from ..training.targets import Target, load_target
+from .given import Given
+
+
+def check_config(config: RunConfig, given: Given) -> None:
+    """Load target and images and look whether they, the generator and the circuits fit together.
+
+    What was passed to a run from Python, and is not passed here, is not looked at.
+
+    :raises ConfigError: see :func:`~qpu_sdk.training.loop.check_network`, of which this is the check.
+    """
+    lacks_target = config.target.factory == GIVEN and given.target is None
+    if lacks_target or (config.data.source == GIVEN and given.data is None):
+        return
+    target, dataset, generator = open_network(config, given)
+    outcomes = int(np.prod([qnn.outcomes for qnn in qnns_of(config)]))
+    check_network(dataset, target, generator, outcomes=outcomes, batch_size=config.training.batch_size)
+    optimiser = open_optimiser(config.training.optimiser, beta2=config.training.beta2)
+    optimiser.init([q.detach() for q in generator.parameters()])
+
+
+def open_network(config: RunConfig, given: Given) -> tuple[Target, Dataset, Generator]:
+    """The target, the images and the untrained generator of a run."""
+    seed = child_seed(config.seed, "target")
+    target = given.target or load_target(config.target.factory, seed=seed, folder=config.target.folder)
+    if given.data is None:
+        dataset = load_dataset(config.data, seed=config.data_seed)
+    else:
+        dataset = split_dataset(given.data, config.data, seed=config.data_seed)
+    dataset = as_taken(dataset, target)
+    generator = open_generator(config.generator, target.size, seed=child_seed(config.seed, "generator"))
+    return target, dataset, generator
+
+
+def open_generator(config: GeneratorConfig, target_size: int, *, seed: int) -> Generator:
+    """The untrained generator of a run."""
+    if config.kind == "paper":
+        std = 1e-9 if config.init_std is None else config.init_std
+        return MPSGenerator(target_size, config.bond_dim, seed=seed, init_std=std)
+    std = 0.01 if config.init_std is None else config.init_std
+    return LeanMPSGenerator(target_size, config.bond_dim, seed=seed, init_std=std)
+
+
+def method_problems(config: RunConfig, mitigation: Mitigation) -> list[MitigationError]:
+    """What a method that was asked for by name says of counts as they will be, drawn on this machine.
+
+    ``auto`` takes what the counts bear, and devices without a record are post-selected: neither is tried.
+    """
+    if mitigation.method in (AUTO, "post-select"):
+        return []
+    shots = Schedule.of(config).last_measurement.shots
+    found = []
+    for index, qnn in enumerate(qnns_of(config)):
+        try:
+            _try(mitigation, qnn, index, shots=shots)
+        except MitigationError as error:
+            found.append(error)
+        except ProgramError:  # too large to be drawn here: only the device can tell
+            continue
+    return found
+
+
+def _try(mitigation: Mitigation, qnn: QNN, index: int, *, shots: int) -> None:
+    record = mitigation.records.get(qnn.device)
+    if record is None:
+        return
+    seed = child_seed(mitigation.seed, "plan", index)
+    if DeviceAddress.parse(qnn.device).kind == "local":
+        device = open_device(qnn.device, seed=seed)  # with its detectors and what it leaves out
+    else:
+        device = twin(record, seed=seed)
+    program = Program.random(qnn.mesh, qnn.input_modes, seed=seed)
+    counts = device.run(program, shots=shots)
+    mitigation.distribution(counts, program, device=qnn.device, label=f"a trial of method {mitigation.method}")

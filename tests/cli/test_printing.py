@@ -1,0 +1,196 @@
+"""What others wrote is text on every path to a terminal: no markup, no emoji, nothing that a terminal obeys."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import io
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
+
+from qpu_sdk.cli import printing
+from qpu_sdk.cli.app import app
+from qpu_sdk.cli.progress import Progress
+from qpu_sdk.devices.budget import Cost
+from qpu_sdk.devices.job_record import Intent
+from qpu_sdk.devices.journal import Journal
+from qpu_sdk.errors import DeviceError, QPUError
+from qpu_sdk.words import printable
+from tests.commands import BAD_INPUT, Commands
+
+COMMANDS = Commands()
+#: Markup that opens, closes what is not open, and links; an emoji; a command to the terminal; a half of a character.
+HOSTILE = "[/bold] [red]upstream[/api/job/status] [link=x]y :smile: \x1b[2J\x07 \udcff \u202e out[final].json"
+#: What pytest captures of logs goes from worker to worker as UTF-8.
+LOGGED = HOSTILE.replace("\udcff", "")
+CLI = Path(printing.__file__).parent
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the SDK's console shows on a terminal of 300 columns, on which rich does all that it can."""
+    screen = io.StringIO()
+    options = {"file": screen, "force_terminal": True, "width": 300, "color_system": "truecolor"}
+    monkeypatch.setattr("rich.console.Console", functools.partial(Console, **options))
+    return screen
+
+
+def check_shown(text: str, *, whole: str = HOSTILE) -> None:
+    """Every character is there, those that a terminal would obey written out."""
+    assert printable(whole) in text
+    for obeyed in ("\x1b[2J", "\x07", "\udcff", "\u202e", "\N{SMILING FACE WITH OPEN MOUTH AND SMILING EYES}"):
+        assert obeyed not in text
+
+
+def loud() -> Console:
+    return printing.console()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("warning", [False, True])
+def test_what_a_device_says_stands_beside_the_bar(terminal: io.StringIO, warning: bool) -> None:
+    with Progress(loud()) as progress:
+        logging.getLogger("qpu_sdk.devices.cloud").log(logging.WARNING if warning else logging.INFO, LOGGED)
+        progress.advanced({"loss": 1.0, "accuracy": 0.5}, done=1, total=2)
+        progress._bars.refresh()
+    check_shown(terminal.getvalue(), whole=LOGGED)
+
+
+def test_a_stage_may_have_any_name(terminal: io.StringIO) -> None:
+    with Progress(loud()) as progress:
+        progress.stage(HOSTILE)
+        progress.advanced({"loss": 1.0}, done=1, total=2)
+        progress._bars.refresh()
+    check_shown(terminal.getvalue())
+
+
+def test_without_a_terminal_it_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    with Progress(Console(file=file, width=80)) as progress:
+        progress.stage(HOSTILE)
+        progress.said(HOSTILE, warning=True)
+        progress.advanced({"loss": 1.0}, done=1, total=2)
+    check_shown(file.getvalue())
+
+
+def test_a_spinner_shows_text(terminal: io.StringIO) -> None:
+    with printing.waiting(HOSTILE) as update:
+        update(f"then {HOSTILE}")
+    check_shown(terminal.getvalue())
+
+
+def test_rows_tables_and_lines_show_text(capsys: pytest.CaptureFixture[str]) -> None:
+    printing.print_rows([(HOSTILE, HOSTILE)])
+    check_shown(capsys.readouterr().out)
+    printing.print_table([("name", "value"), (HOSTILE, HOSTILE)])
+    check_shown(capsys.readouterr().out)
+    printing.show_values({"key": HOSTILE}, False)
+    check_shown(capsys.readouterr().out)
+    printing.tell(f"written: {HOSTILE}", err=True)
+    check_shown(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    def broken(json_: bool) -> None:
+        raise DeviceError(f"two\nlines {HOSTILE}")
+
+    with pytest.raises(typer.Exit):
+        printing.as_command(broken)(json_=as_json)
+    [line] = capsys.readouterr().err.splitlines()
+    if as_json:
+        assert line.isascii()
+        told = json.loads(line)
+        assert told["code"] == printing.DEVICE_OR_BUDGET
+        line = told["error"]
+    check_shown(line)
+
+
+ERRORS = [QPUError(HOSTILE), OSError(28, HOSTILE, HOSTILE), OSError(HOSTILE), MemoryError(HOSTILE)]
+ERRORS += [OSError(5, HOSTILE, b"\xff")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_errors_of_the_machine_are_one_line_too(error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), printing.one_line_errors():
+        raise error
+    [line] = capsys.readouterr().err.splitlines()
+    check_shown(line)
+
+
+OWN = "[red]up[/api/x] out[final].json"
+BAD = f"[/bold] {OWN} \x1b[2J"
+TYPED = [
+    ["train", f"--{BAD}"],
+    [BAD],
+    ["devices", BAD],
+    ["devices", f"local:slos?g2={BAD}"],
+    ["jobs", BAD],
+    ["train", BAD],
+]
+TYPED += [["train", "--set", BAD], ["jobs", "list", "--run", BAD], ["evaluate", BAD], ["plan", "--data", BAD]]
+TYPED += [["calibrate", f"{BAD}:x"], ["compare", "x", "--record", BAD], ["export", "x", "--format", BAD]]
+TYPED += [["mitigate", BAD, "--record", BAD], ["resume", BAD], ["predict", BAD, BAD], ["train", "--out", "x", BAD, BAD]]
+
+
+@pytest.mark.parametrize("words", TYPED, ids=lambda words: words[0][:5])
+def test_what_was_typed_is_shown_as_it_was_typed(words: list[str]) -> None:
+    result = CliRunner().invoke(app, words, env={"TERMINAL_WIDTH": "300"})
+    assert result.exit_code in (2, 3)
+    [line] = result.stderr.splitlines()
+    check_shown(line, whole=OWN)
+
+
+def test_names_of_files_are_printed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "two [bold]words[red]"
+    folder.mkdir()
+    with Journal(folder / "journal.sqlite") as journal:
+        journal.intend(Intent(f"job {BAD}", f"device {BAD}", "", True, ("p",), 1, "raw", Cost(1, 1, 0.0, 1)))
+    listed = COMMANDS.run("jobs", "list", "--run", folder)
+    assert listed.exit_code == 0
+    check_shown(listed.stdout, whole=BAD)
+    assert str(folder) in COMMANDS.fail(BAD_INPUT, "jobs", "cancel", "--run", folder)
+
+
+def test_nothing_else_writes_to_a_terminal() -> None:
+    """One file prints: nobody has to remember to switch markup off."""
+    found = []
+    for path in sorted(CLI.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if path.name not in ("printing.py", "usage.py") and name in (
+                "typer.echo",
+                "typer.secho",
+                "print",
+                "Console",
+            ):
+                found.append(f"{path.name}:{name}")
+            if name == "TextColumn":
+                assert any(k.arg == "markup" and ast.unparse(k.value) == "False" for k in node.keywords)  # type: ignore[attr-defined]
+    assert found == []
+
+
+def test_help_shows_every_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(*words: str) -> str:
+        return CliRunner().invoke(app, [*words, "--help"], env={"TERMINAL_WIDTH": "400", "COLUMNS": "400"}).output
+
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, found in commands.items():
+        for parameter in found.params:
+            if getattr(parameter, "help", None):
+                assert parameter.help.split()[0] in shown(name), name
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with pytest.raises(BrokenPipeError), printing.one_line_errors():
+        os.write(write, b"x")
+    os.close(write)
