@@ -1,4 +1,4 @@
-"""The fault table F1..F49: what goes wrong between a client and the cloud, and what two clients make of it.
+"""The fault table F1..F51: what goes wrong between a client and the cloud, and what two clients make of it.
 
 Every row breaks the loopback cloud in one way and runs our client and Perceval's against it; what is told about
 them is measured, above all the number of jobs that the server ends up with. ``python -m tests.benchmarks.faults``
@@ -969,6 +969,42 @@ def partial_results_perceval() -> Outcome:
     return Outcome.of(*cases)
 
 
+def _once(edit: Edit) -> Edit:
+    """The edit of the first result, as of a server that knew no better yet."""
+    met: list[str] = []
+
+    def first(path: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if "/result/" not in path or not answer.get("results") or met:
+            return answer
+        met.append(path)
+        return edit(path, answer)
+
+    return first
+
+
+_LACKING: dict[str, Callable[[list[Any]], list[Any]]] = {"none of 5": lambda _: [], "4 of 5": lambda found: found[:4]}
+
+
+def lacking_ours() -> Outcome:
+    """F50: the server is asked again before anything is paid again."""
+    cases = []
+    for label, change in _LACKING.items():
+        with stage(edit=_once(edit_entries(change))) as at:
+            run = at.run(FIVE)
+            cases.append(ours_case(at, label, [run], 1, run.met(None, programs=5)))
+    return Outcome.of(*cases)
+
+
+def lacking_perceval() -> Outcome:
+    """F50: what the caller gets."""
+    cases = []
+    for label, change in _LACKING.items():
+        with stage(edit=_once(edit_entries(change))) as at:
+            run = at.perceval(FIVE)
+            cases.append(run.case(label, 1, {"all settings": run.right}))
+    return Outcome.of(*cases)
+
+
 SAMPLES_ONLY = fault("platform", "replace", body={"specs": {"available_commands": ["samples"]}})
 
 
@@ -1225,6 +1261,54 @@ def _middle_lost() -> Case:
         required = {"CheckpointError": type(error) is CheckpointError, "nothing sent": at.requests("create") == 1}
         text = type(error).__name__ if error else "no error"
         return Case("file cut off", text, len(at.cloud.jobs), time.monotonic() - begun, missing(required))
+
+
+_LOST: dict[str, Callable[[Path], object]] = {"deleted": Path.unlink, "0 bytes": lambda path: path.write_bytes(b"")}
+
+
+def lost_ours() -> Outcome:
+    """F51: what was noted beside the journal tells that it held a job."""
+    cases = []
+    for label, lose in _LOST.items():
+        with stage() as at:
+            at.run()
+            lose(at.journal)
+            begun, error = time.monotonic(), None
+            try:
+                at.run()
+            except QPUError as raised:
+                error = raised
+            required = {"CheckpointError": type(error) is CheckpointError, "nothing sent": at.requests("create") == 1}
+            seconds = time.monotonic() - begun
+            cases.append(Case(label, kind(error), len(at.cloud.jobs), seconds, missing(required)))
+    return Outcome.of(*cases)
+
+
+def lost_perceval() -> Outcome:
+    """F51 with a group's file."""
+    cases = []
+    for label, lose in _LOST.items():
+        with stage() as at, patch("perceval.utils.logging._logger", MagicMock()):
+            begun = time.monotonic()
+            cases.append(_group_again(label, at, lose, begun))
+    return Outcome.of(*cases)
+
+
+def _group_again(label: str, at: Stage, lose: Callable[[Path], object], begun: float) -> Case:
+    """The same program begun, its file lost, and begun again."""
+    said = "no error"
+    try:
+        for _ in range(2):
+            group = ExecutionGroup("batch", str(at.folder))
+            if not len(group):
+                group.add(at.execution(), max_samples=SHOTS)
+            group.launch_async_executions()
+            lose(at.folder / "batch.egrp")
+    except Exception as error:
+        said = kind(error)
+    held = len(at.cloud.jobs)
+    required = {f"1 job on the server, not {held}": held == 1}
+    return Case(label, said, held, time.monotonic() - begun, missing(required))
 
 
 def _full_disk() -> Case:
@@ -2173,4 +2257,6 @@ ROWS: tuple[Row, ...] = (
             for label, text in IMPOSSIBLE.items()
         ),
     ),
+    Row("F50", "result of a completed job: settings missing, once", lacking_ours, lacking_perceval, (1, 1)),
+    Row("F51", "state file lost after a job, the same work again", lost_ours, lost_perceval, (1, 1)),
 )
