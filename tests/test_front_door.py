@@ -219,8 +219,8 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, data: qs.Dataset) -> None:
     assert run.summary.test_accuracy == whole.summary.test_accuracy
 
 
-def test_plan_says_what_a_run_takes(tmp_path: Path) -> None:
-    planned = qs.plan(qs.RunConfig(**SHORT, seed=1))
+def test_plan_says_what_a_run_takes(data: qs.Dataset) -> None:
+    planned = qs.plan(qs.RunConfig(**SHORT, seed=1), target=network(), data=data)
     assert planned.total.settings == 2 * (1 + 2 * 4 + 1)
     assert not planned.problems
 
@@ -282,7 +282,7 @@ def test_a_cloud_is_calibrated_mitigated_and_trained_on(
         config = qs.RunConfig(**SHORT, seed=1, device=name, mitigation={"record": str(tmp_path / "records")})
         run = qs.train(config, tmp_path / "run", target=network(), data=data)
         assert run.summary.record_ids == [record.id]
-        assert run.summary.circuit_settings == qs.plan(config).total.settings
+        assert run.summary.circuit_settings == qs.plan(config, target=network(), data=data).total.settings
         jobs = len(cloud.jobs)
         qs.resume(tmp_path / "run", target=network(), data=data)
         assert len(cloud.jobs) == jobs  # nothing is paid twice

@@ -19,6 +19,7 @@ from ..errors import (
     DeviceUnavailable,
     JobError,
     JobTimeout,
+    MitigationError,
     QPUError,
 )
 from .models import DataSource
@@ -114,6 +115,10 @@ def _run(folder: Path, json_: bool, work: Callable[[Any, Any], Run]) -> None:
             summary = work(runs, observer).summary
     except KeyboardInterrupt:
         _stop("interrupted.", run, "Go on with", INTERRUPTED)
+    except MitigationError as error:  # too few events: it says how to go on
+        if not run.config.is_file():
+            raise
+        fail(message_of(error), INTERRUPTED)
     except JobTimeout as error:
         _stop(message_of(error), run, "Go on with", INTERRUPTED)
     except (DeviceError, JobError, BudgetExceeded) as error:

@@ -161,8 +161,10 @@ class Journal:
         with self._lock:
             try:
                 self._sql.execute("BEGIN IMMEDIATE")  # the lock now: asked for in the middle, it could be refused
+                before = self._sql.total_changes
                 yield self._sql
-                self._sql.execute("UPDATE journal SET changes = changes + 1")
+                if changed := self._sql.total_changes > before:
+                    self._sql.execute("UPDATE journal SET changes = changes + 1")
                 known = self.known()
                 self._sql.execute("COMMIT")
             except UnicodeError as error:  # half a character, which a server or a name on a disk may have
@@ -174,7 +176,7 @@ class Journal:
             except BaseException:
                 self._undo()
                 raise
-            if self.path is not None:
+            if changed and self.path is not None:
                 journal_known.note_beside(self.path, known)  # after the commit: it may be behind, never ahead
 
     @contextmanager
@@ -222,10 +224,8 @@ class Journal:
         except OSError:
             here = False
         if not here:
-            raise CheckpointError(
-                f"{self.path} was moved, deleted or replaced meanwhile, so nothing more is submitted. Go on with "
-                "qpu-sdk resume where it is now."
-            )
+            what = "was moved, deleted or replaced meanwhile, so nothing more is submitted"
+            raise CheckpointError(f"{self.path} {what}. Resume the run where it is now.")
         place = self.path.resolve().as_uri()
         [home] = self._sql.execute("SELECT home FROM journal").fetchone()
         if durable and home != place:

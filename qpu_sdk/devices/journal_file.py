@@ -46,8 +46,11 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     """
     uri = path.resolve().as_uri()
     if not write:
-        frozen = "" if os.access(path.parent, os.W_OK) else "&immutable=1"  # sqlite would want to make files there
-        return sqlite3.connect(f"{uri}?mode=ro{frozen}", uri=True, timeout=BUSY_S, check_same_thread=False)
+        # Not mode=ro where files can be made: sqlite must undo what a process began that was killed, to read anything.
+        mode = "rw" if os.access(path.parent, os.W_OK) else "ro&immutable=1"
+        database = sqlite3.connect(f"{uri}?mode={mode}", uri=True, timeout=BUSY_S, check_same_thread=False)
+        database.execute("PRAGMA query_only = ON")
+        return database
     # None: Python would begin transactions of its own accord; here each is a BEGIN IMMEDIATE.
     database = sqlite3.connect(
         f"{uri}?mode=rw", uri=True, timeout=BUSY_S, check_same_thread=False, isolation_level=None

@@ -177,7 +177,7 @@ class JournalledJob(Job):
         if empty:  # an answer of nothing is no measurement; whether to pay for another is a person's to decide
             what = f"job {job.handle.id} on {self._owner.spec.name} brought no count at all in {empty} settings of"
             known = tuple(one if one is not None and one.shots else None for one in counts)
-            how = "What came is kept; qpu-sdk resume sends these again, and they are paid again."
+            how = "What came is kept; who goes on sends these again, and they are paid again."
             failed = JobFailed(f"{what} {len(counts)}. {how}", job_id=job.handle.id, partial=known)
             self._settle(job, known, stopped=failed)
             return

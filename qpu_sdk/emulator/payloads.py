@@ -22,7 +22,7 @@ _LIMITS = Limits(text=2**26, unpacked=2**26, samples=5_000_000)
 #: Most settings of a job, and most outcomes of all its answers together.
 MOST_SETTINGS, MOST_ANSWERED = 10_000, 5_000_000
 #: Largest number of shots or samples of a setting.
-MOST_SHOTS = 10**12
+MOST_SAMPLED = 10**12
 _KINDS = frozenset({"Experiment", "BasicState", "StateVector", "SVDistribution", "NoiseModel", "PostSelect"})
 _MITIGATIONS = {"CompilationAveraging", "DetectorBalancing", "DistinguishablePhotonMitigation", "PhotonRecycling"}
 _ARCHIVED_KINDS = (
@@ -153,8 +153,8 @@ def _submission(version: int, parts: dict[str, Any], platform: str) -> Submissio
 
 def _whole(asked: dict[str, Any], name: str) -> int:
     value = asked[name]
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MOST_SHOTS:
-        raise UnreadableText(f"{name} is {short(value)}; it is 1..{MOST_SHOTS:.0e}. Send such a number.")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MOST_SAMPLED:
+        raise UnreadableText(f"{name} is {short(value)}; it is 1..{MOST_SAMPLED:.0e}. Send such a number.")
     return value
 
 

@@ -34,14 +34,14 @@ def check_config(config: RunConfig, given: Given) -> None:
     lacks_target = config.target.factory == GIVEN and given.target is None
     if lacks_target or (config.data.source == GIVEN and given.data is None):
         return
-    target, dataset, generator = open_network(config, given)
+    target, dataset, generator = open_parts(config, given)
     outcomes = int(np.prod([qnn.outcomes for qnn in qnns_of(config)]))
     check_network(dataset, target, generator, outcomes=outcomes, batch_size=config.training.batch_size)
     optimiser = open_optimiser(config.training.optimiser, beta2=config.training.beta2)
     optimiser.init([q.detach() for q in generator.parameters()])
 
 
-def open_network(config: RunConfig, given: Given) -> tuple[Target, Dataset, Generator]:
+def open_parts(config: RunConfig, given: Given) -> tuple[Target, Dataset, Generator]:
     """The target, the images and the untrained generator of a run."""
     seed = child_seed(config.seed, "target")
     target = given.target or load_target(config.target.factory, seed=seed, folder=config.target.folder)

@@ -23,7 +23,7 @@ from ..devices.journal_known import Known
 from ..errors import CheckpointError, ConfigError, DataError, MitigationError, QPUError
 from ..files import write_atomic
 from ..training.config import CHANGEABLE, RunConfig, checked_config
-from ..training.config_file import load_config
+from ..training.config_file import read_config
 from ..training.controls import CONTROLS, Control, open_control, train_control
 from ..training.data import Dataset
 from ..training.evaluation import evaluate
@@ -173,7 +173,7 @@ def _begun(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
                 f"--set {override}: only budget.* can be changed in mid-run, and {', '.join(allowed)}. Start a new run "
                 "instead."
             )
-    return load_config(folder.config, overrides=overrides).of_a_run()
+    return read_config(folder.config, overrides=overrides).of_a_run()
 
 
 def _go(run: Opened, observer: Observer | None, *, new: Given | None = None, known: Known | None = None) -> Run:

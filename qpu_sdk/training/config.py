@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
 
 from pydantic import (
@@ -199,9 +200,13 @@ class SPSAConfig(Section):
 
         :param A: unless the configuration names one.
         """
-        own = self.model_dump(exclude={"steps", "shots", "images", "A", "blocking"})
-        known = max(self.resamplings, self.calibration_pairs if self.a is None else 1) > 1  # the noise of a loss
-        return SPSA(**own, A=A if self.A is None else self.A, blocking=self.blocking and known)
+        own = {field.name: getattr(self, field.name) for field in fields(SPSA)}
+        return SPSA(**own | {"A": A if self.A is None else self.A, "blocking": self.blocks})
+
+    @property
+    def blocks(self) -> bool:
+        """Whether steps are blocked: without several losses at one point nobody knows their noise."""
+        return self.blocking and max(self.resamplings, self.calibration_pairs if self.a is None else 1) > 1
 
 
 @final

@@ -27,16 +27,22 @@ def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()
     >>> load_config(overrides=["generator.kind=paper", "generator.bond_dim=4"]).generator.kind
     'paper'
     """
+    config = read_config(path, overrides=overrides)
+    if path is None:
+        return config
+    folders = Path.cwd(), user_path(path, "the path of a configuration").parent
+    return config.model_copy(update={"target": located(config.target, *folders)})
+
+
+def read_config(path: str | Path | None, *, overrides: Sequence[str] = ()) -> RunConfig:
+    """:func:`load_config` of a file that says all there is to say, as that of a run does."""
     tree = _read_toml(None if path is None else user_path(path, "the path of a configuration"))
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)  # not its letters, and not once only
     if overrides and any(o.startswith("qnn.") for o in overrides) and "qnn" not in tree:
         tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]  # else there is no list to change
     for override in overrides:
         _assign(tree, override)
-    config = parse_config(tree, where="the configuration" if path is None else str(path))
-    if path is None:
-        return config
-    return config.model_copy(update={"target": located(config.target, Path.cwd(), Path(path).expanduser().parent)})
+    return parse_config(tree, where="the configuration" if path is None else str(path))
 
 
 def parse_config(tree: dict[str, Any], *, where: str) -> RunConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, final
@@ -10,6 +11,8 @@ from ..errors import BudgetExceeded, ConfigError
 from .config import RunConfig, SPSAConfig, TrainingConfig
 from .device_config import BudgetConfig
 from .spsa import SPSA
+
+log = logging.getLogger(__name__)
 
 #: Most units of a run, each of which is a row of its metrics: more would take weeks for the rows alone.
 MOST_UNITS = 1_000_000
@@ -149,4 +152,8 @@ def _pairs(spsa: SPSAConfig, r: int, i: int) -> int:
 
 def open_spsa(config: SPSAConfig, *, rounds: int) -> SPSA:
     """The SPSA of a run of so many rounds; A defaults to a tenth of all steps."""
+    if config.blocking and not config.blocks and config.steps * rounds:
+        log.warning(
+            "spsa.blocking rests: it needs several losses at one point. Set spsa.resamplings = 2, or leave spsa.a out."
+        )
     return config.open(A=0.1 * config.steps * rounds)

@@ -143,8 +143,8 @@ def test_the_command(tmp_path: Path) -> None:
     ("more", "message"),
     [
         (["--presets", "none,hihg"], "preset 'hihg' is unknown"),
-        (["--each", "0"], "nothing to compare"),
-        (["--shots", "0"], "nothing to compare"),
+        (["--each", "0"], "'--each'"),
+        (["--shots", "0"], "'--shots'"),
         (["--programs", "haar,haar"], "name something twice"),
         (["--programs", "haar,har"], "programs 'har' are unknown"),
         (["--method", "subtract", "--method", "unfold-fus"], "method 'unfold-fus' is unknown; unfold-fuse is the nea"),

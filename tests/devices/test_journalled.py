@@ -59,7 +59,7 @@ def clock() -> Iterator[Clock]:
         fake = Clock(now=1000.0)
         patch.setattr("qpu_sdk.devices.journalled.time", fake)
         patch.setattr("qpu_sdk.devices.sending.time", fake)
-        patch.setattr("qpu_sdk.devices.base.time", fake)
+        patch.setattr("qpu_sdk.devices.waiting.time", fake)
         yield fake
 
 

@@ -172,8 +172,8 @@ def lacking(monkeypatch: pytest.MonkeyPatch, change: Callable[[list[Any]], list[
     """The first answers with results lack something, the others do not."""
     result, asked = CloudClient.result, []
 
-    def changed(self: CloudClient, job_id: str) -> Any:
-        answer = result(self, job_id)
+    def changed(self: CloudClient, job_id: str, *, most: int) -> Any:
+        answer = result(self, job_id, most=most)
         asked.append(job_id)
         return entries_of(answer, change) if len(asked) <= times else answer
 

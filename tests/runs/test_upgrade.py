@@ -32,9 +32,14 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as a later release may be: more keys in every table, one more table, another default."""
     root = tmp_path_factory.mktemp("later")
     shutil.copytree(ROOT / "qpu_sdk", root / "qpu_sdk")
-    path = root / "qpu_sdk" / "training" / "config.py"
-    text = path.read_text()
-    text, tables = re.subn(r'(class \w+\(Section\):\n    """(?:[^"]|"(?!""))*"""\n\n)', rf"\1{LATER_KEYS}", text)
+    files = [root / "qpu_sdk" / "training" / name for name in ("device_config.py", "config.py")]
+    tables = 0
+    for path in files:
+        text, found = re.subn(
+            r'(class \w+\(Section\):\n    """(?:[^"]|"(?!""))*"""\n\n)', rf"\1{LATER_KEYS}", path.read_text()
+        )
+        path.write_text(text)
+        tables += found
     assert tables >= 9
     text = text.replace("@final\nclass RunConfig(Section)", LATER_TABLE)
     text = text.replace(

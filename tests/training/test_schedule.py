@@ -128,3 +128,9 @@ def test_devices_are_named_once_in_the_order_of_the_qnns() -> None:
     qnn = {"modes": 4, "photons": 2}
     config = tiny.config(device="fake:a", qnn=[qnn | {"device": "fake:b"}, qnn, qnn | {"device": "fake:b"}])
     assert config.device_names == ("fake:b", "fake:a")
+
+
+@pytest.mark.parametrize(("values", "told"), [({"calibration_pairs": 1}, 1), ({"blocking": False}, 0), ({}, 0)])
+def test_blocking_that_rests_is_told(values: dict[str, int], told: int, caplog: pytest.LogCaptureFixture) -> None:
+    open_spsa(RunConfig(spsa=values).spsa, rounds=4)
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["spsa.blocking rests"] * told

@@ -266,7 +266,7 @@ class CloudClient(Transport):
         if refusal == "queue":
             return QueueFull(f"{self.url} takes no more jobs now ({text}).")
         if refusal == "closed":
-            return DeviceUnavailable(f"the platform refuses jobs: {text}. Go on later with: qpu-sdk resume.")
+            return DeviceUnavailable(f"the platform refuses jobs: {text}. Go on later.")
         return ProgramError(f"the platform refuses this job: {text}. Change the program or shots.")
 
     # -- common --------------------------------------------------------------------------------------------

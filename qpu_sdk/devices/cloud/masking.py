@@ -25,7 +25,7 @@ class TokenMask:
     Forms: as it is and in other letters' case, without its ``_T_``, with any of its characters percent-encoded or
     escaped as in JSON and HTML, and inside base64.
 
-    >>> TokenMask(SecretStr("_T_hidden.one")).words("refused HIDDEN%2Eone for you")
+    >>> TokenMask(SecretStr("_T" "_hidden.one")).words("refused HIDDEN%2Eone for you")
     'refused *** for you'
     """
 
