@@ -23,6 +23,7 @@ TINY = {
     "spsa.shots": 10_000,
     "spsa.images": 20,
     "spsa.calibration_pairs": 1,
+    "spsa.blocking": "false",
 }
 
 #: The same with 34 weights instead of 6,690, for :func:`write_small_digits`.

@@ -98,7 +98,15 @@ def test_a_later_release_goes_on_with_every_run(golden: Path, later: Path, tmp_p
 def test_a_later_release_goes_on_with_a_run_of_this_one(
     later: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["train", GOLDEN[-1] / "config.toml", "--set", "spsa.max_step=none", "--out"]
+    arguments = [
+        "train",
+        GOLDEN[-1] / "config.toml",
+        "--set",
+        "spsa.max_step=none",
+        "--set",
+        "spsa.blocking=false",
+        "--out",
+    ]
     with monkeypatch.context() as patch:
         interrupt_after(5, patch)
         assert "interrupted" in COMMANDS.fail(4, *arguments, tmp_path / "run", "--json")
