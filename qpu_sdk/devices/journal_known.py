@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes
 from ..errors import CheckpointError
 from ..files import regular
 from ..words import one_line
-from .journal_file import BUSY_S
+from .journal_file import connect
 
 #: Characters of the file: always as many, so that one write replaces it whole.
 _LENGTH = 160
@@ -56,7 +56,10 @@ def known_beside(path: Path) -> Known | None:
     """
     beside = _beside(path)
     try:
-        values = json.loads(regular(beside).read_text(encoding="ascii"))
+        text = regular(beside).read_text(encoding="ascii")
+        if not text.strip():  # made on a disk that was full
+            return None
+        values = json.loads(text)
         return Known(str(values["journal"]), int(values["changes"]), int(values["jobs"]))
     except FileNotFoundError:
         return None
@@ -97,7 +100,7 @@ def check_home(path: Path, home: str, now: Known) -> None:
         first = Path(os.fsdecode(unquote_to_bytes(home.removeprefix("file://"))))
         if home == path.as_uri() or not first.is_file() or first.samefile(path):
             return
-        with_id = sqlite3.connect(f"{first.as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+        with_id = connect(first, write=False)
         try:
             journal, changes = with_id.execute("SELECT id, changes FROM journal").fetchone()
         finally:
