@@ -12,10 +12,11 @@ import typer
 from .calibrate import calibrate_command
 from .compare import compare_command
 from .devices import devices_command, doctor_command, emulate_command
+from .interrupts import stoppable
 from .jobs import jobs
 from .mitigate import mitigate_command
 from .models import evaluate_command, export_command, predict_command
-from .printing import as_command, stoppable, tell
+from .printing import as_command, tell
 from .train import plan_command, resume_command, train_command
 from .usage import OneLineGroup
 from .waits import told
@@ -46,17 +47,17 @@ def root(
 # In the order of --help: train, use what was trained, then devices and their noise.
 app.command("train")(stoppable(as_command(train_command)))
 app.command("resume")(stoppable(as_command(resume_command)))
-app.command("plan")(as_command(plan_command))
-app.command("evaluate")(as_command(evaluate_command))
-app.command("predict")(as_command(predict_command))
-app.command("export")(as_command(export_command))
-app.command("devices")(as_command(devices_command))
+app.command("plan")(stoppable(as_command(plan_command)))
+app.command("evaluate")(stoppable(as_command(evaluate_command)))
+app.command("predict")(stoppable(as_command(predict_command)))
+app.command("export")(stoppable(as_command(export_command)))
+app.command("devices")(stoppable(as_command(devices_command)))
 app.add_typer(jobs, name="jobs")
 app.command("calibrate")(stoppable(as_command(calibrate_command)))
 app.command("compare")(stoppable(as_command(compare_command)))
-app.command("mitigate")(as_command(mitigate_command))
+app.command("mitigate")(stoppable(as_command(mitigate_command)))
 app.command("emulate")(stoppable(as_command(emulate_command)))
-app.command("doctor")(as_command(doctor_command))
+app.command("doctor")(stoppable(as_command(doctor_command)))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..report.text import duration, moment
+from .interrupts import stoppable
 from .printing import Json, as_command, one_line_errors, print_or_json, print_table, tell_json
 
 if TYPE_CHECKING:
@@ -140,4 +141,4 @@ for _name, _command in (
     ("forget", jobs_forget),
     ("cancel", jobs_cancel),
 ):
-    jobs.command(_name)(as_command(_command))
+    jobs.command(_name)(stoppable(as_command(_command)))

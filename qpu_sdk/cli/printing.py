@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -54,30 +52,6 @@ def as_command(command: Callable[..., None]) -> Callable[..., None]:
                 command(**{name: _at_home(value) for name, value in values.items()})
         finally:
             ERRORS_AS_JSON.reset(told)
-
-    return wrapped
-
-
-def stoppable(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, ended by SIGTERM and SIGHUP as by Ctrl-C: a queue system or a closed terminal loses nothing."""
-
-    @functools.wraps(command)
-    def wrapped(**values: Any) -> None:
-        def interrupt(number: int, frame: object) -> NoReturn:
-            raise KeyboardInterrupt
-
-        before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():  # no other may set them
-            for name in ("SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)
-                # nohup ignores it, and means it
-                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                    before[number] = signal.signal(number, interrupt)
-        try:
-            command(**values)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     return wrapped
 

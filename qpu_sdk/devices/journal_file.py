@@ -45,17 +45,16 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     :raises sqlite3.DatabaseError: when it is damaged.
     """
     uri = path.resolve().as_uri()
-    if not write:
-        # Not mode=ro where files can be made: sqlite must undo what a process began that was killed, to read anything.
-        mode = "rw" if os.access(path.parent, os.W_OK) else "ro&immutable=1"
-        database = sqlite3.connect(f"{uri}?mode={mode}", uri=True, timeout=BUSY_S, check_same_thread=False)
-        database.execute("PRAGMA query_only = ON")
-        return database
+    if not write and not os.access(path.parent, os.W_OK):  # sqlite would want to make files there
+        return sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True, timeout=BUSY_S, check_same_thread=False)
     # None: Python would begin transactions of its own accord; here each is a BEGIN IMMEDIATE.
     database = sqlite3.connect(
         f"{uri}?mode=rw", uri=True, timeout=BUSY_S, check_same_thread=False, isolation_level=None
     )
     try:
+        if not write:  # opened for writing all the same: what a killed process had begun is taken back first
+            database.execute("PRAGMA query_only=ON")
+            return database
         [worst] = database.execute("PRAGMA quick_check(1)").fetchone()
         if worst != "ok":
             raise sqlite3.DatabaseError(worst)

@@ -56,7 +56,10 @@ def known_beside(path: Path) -> Known | None:
     """
     beside = _beside(path)
     try:
-        values = json.loads(regular(beside).read_text(encoding="ascii"))
+        text = regular(beside).read_text(encoding="ascii")
+        if not text.strip():  # made on a disk that was full
+            return None
+        values = json.loads(text)
         return Known(str(values["journal"]), int(values["changes"]), int(values["jobs"]))
     except FileNotFoundError:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -24,6 +25,13 @@ def checked_timeout(timeout_s: float | None) -> float | None:
     return None if timeout_s is None else min(most, real(timeout_s, "timeout_s", ConfigError, least=0.0))
 
 
+def hear_interrupts() -> None:
+    """Take Ctrl-C back from Perceval: imported, or simulating, it handles the signal, and then nobody hears of it."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
+
+
 def wait_for(job: Job, timeout_s: float | None, *, begun: float) -> None:
     """Return when a job is final, advancing it no oftener than that can tell something new.
 
@@ -36,6 +44,7 @@ def wait_for(job: Job, timeout_s: float | None, *, begun: float) -> None:
         told = told or _told([job], begun, left)
         if left is not None and left <= 0:
             raise JobTimeout(f"job {job.id} is not done after {timeout_s} s. Ask again.", job_id=job.id)
+        hear_interrupts()
         time.sleep(job.pause_s if left is None else min(job.pause_s, left))
 
 
@@ -65,5 +74,6 @@ def wait_all(jobs: Sequence[Job], *, timeout_s: float | None = None) -> None:
             names = ", ".join(job.id for job in waiting)
             raise JobTimeout(f"{len(waiting)} jobs are not done ({names}). Ask again later.", job_id=waiting[0].id)
         told = told or _told([job for job in waiting if job.durable], begun, left)
+        hear_interrupts()
         pause = min(job.pause_s for job in waiting)  # whoever may have news first sets the pace
         time.sleep(pause if left is None or left <= 0 else min(pause, left))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -108,6 +109,8 @@ def _limit_memory() -> None:
 
 def main() -> None:
     """Answer one request on the standard streams."""
+    if hasattr(signal, "pthread_sigmask"):  # a command that waits for Ctrl-C in its own way leaves it blocked
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _limit_memory()
     asked = json.load(sys.stdin)
     noise = read(asked["noise"], frozenset({"NoiseModel"}))

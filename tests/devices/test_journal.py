@@ -444,7 +444,7 @@ def test_a_journal_that_is_less_than_was_noted_is_refused(path: Path, tmp_path: 
         assert journal.job("id").name == "a"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"journal": "x"}', '{"journal": 1, "changes": "many"}'])
+@pytest.mark.parametrize("content", ["{", "[]", "null", '{"journal": "x"}', '{"journal": 1, "changes": "many"}'])
 def test_a_damaged_note_says_what_to_do_and_that_works(path: Path, content: str) -> None:
     with Journal(path) as journal:
         journal.intend(intent("a"))
@@ -456,6 +456,57 @@ def test_a_damaged_note_says_what_to_do_and_that_works(path: Path, content: str)
     with Journal(path) as journal:
         assert [job.name for job in journal.jobs()] == ["a"]
     assert note.is_file()
+
+
+def test_a_note_that_a_full_disk_left_blank_is_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        assert "No space left" in refused(path)
+    with Journal(path) as journal:
+        journal.intend(intent("a"))
+    path.unlink()
+    assert "noted" in refused(path)  # it guards again
+
+
+def kill_in_mid_change(path: Path, to: Path) -> Path:
+    """The files as a process leaves them that is killed while it writes: changed, and what it was before beside it."""
+    with sqlite3.connect(path, isolation_level=None) as database:
+        database.execute("PRAGMA cache_size=1")
+        database.execute("BEGIN IMMEDIATE")
+        for i in range(500):
+            database.execute("INSERT INTO answers VALUES (?, ?)", (f"job {i}", b"x" * 500))
+        to.mkdir()
+        for file in path.parent.glob("*.sqlite*"):
+            shutil.copy(file, to / file.name)
+    database.close()
+    assert (to / f"{path.name}-journal").stat().st_size
+    return to / path.name
+
+
+def test_what_a_killed_process_had_begun_is_taken_back_by_who_looks_first(path: Path, tmp_path: Path) -> None:
+    with Journal(path) as journal:
+        journal.intend(intent("a"))
+    killed = kill_in_mid_change(path, tmp_path / "killed")
+    with Journal(killed, write=False) as journal:
+        assert [job.name for job in journal.jobs()] == ["a"]
+        assert journal.answer("job 1") is None
+    with Journal(killed, create=False) as journal:
+        journal.accepted("a", "1")
+
+
+def test_a_copy_is_told_though_the_first_was_killed_in_mid_change(path: Path, tmp_path: Path) -> None:
+    with Journal(path) as journal:
+        journal.intend(intent("a"))
+        journal.accepted("a", "1")
+    copy = Path(shutil.copytree(path.parent, tmp_path / "copy")) / path.name
+    killed = kill_in_mid_change(path, tmp_path / "killed")
+    for file in killed.parent.iterdir():
+        shutil.copy(file, path.parent / file.name)
+    with Journal(copy) as journal, pytest.raises(CheckpointError, match="is a copy of"):
+        journal.intend(intent("b"))
 
 
 def test_a_crash_between_a_change_and_its_note_is_no_loss(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, LocationValueError
 
 from ...words import TOLD_S, WAITING, clock_in, one_line
+from ..waiting import hear_interrupts
 from .route import Route
 
 log = logging.getLogger(__name__)
@@ -176,6 +177,7 @@ def _in_time(call: Callable[[], _T], limit_s: float, what: str) -> _T:
     :raises requests.ReadTimeout: when it took longer.
     """
     future: Future[_T] = Future()
+    hear_interrupts()
 
     def run() -> None:
         try:

@@ -15,7 +15,10 @@ from ...words import one_line
 _SHORTEST = 6
 #: Anything that looks like somebody's token; only characters that tokens are made of, so that JSON stays JSON.
 _ANY_TOKEN = r"_T_[\w.~+/=%-]+|\bbearer(?:\s|%20|\\[nrt]){1,9}[\w.~+/=%-]+"
-_ENCODED = re.compile(r"[%\\&]")
+#: What may stand between two characters of a token that is wrapped or coloured: no terminal shows it.
+_SPLIT = "[\x00-\x1f\x7f\xad\u200b-\u200f\u2028\u2029\u2060\ufeff]"
+_BETWEEN = rf"(?:\x1b\[[0-9;]{{0,9}}[A-Za-z]|\\[nrt]|{_SPLIT} {{0,8}}){{0,3}}"
+_ENCODED = re.compile(rf"[%\\&]|{_SPLIT}")
 
 
 @final
@@ -23,7 +26,7 @@ class TokenMask:
     """Replaces a token by ``***`` in others' words, in whatever form they echo it; shows nothing of the token itself.
 
     Forms: as it is and in other letters' case, without its ``_T_``, with any of its characters percent-encoded or
-    escaped as in JSON and HTML, and inside base64.
+    escaped as in JSON and HTML, with breaks or colours between them, inside base64, and as hexadecimal digits.
 
     >>> TokenMask(SecretStr("_T" "_hidden.one")).words("refused HIDDEN%2Eone for you")
     'refused *** for you'
@@ -56,14 +59,15 @@ def _masking(token: str) -> Callable[[str], str]:
     core = token.removeprefix("_T_")
     forms = [_ANY_TOKEN]
     if len(core) >= _SHORTEST:
-        prefix = "".join(map(_character, "_T_"))
-        forms.insert(0, f"(?:{prefix})?{''.join(map(_character, core))}")
+        prefix = "".join(f"{_character(c)}{_BETWEEN}" for c in "_T_")
+        forms.insert(0, f"(?:{prefix})?{_BETWEEN.join(map(_character, core))}")
+        forms.append(f"(?:5f545f)?{core.encode().hex()}")
         encoded = _in_base64(core)
         forms += [f"(?-i:{re.escape(part)}[A-Za-z0-9+/_=-]*)" for part in encoded]
     else:
         encoded = []
     pattern = re.compile("|".join(forms), re.IGNORECASE)
-    signs = [core.lower()] if len(core) >= _SHORTEST else []
+    signs = [core.lower(), core.lower().replace("+", " "), core.encode().hex()] if len(core) >= _SHORTEST else []
     signs += ["_t_", "bearer", *(part.lower() for part in encoded)]
 
     def mask(text: str) -> str:
@@ -77,7 +81,7 @@ def _character(c: str) -> str:
     """Pattern of one character in all its spellings; what repeats is bounded, or a server could make it take hours."""
     code, zeros = ord(c), "0{0,6}"
     escaped = rf"%(?:25){{0,3}}{code:02x}|\\{{1,8}}(?:u00|x){code:02x}|&#(?:x{zeros}{code:x}|{zeros}{code});"
-    return f"(?:{re.escape(c)}|{escaped})"
+    return f"(?:{re.escape(c)}|{escaped}{'| ' if c == '+' else ''})"  # a blank is what a form makes of a plus
 
 
 def _in_base64(core: str) -> list[str]:

@@ -44,6 +44,8 @@ _API = "qaas/v1alpha1"
 _ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)
 #: Scaleway's words for the ends of a job, and Quandela's, which the device knows.
 _STATUS = {"cancelled": "canceled", "cancelling": "cancel_requested"}
+#: Types of its errors that refuse a token; a message alone is what any gateway sends.
+_REFUSALS = ("denied_authentication", "permissions_denied")
 #: Longest session, seconds, as in Perceval's layer.
 _SESSION_S = 3600
 #: Longest answer that is no result, bytes.
@@ -135,7 +137,7 @@ class ScalewayClient(Transport):
         told = answer if isinstance(answer, dict) else {}
         if 200 <= code < 300 and _is_id(told.get("id")):
             return str(told["id"])
-        if code in (401, 403) and isinstance(told.get("message"), str):  # in Scaleway's words, so it is no gateway's
+        if code in (401, 403) and told.get("type") in _REFUSALS:  # in Scaleway's words, so it is no gateway's
             raise _refused_token(code)
         what = f"HTTP {code}" if code >= 300 else f"the id {short(told.get('id'))}"
         raise SubmissionUncertain(f"its creation was answered with {what}")

@@ -27,6 +27,12 @@ FORMS = {
     "escaped in JSON inside JSON": json.dumps("".join(f"\\u{ord(c):04X}" for c in SECRET))[1:-1],
     "escaped in HTML": "".join(f"&#{ord(c)};" for c in SECRET),
     "escaped in HTML, hexadecimal": "".join(f"&#x{ord(c):X};" for c in SECRET),
+    "wrapped": f"{SECRET[:10]}\r\n {SECRET[10:]}",
+    "wrapped in JSON inside JSON": f"{SECRET[:10]}\\n{SECRET[10:]}",
+    "in two colours": f"{SECRET[:10]}\x1b[1;31m{SECRET[10:]}",
+    "with what is not shown": "\u200b".join(SECRET),
+    "out of a form": SECRET.replace("+", " "),
+    "hexadecimal": f"_T_{SECRET}".encode().hex(),
     "base64": base64.b64encode(f"_T_{SECRET}".encode()).decode(),
     "base64 after a user's name": base64.b64encode(f"user:_T_{SECRET}".encode()).decode(),
     "base64 after a longer one": base64.b64encode(f"a user:_T_{SECRET}".encode()).decode(),
@@ -82,7 +88,8 @@ def test_the_mask_does_not_show_the_token() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["\\", "%", "%25", "&#0", "&#x0", "bearer ", " ", "_T_", "\\u00", "c2", SECRET[:-1], "<"]
+    "part",
+    ["\\", "%", "%25", "&#0", "&#x0", "bearer ", " ", "_T_", "\\u00", "c2", "c\n", "\n", "\x1b[0", SECRET[:-1], "<"],
 )
 def test_no_text_takes_long(part: str) -> None:
     """Time grows with the length, not with its square: a server chooses the text."""

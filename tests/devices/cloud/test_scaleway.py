@@ -230,7 +230,8 @@ def test_session_is_asked_for_again_and_the_job_sent_once(web: responses.Request
 @pytest.mark.parametrize("place", [SESSIONS, JOBS], ids=["session", "job"])
 @pytest.mark.parametrize("code", [401, 403])
 def test_token_refused_later_is_named(web: responses.RequestsMock, place: re.Pattern[str], code: int) -> None:
-    web.replace("POST", place, status=code, json={"message": "denied"})
+    told = {"message": "denied", "type": "denied_authentication" if code == 401 else "permissions_denied"}
+    web.replace("POST", place, status=code, json=told)
     cloud = client()
     with pytest.raises(AuthenticationError, match=f"HTTP {code}"):
         cloud.create(BODY)
@@ -608,7 +609,10 @@ def test_an_id_that_is_none_is_uncertain(web: responses.RequestsMock, job_id: ob
 
 
 @pytest.mark.parametrize("code", [401, 403])
-@pytest.mark.parametrize("body", ["", "<html>denied</html>", "[]", '{"message": 3}'])
+@pytest.mark.parametrize(
+    "body",
+    ["", "<html>denied</html>", "[]", '{"message": 3}', '{"message": "Forbidden"}', '{"message": "no", "type": ["a"]}'],
+)
 def test_a_refusal_that_is_not_in_scaleways_words_is_uncertain(
     web: responses.RequestsMock, code: int, body: str
 ) -> None:
