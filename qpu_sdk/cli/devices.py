@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .printing import Json, one_line_errors, print_rows, show_values, tell_json
+from .printing import Json, one_line_errors, print_rows, show_values, tell, tell_json
 
 if TYPE_CHECKING:
     from ..devices.base import DeviceSpec
@@ -100,17 +100,17 @@ def emulate_command(
 
 
 def _say_where(url: str, platforms: Sequence[str], token: str) -> None:
-    typer.echo(f"Quandela Cloud, emulated, at {url} until Ctrl-C. In another terminal:")
-    typer.echo(f"  export PCVL_CLOUD_TOKEN={token}")
-    typer.echo(f'  curl -s -H "Authorization: Bearer $PCVL_CLOUD_TOKEN" {url}/emulator/jobs    # all its jobs')
-    typer.echo("and one of these as the device:")
+    tell(f"Quandela Cloud, emulated, at {url} until Ctrl-C. In another terminal:")
+    tell(f"  export PCVL_CLOUD_TOKEN={token}")
+    tell(f'  curl -s -H "Authorization: Bearer $PCVL_CLOUD_TOKEN" {url}/emulator/jobs    # all its jobs')
+    tell("and one of these as the device:")
     for name in platforms:
-        typer.echo(f"  'quandela:{name}?url={url}'")
+        tell(f"  'quandela:{name}?url={url}'")
 
 
 def _say(line: str) -> None:
     with suppress(OSError):  # a reader that is gone is no reason to fail a client
-        typer.echo(line)
+        tell(line)
 
 
 def doctor_command(json_: Json = False) -> None:
