@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 import qpu_sdk as qs
 from qpu_sdk.errors import DeviceError
@@ -24,10 +26,23 @@ CANNOT: list[tuple[dict[str, Any], bool, str]] = [
     ({"budget__credits": 0.001, "budget__credits_per_shot": 1}, True, "budget.credits"),
     ({"qnn__0__modes": 24, "qnn__0__photons": 17}, False, "16 photons or fewer"),
     ({"target__factory": "qpu_sdk.training.targets:paper_cnn"}, False, "joint outcomes"),
+    ({"target__factory": "tests.runs.test_feasible:Unkept"}, False, "register_buffer"),
     ({"target__factory": "nowhere:f"}, False, "nowhere"),
     ({"data__train_size": 61}, False, "61 training images"),
     ({"mitigation__record": "nowhere.json"}, False, "nowhere.json"),
 ]
+
+
+class Unkept(nn.Module):
+    """Draws what no ``state_dict`` has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.drawn = nn.Linear(16, 2), torch.randn(16)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.layer(images.flatten(1) * self.drawn)
+        return logits
 
 
 def plan_arguments(arguments: list[str]) -> list[str]:
@@ -71,6 +86,23 @@ def test_python_is_told_in_words_of_python(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="force=True"):
         qs.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_sees_torch_as_a_run_does(tmp_path: Path) -> None:
+    """Whatever the caller set for networks of his own."""
+    config = qs.RunConfig(
+        data={"source": str(write_small_digits(tmp_path / "d.npz"))},
+        target={"factory": "tests.training.tiny:linear"},
+        qnn=[{"modes": 4, "photons": 2}] * 2,
+    )
+    expected, kind = qs.plan(config), torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.no_grad():
+            assert qs.plan(config) == expected
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(kind)
 
 
 def test_a_plan_takes_the_images_and_the_seed_of_a_run(tmp_path: Path) -> None:
