@@ -10,12 +10,13 @@ import functools
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -31,6 +32,8 @@ LONGEST = 2000
 SHOTS_AT_MOST, MODES_AT_MOST = 10**12, 256
 #: Whether the command that runs was asked for JSON.
 ERRORS_AS_JSON: ContextVar[bool] = ContextVar("errors_as_json", default=False)
+#: Where its JSON goes, when it is not where everybody prints.
+_RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)
 
 
 def parse_modes(text: str) -> tuple[int, ...]:
@@ -44,16 +47,21 @@ def parse_modes(text: str) -> tuple[int, ...]:
 
 
 def as_command(command: Callable[..., None]) -> Callable[..., None]:
-    """The command as a shell calls it: one line an error, and ``~`` in paths, which is left in ``--out=~/x``."""
+    """The command as a shell calls it: one line an error, and ``~`` in paths, which is left in ``--out=~/x``.
+
+    With --json standard output has the JSON and nothing else, whatever the user's own network prints.
+    """
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
-        told = ERRORS_AS_JSON.set(bool(values.get("json_")))
+        json_ = bool(values.get("json_"))
+        told, results = ERRORS_AS_JSON.set(json_), _RESULTS.set(sys.stdout if json_ else None)
         try:
-            with one_line_errors():
+            with redirect_stdout(sys.stderr) if json_ else nullcontext(), one_line_errors():
                 command(**{name: _at_home(value) for name, value in values.items()})
         finally:
             ERRORS_AS_JSON.reset(told)
+            _RESULTS.reset(results)
 
     return wrapped
 
@@ -97,7 +105,7 @@ def tell(text: object, *, err: bool = False) -> None:
 
 def tell_json(data: Any) -> None:
     """Print one JSON object, or a list of them, in one line."""
-    typer.echo(json.dumps(data))
+    typer.echo(json.dumps(data), file=_RESULTS.get())
 
 
 def print_or_json(rows: Rows, data: Mapping[str, Any], json_: bool) -> None:
@@ -185,7 +193,12 @@ def _shown(path: object) -> str:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Print one line on standard error, with --json one JSON object, and end the command with an exit code."""
+    """Tell of an error and end the command with an exit code."""
+    tell_error(message, code)
+    raise typer.Exit(code)
+
+
+def tell_error(message: str, code: int) -> None:
+    """Print one line on standard error, with --json one JSON object."""
     text = one_line(message, LONGEST)
     typer.echo(json.dumps({"error": text, "code": code}) if ERRORS_AS_JSON.get() else f"qpu-sdk: {text}", err=True)
-    raise typer.Exit(code)

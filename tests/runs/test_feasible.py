@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import qpu_sdk as qs
 from qpu_sdk.errors import DeviceError
 from tests.commands import BAD_INPUT, DEVICE_OR_BUDGET, Commands
 from tests.digits import SMALLEST, TINY, train_arguments, write_digits, write_small_digits
+from tests.training.tiny import Linear
 
 COMMANDS = Commands()
 LOSSY = "local:slos?transmittance=0.001"
@@ -103,6 +106,22 @@ def test_a_plan_sees_torch_as_a_run_does(tmp_path: Path) -> None:
         assert torch.get_default_dtype() == torch.float64
     finally:
         torch.set_default_dtype(kind)
+
+
+class Chatty(Linear):
+    """Prints whatever it does."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        sys.stdout.write(f"shape {tuple(images.shape)}\n")
+        return super().forward(images)
+
+
+def test_what_a_network_prints_is_not_among_the_json(tmp_path: Path) -> None:
+    chatty = {"target__factory": "tests.runs.test_feasible:Chatty"}
+    arguments = train_arguments(write_small_digits(tmp_path / "d.npz"), tmp_path / "run", base=SMALLEST, **chatty)
+    printed = COMMANDS.run(*plan_arguments(arguments))
+    assert json.loads(printed.stdout)["problems"] == []
+    assert "shape (1, 1, 4, 4)" in printed.stderr
 
 
 def test_a_plan_takes_the_images_and_the_seed_of_a_run(tmp_path: Path) -> None:
