@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..words import one_line
-from .printing import BAD_INPUT, Json, fail, one_line_errors, show_values, tell, tell_error, tell_json
+from .printing import BAD_INPUT, Json, complain, fail, one_line_errors, show_values, tell, tell_json
 
 DataSource = Annotated[
     str | None,
@@ -73,7 +73,7 @@ def predict_command(
         tell_json(rows)
     for row in rows:
         if "error" in row:
-            tell_error(row["error"], BAD_INPUT)
+            complain(row["error"], BAD_INPUT)
         elif not json_:
             remarks = [text for key, text in _REMARKS.items() if row[key]]
             known = f"{one_line(row['image'])}: {row['label']} ({100 * row['probability']:.1f} %)"

@@ -193,12 +193,12 @@ def _shown(path: object) -> str:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Tell of an error and end the command with an exit code."""
-    tell_error(message, code)
+    """Print one line on standard error, with --json one JSON object, and end the command with an exit code."""
+    complain(message, code)
     raise typer.Exit(code)
 
 
-def tell_error(message: str, code: int) -> None:
-    """Print one line on standard error, with --json one JSON object."""
+def complain(message: str, code: int) -> None:
+    """:func:`fail` that goes on: others of the things that were asked for may be fine."""
     text = one_line(message, LONGEST)
     typer.echo(json.dumps({"error": text, "code": code}) if ERRORS_AS_JSON.get() else f"qpu-sdk: {text}", err=True)

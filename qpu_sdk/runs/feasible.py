@@ -40,7 +40,7 @@ def check_config(config: RunConfig, given: Given) -> None:
 
 
 def _check_network(config: RunConfig, given: Given) -> None:
-    target, dataset, generator = open_network(config, given)
+    target, dataset, generator = open_parts(config, given)
     outcomes = int(np.prod([qnn.outcomes for qnn in qnns_of(config)]))
     check_network(dataset, target, generator, outcomes=outcomes, batch_size=config.training.batch_size)
     check_rebuilds(config, given, target, dataset)
@@ -58,7 +58,7 @@ def check_rebuilds(config: RunConfig, given: Given, target: Target, dataset: Dat
         check_rebuilt(target, config.target, dataset.train.x.shape[1:], seed=seed)
 
 
-def open_network(config: RunConfig, given: Given) -> tuple[Target, Dataset, Generator]:
+def open_parts(config: RunConfig, given: Given) -> tuple[Target, Dataset, Generator]:
     """The target, the images and the untrained generator of a run."""
     seed = child_seed(config.seed, "target")
     target = given.target or load_target(config.target.factory, seed=seed, folder=config.target.folder)

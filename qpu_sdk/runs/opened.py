@@ -27,7 +27,7 @@ from ..training.loop import Training, TrainingState
 from ..training.qnn import QNN, QNNBank, qnns_of
 from ..training.schedule import Schedule
 from ..training.targets import BUILT_IN
-from .feasible import check_rebuilds, open_network
+from .feasible import check_rebuilds, open_parts
 from .folder import RunFolder
 from .given import Given
 from .records import resolve
@@ -80,7 +80,7 @@ def open_run(
     """
     schedule = Schedule.of(config)
     schedule.check(config.budget)  # before anything is loaded: it costs nothing to find out
-    target, dataset, generator = open_network(config, given)
+    target, dataset, generator = open_parts(config, given)
     finished = state is not None and state.done == len(schedule.units)
     new = mitigation is None
     journal = Journal(folder.journal, create=new)  # not entered yet: the folder is made when all is checked

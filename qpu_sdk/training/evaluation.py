@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError
 from .data import Dataset, check_labels
-from .factories import told
+from .factories import what_it_raised
 from .targets import Target
 
 #: Images at once: memory stays bounded whatever the size of the set.
@@ -123,7 +123,9 @@ def _asked(ask: Callable[[], Tensor], shape: tuple[int, ...], what: str = "does 
     try:
         return ask()
     except (Exception, SystemExit) as error:  # the network is the user's: it may raise anything
-        raise ConfigError(f"the target {what} images of shape {shape} ({told(error)}). Use another target.") from error
+        raise ConfigError(
+            f"the target {what} images of shape {shape} ({what_it_raised(error)}). Use another target."
+        ) from error
 
 
 @final

@@ -74,7 +74,7 @@ def place_of(error: BaseException) -> str:
     return f"; {one_line(' > '.join(frames[-_FRAMES:]), 240)}" if frames else ""
 
 
-def told(error: BaseException) -> str:
+def what_it_raised(error: BaseException) -> str:
     """What was raised and where, in one line."""
     first = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}{f': {one_line(first, 200)}' if first else ''}{place_of(error)}"
@@ -94,7 +94,7 @@ def _module(factory: str, name: str, folder: Path) -> ModuleType:
             "folder, or write path/to/file.py:function."
         ) from error
     except (Exception, SystemExit) as error:  # it is the user's code: it may raise anything
-        raise ConfigError(f"target {factory!r} cannot be imported ({told(error)}). Mend it.") from error
+        raise ConfigError(f"target {factory!r} cannot be imported ({what_it_raised(error)}). Mend it.") from error
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -131,7 +131,7 @@ def _called(build: Callable[..., Any], factory: str) -> Any:
     try:
         return build()
     except (Exception, SystemExit) as error:  # it is the user's code: it may raise anything
-        raise ConfigError(f"target {factory!r} raised {told(error)}. Mend it.") from error
+        raise ConfigError(f"target {factory!r} raised {what_it_raised(error)}. Mend it.") from error
 
 
 # -- without a trace ---------------------------------------------------------------------------------------
