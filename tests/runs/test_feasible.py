@@ -91,7 +91,8 @@ def test_python_is_told_in_words_of_python(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_plan_sees_torch_as_a_run_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_plan_sees_torch_as_a_run_does(tmp_path: Path, mode: Any) -> None:
     """Whatever the caller set for networks of his own."""
     config = qs.RunConfig(
         data={"source": str(write_small_digits(tmp_path / "d.npz"))},
@@ -101,7 +102,7 @@ def test_a_plan_sees_torch_as_a_run_does(tmp_path: Path) -> None:
     expected, kind = qs.plan(config), torch.get_default_dtype()
     try:
         torch.set_default_dtype(torch.float64)
-        with torch.no_grad():
+        with mode():
             assert qs.plan(config) == expected
         assert torch.get_default_dtype() == torch.float64
     finally:
