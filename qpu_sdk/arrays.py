@@ -122,7 +122,7 @@ def reals(values: Any, what: str, error: type[QPUError] = ProgramError, *, finit
     array = _array(values, "iuf", what, error)
     if array.dtype.kind in "iu" and array.size and max(int(array.max()), -int(array.min())) > _EXACT:
         raise error(f"{what} is a whole number above 2^53, which no float holds exactly. Use smaller numbers.")
-    with np.errstate(over="ignore"):  # of longer floats: found out below
+    with np.errstate(over="ignore", invalid="ignore"):  # of longer floats: found out below
         found = np.asarray(array, dtype=np.float64)
     if finite and not np.isfinite(found).all():
         raise error(f"{what} is not a finite number. Check the values.")

@@ -67,6 +67,11 @@ def qnn(key: str) -> Call:
     return lambda n: qs.RunConfig(qnn=[{"modes": 6, "photons": 2} | {key: n}] * 2).to_toml()
 
 
+def scaled(scale: Any) -> qs.Dataset:
+    x, y = np.arange(8).reshape(2, 2, 2), [0, 1]
+    return qs.Dataset.of(x, y, x, y, scale=scale)
+
+
 def told(losses: Any) -> Any:
     one = qs.SPSA(a=0.1, resamplings=2)
     return one.tell(one.init(np.zeros(2), seed=1), losses, np.ones(2)).x.tolist()
@@ -183,6 +188,7 @@ REAL: dict[str, tuple[Call, tuple[float, ...]]] = {
     "SPSA.first_step": (lambda x: spsa(first_step=x), (0.5, 2.0)),
     "SPSA.tell": (lambda x: told([x, 1.0]), (0.5, -2.0)),
     "SPSA.init.x0": (lambda x: qs.SPSA().init([x, 1.0], seed=1).x.tolist(), (0.5, -2.0)),
+    "Dataset.scale": (lambda x: scaled(x).fingerprint, (8.0, 16.0)),
     "RunConfig.scale": (config("data", "scale"), (0.5, 16.0)),
     "RunConfig.init_std": (config("generator", "init_std"), (0.0, 0.5)),
     "RunConfig.lr": (config("training", "lr"), (0.5, 2.0)),
@@ -203,7 +209,6 @@ REASONS = {
     "CalibrationRecord": "is made by calibrate and read from files",
     "post_select": "takes counts alone",
     "load_config": "takes a path and texts; its numbers are those of RunConfig",
-    "Dataset": "takes images, whose numbers have tests of their own",
     "plan": "takes a configuration",
     "train": "takes a configuration and images",
     "resume": "takes a path",

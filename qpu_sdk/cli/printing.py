@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -29,6 +30,8 @@ LONGEST = 2000
 SHOTS_AT_MOST, MODES_AT_MOST = 10**12, 256
 #: Whether the command that runs was asked for JSON.
 ERRORS_AS_JSON: ContextVar[bool] = ContextVar("errors_as_json", default=False)
+#: Where its JSON goes, when it is not where everybody prints.
+_RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)
 
 
 def parse_modes(text: str) -> tuple[int, ...]:
@@ -42,16 +45,21 @@ def parse_modes(text: str) -> tuple[int, ...]:
 
 
 def as_command(command: Callable[..., None]) -> Callable[..., None]:
-    """The command as a shell calls it: one line an error, and ``~`` in paths, which is left in ``--out=~/x``."""
+    """The command as a shell calls it: one line an error, and ``~`` in paths, which is left in ``--out=~/x``.
+
+    With --json standard output has the JSON and nothing else, whatever the user's own network prints.
+    """
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
-        told = ERRORS_AS_JSON.set(bool(values.get("json_")))
+        json_ = bool(values.get("json_"))
+        told, results = ERRORS_AS_JSON.set(json_), _RESULTS.set(sys.stdout if json_ else None)
         try:
-            with one_line_errors():
+            with redirect_stdout(sys.stderr) if json_ else nullcontext(), one_line_errors():
                 command(**{name: _at_home(value) for name, value in values.items()})
         finally:
             ERRORS_AS_JSON.reset(told)
+            _RESULTS.reset(results)
 
     return wrapped
 
@@ -71,7 +79,7 @@ def tell(text: object, *, err: bool = False) -> None:
 
 def tell_json(data: Any) -> None:
     """Print one JSON object, or a list of them, in one line."""
-    typer.echo(json.dumps(data))
+    typer.echo(json.dumps(data), file=_RESULTS.get())
 
 
 def print_or_json(rows: Rows, data: Mapping[str, Any], json_: bool) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, final
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from ..words import printable
 from .printing import plain
 
+#: Columns of a terminal from which loss and accuracy stand beside the bar, and from which the time so far does.
+WIDE, NARROW = 160, 50
 _SDK = logging.getLogger("qpu_sdk")
 
 
@@ -26,14 +29,7 @@ class Progress:
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
-        self._bars = Bars(
-            _text("{task.description}"),
-            BarColumn(),
-            _text("{task.fields[news]}"),
-            _text("{task.fields[said]}", style="dim"),
-            TimeElapsedColumn(),
-            _text("left"),
-            TimeRemainingColumn(),
+        self._bars = _Bars(
             console=console,
             disable=quiet or not console.is_terminal,  # no terminal: advanced() prints lines instead
         )
@@ -59,12 +55,12 @@ class Progress:
         self._bars.stop()
 
     def said(self, text: str, *, warning: bool) -> None:
-        """What a device has to tell: on a terminal beside the bar, elsewhere and for warnings a line."""
+        """What a device has to tell: on a terminal below the bar, elsewhere and for warnings a line."""
         if warning or not self._console.is_terminal:
             if warning or not self._quiet:
                 self._line(text)
         else:
-            self._bars.update(self._task, said=printable(text))
+            self._bars.update(self._task, said=text)
 
     def _line(self, text: str) -> None:
         self._console.print(plain(text), soft_wrap=True)
@@ -96,6 +92,38 @@ class Progress:
 
 
 @final
+class _Bars(Bars):
+    """Bar and times in whatever width there is; what has no room beside them stands below, cut."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bars, and lines of text below."""
+        if not self.tasks:  # not yet: there is no console either
+            return
+        width, fields = self.console.width, self.tasks[-1].fields
+        self.columns = tuple(_columns(width))
+        yield self.make_tasks_table(self.tasks)
+        lines = [(fields["news"], ""), (fields["said"], "dim")]
+        for text, style in lines[1:] if width >= WIDE else lines:
+            if text:
+                line = plain(text)
+                line.style, line.no_wrap, line.overflow = style, True, "ellipsis"
+                yield line
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """Of a terminal that is so wide."""
+    wide = width >= WIDE
+    return [
+        _text("{task.description}", Column(no_wrap=True, overflow="ellipsis", max_width=None if wide else width // 4)),
+        BarColumn(bar_width=min(width // 4, 30)),
+        *([_text("{task.fields[news]}")] if wide else []),
+        *([TimeElapsedColumn()] if width >= NARROW else []),
+        TimeRemainingColumn(),
+        _text("left"),
+    ]
+
+
+@final
 class _Said(logging.Handler):
     """Passes on what the SDK logs: devices, and what is missing to mitigate."""
 
@@ -108,6 +136,6 @@ class _Said(logging.Handler):
         self._progress.said(record.getMessage(), warning=record.levelno >= logging.WARNING)
 
 
-def _text(template: str, style: str = "none") -> TextColumn:
+def _text(template: str, column: Column | None = None) -> TextColumn:
     """A column in which [bold] is six characters, and a server's [/x] ends no run."""
-    return TextColumn(template, style=style, markup=False)
+    return TextColumn(template, markup=False, table_column=column)

@@ -16,11 +16,12 @@ from ..training.config import GIVEN, GeneratorConfig, RunConfig
 from ..training.data import Dataset, load_dataset, split_dataset
 from ..training.estimator import Mitigation
 from ..training.evaluation import as_taken
+from ..training.factories import plain_torch
 from ..training.loop import check_network
 from ..training.optimiser import open_optimiser
 from ..training.qnn import QNN, qnns_of
 from ..training.schedule import Schedule
-from ..training.targets import Target, load_target
+from ..training.targets import BUILT_IN, Target, check_rebuilt, load_target
 from .given import Given
 
 
@@ -34,11 +35,27 @@ def check_config(config: RunConfig, given: Given) -> None:
     lacks_target = config.target.factory == GIVEN and given.target is None
     if lacks_target or (config.data.source == GIVEN and given.data is None):
         return
+    with plain_torch():
+        _check_network(config, given)
+
+
+def _check_network(config: RunConfig, given: Given) -> None:
     target, dataset, generator = open_parts(config, given)
     outcomes = int(np.prod([qnn.outcomes for qnn in qnns_of(config)]))
     check_network(dataset, target, generator, outcomes=outcomes, batch_size=config.training.batch_size)
+    check_rebuilds(config, given, target, dataset)
     optimiser = open_optimiser(config.training.optimiser, beta2=config.training.beta2)
     optimiser.init([q.detach() for q in generator.parameters()])
+
+
+def check_rebuilds(config: RunConfig, given: Given, target: Target, dataset: Dataset) -> None:
+    """Whether a run finds its network again, which is nobody's to say of what was passed or is the SDK's.
+
+    :raises ConfigError: see :func:`~qpu_sdk.training.targets.check_rebuilt`.
+    """
+    if given.target is None and config.target.factory not in BUILT_IN:
+        seed = child_seed(config.seed, "target")
+        check_rebuilt(target, config.target, dataset.train.x.shape[1:], seed=seed)
 
 
 def open_parts(config: RunConfig, given: Given) -> tuple[Target, Dataset, Generator]:

@@ -26,8 +26,8 @@ from ..training.factories import plain_torch
 from ..training.loop import Training, TrainingState
 from ..training.qnn import QNN, QNNBank, qnns_of
 from ..training.schedule import Schedule
-from ..training.targets import BUILT_IN, check_rebuilt
-from .feasible import open_parts
+from ..training.targets import BUILT_IN
+from .feasible import check_rebuilds, open_parts
 from .folder import RunFolder
 from .given import Given
 from .records import resolve
@@ -92,8 +92,7 @@ def open_run(
     label, timeout_s = folder.path.resolve().name, None if wait else 0.0
     bank = QNNBank.of(config, devices, journal=journal, label=label, mitigation=mitigation, timeout_s=timeout_s)
     training = Training.of(config, schedule, dataset=dataset, target=target, generator=generator, bank=bank)
-    if given.target is None and config.target.factory not in BUILT_IN:
-        check_rebuilt(target, config.target, dataset.train.x.shape[1:], seed=child_seed(config.seed, "target"))
+    check_rebuilds(config, given, target, dataset)
     state = state if state is not None else training.init()
     structure = None if config.target.factory in BUILT_IN else describe(target.module)  # a name is enough then
     return Opened(folder, config, dataset, training, state, journal, devices, structure)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import IntArray
+from ..arrays import IntArray, real
 from ..errors import DataError
 from ..seeds import child_seed
 from .config import GIVEN, DataConfig
@@ -96,8 +96,7 @@ class Dataset:
         >>> Dataset.of(x, y, x[:2], y[:2]).train.x.shape
         (4, 1, 8, 8)
         """
-        if scale is not None and not (isinstance(scale, int | float) and 0.0 < scale < math.inf):
-            raise DataError(f"scale is {scale!r}. Give a positive number that all pixels are divided by, or None.")
+        scale = None if scale is None else real(scale, "scale", DataError, above=0.0)
         if len(parts) == 2:
             arrays = [*stacked(parts[0], "training set"), *stacked(parts[1], "test set")]
         elif len(parts) == 4:
@@ -217,7 +216,7 @@ def _draw(full: Dataset, config: DataConfig, seed: int) -> Dataset:
     if config.draw == "training":
         train_size = 6000 if config.train_size is None else config.train_size
         test_size = 600 if config.test_size is None else config.test_size
-        _enough(train_size + test_size, len(full.train), "training and test", full.name)
+        _enough_for_both(train_size, test_size, full)
         chosen = rng.permutation(len(full.train))
         train, test = chosen[:train_size], chosen[train_size : train_size + test_size]
         return replace(full, train=full.train.take(train), test=full.train.take(test))
@@ -234,7 +233,7 @@ def _stratified(full: Dataset, config: DataConfig, rng: np.random.Generator) -> 
     """4,000 and 1,000 of the 5,000 digits (sorted by label), as many of every class as possible."""
     train_size = 4000 if config.train_size is None else config.train_size
     test_size = 1000 if config.test_size is None else config.test_size
-    _enough(train_size + test_size, len(full.train), "training and test", full.name)
+    _enough_for_both(train_size, test_size, full)
     shuffled = rng.permutation(len(full.train))
     rank = np.empty(len(shuffled), dtype=np.int64)  # how many of the same class come before, after shuffling
     for label in np.unique(full.train.y):
@@ -251,10 +250,22 @@ def _split(dataset: Dataset, config: DataConfig, seed: int) -> Dataset:
     size = config.validation_size
     if size == 0:
         return dataset
-    _enough(size + 1, len(dataset.train), "validation", dataset.name)
+    if size >= len(dataset.train):
+        raise DataError(
+            f"{size} validation images were asked; {dataset.name} has {len(dataset.train)} for training, of which they "
+            "are taken. Ask for fewer."
+        )
     order = np.random.default_rng(child_seed(seed, "validation")).permutation(len(dataset.train))
     held, kept = order[:size], order[size:]
     return replace(dataset, train=dataset.train.take(kept), validation=dataset.train.take(held))
+
+
+def _enough_for_both(train_size: int, test_size: int, full: Dataset) -> None:
+    if train_size + test_size > len(full.train):
+        raise DataError(
+            f"{train_size} training and {test_size} test images were asked; {full.name} has {len(full.train)} for "
+            "both. Ask for fewer."
+        )
 
 
 def _enough(wanted: int, there: int, what: str, name: str) -> None:

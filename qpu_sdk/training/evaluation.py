@@ -122,7 +122,7 @@ def _asked(ask: Callable[[], Tensor], shape: tuple[int, ...], what: str = "does 
     """Ask the network something; whatever it raises is one line."""
     try:
         return ask()
-    except Exception as error:  # the network is the user's: it may raise anything
+    except (Exception, SystemExit) as error:  # the network is the user's: it may raise anything
         raise ConfigError(
             f"the target {what} images of shape {shape} ({what_it_raised(error)}). Use another target."
         ) from error

@@ -142,7 +142,7 @@ def plain_torch() -> Iterator[None]:
     """Torch as it is when it is imported, float32 with gradients on the CPU, whatever was set before or is inside."""
     kind, threads, device = torch.get_default_dtype(), torch.get_num_threads(), torch.get_default_device()
     strict = torch.are_deterministic_algorithms_enabled()
-    with torch.set_grad_enabled(True):
+    with torch.inference_mode(False), torch.set_grad_enabled(True):
         try:
             _set_torch(torch.float32, torch.device("cpu"), threads, strict)
             yield

@@ -40,7 +40,7 @@ def read_picture(file: BinaryIO, name: str) -> Image:
             frames = getattr(picture, "n_frames", 1) if picture.format in _SEVERAL else 1
             if frames == 1:
                 picture.load()
-                picture = ImageOps.exif_transpose(picture)  # cameras write how they were held
+                ImageOps.exif_transpose(picture, in_place=True)  # cameras write how they were held
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{name} is larger than is read at once ({one_line(error, 120)}). Make it smaller.") from error
     except Exception as error:  # Pillow raises a dozen types for damaged files

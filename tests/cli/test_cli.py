@@ -371,7 +371,12 @@ def test_version_and_help() -> None:
     assert run("--version").stdout.strip() == __version__
     for command in ("train", "resume", "evaluate", "predict", "export", "devices", "doctor"):
         assert command in run("--help").stdout
-        assert run(command, "--help").exit_code == 0
+        assert run(command, "--help").exit_code == run(command, "-h").exit_code == 0
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "qpu_sdk", "-h"], capture_output=True, text=True, check=True)
+    assert " train " in done.stdout
 
 
 HELP = """

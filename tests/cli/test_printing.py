@@ -63,6 +63,26 @@ def test_what_a_device_says_stands_beside_the_bar(terminal: io.StringIO, warning
     check_shown(terminal.getvalue(), whole=LOGGED)
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 159, 160, 200])
+def test_bar_and_time_are_seen_on_every_terminal(width: int) -> None:
+    """Beside long names, numbers and remarks, each of which has one line at most."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    row = {"loss": 0.5, "accuracy": 0.868, "circuit_settings": 12_345, "shots": 6_200_000_000}
+    with Progress(console) as progress:
+        progress.advanced(row, done=2, total=2)
+        progress.stage("random p, a generator of equal size")
+        progress.advanced(row, done=2, total=2)
+        progress.said("waiting for job " + 40 * "0123456789 ", warning=False)
+    with console.capture() as captured:
+        console.print(progress._bars.get_renderable())
+    lines = captured.get().splitlines()
+    bars = [line.count("\u2501") for line in lines if line.rstrip().endswith(" left")]
+    assert bars == [min(width // 4, 30)] * 2
+    assert "loss 0.500  accuracy 86.8 %" in captured.get()
+    assert "waiting for job 01234567" in lines[-1]
+    assert len(lines) <= 4
+
+
 def test_a_stage_may_have_any_name(terminal: io.StringIO) -> None:
     with Progress(loud()) as progress:
         progress.stage(HOSTILE)

@@ -105,6 +105,7 @@ SETS = [
     "seed=-1",
     "seed=x",
     "seed=1.5",
+    "seed=true",
     "nosuch=1",
     "training.nosuch=1",
     "qnn.9.modes=4",
@@ -138,6 +139,7 @@ SETS += [
 SETS += [
     "target.factory=no.module:f",
     "target.factory=:",
+    "target.factory=os.path:join",
     "generator.kind=[/x]",
     "a.b.c.d=1",
 ]

@@ -227,28 +227,6 @@ except CheckpointError as error:
 """
 
 
-BREAK_OFF = """
-import os, sqlite3, sys
-database = sqlite3.connect(sys.argv[1], isolation_level=None)
-database.execute("PRAGMA cache_size = 1")  # so that half of it is in the file when the process ends
-database.execute("BEGIN IMMEDIATE")
-database.execute("UPDATE jobs SET state = 'failed'")
-database.executemany("INSERT INTO settings VALUES ('a', ?, ?, NULL)", [(n, "x" * 2000) for n in range(9, 200)])
-os._exit(9)
-"""
-
-
-@pytest.mark.parametrize("write", [True, False])
-def test_what_a_killed_process_had_half_written_is_undone_by_whoever_looks_first(path: Path, write: bool) -> None:
-    with Journal(path) as journal:
-        journal.intend(intent("a"))
-        journal.accepted("a", "7")
-    assert subprocess.run([sys.executable, "-c", BREAK_OFF, str(path)], check=False).returncode == 9
-    assert path.with_name(f"{path.name}-journal").stat().st_size
-    with Journal(path, write=write) as journal:
-        assert [(job.state, len(job.programs)) for job in journal.jobs()] == [(JobState.SUBMITTED, 2)]
-
-
 def test_looking_and_finding_nothing_to_do_changes_nothing(path: Path) -> None:
     with Journal(path) as journal:
         journal.intend(intent("a"))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 import qpu_sdk as qs
 from qpu_sdk.errors import DeviceError
 from tests.commands import BAD_INPUT, DEVICE_OR_BUDGET, Commands
 from tests.digits import SMALLEST, TINY, train_arguments, write_digits, write_small_digits
+from tests.training.tiny import Linear
 
 COMMANDS = Commands()
 LOSSY = "local:slos?transmittance=0.001"
@@ -24,10 +29,23 @@ CANNOT: list[tuple[dict[str, Any], bool, str]] = [
     ({"budget__credits": 0.001, "budget__credits_per_shot": 1}, True, "budget.credits"),
     ({"qnn__0__modes": 24, "qnn__0__photons": 17}, False, "16 photons or fewer"),
     ({"target__factory": "qpu_sdk.training.targets:paper_cnn"}, False, "joint outcomes"),
+    ({"target__factory": "tests.runs.test_feasible:Unkept"}, False, "register_buffer"),
     ({"target__factory": "nowhere:f"}, False, "nowhere"),
     ({"data__train_size": 61}, False, "61 training images"),
     ({"mitigation__record": "nowhere.json"}, False, "nowhere.json"),
 ]
+
+
+class Unkept(nn.Module):
+    """Draws what no ``state_dict`` has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.drawn = nn.Linear(16, 2), torch.randn(16)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.layer(images.flatten(1) * self.drawn)
+        return logits
 
 
 def plan_arguments(arguments: list[str]) -> list[str]:
@@ -71,6 +89,40 @@ def test_python_is_told_in_words_of_python(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="force=True"):
         qs.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_plan_sees_torch_as_a_run_does(tmp_path: Path, mode: Any) -> None:
+    """Whatever the caller set for networks of his own."""
+    config = qs.RunConfig(
+        data={"source": str(write_small_digits(tmp_path / "d.npz"))},
+        target={"factory": "tests.training.tiny:linear"},
+        qnn=[{"modes": 4, "photons": 2}] * 2,
+    )
+    expected, kind = qs.plan(config), torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with mode():
+            assert qs.plan(config) == expected
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(kind)
+
+
+class Chatty(Linear):
+    """Prints whatever it does."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        sys.stdout.write(f"shape {tuple(images.shape)}\n")
+        return super().forward(images)
+
+
+def test_what_a_network_prints_is_not_among_the_json(tmp_path: Path) -> None:
+    chatty = {"target__factory": "tests.runs.test_feasible:Chatty"}
+    arguments = train_arguments(write_small_digits(tmp_path / "d.npz"), tmp_path / "run", base=SMALLEST, **chatty)
+    printed = COMMANDS.run(*plan_arguments(arguments))
+    assert json.loads(printed.stdout)["problems"] == []
+    assert "shape (1, 1, 4, 4)" in printed.stderr
 
 
 def test_a_plan_takes_the_images_and_the_seed_of_a_run(tmp_path: Path) -> None:

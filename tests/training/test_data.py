@@ -444,7 +444,10 @@ def test_test_images_do_not_depend_on_the_validation_split(tmp_path: Path) -> No
     ],
 )
 def test_more_images_than_there_are_is_told(tmp_path: Path, options: dict[str, Any]) -> None:
-    assert "Ask for fewer" in refusal(npz(tmp_path), **options)
+    """In the numbers that the user wrote, not in their sums."""
+    told = refusal(npz(tmp_path), **options)
+    assert "Ask for fewer" in told
+    assert [str(n) for n in options.values() if isinstance(n, int) and f"{n} " not in told] == []
 
 
 def test_fingerprint_sees_every_part(tmp_path: Path) -> None:

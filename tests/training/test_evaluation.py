@@ -34,7 +34,7 @@ def checked(module: nn.Module) -> None:
     check_fit(Target(module), DATA.train.tensors()[0], DATA)
 
 
-def raiser(error: Exception) -> Callable[[Tensor], Any]:
+def raiser(error: BaseException) -> Callable[[Tensor], Any]:
     def answer(logits: Tensor) -> Any:
         raise error
 
@@ -68,10 +68,18 @@ def test_another_answer_is_one_line(answer: Callable[[Tensor], Any], words: str)
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("a\nb"), AttributeError("x"), IndexError(), AssertionError(), TypeError("t"), KeyError("k")],
+    [
+        ValueError("a\nb"),
+        AttributeError("x"),
+        IndexError(),
+        AssertionError(),
+        TypeError("t"),
+        KeyError("k"),
+        SystemExit(1),
+    ],
     ids=lambda error: type(error).__name__,
 )
-def test_whatever_a_network_raises_is_one_line(error: Exception) -> None:
+def test_whatever_a_network_raises_is_one_line(error: BaseException) -> None:
     with pytest.raises(ConfigError, match=r"does not take images of shape \(1, 8, 8\)") as caught:
         checked(Answers(raiser(error)))
     assert type(error).__name__ in str(caught.value)

@@ -89,6 +89,15 @@ def test_black_and_white_is_what_it_is(tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "a.png", invert=False)[0], (DIGIT > 80).astype(np.float32))
 
 
+@pytest.mark.parametrize("largest", [200, 60_000])
+def test_a_dark_scan_of_16_bits_is_dark(tmp_path: Path, largest: int) -> None:
+    """What the format says is white counts, not what is the brightest that there is."""
+    levels = (DIGIT / 255 * largest).astype(">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5 28 28 65535\n" + levels.tobytes())
+    found = read_image(tmp_path / "a.pgm", invert=False)[0]
+    assert np.array_equal(found, (levels / 65535).astype(np.float32))
+
+
 TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 6: "ROTATE_90", 8: "ROTATE_270"}
 
 
