@@ -45,8 +45,8 @@ LIBRARY = """
 from qpu_sdk.devices.waiting import hear_interrupts
 exec({taken!r})
 hear_interrupts()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     __import__("time").sleep({guard_s})
 except KeyboardInterrupt:
     raise SystemExit(4)
