@@ -138,7 +138,9 @@ def _run(folder: Path, json_: bool, work: Callable[[Any, Any], Run]) -> None:
 def _stop(message: str, run: RunFolder, when: str, code: int) -> NoReturn:
     """End with how to go on; nothing of what was refused before it began, which cannot be resumed."""
     told = run.config.is_file() and run.way_on not in message
-    fail(f"{message} {when}: {run.way_on}" if told else message, code)
+    # A message may end in a command, which no full stop ends.
+    then = f" {when}" if message.endswith(".") else f"; {when.lower()}"
+    fail(f"{message}{then}: {run.way_on}" if told else message, code)
 
 
 def _no_room(error: BaseException | None) -> bool:

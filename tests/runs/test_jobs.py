@@ -245,6 +245,7 @@ def test_a_job_whose_answer_was_lost_is_attached(digits: Path, folder: Path) -> 
         first, lost = server.jobs
         for words in (lost["job_name"], "jobs attach ID", "jobs forget", "not sent again"):
             assert words in line
+        assert re.search(r"jobs forget \S+ --run \S+; then: qpu-sdk resume", line)  # a command ends where it ends
         assert states(folder) == ["done", "uncertain"]
         assert "nobody knows" in fail(DEVICE_OR_BUDGET, "resume", folder, "--wait", "--json")
         attach = ["jobs", "attach", "--run", folder, "--json"]
