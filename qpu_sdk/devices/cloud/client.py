@@ -72,7 +72,7 @@ class CloudClient(Transport):
 
     :param url: of the API; ``https``, or ``http`` on this machine.
     :param token: never shown, logged or written.
-    :param sleep: of the pauses between repetitions; tests pass their own.
+    :param sleep: makes the pauses between repetitions, :func:`time.sleep` unless given; tests pass their own.
     :param proxies: of Perceval's configuration; those of the environment follow, and none is used on this machine.
     :raises ConfigError: when the token would travel unencrypted, or proxy or certificates cannot be used.
     """
@@ -84,7 +84,7 @@ class CloudClient(Transport):
         *,
         patience: Patience | None = None,
         proxies: Mapping[str, str] | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.url = checked_url(url)
         self._auth, self._mask = HeaderToken("Authorization", token, scheme="Bearer "), TokenMask(token)

@@ -63,7 +63,7 @@ class TransientError(Exception):
 
 
 def repeat(
-    once: Callable[[], _T], what: str, *, at: str, patience: Patience, sleep: Callable[[float], None] = time.sleep
+    once: Callable[[], _T], what: str, *, at: str, patience: Patience, sleep: Callable[[float], None] | None = None
 ) -> _T:
     """Ask again while the reason may pass, with growing, jittered pauses, until the deadline.
 
@@ -101,7 +101,7 @@ def repeat(
         retry=tenacity.retry_if_exception_type(TransientError),
         wait=pause,
         stop=over,
-        sleep=sleep,
+        sleep=sleep if sleep is not None else time.sleep,
         before_sleep=say,
         reraise=True,
     )
