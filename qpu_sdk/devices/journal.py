@@ -115,9 +115,8 @@ class Journal:
                 f"{self.path} has schema version {version}; this SDK reads up to {SCHEMA_VERSION}. Update qpu_sdk."
             )
         if version == 0 and not self._holds:
-            raise CheckpointError(
-                f"{self.path} holds no jobs yet. Look again when the run has begun, or restore it from a copy."
-            )
+            way = "Look again when the run has begun, or restore it from a copy"
+            raise CheckpointError(f"{self.path} holds no jobs yet. {way}.")
         if not self._holds:
             return
         noted = None if self.path is None else journal_known.known_beside(self.path)
