@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 bad input, 3 device or budget, 4 interrupted and resumable
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -46,19 +47,23 @@ def root(
 
 
 # In the order of --help: train, use what was trained, then devices and their noise.
-app.command("train")(stoppable(as_command(train_command)))
-app.command("resume")(stoppable(as_command(resume_command)))
-app.command("plan")(stoppable(as_command(plan_command)))
-app.command("evaluate")(stoppable(as_command(evaluate_command)))
-app.command("predict")(stoppable(as_command(predict_command)))
-app.command("export")(stoppable(as_command(export_command)))
-app.command("devices")(stoppable(as_command(devices_command)))
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train_command,
+    "resume": resume_command,
+    "plan": plan_command,
+    "evaluate": evaluate_command,
+    "predict": predict_command,
+    "export": export_command,
+    "devices": devices_command,
+    "calibrate": calibrate_command,
+    "compare": compare_command,
+    "mitigate": mitigate_command,
+    "emulate": emulate_command,
+    "doctor": doctor_command,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(stoppable(as_command(_command)))
 app.add_typer(jobs, name="jobs")
-app.command("calibrate")(stoppable(as_command(calibrate_command)))
-app.command("compare")(stoppable(as_command(compare_command)))
-app.command("mitigate")(stoppable(as_command(mitigate_command)))
-app.command("emulate")(stoppable(as_command(emulate_command)))
-app.command("doctor")(stoppable(as_command(doctor_command)))
 
 
 def main() -> None:

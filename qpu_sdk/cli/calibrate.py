@@ -19,7 +19,6 @@ from .printing import (
     SHOTS_AT_MOST,
     Json,
     fail,
-    one_line_errors,
     parse_modes,
     print_or_json,
     tell,
@@ -87,28 +86,27 @@ def calibrate_command(
     json_: Json = False,
 ) -> None:
     """Measure the noise of a device in about ten circuit settings, and write a dated record with error bars."""
-    with one_line_errors():
-        from ..calibration.calibrate import measure_device, vendor_figures
-        from ..calibration.measure import CalibrationRequest
+    from ..calibration.calibrate import measure_device, vendor_figures
+    from ..calibration.measure import CalibrationRequest
 
-        if compare is not None:
-            print_or_json(*compare_records(*compare), json_)
-            return
-        if show is None and device is None:
-            fail(f"no device. Write for example: {command('calibrate', 'local:slos?noise=ascella')}", BAD_INPUT)
-        if show is None:
-            if inputs is None and not 2 <= photons <= modes:
-                fail(f"--photons is {photons}; 2 to {modes} enter distinct modes of 0..{modes - 1}.", BAD_INPUT)
-            chosen = tuple(range(photons)) if inputs is None else parse_modes(inputs)
-            request = CalibrationRequest(modes, chosen, shots, seed, pairs, valid)
-            with waiting(f"calibrating {device}"):
-                try:
-                    show = (
-                        vendor_figures(str(device), out, request)
-                        if vendor
-                        else measure_device(str(device), out, request, credits=credits)
-                    )
-                except KeyboardInterrupt:
-                    fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
-            tell(f"written: {show}", err=True)
-        print_or_json(*show_record(show, page=page), json_)
+    if compare is not None:
+        print_or_json(*compare_records(*compare), json_)
+        return
+    if show is None and device is None:
+        fail(f"no device. Write for example: {command('calibrate', 'local:slos?noise=ascella')}", BAD_INPUT)
+    if show is None:
+        if inputs is None and not 2 <= photons <= modes:
+            fail(f"--photons is {photons}; 2 to {modes} enter distinct modes of 0..{modes - 1}.", BAD_INPUT)
+        chosen = tuple(range(photons)) if inputs is None else parse_modes(inputs)
+        request = CalibrationRequest(modes, chosen, shots, seed, pairs, valid)
+        with waiting(f"calibrating {device}"):
+            try:
+                show = (
+                    vendor_figures(str(device), out, request)
+                    if vendor
+                    else measure_device(str(device), out, request, credits=credits)
+                )
+            except KeyboardInterrupt:
+                fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
+        tell(f"written: {show}", err=True)
+    print_or_json(*show_record(show, page=page), json_)

@@ -14,7 +14,6 @@ from .printing import (
     SHOTS_AT_MOST,
     Json,
     fail,
-    one_line_errors,
     parse_modes,
     print_or_json,
     waiting,
@@ -46,43 +45,42 @@ def compare_command(
     json_: Json = False,
 ) -> None:
     """Measure programs whose distribution is known, and compare mitigations at equal shots and equal settings."""
-    with one_line_errors():
-        from dataclasses import asdict
+    from dataclasses import asdict
 
-        from ..comparison.compare import compare_on
-        from ..comparison.page import comparison_page, comparison_rows
-        from ..comparison.trial import ComparisonRequest
-        from ..devices.budget import with_credits_option
-        from ..files import write_atomic
-        from ..mitigation.methods import AUTO
+    from ..comparison.compare import compare_on
+    from ..comparison.page import comparison_page, comparison_rows
+    from ..comparison.trial import ComparisonRequest
+    from ..devices.budget import with_credits_option
+    from ..files import write_atomic
+    from ..mitigation.methods import AUTO
 
-        request = ComparisonRequest(
-            kinds=_names(programs),  # type: ignore[arg-type]
-            each=each,
-            shots=tuple(shots or (1_000_000,)),
-            seed=seed,
-            presets=None if presets is None else _names(presets),
-            methods=tuple(name for name in method or () if name != AUTO),  # which is there anyway
-            input_modes=None if inputs is None else parse_modes(inputs),
-        )
-        folder = page.parent if page is not None else Path("runs")
+    request = ComparisonRequest(
+        kinds=_names(programs),  # type: ignore[arg-type]
+        each=each,
+        shots=tuple(shots or (1_000_000,)),
+        seed=seed,
+        presets=None if presets is None else _names(presets),
+        methods=tuple(name for name in method or () if name != AUTO),  # which is there anyway
+        input_modes=None if inputs is None else parse_modes(inputs),
+    )
+    folder = page.parent if page is not None else Path("runs")
+    try:
+        with waiting(f"comparing on {device}") as update:
+
+            def show(done: int, total: int) -> None:
+                update(f"comparing on {device}: {done} of {total} programs")
+
+            found = compare_on(device, record, request, folder=folder, credits=credits, progress=show)
+    except BudgetExceeded as error:
+        raise with_credits_option(error, "--credits ") from None
+    except KeyboardInterrupt:
+        fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
+    print_or_json(comparison_rows(found), asdict(found), json_)
+    if page is not None:
         try:
-            with waiting(f"comparing on {device}") as update:
-
-                def show(done: int, total: int) -> None:
-                    update(f"comparing on {device}: {done} of {total} programs")
-
-                found = compare_on(device, record, request, folder=folder, credits=credits, progress=show)
-        except BudgetExceeded as error:
-            raise with_credits_option(error, "--credits ") from None
-        except KeyboardInterrupt:
-            fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
-        print_or_json(comparison_rows(found), asdict(found), json_)
-        if page is not None:
-            try:
-                write_atomic(page, comparison_page(found))
-            except OSError as error:
-                fail(f"cannot write {page} ({error.strerror or error}). Choose another place.", BAD_INPUT)
+            write_atomic(page, comparison_page(found))
+        except OSError as error:
+            fail(f"cannot write {page} ({error.strerror or error}). Choose another place.", BAD_INPUT)
 
 
 def _names(text: str) -> tuple[str, ...]:

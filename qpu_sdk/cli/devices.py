@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .printing import Json, one_line_errors, print_rows, show_values, tell, tell_json
+from .printing import Json, print_rows, show_values, tell, tell_json
 
 if TYPE_CHECKING:
     from ..devices.base import DeviceSpec
@@ -23,21 +23,20 @@ def devices_command(
     json_: Json = False,
 ) -> None:
     """List the kinds of device that can be opened, or describe one."""
-    with one_line_errors():
-        from ..devices.registry import describe_devices, open_device
+    from ..devices.registry import describe_devices, open_device
 
-        if device is not None:
-            spec = open_device(device, seed=0).spec
-            if json_:
-                tell_json(asdict(spec))
-            else:
-                show_values(_told(spec), False)
-            return
-        rows = describe_devices()
+    if device is not None:
+        spec = open_device(device, seed=0).spec
         if json_:
-            tell_json([{"device": name, "what": what} for name, what in rows])
+            tell_json(asdict(spec))
         else:
-            print_rows(rows)
+            show_values(_told(spec), False)
+        return
+    rows = describe_devices()
+    if json_:
+        tell_json([{"device": name, "what": what} for name, what in rows])
+    else:
+        print_rows(rows)
 
 
 def _told(spec: DeviceSpec) -> dict[str, object]:
@@ -69,34 +68,33 @@ def emulate_command(
 
     It takes only the token that it prints, or that of QPU_SDK_EMULATOR_TOKEN. A line tells of each job.
     """
-    with one_line_errors():
-        from ..devices.noise_text import parse_noise
-        from ..emulator.faults import Faults
-        from ..emulator.server import serve
-        from ..emulator.settings import PLATFORMS, CloudSettings
+    from ..devices.noise_text import parse_noise
+    from ..emulator.faults import Faults
+    from ..emulator.server import serve
+    from ..emulator.settings import PLATFORMS, CloudSettings
 
-        chosen, drawn = os.environ.get("QPU_SDK_EMULATOR_TOKEN", "").strip(), f"rehearsal-{secrets.token_hex(12)}"
-        truth = parse_noise(noise) if noise is not None else None
-        if record is not None:
-            from ..calibration.store import load_record
+    chosen, drawn = os.environ.get("QPU_SDK_EMULATOR_TOKEN", "").strip(), f"rehearsal-{secrets.token_hex(12)}"
+    truth = parse_noise(noise) if noise is not None else None
+    if record is not None:
+        from ..calibration.store import load_record
 
-            truth = load_record(record).noise()
-        settings = CloudSettings(
-            seed=seed,
-            platforms=tuple(platform) if platform else PLATFORMS,
-            noise=truth,
-            seconds_per_setting=seconds_per_setting,
-            queue_s=queue,
-            job_limit_s=job_limit,
-            time_scale=time_scale,
-            max_waiting=max_waiting,
-            credits=credits,
-            payload_version=payload,
-            tokens=frozenset({chosen or drawn}),
-        )
-        loaded = Faults.load(faults) if faults is not None else None
-        token = "$QPU_SDK_EMULATOR_TOKEN" if chosen else drawn
-        serve(settings, loaded, port=port, ready=lambda url: _say_where(url, settings.platforms, token), told=_say)
+        truth = load_record(record).noise()
+    settings = CloudSettings(
+        seed=seed,
+        platforms=tuple(platform) if platform else PLATFORMS,
+        noise=truth,
+        seconds_per_setting=seconds_per_setting,
+        queue_s=queue,
+        job_limit_s=job_limit,
+        time_scale=time_scale,
+        max_waiting=max_waiting,
+        credits=credits,
+        payload_version=payload,
+        tokens=frozenset({chosen or drawn}),
+    )
+    loaded = Faults.load(faults) if faults is not None else None
+    token = "$QPU_SDK_EMULATOR_TOKEN" if chosen else drawn
+    serve(settings, loaded, port=port, ready=lambda url: _say_where(url, settings.platforms, token), told=_say)
 
 
 def _say_where(url: str, platforms: Sequence[str], token: str) -> None:
@@ -115,13 +113,12 @@ def _say(line: str) -> None:
 
 def doctor_command(json_: Json = False) -> None:
     """Check this installation: versions, engines, data, and that simulation and sampling work."""
-    with one_line_errors():
-        from .doctor import diagnose
+    from .doctor import diagnose
 
-        rows = diagnose()
-        if json_:
-            tell_json([{"check": c, "ok": ok, "detail": d} for c, ok, d in rows])
-        else:
-            print_rows([(("ok   " if ok else "FAIL ") + check, detail) for check, ok, detail in rows])
-        if not all(ok for _, ok, _ in rows):
-            raise typer.Exit(1)
+    rows = diagnose()
+    if json_:
+        tell_json([{"check": c, "ok": ok, "detail": d} for c, ok, d in rows])
+    else:
+        print_rows([(("ok   " if ok else "FAIL ") + check, detail) for check, ok, detail in rows])
+    if not all(ok for _, ok, _ in rows):
+        raise typer.Exit(1)

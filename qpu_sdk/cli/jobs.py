@@ -11,7 +11,7 @@ import typer
 
 from ..report.text import duration, moment
 from .interrupts import stoppable
-from .printing import Json, as_command, one_line_errors, print_or_json, print_table, tell_json
+from .printing import Json, as_command, print_or_json, print_table, tell_json
 
 if TYPE_CHECKING:
     from ..devices.job_record import JobRecord
@@ -25,21 +25,19 @@ RunOption = Annotated[
 
 def jobs_list(run: RunOption = None, json_: Json = False) -> None:
     """All jobs of a run; works while it goes on."""
-    with one_line_errors():
-        from ..runs.jobs import list_jobs
+    from ..runs.jobs import list_jobs
 
-        _print_jobs(list_jobs(_folder(run)), json_)
+    _print_jobs(list_jobs(_folder(run)), json_)
 
 
 def jobs_show(
     job: Annotated[str, typer.Argument(help="Name or id of the job.")], run: RunOption = None, json_: Json = False
 ) -> None:
     """One job with its settings."""
-    with one_line_errors():
-        from ..runs.jobs import show_job
+    from ..runs.jobs import show_job
 
-        record, shots = show_job(_folder(run), job)
-        print_or_json(_told(record, shots), _plain_record(record) | {"shots_of_settings": shots}, json_)
+    record, shots = show_job(_folder(run), job)
+    print_or_json(_told(record, shots), _plain_record(record) | {"shots_of_settings": shots}, json_)
 
 
 def jobs_attach(
@@ -49,10 +47,9 @@ def jobs_attach(
     json_: Json = False,
 ) -> None:
     """An uncertain job exists: go on with it under this id."""
-    with one_line_errors():
-        from ..runs.jobs import attach_job
+    from ..runs.jobs import attach_job
 
-        _print_jobs([attach_job(_folder(run), job_id, name=name)], json_)
+    _print_jobs([attach_job(_folder(run), job_id, name=name)], json_)
 
 
 def jobs_forget(
@@ -64,10 +61,9 @@ def jobs_forget(
     json_: Json = False,
 ) -> None:
     """An uncertain job does not exist: its settings are sent again by the next resume."""
-    with one_line_errors():
-        from ..runs.jobs import forget_job
+    from ..runs.jobs import forget_job
 
-        _print_jobs([forget_job(_folder(run), job, lost=lost)], json_)
+    _print_jobs([forget_job(_folder(run), job, lost=lost)], json_)
 
 
 def jobs_cancel(
@@ -76,10 +72,9 @@ def jobs_cancel(
     json_: Json = False,
 ) -> None:
     """Stop jobs at the provider; what they finished is kept."""
-    with one_line_errors():
-        from ..runs.jobs import cancel_jobs
+    from ..runs.jobs import cancel_jobs
 
-        _print_jobs(cancel_jobs(_folder(run), job), json_)
+    _print_jobs(cancel_jobs(_folder(run), job), json_)
 
 
 def _folder(run: Path | None) -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..words import command
-from .printing import BAD_INPUT, Json, fail, one_line_errors, parse_modes, print_or_json, tell
+from .printing import BAD_INPUT, Json, fail, parse_modes, print_or_json, tell
 
 
 def mitigate_command(
@@ -26,14 +26,13 @@ def mitigate_command(
     json_: Json = False,
 ) -> None:
     """Turn counts into a distribution with error bars, with what a calibration record says of the device."""
-    with one_line_errors():
-        from ..mitigation.files import MitigationRequest, data_of, mitigate_file, rows_of, write_results
+    from ..mitigation.files import MitigationRequest, data_of, mitigate_file, rows_of, write_results
 
-        if record is None:
-            fail(f"no record. Make one with {command('calibrate', 'DEVICE')}, then: --record FILE", BAD_INPUT)
-        modes = None if inputs is None else parse_modes(inputs)
-        request = MitigationRequest(counts, record, method, program, modes, photons, seed)
-        found = mitigate_file(request)
-        for path in write_results(request, found, out=out, page=page):
-            tell(f"written: {path}", err=True)
-        print_or_json(rows_of(found), data_of(request, found), json_)
+    if record is None:
+        fail(f"no record. Make one with {command('calibrate', 'DEVICE')}, then: --record FILE", BAD_INPUT)
+    modes = None if inputs is None else parse_modes(inputs)
+    request = MitigationRequest(counts, record, method, program, modes, photons, seed)
+    found = mitigate_file(request)
+    for path in write_results(request, found, out=out, page=page):
+        tell(f"written: {path}", err=True)
+    print_or_json(rows_of(found), data_of(request, found), json_)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..words import one_line
-from .printing import BAD_INPUT, Json, complain, fail, one_line_errors, show_values, tell, tell_json
+from .printing import BAD_INPUT, Json, complain, fail, show_values, tell, tell_json
 
 DataSource = Annotated[
     str | None,
@@ -30,21 +30,20 @@ def evaluate_command(
     json_: Json = False,
 ) -> None:
     """Test a trained model; without --data, on the test images of its own run."""
-    with one_line_errors():
-        from ..export.inference import evaluate_model, open_network
-        from ..export.weights import load_model
+    from ..export.inference import evaluate_model, open_network
+    from ..export.weights import load_model
 
-        loaded = load_model(model)
-        network = open_network(loaded, run=model if model.is_dir() else None, factory=target)
-        result = evaluate_model(loaded, source=data, target=network)
-        error = (result.accuracy * (1 - result.accuracy) / result.size) ** 0.5
-        values = {
-            "test_accuracy": result.accuracy,
-            "standard_error": error,
-            "loss": result.loss,
-            "test_size": result.size,
-        }
-        show_values(values, json_)
+    loaded = load_model(model)
+    network = open_network(loaded, run=model if model.is_dir() else None, factory=target)
+    result = evaluate_model(loaded, source=data, target=network)
+    error = (result.accuracy * (1 - result.accuracy) / result.size) ** 0.5
+    values = {
+        "test_accuracy": result.accuracy,
+        "standard_error": error,
+        "loss": result.loss,
+        "test_size": result.size,
+    }
+    show_values(values, json_)
 
 
 def predict_command(
@@ -61,13 +60,12 @@ def predict_command(
     json_: Json = False,
 ) -> None:
     """Classify images with a trained model."""
-    with one_line_errors():
-        from ..export.inference import open_network, predict_images
-        from ..export.weights import load_model
+    from ..export.inference import open_network, predict_images
+    from ..export.weights import load_model
 
-        loaded = load_model(model)
-        network = open_network(loaded, run=model if model.is_dir() else None, factory=target)
-        rows = predict_images(loaded, images, invert=invert, target=network)
+    loaded = load_model(model)
+    network = open_network(loaded, run=model if model.is_dir() else None, factory=target)
+    rows = predict_images(loaded, images, invert=invert, target=network)
     bad = [row for row in rows if "error" in row]
     if json_ and len(bad) < len(rows):
         tell_json(rows)
@@ -95,13 +93,12 @@ def export_command(
     json_: Json = False,
 ) -> None:
     """Write a trained network in a format that needs neither the SDK nor a quantum computer."""
-    with one_line_errors():
-        from ..export.weights import export_model, load_model
+    from ..export.weights import export_model, load_model
 
-        if format_ != "safetensors":
-            fail(f"format {format_!r} is not known. Use safetensors.", BAD_INPUT)
-        model = load_model(folder)
-        name = folder.resolve().parent.name if folder.is_file() else folder.resolve().name
-        path = out if out is not None else Path(f"{name}.safetensors")
-        export_model(path, model)
-        show_values({"written": str(path), "tensors": len(model.tensors)}, json_)
+    if format_ != "safetensors":
+        fail(f"format {format_!r} is not known. Use safetensors.", BAD_INPUT)
+    model = load_model(folder)
+    name = folder.resolve().parent.name if folder.is_file() else folder.resolve().name
+    path = out if out is not None else Path(f"{name}.safetensors")
+    export_model(path, model)
+    show_values({"written": str(path), "tensors": len(model.tensors)}, json_)

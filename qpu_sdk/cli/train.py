@@ -30,7 +30,6 @@ from .printing import (
     console,
     fail,
     message_of,
-    one_line_errors,
     print_rows,
     tell,
     tell_json,
@@ -61,11 +60,10 @@ def train_command(
     json_: Json = False,
 ) -> None:
     """Train a photonic generator and leave a model that runs without the SDK."""
-    with one_line_errors():
-        resolved = _configuration(config, data, seed, [*(set_ or []), *(["controls=true"] if controls else [])])
-        folder = out if out is not None else _free(Path("runs") / (config.stem if config else "default"))
-        options = {"wait": not detach, "force": force}
-        _run(folder, json_, lambda runs, observer: runs.train(resolved, folder, observer=observer, **options))
+    resolved = _configuration(config, data, seed, [*(set_ or []), *(["controls=true"] if controls else [])])
+    folder = out if out is not None else _free(Path("runs") / (config.stem if config else "default"))
+    options = {"wait": not detach, "force": force}
+    _run(folder, json_, lambda runs, observer: runs.train(resolved, folder, observer=observer, **options))
 
 
 def _configuration(config: Path | None, data: str | None, seed: int | None, overrides: list[str]) -> RunConfig:
@@ -96,9 +94,8 @@ def resume_command(
     json_: Json = False,
 ) -> None:
     """Go on with an interrupted run; the result is the same, bit for bit. Nothing is run or paid twice."""
-    with one_line_errors():
-        budget = list(set_ or [])
-        _run(folder, json_, lambda runs, observer: runs.resume(folder, observer=observer, wait=wait, budget=budget))
+    budget = list(set_ or [])
+    _run(folder, json_, lambda runs, observer: runs.resume(folder, observer=observer, wait=wait, budget=budget))
 
 
 def _run(folder: Path, json_: bool, work: Callable[[Any, Any], Run]) -> None:
@@ -162,19 +159,18 @@ def plan_command(
     json_: Json = False,
 ) -> None:
     """Say what a run takes before it takes it; exits with 3, or 2, when it cannot work."""
-    with one_line_errors():
-        from ..runs.plan import plan
-        from ..runs.tables import plan_rows
+    from ..runs.plan import plan
+    from ..runs.tables import plan_rows
 
-        try:
-            planned = plan(_configuration(config, data, seed, list(set_ or [])), offline=offline, records=records)
-        except (AuthenticationError, DeviceUnavailable) as error:
-            raise error if offline else error.saying(f"{error} Or plan with --offline.") from None
-        if json_:
-            tell_json(asdict(planned) | {"total": asdict(planned.total), "wall_s": planned.wall_s})
-        else:
-            print_rows(plan_rows(planned))
-            for problem in planned.problems:
-                tell(f"qpu-sdk: cannot work: {problem}", err=True)
-        if planned.problems:
-            raise typer.Exit(DEVICE_OR_BUDGET)
+    try:
+        planned = plan(_configuration(config, data, seed, list(set_ or [])), offline=offline, records=records)
+    except (AuthenticationError, DeviceUnavailable) as error:
+        raise error if offline else error.saying(f"{error} Or plan with --offline.") from None
+    if json_:
+        tell_json(asdict(planned) | {"total": asdict(planned.total), "wall_s": planned.wall_s})
+    else:
+        print_rows(plan_rows(planned))
+        for problem in planned.problems:
+            tell(f"qpu-sdk: cannot work: {problem}", err=True)
+    if planned.problems:
+        raise typer.Exit(DEVICE_OR_BUDGET)

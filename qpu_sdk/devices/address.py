@@ -65,7 +65,7 @@ class DeviceAddress:
     def without_places(self) -> str:
         """The string without paths and addresses, the same for the same device wherever its files are.
 
-        >>> DeviceAddress.parse("local:twin?record=/home/me/r.json").without_places
+        >>> DeviceAddress.parse("local:twin?record=records/r.json").without_places
         'local:twin'
         """
         options = {key: value for key, value in self.options.items() if key not in PLACES}

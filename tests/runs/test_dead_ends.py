@@ -19,7 +19,7 @@ from qpu_sdk.errors import MitigationError
 from qpu_sdk.runs.jobs import list_jobs
 from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.estimator import Mitigation
-from tests.digits import SMALLEST, train_arguments, write_small_digits
+from tests.digits import SMALLEST, train_arguments
 
 pytest.importorskip("uvicorn")
 
@@ -32,7 +32,6 @@ from tests.runs.test_jobs import (
     INTERRUPTED,
     JOBS,
     SETTINGS,
-    TOKEN,
     cloud,
     device,
     fail,
@@ -40,25 +39,9 @@ from tests.runs.test_jobs import (
     succeed,
 )
 
-pytestmark = pytest.mark.usefixtures("no_figures")
+pytestmark = pytest.mark.usefixtures("no_figures", "token")
 
 SHOTS = {"training.shots": 2000, "training.final_shots": 3000, "spsa.shots": 1000}
-
-
-@pytest.fixture(autouse=True)
-def token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PCVL_CLOUD_TOKEN", TOKEN)
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_digits(tmp_path_factory.mktemp("digits") / "digits.npz")
-
-
-@pytest.fixture
-def server() -> Iterator[EmulatedCloud]:
-    with cloud() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -20,16 +20,11 @@ import pytest
 from qpu_sdk.devices import journal_file
 from qpu_sdk.runs import checkpoint, finish, folder, train
 from tests.commands import BAD_INPUT, INTERRUPTED, Commands, interrupt_after, same_model
-from tests.digits import SMALLEST, train_arguments, write_small_digits
+from tests.digits import SMALLEST, train_arguments
 from tests.forked import Command, command_line
 
 COMMANDS = Commands()
 pytestmark = pytest.mark.usefixtures("no_figures")
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_digits(tmp_path_factory.mktemp("digits") / "digits.npz")
 
 
 @pytest.fixture(scope="module")

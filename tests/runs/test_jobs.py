@@ -20,7 +20,7 @@ from qpu_sdk.errors import CheckpointError
 from qpu_sdk.runs.folder import RunFolder
 from qpu_sdk.runs.jobs import list_jobs, newest_run
 from tests.commands import Commands
-from tests.digits import SMALLEST, train_arguments, write_small_digits
+from tests.digits import SMALLEST, train_arguments
 
 pytest.importorskip("uvicorn")
 
@@ -29,22 +29,12 @@ from qpu_sdk.emulator.server import EmulatedCloud
 from qpu_sdk.emulator.settings import CloudSettings
 from tests.helpers import Clock
 
-pytestmark = pytest.mark.usefixtures("no_figures")
+pytestmark = pytest.mark.usefixtures("no_figures", "token")
 
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 TOKEN, NEW_TOKEN = "_T_secret-of-the-tests", "_T_other-secret-of-the-tests"
 #: Jobs of the tiny run: two measurements and a step.
 JOBS, SETTINGS = 3, 8
-
-
-@pytest.fixture(autouse=True)
-def token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PCVL_CLOUD_TOKEN", TOKEN)
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_digits(tmp_path_factory.mktemp("digits") / "digits.npz")
 
 
 @pytest.fixture

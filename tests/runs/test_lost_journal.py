@@ -4,37 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from qpu_sdk.devices.journal import Journal
 from tests.commands import interrupt_after
-from tests.digits import SMALLEST, train_arguments, write_small_digits
+from tests.digits import SMALLEST, train_arguments
 
 pytest.importorskip("uvicorn")
 
 from qpu_sdk.emulator.server import EmulatedCloud
-from tests.runs.test_jobs import BAD_INPUT, INTERRUPTED, JOBS, TOKEN, cloud, device, fail, run, succeed
+from tests.runs.test_jobs import BAD_INPUT, INTERRUPTED, JOBS, TOKEN, device, fail, run, succeed
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
-
-@pytest.fixture(autouse=True)
-def token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PCVL_CLOUD_TOKEN", TOKEN)
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_digits(tmp_path_factory.mktemp("digits") / "digits.npz")
-
-
-@pytest.fixture
-def server() -> Iterator[EmulatedCloud]:
-    with cloud() as opened:
-        yield opened
+pytestmark = pytest.mark.usefixtures("no_figures", "token")
 
 
 def arguments(digits: Path, folder: Path, server: EmulatedCloud, **changes: object) -> list[str]:
