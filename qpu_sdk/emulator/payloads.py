@@ -12,7 +12,7 @@ from ..devices.perceval_archives import ARCHIVE
 from ..devices.perceval_checks import Limits, UnreadableText, check_iteration
 from ..devices.perceval_texts import read_tree, written
 from ..errors import ConfigError
-from ..words import short
+from ..words import one_line, short
 from .apart import outcomes_of
 
 Command = Literal["probs", "sample_count", "samples"]
@@ -88,7 +88,7 @@ def read_submission(payload: dict[str, Any], *, platform: str) -> Submission:
     except (ConfigError, UnreadableText):
         raise
     except Exception as error:  # whatever Perceval's deserialiser says about a broken payload
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        what = one_line(f"{type(error).__name__}: {error}")
         raise ConfigError(f"payload cannot be decoded ({what}). Send what Perceval 1.3 sends.") from error
 
 

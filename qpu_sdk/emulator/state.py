@@ -17,6 +17,7 @@ from typing import Any, final
 
 from ..devices.perceval_checks import UnreadableText
 from ..errors import ConfigError
+from ..words import one_line
 from .jobs import EmulatedJob
 from .payloads import SettingResult, Submission, encode_results, read_submission
 from .platforms import (
@@ -143,7 +144,7 @@ class CloudState:
         for future in job.futures:
             if not future.cancelled() and (error := future.exception()) is not None:
                 text = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-                job.failure = " ".join(text.split())[:300]
+                job.failure = one_line(text)
 
     def _settle(self, job: EmulatedJob, now: float) -> None:
         self._told(job.line(now))

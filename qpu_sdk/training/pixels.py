@@ -41,7 +41,7 @@ def as_array(found: Any, name: str) -> AnyArray:
             found = found.float() if "bfloat16" in str(found.dtype) else found
         array = np.asarray(found)
     except (ValueError, TypeError, RuntimeError) as error:
-        why = " ".join(str(error).split()).rstrip(".")[:160]
+        why = one_line(str(error).rstrip("."), 160)
         raise DataError(f"{name} is no array ({why}). Give numbers of one shape, in an array or a tensor.") from error
     if array.dtype.kind not in "uifb":
         what = f"an array of type {array.dtype}" if array.ndim else f"a {type(found).__name__}"

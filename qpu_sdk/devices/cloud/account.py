@@ -35,11 +35,20 @@ def cloud_token() -> SecretStr:
         import perceval as pcvl
 
         token = SecretStr(pcvl.RemoteConfig().get_token() or "")
+    return checked_token(token, "Quandela Cloud", "Set PCVL_CLOUD_TOKEN, or save one with Perceval.")
+
+
+def checked_token(token: SecretStr, cloud: str, way: str) -> SecretStr:
+    """The token without blanks around it.
+
+    :param way: how to set one.
+    :raises AuthenticationError: when there is none, or it is no word of a header.
+    """
     text = token.get_secret_value().strip()
     if not text:
-        raise AuthenticationError("no token for Quandela Cloud. Set PCVL_CLOUD_TOKEN, or save one with Perceval.")
+        raise AuthenticationError(f"no token for {cloud}. {way}")
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise AuthenticationError("the token for Quandela Cloud holds blanks or other odd characters. Copy it again.")
+        raise AuthenticationError(f"the token for {cloud} holds blanks or other odd characters. Copy it again.")
     return SecretStr(text)
 
 

@@ -30,7 +30,7 @@ from ...errors import (
     SubmissionUncertain,
 )
 from ...words import short
-from .account import checked_id, checked_url
+from .account import checked_id, checked_token, checked_url
 from .exchange import Bounds, HeaderToken, exchange
 from .masking import TokenMask
 from .retry import TRANSIENT, Patience, TransientError, hopeless, never_sent, nobody_there, reason_of, repeat
@@ -80,7 +80,9 @@ class ScalewayClient(Transport):
         config = ScalewayConfig()
         self.patience = patience if patience is not None else Patience()
         self.url = checked_url(url or config.get_url())
-        self._secret, self._proxies = _token(config.get_token()), config.get_proxies()
+        token = SecretStr(config.get_token())
+        self._secret = checked_token(token, "Scaleway", "Set SCALEWAY_CLOUD_TOKEN.")
+        self._proxies = config.get_proxies()
         self._mask, self._route, self._reached = TokenMask(self._secret), Route.to(self.url, self._proxies), False
         self._project, self._idle_s, self._used = project, idle_s, -math.inf
         self._session_id: str | None = None
@@ -289,16 +291,6 @@ class ScalewayClient(Transport):
                 raise TransientError(reason_of(error), within_s=within_s) from None
 
         return repeat(once, what, at="Scaleway", patience=self.patience)
-
-
-def _token(text: str) -> SecretStr:
-    """The token; raises :class:`AuthenticationError` for none, and for one that is no header."""
-    text = text.strip()
-    if not text:
-        raise AuthenticationError("no token for Scaleway. Set SCALEWAY_CLOUD_TOKEN.")
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise AuthenticationError("the token for Scaleway holds blanks or other odd characters. Copy it again.")
-    return SecretStr(text)
 
 
 def _refused_token(code: int) -> AuthenticationError:
