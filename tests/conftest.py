@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -27,6 +28,10 @@ settings.load_profile("repeatable")
 # Before numpy and torch are loaded, and for every process that a test starts: two workers need no more cores than two,
 # and sums are the same bit for bit wherever a test runs.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell that runs the tests in the background has Ctrl-C ignored, and so would everything that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Perceval makes its folder when it is imported, and two workers of a new machine would make it at the same moment; nor
 # is the user's own, which may hold a token, any business of the tests. Workers and started processes inherit this one.

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO
@@ -175,4 +175,5 @@ def fail(message: str, code: int) -> NoReturn:
 def complain(message: str, code: int) -> None:
     """:func:`fail` that goes on: others of the things that were asked for may be fine."""
     text = one_line(message, LONGEST)
-    typer.echo(json.dumps({"error": text, "code": code}) if ERRORS_AS_JSON.get() else f"qpu-sdk: {text}", err=True)
+    with suppress(OSError):  # on a full disk the exit code alone tells
+        typer.echo(json.dumps({"error": text, "code": code}) if ERRORS_AS_JSON.get() else f"qpu-sdk: {text}", err=True)

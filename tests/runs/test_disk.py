@@ -90,8 +90,12 @@ def limited() -> None:
     import sys
 
     most = int(sys.argv.pop(1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    command_line()
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        command_line()
+    finally:  # its one line goes to a file too, which is no disk of the command's
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 @pytest.mark.parametrize("most", [100, 700, 3_000, 9_000, 30_000])
