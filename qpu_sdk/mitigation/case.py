@@ -15,9 +15,12 @@ from ..errors import CalibrationMismatch, MitigationError
 from ..photonics.counts import Counts
 from ..photonics.noise import Noise
 from ..photonics.program import Program
+from ..seeds import child_seed
+from .agreement import Agreement, Gate, agree, gate
 from .background import LEAST_GAIN
 from .distribution import Diagnostics, Distribution, MethodReport
 from .forward import Forward, forward, space, without_circuit
+from .counted import counted
 from .uncertainty import Uncertainty
 from .unfolding import missing_classes
 
@@ -29,7 +32,11 @@ NOTHING_TO_SAY = Diagnostics()
 @final
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What a method works on."""
+    """What a method works on.
+
+    :param noise: to correct with: the record's, or as the counts tell it where they contradict the record.
+    :param agreement: of counts, record and program; None where the program is not known.
+    """
 
     counts: Counts
     record: CalibrationRecord
@@ -37,6 +44,21 @@ class Case:
     program: Program | None
     baseline: Distribution
     seed: int
+    agreement: Agreement | None = None
+
+    def compared(self) -> Case:
+        """The case with counts, record and program compared, which needs the program."""
+        if self.program is None:
+            return self
+        seen = counted(self.counts, self.program, self.noise, seed=child_seed(self.seed, "phases"))
+        found = agree(seen, self.record, seed=self.seed)
+        return replace(self, noise=found.noise, agreement=found)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """How much of the background may be subtracted, of a case that was compared."""
+        assert self.agreement is not None
+        return gate(self.agreement, self.model)
 
     @cached_property
     def model(self) -> Forward:

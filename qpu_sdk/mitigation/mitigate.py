@@ -74,7 +74,7 @@ def mitigate(
     seed = whole(seed, "seed", MitigationError, least=0)
     check_method(method)
     check_match(counts, record, program)
-    case = Case(counts, record, record.noise(), program, post_select(counts), seed)
+    case = Case(counts, record, record.noise(), program, post_select(counts), seed).compared()
     if method != AUTO:
         return _estimate(case, method, [])
     best, left_out = _choose(case)

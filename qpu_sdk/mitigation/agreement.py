@@ -1,0 +1,215 @@
+"""Do a record and a program predict the counts at hand? How far not, what that costs, and what is corrected then.
+
+Three questions, in this order, before anything is subtracted or unfolded:
+
+1. *Does the record describe the device?* The size e of the phase errors that would explain the counts
+   (:mod:`~qpu_sdk.mitigation.misfit`) is compared with what the record leaves open. Where it is more, the parameters are
+   told anew by the counts themselves (:mod:`~qpu_sdk.mitigation.refit`), and if that explains most of it, they replace
+   the record's. What a vendor publishes is always told anew.
+2. *What is left?* e of the counts, or of the record, whichever is larger, is in every error bar: as drawn, with its
+   correlations.
+3. *How much background may be subtracted?* With c the share of signal in the N-click class, D = |b - pi|^2 what the
+   background does and V the variance of conditional probabilities by e, subtracting a share lambda of it leaves
+
+       ((1 - c) (1 - lambda) / (1 - lambda (1 - c)))^2 D + c^2 V / (1 - lambda (1 - c))^2.
+
+   The lambda of the least error is taken. Where the circuit is not what was asked for, subtracting makes that larger by
+   1 / c, and doing nothing is better than doing it well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import final
+
+import numpy as np
+
+from ..arrays import FloatArray, IntArray
+from ..calibration.priors import OF_VENDORS
+from ..calibration.record import CalibrationRecord
+from ..photonics.noise import Noise, mean_pair
+from ..seeds import child_seed
+from ..statistics import chi_square_tail, put_together
+from .background import GATES
+from .counted import SCALARS, Counted, ideal_distributions, patterns_of
+from .distribution import MethodReport
+from .forward import Forward
+from .misfit import LARGEST_STEP, Misfit, misfit, relative_size
+from .refit import refit
+from .draws import drawn_noises
+
+#: Draws of the parameters.
+CALIBRATION_DRAWS = 16
+#: Phase errors up to this, radians, and up to so many times those of the record, need no explanation.
+USUAL, TIMES = 0.03, 1.5
+#: A refit is taken when it leaves less than this of the phase error that the record leaves.
+EXPLAINED = 0.5
+#: Below this p-value the events differ from the expectation by more than e says, and e is taken from them.
+SURPRISING = 0.01
+#: Shares of the background that count as all and as nothing, in words.
+ALL, NOTHING = 0.95, 0.05
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """What counts, record and program say of each other.
+
+    :param noise: to correct with: the record's, or as the counts tell it.
+    :param phase_error: e, radians: of everything that changes where photons go.
+    :param measured: True when e came from these counts and not from the record.
+    :param chi2: of the N-click class against its expectation, which knows nothing of these events but their number.
+    :param parameters: patterns of draws of the parameters, ``(F, K)``, and of the parameters themselves, ``(K,)``.
+    :param full: where the N-click class is among the patterns.
+    :param report: on the record, for the history.
+    """
+
+    noise: Noise
+    phase_error: float
+    measured: bool
+    chi2: float
+    dof: int
+    parameters: tuple[FloatArray, FloatArray] = field(repr=False)
+    left: Misfit = field(repr=False)
+    full: IntArray = field(repr=False)
+    report: MethodReport
+
+    @property
+    def p_value(self) -> float | None:
+        """Of ``chi2``; None where there is nothing to test."""
+        return chi_square_tail(self.chi2, self.dof) if self.dof > 0 else None
+
+    def rows(self, model: Forward, p: FloatArray) -> FloatArray:
+        """Errors that all outcomes of an estimate share, one draw a row: the sum of their squares is the variance.
+
+        If drawn parameters are the truth and others are believed, the estimate is wrong by ``(P'_s - P_s) / g_s``, to
+        first order, up to normalisation, with P and P' the N-click classes.
+
+        :param p: the estimate, ``(C(M, N),)``.
+        :returns: in probabilities, ``(F, C(M, N))``.
+        """
+        drawn, middle = self.parameters
+        full = self.full
+        scale = drawn.sum(axis=1, keepdims=True) / middle.sum()
+        free = model.ideal[model.space.free]
+        calibration = (drawn[:, full] / scale - middle[full]) / np.maximum(model.gain, 1e-300) / free.sum()
+        phases = self.phases(model)
+        both = [rows - p * rows.sum(axis=1, keepdims=True) for rows in (calibration, phases)]  # a factor is no error
+        return np.concatenate([rows / np.sqrt(len(rows)) for rows in both])
+
+    def phases(self, model: Forward) -> FloatArray:
+        """Changes of the ideal distribution by errors of size e, one draw a row, ``(D, C(M, N))``."""
+        free = model.ideal[model.space.free]
+        return (self.phase_error / self.left.step) * (ideal_distributions(self.left.shifted) - free / free.sum())
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """How much of the modelled background is taken away.
+
+    :param share: lambda, 0..1.
+    :param signal: c, of the N-click class.
+    :param bias: what the rest of it leaves in conditional probabilities, ``(C(M, N),)``.
+    """
+
+    share: float
+    signal: float
+    bias: FloatArray = field(repr=False)
+
+
+def gate(agreement: Agreement, model: Forward) -> Gate:
+    """The share of the background of least expected error; see the module's docstring.
+
+    Of the N-photon answer it takes two numbers, c and D.
+    """
+    here = model.space
+    gain, pi = np.maximum(model.gain, 1e-300), model.ideal[here.free]
+    lost = np.maximum(model.model[here.full] - gain * pi, 0.0) / gain
+    signal, rest = float(pi.sum()), float(lost.sum())
+    c = signal / max(signal + rest, 1e-300)
+    apart = (lost / rest if rest > 0.0 else pi / signal) - pi / signal
+    variance = float((agreement.phases(model) ** 2).mean(axis=0).sum())
+    left = 1.0 - GATES * (1.0 - c)
+    error = ((1.0 - c) * (1.0 - GATES) / left) ** 2 * float(apart @ apart) + c**2 * variance / left**2
+    best = int(np.flatnonzero(error <= error.min() * (1.0 + 1e-9))[-1])  # of equal ones the largest
+    return Gate(float(GATES[best]), c, apart * ((1.0 - c) * (1.0 - GATES[best]) / left[best]))
+
+
+def agree(seen: Counted, record: CalibrationRecord, *, seed: int) -> Agreement:
+    """Compare counts with what a record and a program predict; see the module's docstring.
+
+    :param seen: with the noise of the record.
+    :param seed: of the draws of parameters.
+    """
+    rng = np.random.default_rng(child_seed(seed, "parameters"))
+    start = np.zeros(SCALARS + seen.program.modes)
+    drawn = _of_record(seen, record, rng)
+    left = misfit(seen, start, calibration=_spread(seen, drawn))
+    known = 0.0 if record.phase_error is None else record.phase_error.value
+    suspicious = left.phase_error > max(USUAL, TIMES * known)
+    if record.origin == "vendor" or suspicious:
+        found = refit(seen, OF_VENDORS.vector(seen.program.modes))
+        if record.origin == "vendor" or found.misfit.phase_error < EXPLAINED * left.phase_error:
+            told = replace(seen, noise=seen.moved(found.x))
+            x = rng.multivariate_normal(found.x, found.covariance, CALIBRATION_DRAWS, method="eigh")
+            return _agreement(told, seen.patterns(x), found.misfit, known, _told(seen.noise, told.noise, record))
+    why = "no parameters of it explain these counts" if suspicious else "it predicts these counts"
+    return _agreement(seen, drawn, left, known, f"{why}: phase errors of {left.phase_error:.2g} rad are left")
+
+
+def _agreement(seen: Counted, drawn: FloatArray, left: Misfit, known: float, why: str) -> Agreement:
+    """With the N-click class tested, which must follow from the rest."""
+    chi2, dof, own = _events(seen, left, _spread(seen, drawn), seen.full)
+    surprising = dof > 0 and chi_square_tail(chi2, dof) < SURPRISING
+    e = max(left.phase_error, own if surprising else 0.0)
+    middle = seen.patterns(np.zeros((1, SCALARS + seen.program.modes)))[0]
+    return Agreement(
+        noise=seen.noise,
+        phase_error=max(e, known),
+        measured=e > known,
+        chi2=chi2,
+        dof=dof,
+        parameters=(drawn, middle),
+        left=left,
+        full=seen.full,
+        report=MethodReport("record", True, why),
+    )
+
+
+def _events(seen: Counted, left: Misfit, calibration: FloatArray, full: IntArray) -> tuple[float, int, float]:
+    """Chi-square of the N-click class with its degrees of freedom, and the phase error that it would need."""
+    share = float(seen.numbers[full].sum()) / max(float(left.expected[full].sum()), 1e-300)
+    mu, n, unit = left.expected[full] * share, seen.numbers[full], (left.drawn[:, full] ** 2).mean(axis=0) * share**2
+    spread = calibration[full] * share**2
+    squared = (left.phase_error / left.step) ** 2
+    rows = np.stack([n - mu, mu, mu + squared * unit + spread, unit, spread])
+    rare = put_together(mu)
+    if rare.any():
+        rows = np.concatenate([rows[:, ~rare], rows[:, rare].sum(axis=1, keepdims=True)], axis=1)
+    apart, mu, variance, unit, spread = rows
+    own = left.step * relative_size(apart**2 - mu - spread, mu + spread, unit)
+    return float((apart**2 / np.maximum(variance, 1e-300)).sum()), rows.shape[1] - 1, min(own, LARGEST_STEP)
+
+
+def _of_record(seen: Counted, record: CalibrationRecord, rng: np.random.Generator) -> FloatArray:
+    """Patterns of draws from the errors of a record, ``(F, K)``."""
+    return patterns_of(seen.columns[None], drawn_noises(record, seen.program, CALIBRATION_DRAWS, rng))
+
+
+def _spread(seen: Counted, drawn: FloatArray) -> FloatArray:
+    """Variances of expected numbers by the parameters, ``(K,)``."""
+    return np.asarray(seen.expected(drawn).var(axis=0))
+
+
+def _told(before: Noise, after: Noise, record: CalibrationRecord) -> str:
+    """What the counts say in place of the record, in words."""
+    whose = "the vendor's figures were no more than a prior" if record.origin == "vendor" else "it is contradicted"
+    pairs = [
+        ("indistinguishability", mean_pair(before.indistinguishability), mean_pair(after.indistinguishability)),
+        ("g2", before.g2, after.g2),
+        ("transmission", before.click_probability, after.click_probability),
+    ]
+    told = ", ".join(f"{name} {new:.3g} for {old:.3g}" for name, old, new in pairs)
+    low = float(np.min(after.efficiency) / np.max(after.efficiency))
+    return f"{whose}; these counts tell {told}, efficiencies down to {low:.2g} of the best"

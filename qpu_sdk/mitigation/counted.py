@@ -1,0 +1,166 @@
+"""The counts of one program as click patterns, beside what a device may make of its circuit.
+
+Parameters of the device are moved by logarithms, ``x = (log I, log g2, log t, log eta_0, ..., log eta_{M-1})`` less those of
+the record; t is the transmission of all inputs together. Whatever the detectors resolve, patterns here are of clicks: a
+mode with two photons counted has clicked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import final
+
+import numpy as np
+
+from ..arrays import BoolArray, ComplexArray, FloatArray, IntArray
+from ..photonics.click_model import ClickArrays, within
+from ..photonics.counts import Counts
+from ..photonics.fock import collision_free_outcomes
+from ..photonics.noise import Noise, by_mode
+from ..photonics.patterns import ModeSets, mode_sets, moebius
+from ..photonics.permanents import collision_free_tree, probabilities
+from ..photonics.program import Program
+from ..photonics.program_noise import emission
+
+#: Draws of the phases.
+PHASE_DRAWS = 24
+#: Where I, g2 and the common transmission stand among the parameters; efficiencies follow.
+SCALARS = 3
+#: Largest g2 of a source of brightness 1, short of the limit, where emission has no slope.
+MOST_G2 = 0.49
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """What was seen of one program.
+
+    :param noise: that the record says.
+    :param numbers: of every pattern of 1 to N clicks, ``(K,)``.
+    :param used: which patterns the counts can have: a filter at the source takes those of few photons, ``(K,)``.
+    :param errors: of the phases, in units of the largest, ``(D, declared)``.
+    """
+
+    program: Program
+    noise: Noise
+    numbers: FloatArray = field(repr=False)
+    used: BoolArray = field(repr=False)
+    errors: FloatArray = field(repr=False)
+
+    @property
+    def photons(self) -> int:
+        """N."""
+        return self.program.photons
+
+    @property
+    def sets(self) -> ModeSets:
+        """Patterns of up to N clicks, the empty one first."""
+        return mode_sets(self.program.modes, self.photons)
+
+    @property
+    def clicks(self) -> IntArray:
+        """Of every pattern, ``(K,)``."""
+        return self.sets.clicks[1:]
+
+    @cached_property
+    def full(self) -> IntArray:
+        """Where the collision-free patterns of N clicks are, in lexicographic order, ``(C(M, N),)``."""
+        occupied = collision_free_outcomes(self.program.modes, self.photons).astype(np.int64)
+        return np.searchsorted(self.sets.masks, (np.int64(1) << occupied).sum(axis=1)) - 1
+
+    @property
+    def filtered(self) -> bool:
+        """Whether nothing of fewer than N clicks is there."""
+        return not bool(self.used[self.clicks < self.photons].any())
+
+    @property
+    def total(self) -> float:
+        """Shots with a pattern that is used."""
+        return float(self.numbers[self.used].sum())
+
+    @cached_property
+    def columns(self) -> ComplexArray:
+        """Of the ideal circuit, ``(M, N)``."""
+        return self.program.mesh.columns(self.program.phases, self.program.input_modes)
+
+    @cached_property
+    def base(self) -> ClickArrays:
+        """What the record says, a batch of one."""
+        return ClickArrays.of(self.noise.at(self.program))
+
+    def arrays(self, x: FloatArray) -> ClickArrays:
+        """The device with other parameters, ``(B, 3 + M)``."""
+        base = self.base
+        one, two = emission(np.ones(len(x)), np.minimum(self.noise.g2 * np.exp(x[:, 1]), MOST_G2))
+        roots = np.exp(0.5 * x[:, 0])
+        common, pairs = np.minimum(base.common * roots, 1.0), None
+        if base.pairs is not None:
+            common, pairs = np.ones(len(x)), np.minimum(base.pairs * roots[:, None, None], 1.0)
+            pairs[:, np.arange(self.photons), np.arange(self.photons)] = 1.0
+        eta, t = base.eta * np.exp(x[:, SCALARS:]), base.t * np.exp(x[:, 2:SCALARS])
+        best = eta.max(axis=1, keepdims=True)  # only products count, and no efficiency may pass 1
+        return ClickArrays(one, two, common, pairs, np.minimum(t * best, 1.0), eta / best, base.dark)
+
+    def moved(self, x: FloatArray) -> Noise:
+        """The same as the noise of a device, ``(3 + M,)``."""
+        modes, arrays = self.program.modes, self.arrays(x[None])
+        scale = float(arrays.t[0].max() / max(float(self.base.t.max()), 1e-300))
+        overlap = np.minimum(np.asarray(self.noise.indistinguishability) * np.exp(x[0]), 1.0)
+        if overlap.ndim:
+            overlap = overlap[:modes, :modes]
+            np.fill_diagonal(overlap, 1.0)
+        return replace(
+            self.noise,
+            indistinguishability=overlap,
+            g2=float(min(self.noise.g2 * np.exp(x[1]), MOST_G2)),
+            transmittance=np.minimum(by_mode(self.noise.transmittance, modes) * scale, 1.0),
+            efficiency=arrays.eta[0],
+            dark_counts=by_mode(self.noise.dark_counts, modes),
+        )
+
+    def patterns(self, x: FloatArray, columns: ComplexArray | None = None) -> FloatArray:
+        """P of every pattern, ``(B, K)``, of a batch of parameters or of circuits.
+
+        :param x: ``(B, 3 + M)``.
+        :param columns: ``(B, M, N)``; the ideal ones unless given.
+        """
+        return patterns_of(self.columns[None] if columns is None else columns, self.arrays(x))
+
+    def expected(self, patterns: FloatArray) -> FloatArray:
+        """Numbers with as many shots as were seen, ``(..., K)``; 0 where the counts can have none."""
+        kept = np.where(self.used, patterns, 0.0)
+        return np.asarray(self.total * kept / np.maximum(kept.sum(axis=-1, keepdims=True), 1e-300))
+
+    def shifted(self, step: float) -> ComplexArray:
+        """Columns with phases that are wrong by up to ``step`` radians, ``(D, M, N)``."""
+        return self.program.mesh.columns(self.program.phases + step * self.errors, self.program.input_modes)
+
+
+def counted(counts: Counts, program: Program, noise: Noise, *, seed: int) -> Counted:
+    """Counts of a program as click patterns.
+
+    :param seed: of the draws of phases.
+    """
+    sets = mode_sets(program.modes, program.photons)
+    total = counts.outcomes.sum(axis=1, dtype=np.int64)
+    kept = (total >= 1) & (total <= program.photons) & (counts.numbers > 0)
+    masks = (counts.outcomes[kept] > 0) @ (np.int64(1) << np.arange(program.modes))
+    places = np.searchsorted(sets.masks, masks) - 1
+    numbers = np.bincount(places, weights=counts.numbers[kept], minlength=len(sets.masks) - 1)
+    # A filter is of photons that were detected: |2,0> passes one of two, but single clicks are not all there.
+    lowest = int(total[kept].min()) if kept.any() else program.photons
+    errors = np.random.default_rng(seed).uniform(-1.0, 1.0, (PHASE_DRAWS, len(program.phases)))
+    return Counted(program, noise, numbers.astype(np.float64), sets.clicks[1:] >= lowest, errors)
+
+
+def patterns_of(columns: ComplexArray, noise: ClickArrays) -> FloatArray:
+    """Click patterns of 1 to N clicks of a batch of circuits, or of noises, ``(B, K)``."""
+    sets = mode_sets(columns.shape[1], columns.shape[2])
+    return np.maximum(moebius(within(columns, noise, sets), sets), 0.0)[:, 1:]
+
+
+def ideal_distributions(columns: ComplexArray) -> FloatArray:
+    """Conditional collision-free distributions of a batch of circuits, ``(B, C(M, N))``."""
+    p = probabilities(columns, collision_free_tree(*columns.shape[1:]))
+    return np.asarray(p / p.sum(axis=1, keepdims=True))
