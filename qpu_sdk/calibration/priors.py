@@ -14,49 +14,32 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray
-from ..photonics.program import Program
-from .parts import Measured
-from .record import CalibrationRecord
+from .counted import Axes
 
 
 @final
 @dataclass(frozen=True)
 class Widths:
-    """Standard deviations of the logarithms of indistinguishability, g2, transmission and output efficiencies.
+    """Standard deviations of logarithms; 0 for what is held.
 
-    >>> OF_VENDORS.vector(2).tolist()
-    [0.13, 0.5, 0.5, 0.45, 0.45]
+    :param transmission: of all inputs together; ``inputs``: of each beside that.
+    :param dark: of the dark counts of all modes together.
     """
 
     indistinguishability: float
     g2: float
     transmission: float
     efficiency: float
+    inputs: float = 0.0
+    dark: float = 0.0
 
-    def vector(self, modes: int) -> FloatArray:
-        """I, g2, the common transmission, and the efficiency of each mode, ``(3 + M,)``."""
-        return np.array(
-            [self.indistinguishability, self.g2, self.transmission, *([self.efficiency] * modes)], dtype=np.float64
-        )
+    def vector(self, axes: Axes) -> FloatArray:
+        """Of every parameter, ``(P,)``."""
+        out = np.empty(axes.size)
+        out[axes.scalars] = self.indistinguishability, self.g2, self.transmission
+        out[axes.efficiencies], out[axes.inputs_alone], out[axes.dark] = self.efficiency, self.inputs, self.dark
+        return out
 
 
 #: Of figures of a vendor, and of efficiencies that nobody measured.
-OF_VENDORS = Widths(indistinguishability=0.13, g2=0.5, transmission=0.5, efficiency=0.45)
-#: What no measurement is more exact than: the model of a source, of an interferometer and of a detector.
-OF_MODELS = Widths(indistinguishability=0.003, g2=0.03, transmission=0.01, efficiency=0.01)
-
-
-def widths_of(record: CalibrationRecord, program: Program) -> FloatArray:
-    """How sure a record is of what a program meets, as errors of logarithms, ``(3 + M,)``; see :class:`Widths`."""
-    if record.origin == "vendor":
-        return OF_VENDORS.vector(program.modes)
-    overlap = record.indistinguishability
-    overlaps = [overlap] if isinstance(overlap, Measured) else [pair.measured for pair in overlap]
-    inputs = [record.input_transmissions[mode] for mode in program.input_modes]
-    groups = [overlaps, [record.g2], inputs, *([m] for m in record.output_efficiencies[: program.modes])]
-    errors = np.array([max(_relative(m) for m in group) if group else 0.0 for group in groups])
-    return np.maximum(errors, OF_MODELS.vector(program.modes))
-
-
-def _relative(measured: Measured) -> float:
-    return (measured.standard_error or 0.0) / max(measured.value, 1e-9)
+OF_VENDORS = Widths(indistinguishability=0.13, g2=0.5, transmission=0.5, efficiency=0.4)

@@ -3,13 +3,13 @@
 Three questions, in this order, before anything is subtracted or unfolded:
 
 1. *Does the record describe the device?* The size e of the phase errors that would explain the counts
-   (:mod:`~qpu_sdk.mitigation.misfit`) is compared with what the record leaves open. Where it is more, the parameters are
-   told anew by the counts themselves (:mod:`~qpu_sdk.mitigation.refit`), and if that explains most of it, they replace
+   (:mod:`~qpu_sdk.calibration.misfit`) is compared with what the record leaves open. Where it is more, the parameters are
+   told anew by the counts themselves (:mod:`~qpu_sdk.calibration.refit`), and if that explains most of it, they replace
    the record's. What a vendor publishes is always told anew.
 2. *What is left?* e of the counts, or of the record, whichever is larger, is in every error bar: as drawn, with its
    correlations.
 3. *How much background may be subtracted?* With c the share of signal in the N-click class, D = |b - pi|^2 what the
-   background does and V the variance of conditional probabilities by e, subtracting a share lambda of it leaves
+   background does and V the variance of conditional probabilities by all of that, subtracting a share lambda leaves
 
        ((1 - c) (1 - lambda) / (1 - lambda (1 - c)))^2 D + c^2 V / (1 - lambda (1 - c))^2.
 
@@ -25,17 +25,17 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray, IntArray
+from ..calibration.counted import Counted, ideal_distributions, moved, patterns_of
+from ..calibration.misfit import LARGEST_STEP, Misfit, misfit, relative_size
 from ..calibration.priors import OF_VENDORS
 from ..calibration.record import CalibrationRecord
+from ..calibration.refit import refit
 from ..photonics.noise import Noise, mean_pair
 from ..seeds import child_seed
 from ..statistics import chi_square_tail, put_together
 from .background import GATES
-from .counted import SCALARS, Counted, ideal_distributions, patterns_of
 from .distribution import MethodReport
 from .forward import Forward
-from .misfit import LARGEST_STEP, Misfit, misfit, relative_size
-from .refit import refit
 from .draws import drawn_noises
 
 #: Draws of the parameters.
@@ -100,7 +100,7 @@ class Agreement:
     def phases(self, model: Forward) -> FloatArray:
         """Changes of the ideal distribution by errors of size e, one draw a row, ``(D, C(M, N))``."""
         free = model.ideal[model.space.free]
-        return (self.phase_error / self.left.step) * (ideal_distributions(self.left.shifted) - free / free.sum())
+        return (self.phase_error / self.left.step) * (ideal_distributions(self.left.programs[0].shifted) - free / free.sum())
 
 
 @final
@@ -117,6 +117,11 @@ class Gate:
     signal: float
     bias: FloatArray = field(repr=False)
 
+    @property
+    def kept(self) -> float:
+        """c / (1 - lambda (1 - c)): what errors of the N-click class become, of those that full subtraction has."""
+        return self.signal / (1.0 - self.share * (1.0 - self.signal))
+
 
 def gate(agreement: Agreement, model: Forward) -> Gate:
     """The share of the background of least expected error; see the module's docstring.
@@ -129,7 +134,7 @@ def gate(agreement: Agreement, model: Forward) -> Gate:
     signal, rest = float(pi.sum()), float(lost.sum())
     c = signal / max(signal + rest, 1e-300)
     apart = (lost / rest if rest > 0.0 else pi / signal) - pi / signal
-    variance = float((agreement.phases(model) ** 2).mean(axis=0).sum())
+    variance = float((agreement.rows(model, pi / signal) ** 2).sum())
     left = 1.0 - GATES * (1.0 - c)
     error = ((1.0 - c) * (1.0 - GATES) / left) ** 2 * float(apart @ apart) + c**2 * variance / left**2
     best = int(np.flatnonzero(error <= error.min() * (1.0 + 1e-9))[-1])  # of equal ones the largest
@@ -143,17 +148,20 @@ def agree(seen: Counted, record: CalibrationRecord, *, seed: int) -> Agreement:
     :param seed: of the draws of parameters.
     """
     rng = np.random.default_rng(child_seed(seed, "parameters"))
-    start = np.zeros(SCALARS + seen.program.modes)
+    start = np.zeros(seen.axes.size)
     drawn = _of_record(seen, record, rng)
-    left = misfit(seen, start, calibration=_spread(seen, drawn))
+    left = misfit([seen], start, calibration=[_spread(seen, drawn)])
     known = 0.0 if record.phase_error is None else record.phase_error.value
     suspicious = left.phase_error > max(USUAL, TIMES * known)
     if record.origin == "vendor" or suspicious:
-        found = refit(seen, OF_VENDORS.vector(seen.program.modes))
+        found = refit([seen], OF_VENDORS.vector(seen.axes), blind=True)
         if record.origin == "vendor" or found.misfit.phase_error < EXPLAINED * left.phase_error:
-            told = replace(seen, noise=seen.moved(found.x))
+            told = replace(seen, noise=moved(seen.noise, seen.axes, found.x))
             x = rng.multivariate_normal(found.x, found.covariance, CALIBRATION_DRAWS, method="eigh")
-            return _agreement(told, seen.patterns(x), found.misfit, known, _told(seen.noise, told.noise, record))
+            drawn = seen.patterns(x)
+            # What the counts leave open explains a part of the misfit: it is in the error bars once.
+            left = misfit([told], start, calibration=[_spread(told, drawn)])
+            return _agreement(told, drawn, left, known, _told(seen.noise, told.noise, record))
     why = "no parameters of it explain these counts" if suspicious else "it predicts these counts"
     return _agreement(seen, drawn, left, known, f"{why}: phase errors of {left.phase_error:.2g} rad are left")
 
@@ -163,7 +171,7 @@ def _agreement(seen: Counted, drawn: FloatArray, left: Misfit, known: float, why
     chi2, dof, own = _events(seen, left, _spread(seen, drawn), seen.full)
     surprising = dof > 0 and chi_square_tail(chi2, dof) < SURPRISING
     e = max(left.phase_error, own if surprising else 0.0)
-    middle = seen.patterns(np.zeros((1, SCALARS + seen.program.modes)))[0]
+    middle = seen.patterns(np.zeros((1, seen.axes.size)))[0]
     return Agreement(
         noise=seen.noise,
         phase_error=max(e, known),
@@ -179,11 +187,11 @@ def _agreement(seen: Counted, drawn: FloatArray, left: Misfit, known: float, why
 
 def _events(seen: Counted, left: Misfit, calibration: FloatArray, full: IntArray) -> tuple[float, int, float]:
     """Chi-square of the N-click class with its degrees of freedom, and the phase error that it would need."""
-    share = float(seen.numbers[full].sum()) / max(float(left.expected[full].sum()), 1e-300)
-    mu, n, unit = left.expected[full] * share, seen.numbers[full], (left.drawn[:, full] ** 2).mean(axis=0) * share**2
+    [drawn] = left.programs
+    share = float(seen.numbers[full].sum()) / max(float(drawn.expected[full].sum()), 1e-300)
+    mu, n, unit = drawn.expected[full] * share, seen.numbers[full], drawn.squares[full] * share**2
     spread = calibration[full] * share**2
-    squared = (left.phase_error / left.step) ** 2
-    rows = np.stack([n - mu, mu, mu + squared * unit + spread, unit, spread])
+    rows = np.stack([n - mu, mu, mu + left.scale**2 * unit + spread, unit, spread])
     rare = put_together(mu)
     if rare.any():
         rows = np.concatenate([rows[:, ~rare], rows[:, rare].sum(axis=1, keepdims=True)], axis=1)

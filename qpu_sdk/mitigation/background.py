@@ -52,6 +52,7 @@ class Subtracted:
     :param gate: lambda.
     :param background: b, ``(C(M, N),)``.
     :param remains: share of it in ``probabilities``, (1 - c) (1 - lambda) / (1 - lambda (1 - c)).
+    :param kept: c / (1 - lambda (1 - c)), what errors of the class become, of those that full subtraction has.
     :param signal_share: of the N-click class as counted, ``sum g pi_model / sum P_model``; with even gains it is c.
     """
 
@@ -62,6 +63,7 @@ class Subtracted:
     signal_share: float
     background: FloatArray = field(repr=False)
     remains: float
+    kept: float
 
     @property
     def covariance(self) -> FloatArray:
@@ -119,6 +121,7 @@ def subtract(numbers: FloatArray, model: Forward, *, gate: float | None = None, 
         gate=float(chosen),
         signal_share=float((gain * pi).sum()) / float((gain * pi + background).sum()),
         background=b,
+        kept=c / left,
         remains=(1.0 - c) * (1.0 - float(chosen)) / left,
     )
 

@@ -10,6 +10,7 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray
+from ..calibration.counted import counted
 from ..calibration.record import CalibrationRecord
 from ..errors import CalibrationMismatch, MitigationError
 from ..photonics.counts import Counts
@@ -20,7 +21,6 @@ from .agreement import Agreement, Gate, agree, gate
 from .background import LEAST_GAIN
 from .distribution import Diagnostics, Distribution, MethodReport
 from .forward import Forward, forward, space, without_circuit
-from .counted import counted
 from .uncertainty import Uncertainty
 from .unfolding import missing_classes
 

@@ -46,11 +46,13 @@ def _subtract(case: Case) -> Distribution:
     need_program(case, "subtract")
     found = agreed(case)
     numbers = case.counts.collision_free().astype(np.float64)
-    phases = float((found.phases(case.model) ** 2).mean(axis=0).sum())
-    subtracted = subtract(numbers, case.model, misfit=phases)
+    ideal = case.model.ideal[case.model.space.free]
+    unlike = float((found.rows(case.model, ideal / ideal.sum()) ** 2).sum())
+    subtracted = subtract(numbers, case.model, misfit=unlike)
     share = f"{100 * subtracted.background_share:.1f} % of the N-click class is background"
     why = f"{share}; {100 * subtracted.gate:.0f} % of it was subtracted, as much as events and misfit bear"
-    rows = np.concatenate([found.rows(case.model, subtracted.probabilities), subtracted.bias(case.model)[None]])
+    shared = subtracted.kept * found.rows(case.model, subtracted.probabilities)
+    rows = np.concatenate([shared, subtracted.bias(case.model)[None]])
     return case.result(
         subtracted.probabilities,
         found.report,
@@ -101,7 +103,7 @@ def _unfold_fuse(case: Case) -> Distribution:
     background = case.gate.share * (model.background[here.full] + model.mistaken(every.fock))
     posterior = shrink(numbers[here.full], model.gain, background, below.fock[here.free], windows=every.windows)
     p = posterior.mean / posterior.mean.sum()
-    rows = np.concatenate([found.rows(model, p), case.gate.bias[None]])
+    rows = np.concatenate([case.gate.kept * found.rows(model, p), case.gate.bias[None]])
     plain = _unbiased(numbers[here.full], model, background, every.windows)
     signal = float((model.gain * posterior.mean).sum())
     return case.result(

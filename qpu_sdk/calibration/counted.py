@@ -1,8 +1,8 @@
-"""The counts of one program as click patterns, beside what a device may make of its circuit.
+"""Counts of programs as click patterns, beside what a device with parameters may make of their circuits.
 
-Parameters of the device are moved by logarithms, ``x = (log I, log g2, log t, log eta_0, ..., log eta_{M-1})`` less those of
-the record; t is the transmission of all inputs together. Whatever the detectors resolve, patterns here are of clicks: a
-mode with two photons counted has clicked.
+Parameters are moved by logarithms x from where they stand: those of I, g2 and the transmission t of all inputs, of the
+efficiency of every mode, of the transmission of every input beside t, and of the dark counts of all modes. Whatever
+detectors resolve, patterns here are of clicks: a mode with two photons counted has clicked.
 """
 
 from __future__ import annotations
@@ -25,10 +25,46 @@ from ..photonics.program_noise import emission
 
 #: Draws of the phases.
 PHASE_DRAWS = 24
-#: Where I, g2 and the common transmission stand among the parameters; efficiencies follow.
-SCALARS = 3
 #: Largest g2 of a source of brightness 1, short of the limit, where emission has no slope.
 MOST_G2 = 0.49
+
+
+@final
+@dataclass(frozen=True)
+class Axes:
+    """Where parameters stand in x, ``(P,)``.
+
+    :param modes: M of the largest program.
+    :param inputs: every mode that photons enter.
+    """
+
+    modes: int
+    inputs: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return 4 + self.modes + len(self.inputs)
+
+    @property
+    def scalars(self) -> slice:
+        """I, g2 and the common transmission."""
+        return slice(0, 3)
+
+    @property
+    def efficiencies(self) -> slice:
+        """Of the modes."""
+        return slice(3, 3 + self.modes)
+
+    @property
+    def inputs_alone(self) -> slice:
+        """Transmissions of the inputs beside the common one."""
+        return slice(3 + self.modes, 3 + self.modes + len(self.inputs))
+
+    @property
+    def dark(self) -> int:
+        """Dark counts of all modes."""
+        return self.size - 1
 
 
 @final
@@ -36,7 +72,7 @@ MOST_G2 = 0.49
 class Counted:
     """What was seen of one program.
 
-    :param noise: that the record says.
+    :param noise: of the device, where x is 0.
     :param numbers: of every pattern of 1 to N clicks, ``(K,)``.
     :param used: which patterns the counts can have: a filter at the source takes those of few photons, ``(K,)``.
     :param errors: of the phases, in units of the largest, ``(D, declared)``.
@@ -44,6 +80,7 @@ class Counted:
 
     program: Program
     noise: Noise
+    axes: Axes
     numbers: FloatArray = field(repr=False)
     used: BoolArray = field(repr=False)
     errors: FloatArray = field(repr=False)
@@ -86,43 +123,28 @@ class Counted:
 
     @cached_property
     def base(self) -> ClickArrays:
-        """What the record says, a batch of one."""
+        """The device where x is 0, a batch of one."""
         return ClickArrays.of(self.noise.at(self.program))
 
     def arrays(self, x: FloatArray) -> ClickArrays:
-        """The device with other parameters, ``(B, 3 + M)``."""
-        base = self.base
-        one, two = emission(np.ones(len(x)), np.minimum(self.noise.g2 * np.exp(x[:, 1]), MOST_G2))
+        """The device elsewhere, ``(B, P)``."""
+        base, axes = self.base, self.axes
+        _, two = emission(np.ones(len(x)), np.minimum(self.noise.g2 * np.exp(x[:, 1]), MOST_G2))
         roots = np.exp(0.5 * x[:, 0])
         common, pairs = np.minimum(base.common * roots, 1.0), None
         if base.pairs is not None:
             common, pairs = np.ones(len(x)), np.minimum(base.pairs * roots[:, None, None], 1.0)
             pairs[:, np.arange(self.photons), np.arange(self.photons)] = 1.0
-        eta, t = base.eta * np.exp(x[:, SCALARS:]), base.t * np.exp(x[:, 2:SCALARS])
+        places = [axes.inputs_alone.start + axes.inputs.index(mode) for mode in self.program.input_modes]
+        eta = base.eta * np.exp(x[:, axes.efficiencies][:, : self.program.modes])
+        t, dark = base.t * np.exp(x[:, 2:3] + x[:, places]), base.dark * np.exp(x[:, [axes.dark]])
         best = eta.max(axis=1, keepdims=True)  # only products count, and no efficiency may pass 1
-        return ClickArrays(one, two, common, pairs, np.minimum(t * best, 1.0), eta / best, base.dark)
-
-    def moved(self, x: FloatArray) -> Noise:
-        """The same as the noise of a device, ``(3 + M,)``."""
-        modes, arrays = self.program.modes, self.arrays(x[None])
-        scale = float(arrays.t[0].max() / max(float(self.base.t.max()), 1e-300))
-        overlap = np.minimum(np.asarray(self.noise.indistinguishability) * np.exp(x[0]), 1.0)
-        if overlap.ndim:
-            overlap = overlap[:modes, :modes]
-            np.fill_diagonal(overlap, 1.0)
-        return replace(
-            self.noise,
-            indistinguishability=overlap,
-            g2=float(min(self.noise.g2 * np.exp(x[1]), MOST_G2)),
-            transmittance=np.minimum(by_mode(self.noise.transmittance, modes) * scale, 1.0),
-            efficiency=arrays.eta[0],
-            dark_counts=by_mode(self.noise.dark_counts, modes),
-        )
+        return ClickArrays(1.0 - two, two, common, pairs, np.minimum(t * best, 1.0), eta / best, np.minimum(dark, 0.1))
 
     def patterns(self, x: FloatArray, columns: ComplexArray | None = None) -> FloatArray:
         """P of every pattern, ``(B, K)``, of a batch of parameters or of circuits.
 
-        :param x: ``(B, 3 + M)``.
+        :param x: ``(B, P)``.
         :param columns: ``(B, M, N)``; the ideal ones unless given.
         """
         return patterns_of(self.columns[None] if columns is None else columns, self.arrays(x))
@@ -137,9 +159,10 @@ class Counted:
         return self.program.mesh.columns(self.program.phases + step * self.errors, self.program.input_modes)
 
 
-def counted(counts: Counts, program: Program, noise: Noise, *, seed: int) -> Counted:
+def counted(counts: Counts, program: Program, noise: Noise, *, axes: Axes | None = None, seed: int) -> Counted:
     """Counts of a program as click patterns.
 
+    :param axes: of the parameters; those of this program alone unless given.
     :param seed: of the draws of phases.
     """
     sets = mode_sets(program.modes, program.photons)
@@ -151,7 +174,28 @@ def counted(counts: Counts, program: Program, noise: Noise, *, seed: int) -> Cou
     # A filter is of photons that were detected: |2,0> passes one of two, but single clicks are not all there.
     lowest = int(total[kept].min()) if kept.any() else program.photons
     errors = np.random.default_rng(seed).uniform(-1.0, 1.0, (PHASE_DRAWS, len(program.phases)))
-    return Counted(program, noise, numbers.astype(np.float64), sets.clicks[1:] >= lowest, errors)
+    axes = axes or Axes(program.modes, program.input_modes)
+    return Counted(program, noise, axes, numbers.astype(np.float64), sets.clicks[1:] >= lowest, errors)
+
+
+def moved(noise: Noise, axes: Axes, x: FloatArray) -> Noise:
+    """The noise of a device elsewhere, of the first M modes, ``(P,)``; best efficiency 1."""
+    eta = by_mode(noise.efficiency, axes.modes) * np.exp(x[axes.efficiencies])
+    best = float(eta.max())
+    t = by_mode(noise.transmittance, axes.modes) * np.exp(x[2]) * best
+    t[list(axes.inputs)] *= np.exp(x[axes.inputs_alone])
+    overlap = np.minimum(np.asarray(noise.indistinguishability) * np.exp(x[0]), 1.0)
+    if overlap.ndim:
+        overlap = overlap[: axes.modes, : axes.modes]
+        np.fill_diagonal(overlap, 1.0)
+    return replace(
+        noise,
+        indistinguishability=overlap,
+        g2=float(min(noise.g2 * np.exp(x[1]), MOST_G2)),
+        transmittance=np.minimum(t, 1.0),
+        efficiency=eta / best,
+        dark_counts=np.minimum(by_mode(noise.dark_counts, axes.modes) * np.exp(x[axes.dark]), 0.1),
+    )
 
 
 def patterns_of(columns: ComplexArray, noise: ClickArrays) -> FloatArray:
