@@ -10,10 +10,10 @@ by fold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from pydantic import JsonValue
@@ -25,13 +25,14 @@ from ..photonics.counts import Counts, merge
 from ..photonics.noise import Noise
 from ..photonics.program import Program
 from ..seeds import child_seed
-from ..statistics import total_variation
 from ..versions import package_versions
-from .counted import Axes, Counted, counted, moved
+from .counted import Axes, Counted, counted
+from .goodness import joint_test
 from .known import vendor_record
-from .misfit import misfit
-from .parts import CalibrationJob, ChiSquare, Identity, Measured, Origin, parameter_name
-from .priors import OF_NOBODY, OF_VENDORS, Widths
+from .natural import numbers_of, phase_error_of, untold
+from .parts import CalibrationJob, ChiSquare, Identity
+from .prediction import Prediction, predicted, summary_of, tested
+from .priors import OF_NOBODY, OF_VENDORS_FILES
 from .record import CalibrationRecord, utc_text
 from .refit import Refit, refit
 
@@ -134,9 +135,9 @@ def _check_setting(number: int, one: object, program: object) -> None:
             f"the counts of setting {number} are of {one.photons} photons in {one.modes} modes, the program of "
             f"{program.photons} in {program.modes}. Give the program that was run."
         )
-    if one.fingerprint and one.fingerprint != program.fingerprint:
+    if one.program and one.program != program.fingerprint:
         raise CalibrationError(
-            f"the counts of setting {number} are of program {one.fingerprint[:12]}, not of "
+            f"the counts of setting {number} are of program {one.program[:12]}, not of "
             f"{program.fingerprint[:12]}. Give the programs in the order of the counts."
         )
     total = one.outcomes.sum(axis=1, dtype=np.int64)
@@ -179,7 +180,7 @@ def _prior(
         return START, OF_NOBODY.vector(settings.axes)
     noise = vendor_record(published, _identity(settings, device), utc=utc_text(datetime.now(UTC))).noise()
     dark = np.maximum(noise.dark_counts, START.dark_counts)
-    return replace(noise, dark_counts=dark), OF_VENDORS.vector(settings.axes)
+    return replace(noise, dark_counts=dark), OF_VENDORS_FILES.vector(settings.axes)
 
 
 def _identity(settings: _Settings, device: Device | str) -> Identity:
@@ -212,26 +213,44 @@ def _record(
     validity_h: float | None,
 ) -> CalibrationRecord:
     """The record of a fit."""
-    published = isinstance(device, str) or not (device.spec.simulated or device.spec.rehearsal)
-    origin: Origin = "simulated" if str(device).startswith("local:") or not published else "measured"
+    spec = None if isinstance(device, str) else device.spec
+    simulated = str(device).startswith("local:") if spec is None else spec.simulated or spec.rehearsal
     now = utc_text(datetime.now(UTC) if taken is None else taken)
-    when = "" if taken is not None else " The times are of the fit: the counts do not say when they were taken."
-    tests = [tested(one, d, found.misfit.scale) for one, d in zip(settings.seen(base, range(len(settings.counts))), found.misfit.programs, strict=True)]
+    when = "" if taken is not None else " The times are those of the fit: the counts do not say when they were taken."
+    seen, left = settings.seen(base, range(len(settings.counts))), found.misfit
+    tests = [tested(one, drawn, left.scale) for one, drawn in zip(seen, left.programs, strict=True)]
     return CalibrationRecord(
         **vars(_identity(settings, device)),
-        origin=origin,
+        origin="simulated" if simulated else "measured",
         **numbers_of(base, settings.axes, found),
-        phase_error=phase_error_of(found.misfit),
-        jobs=tuple(_job(k, c, p, t) for k, (c, p, t) in enumerate(zip(settings.counts, settings.programs, tests, strict=True))),
+        phase_error=phase_error_of(left),
+        jobs=tuple(_job(k, settings.counts[k], settings.programs[k], test) for k, test in enumerate(tests)),
         fit=joint_test(tests, less=int((widths > 0.0).sum()) + 1),
-        validation=joint_test([p.test for p in predictions]),
+        validation=joint_test([prediction.test for prediction in predictions]),
         prediction=summary_of(predictions),
         utc_start=now,
         utc_end=now,
-        mitigations_requested=RAW,
+        mitigations_requested="none",
         mitigations_returned="none reported",
-        vendor=dict(vendor),
+        vendor={} if spec is None else dict(spec.published),
         versions=package_versions(),
         validity_h=validity_h,
-        notes=f"Fitted to counts that were there already. {untold(settings.axes, found, widths)}{when}",
+        notes=f"Fitted to counts that were there already. {untold(settings.axes, found, widths, share=TOLD)}{when}",
+    )
+
+
+def _job(number: int, counts: Counts, program: Program, test: ChiSquare) -> CalibrationJob:
+    clicks = (counts.outcomes > 0).sum(axis=1)
+    by_class = {int(k): int(counts.numbers[clicks == k].sum()) for k in np.unique(clicks[counts.numbers > 0]) if k}
+    return CalibrationJob(
+        name=f"setting {number}",
+        role="fit",
+        tag=counts.tag,
+        job_id=counts.job_id,
+        program=program.fingerprint,
+        input_modes=program.input_modes,
+        shots=counts.shots,
+        clicks=by_class,
+        chi2=test.chi2,
+        dof=test.dof,
     )

@@ -73,6 +73,29 @@ class ChiSquare(BaseModel):
 
 
 @final
+class Predicted(BaseModel):
+    """How well settings were predicted that were not fitted: mean total variation distances.
+
+    :param distance: of their counts to what the fit of the others expects.
+    :param floor: what as many shots of the expectation itself would have.
+    :param start: of their counts to what the figures predict where the fit began.
+    """
+
+    model_config = CONFIG
+
+    settings: Natural
+    distance: Fraction
+    floor: Fraction
+    start: Fraction
+
+    def __str__(self) -> str:
+        return (
+            f"{self.settings} settings that were not fitted, at a distance of {self.distance:.3f} "
+            f"(figures before the fit {self.start:.3f}, sampling alone {self.floor:.3f})"
+        )
+
+
+@final
 class CalibrationJob(BaseModel):
     """One circuit that was run for the record.
 

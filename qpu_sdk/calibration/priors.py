@@ -8,7 +8,7 @@ of which nothing is published, of 1, .93, .44, .74, .94, .29, .70, .65, .94 and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -43,3 +43,7 @@ class Widths:
 
 #: Of figures of a vendor, and of efficiencies that nobody measured.
 OF_VENDORS = Widths(indistinguishability=0.13, g2=0.5, transmission=0.5, efficiency=0.4)
+#: The same where several settings tell more: how inputs differ, and dark counts, of which nothing is published.
+OF_VENDORS_FILES = replace(OF_VENDORS, inputs=0.2, dark=2.0)
+#: Of nobody's figures, where the fit only begins.
+OF_NOBODY = Widths(indistinguishability=0.15, g2=1.5, transmission=2.0, efficiency=0.4, inputs=0.2, dark=2.0)

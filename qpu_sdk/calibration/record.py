@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, final
 
 import numpy as np
-from pydantic import BaseModel, Field, JsonValue, model_validator
+from pydantic import BaseModel, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ..arrays import FloatArray
 from ..errors import CalibrationError
@@ -36,6 +36,7 @@ from .parts import (
     Mode,
     Origin,
     PhysicalUnit,
+    Predicted,
     UtcText,
     parameter_name,
 )
@@ -56,6 +57,8 @@ LIMITS: Mapping[str, tuple[PhysicalUnit, float]] = {
     "dark_counts": ("1/window", 1.0),
     "phase_error": ("rad", math.pi),
 }
+#: Fields that records of earlier versions do not have.
+LATER = ("prediction",)
 #: How far a covariance may be from symmetric and from positive semidefinite, as a correlation.
 #: An inverse of a badly conditioned information has errors far above one rounding.
 CORRELATION_TOLERANCE = 1e-8
@@ -74,6 +77,7 @@ class CalibrationRecord(BaseModel):
     :param parameters: names out of :meth:`measured`, in the order of ``covariance``.
     :param covariance: of these, ``(P, P)``, in their units.
     :param fit: how well the model fits the jobs it was fitted to; ``validation``: others; ``drift``: first and last.
+    :param prediction: of settings that were kept out of the fit in turn; None where that was not tried.
     :param vendor: what the platform published, word for word.
     :param validity_h: hours after which the record should not be used.
     :param seed: of a simulation.
@@ -119,6 +123,7 @@ class CalibrationRecord(BaseModel):
     fit: ChiSquare | None = None
     validation: ChiSquare | None = None
     drift: ChiSquare | None = None
+    prediction: Predicted | None = None
 
     utc_start: UtcText
     utc_end: UtcText
@@ -142,6 +147,12 @@ class CalibrationRecord(BaseModel):
         except ValueError as error:
             raise ValueError(f"vendor holds what JSON cannot ({error})") from error
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields that came later are left out where they say nothing: records of before keep their ids."""
+        out: dict[str, Any] = dump(self)
+        return {key: value for key, value in out.items() if value is not None or key not in LATER}
 
     @property
     def id(self) -> str:
@@ -213,6 +224,7 @@ class CalibrationRecord(BaseModel):
             ("detectors", self.detector),
             *((name.replace("_", " "), str(measured)) for name, measured in self.measured().items()),
             *((name, "not done" if test is None else str(test)) for name, test in tests.items()),
+            *([] if self.prediction is None else [("predicts", str(self.prediction))]),
             ("jobs", f"{len(self.jobs)} circuits, {sum(job.shots for job in self.jobs):,} shots"),
             ("mitigations", f"asked for {asked}, got {got}"),
             ("valid for", "not limited" if self.validity_h is None else f"{self.validity_h:g} h"),

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from ..arrays import FloatArray
+from ..calibration.parts import Measured
 from ..calibration.record import CalibrationRecord
 from ..photonics.click_model import ClickArrays
 from ..photonics.program import Program
@@ -22,7 +23,6 @@ def drawn_noises(record: CalibrationRecord, program: Program, size: int, rng: np
     :param size: of the batch.
     """
     inputs, noise = list(program.input_modes), record.noise().at(program)
-    best = max(m.value for m in record.output_efficiencies)
     one, two = emission(noise.brightness, noise.g2)
     g2 = np.full(size, noise.g2)
     overlap = np.asarray(noise.indistinguishability, dtype=np.float64)  # I, or S_jk = sqrt(I_jk)
@@ -44,9 +44,9 @@ def drawn_noises(record: CalibrationRecord, program: Program, size: int, rng: np
             overlap[:, j, k] += change / (2.0 * np.maximum(overlap[:, j, k], 1e-3))  # S = sqrt(I)
             overlap[:, k, j] = overlap[:, j, k]
         elif match["kind"] == "input_transmissions" and modes[0] in inputs:
-            t[:, inputs.index(modes[0])] += change * best
+            t[:, inputs.index(modes[0])] *= _factor(change, record.input_transmissions[modes[0]])
         elif match["kind"] == "output_efficiencies" and modes[0] < program.modes:
-            eta[:, modes[0]] += change / best
+            eta[:, modes[0]] *= _factor(change, record.output_efficiencies[modes[0]])
         elif match["kind"] == "dark_counts" and modes[0] < program.modes:
             dark[:, modes[0]] += change
     one, two = emission(noise.brightness, np.clip(g2, 0.0, 0.5))
@@ -55,6 +55,11 @@ def drawn_noises(record: CalibrationRecord, program: Program, size: int, rng: np
     by_pair = overlap.ndim == 3
     common = np.ones(size) if by_pair else np.sqrt(overlap)
     return ClickArrays(one, two, common, overlap if by_pair else None, t, eta, dark)
+
+
+def _factor(change: FloatArray, measured: Measured) -> FloatArray:
+    """A change as a factor: a number known to a half of itself is still positive, ``(draws,)``."""
+    return np.exp(change / max(measured.value, 1e-12))
 
 
 def _changes(record: CalibrationRecord, size: int, rng: np.random.Generator) -> FloatArray:
