@@ -57,6 +57,8 @@ LIMITS: Mapping[str, tuple[PhysicalUnit, float]] = {
     "dark_counts": ("1/window", 1.0),
     "phase_error": ("rad", math.pi),
 }
+#: Above this chi-square over its degrees of freedom a fit is poor: by chance it is 1 +- 0.1 on two hundred of them.
+POOR_FIT = 2.0
 #: Fields that records of earlier versions do not have.
 LATER = ("prediction",)
 #: How far a covariance may be from symmetric and from positive semidefinite, as a correlation.
@@ -191,6 +193,21 @@ class CalibrationRecord(BaseModel):
         for pair in self.indistinguishability:
             out[pair.modes, pair.modes[::-1]] = pair.value  # (j, k) and (k, j) at once
         return out
+
+    @property
+    def inflation(self) -> float:
+        """Largest chi-square over its degrees of freedom of fit, validation and drift, at least 1.
+
+        Errors of a fit that describes its own counts no better are too small by the root of it (the scale factor of
+        the Particle Data Group, Phys. Rev. D 110, 030001, sec. 5.2.2).
+        """
+        tests = [test for test in (self.fit, self.validation, self.drift) if test is not None and test.dof > 0]
+        return max([1.0, *(test.chi2 / test.dof for test in tests)])
+
+    @property
+    def licensed(self) -> bool:
+        """Whether the numbers may be believed with the errors that they have: not a vendor's, nor of a poor fit."""
+        return self.origin != "vendor" and self.inflation < POOR_FIT
 
     def covariance_array(self) -> FloatArray:
         """Covariance of ``parameters``, ``(P, P)``."""

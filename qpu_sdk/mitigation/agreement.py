@@ -27,9 +27,9 @@ import numpy as np
 from ..arrays import FloatArray, IntArray
 from ..calibration.counted import Counted, ideal_distributions, moved, patterns_of
 from ..calibration.misfit import LARGEST_STEP, Misfit, misfit, relative_size
-from ..calibration.priors import OF_VENDORS
+from ..calibration.priors import OF_VENDORS, widths_of
 from ..calibration.record import CalibrationRecord
-from ..calibration.refit import refit
+from ..calibration.refit import Refit, refit
 from ..photonics.noise import Noise, mean_pair
 from ..seeds import child_seed
 from ..statistics import chi_square_tail, put_together
@@ -147,23 +147,35 @@ def agree(seen: Counted, record: CalibrationRecord, *, seed: int) -> Agreement:
     :param seen: with the noise of the record.
     :param seed: of the draws of parameters.
     """
-    rng = np.random.default_rng(child_seed(seed, "parameters"))
-    start = np.zeros(seen.axes.size)
-    drawn = _of_record(seen, record, rng)
+    rng, start = np.random.default_rng(child_seed(seed, "parameters")), np.zeros(seen.axes.size)
+    drawn = patterns_of(seen.columns[None], drawn_noises(record, seen.program, CALIBRATION_DRAWS, rng))
     left = misfit([seen], start, calibration=[_spread(seen, drawn)])
     known = 0.0 if record.phase_error is None else record.phase_error.value
     suspicious = left.phase_error > max(USUAL, TIMES * known)
-    if record.origin == "vendor" or suspicious:
-        found = refit([seen], OF_VENDORS.vector(seen.axes), blind=True)
-        if record.origin == "vendor" or found.misfit.phase_error < EXPLAINED * left.phase_error:
-            told = replace(seen, noise=moved(seen.noise, seen.axes, found.x))
-            x = rng.multivariate_normal(found.x, found.covariance, CALIBRATION_DRAWS, method="eigh")
-            drawn = seen.patterns(x)
-            # What the counts leave open explains a part of the misfit: it is in the error bars once.
-            left = misfit([told], start, calibration=[_spread(told, drawn)])
-            return _agreement(told, drawn, left, known, _told(seen.noise, told.noise, record))
-    why = "no parameters of it explain these counts" if suspicious else "it predicts these counts"
-    return _agreement(seen, drawn, left, known, f"{why}: phase errors of {left.phase_error:.2g} rad are left")
+    found, why = _told(seen, record, left) if suspicious or not record.licensed else (None, "")
+    if found is None:
+        why = why or f"it predicts these counts; phase errors of {left.phase_error:.2g} rad are left"
+        return _agreement(seen, drawn, left, known, why)
+    told = replace(seen, noise=moved(seen.noise, seen.axes, found.x))
+    x = rng.multivariate_normal(found.x, found.covariance, CALIBRATION_DRAWS, method="eigh")
+    drawn = seen.patterns(x)
+    # What the counts leave open explains a part of the misfit: it is in the error bars once.
+    left = misfit([told], start, calibration=[_spread(told, drawn)])
+    return _agreement(told, drawn, left, known, f"{why}; these counts tell {_numbers(seen.noise, told.noise)}")
+
+
+def _told(seen: Counted, record: CalibrationRecord, left: Misfit) -> tuple[Refit | None, str]:
+    """Parameters as the counts tell them, where these are to be taken, and why."""
+    vendor = OF_VENDORS.vector(seen.axes)
+    free = refit([seen], vendor, blind=True)
+    if record.origin == "vendor":
+        return free, "the vendor's figures are no more than a prior"
+    if free.misfit.phase_error < EXPLAINED * left.phase_error:
+        return free, "the counts contradict it"
+    if not record.licensed:
+        widths = np.minimum(widths_of(record, seen.axes), vendor)
+        return refit([seen], widths, blind=True), "its own fit was poor, and its errors are taken as so much larger"
+    return None, f"no parameters of it explain these counts: phase errors of {left.phase_error:.2g} rad are left"
 
 
 def _agreement(seen: Counted, drawn: FloatArray, left: Misfit, known: float, why: str) -> Agreement:
@@ -200,19 +212,13 @@ def _events(seen: Counted, left: Misfit, calibration: FloatArray, full: IntArray
     return float((apart**2 / np.maximum(variance, 1e-300)).sum()), rows.shape[1] - 1, min(own, LARGEST_STEP)
 
 
-def _of_record(seen: Counted, record: CalibrationRecord, rng: np.random.Generator) -> FloatArray:
-    """Patterns of draws from the errors of a record, ``(F, K)``."""
-    return patterns_of(seen.columns[None], drawn_noises(record, seen.program, CALIBRATION_DRAWS, rng))
-
-
 def _spread(seen: Counted, drawn: FloatArray) -> FloatArray:
     """Variances of expected numbers by the parameters, ``(K,)``."""
     return np.asarray(seen.expected(drawn).var(axis=0))
 
 
-def _told(before: Noise, after: Noise, record: CalibrationRecord) -> str:
+def _numbers(before: Noise, after: Noise) -> str:
     """What the counts say in place of the record, in words."""
-    whose = "the vendor's figures were no more than a prior" if record.origin == "vendor" else "it is contradicted"
     pairs = [
         ("indistinguishability", mean_pair(before.indistinguishability), mean_pair(after.indistinguishability)),
         ("g2", before.g2, after.g2),
@@ -220,4 +226,4 @@ def _told(before: Noise, after: Noise, record: CalibrationRecord) -> str:
     ]
     told = ", ".join(f"{name} {new:.3g} for {old:.3g}" for name, old, new in pairs)
     low = float(np.min(after.efficiency) / np.max(after.efficiency))
-    return f"{whose}; these counts tell {told}, efficiencies down to {low:.2g} of the best"
+    return f"{told}, efficiencies down to {low:.2g} of the best"

@@ -64,7 +64,7 @@ def _factor(change: FloatArray, measured: Measured) -> FloatArray:
 
 def _changes(record: CalibrationRecord, size: int, rng: np.random.Generator) -> FloatArray:
     """Changes of the record's parameters, one row a parameter, ``(P, draws)``."""
-    covariance = record.covariance_array()
+    covariance = record.inflation * record.covariance_array()
     # The gauge makes one value 0, which may come out as -1e-20.
     values, vectors = np.linalg.eigh(covariance) if len(covariance) else (np.zeros(0), np.zeros((0, 0)))
     return np.asarray(
