@@ -18,12 +18,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, final
 
 import numpy as np
-from pydantic import BaseModel, Field, JsonValue, model_validator
+from pydantic import BaseModel, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ..arrays import FloatArray
 from ..errors import CalibrationError
 from ..files import first_problem, pretty_json, unique_keys
-from ..photonics.counts import Detector
 from ..photonics.noise import Noise
 from ..report.text import Rows, two_columns
 from ..statistics import correlations
@@ -31,6 +30,7 @@ from .parts import (
     CONFIG,
     CalibrationJob,
     ChiSquare,
+    DetectorText,
     Measured,
     MeasuredPair,
     Mode,
@@ -38,6 +38,7 @@ from .parts import (
     PhysicalUnit,
     UtcText,
     parameter_name,
+    without_nones,
 )
 
 SCHEMA_VERSION = 1
@@ -55,6 +56,7 @@ LIMITS: Mapping[str, tuple[PhysicalUnit, float]] = {
     "output_efficiencies": ("1", 10.0),  # relative to their mean
     "dark_counts": ("1/window", 1.0),
     "phase_error": ("rad", math.pi),
+    "angle_error": ("rad", math.pi),
 }
 #: How far a covariance may be from symmetric and from positive semidefinite, as a correlation.
 #: An inverse of a badly conditioned information has errors far above one rounding.
@@ -70,7 +72,7 @@ class CalibrationRecord(BaseModel):
     :param input_transmissions: by mode, for ``input_modes``.
     :param output_efficiencies: ``(M,)``.
     :param dark_counts: probability that a detector fires by itself in one window, ``(M,)``.
-    :param phase_error: largest error of a phase, radians.
+    :param phase_error: largest error of a phase, radians; ``angle_error``: standard deviation of that of a theta.
     :param parameters: names out of :meth:`measured`, in the order of ``covariance``.
     :param covariance: of these, ``(P, P)``, in their units.
     :param fit: how well the model fits the jobs it was fitted to; ``validation``: others; ``drift``: first and last.
@@ -100,7 +102,7 @@ class CalibrationRecord(BaseModel):
     architecture_hash: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     modes: Annotated[int, Field(ge=1)]
     input_modes: tuple[Mode, ...]
-    detector: Detector
+    detector: DetectorText
     origin: Origin
     model: str = MODEL
     gauge: str = GAUGE
@@ -112,6 +114,7 @@ class CalibrationRecord(BaseModel):
     output_efficiencies: tuple[Measured, ...]
     dark_counts: tuple[Measured, ...]
     phase_error: Measured | None = None
+    angle_error: Measured | None = None
     parameters: tuple[str, ...] = ()
     covariance: tuple[tuple[float, ...], ...] = ()
 
@@ -143,6 +146,10 @@ class CalibrationRecord(BaseModel):
             raise ValueError(f"vendor holds what JSON cannot ({error})") from error
         return self
 
+    @model_serializer(mode="wrap")
+    def _written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_nones(dump(self), "angle_error")  # added later: older records keep their ids
+
     @property
     def id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the content; any change changes it."""
@@ -171,6 +178,7 @@ class CalibrationRecord(BaseModel):
             efficiency=efficiencies / best,
             dark_counts=[m.value for m in self.dark_counts],
             phase_error=0.0 if self.phase_error is None else self.phase_error.value,
+            angle_error=0.0 if self.angle_error is None else self.angle_error.value,
         )
 
     def _pairs(self) -> float | FloatArray:
@@ -280,8 +288,7 @@ def _named_numbers(record: CalibrationRecord) -> Iterator[tuple[str, Measured]]:
         yield parameter_name("input_transmissions", mode), record.input_transmissions[mode]
     for kind, values in (("output_efficiencies", record.output_efficiencies), ("dark_counts", record.dark_counts)):
         yield from ((parameter_name(kind, mode), measured) for mode, measured in enumerate(values))
-    if record.phase_error is not None:
-        yield "phase_error", record.phase_error
+    yield from ((name, found) for name in ("phase_error", "angle_error") if (found := getattr(record, name)))
 
 
 def _check_shapes(record: CalibrationRecord) -> None:
