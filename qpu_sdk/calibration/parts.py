@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, final
+from typing import Annotated, Any, Literal, final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ..photonics.counts import Detector
+from ..photonics.counts import Detector, check_detector
 from ..report.text import quantity
 
 PhysicalUnit = Literal["1", "1/window", "rad", "s"]
@@ -17,6 +17,12 @@ UNITS: Mapping[PhysicalUnit, str] = {"1": "", "1/window": " per window", "rad": 
 Origin = Literal["measured", "simulated", "vendor"]
 Role = Literal["fit", "validation", "drift"]
 UtcText = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$")]
+#: A kind of detector as files have it: ``threshold``, ``pnr`` or ``ppnr:W``.
+DetectorText = Annotated[
+    Detector,
+    Field(pattern=r"^(threshold|pnr|ppnr:[1-9][0-9]{0,4})$"),
+    AfterValidator(lambda name: check_detector(name, ValueError)),
+]
 Mode = Annotated[int, Field(ge=0)]
 Natural = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -150,6 +156,15 @@ class Identity:
     input_modes: tuple[int, ...]
     detector: Detector
     architecture_hash: str = ""
+
+
+def without_nones(dump: dict[str, Any], *names: str) -> dict[str, Any]:
+    """What is written of a model, without those fields that say nothing.
+
+    >>> without_nones({"a": None, "b": None, "c": 1}, "a", "c")
+    {'b': None, 'c': 1}
+    """
+    return {name: value for name, value in dump.items() if value is not None or name not in names}
 
 
 def parameter_name(kind: str, *modes: int) -> str:

@@ -23,7 +23,6 @@ from pydantic import BaseModel, Field, JsonValue, SerializerFunctionWrapHandler,
 from ..arrays import FloatArray
 from ..errors import CalibrationError
 from ..files import first_problem, pretty_json, unique_keys
-from ..photonics.counts import Detector
 from ..photonics.noise import Noise
 from ..report.text import Rows, two_columns
 from ..statistics import correlations
@@ -31,6 +30,7 @@ from .parts import (
     CONFIG,
     CalibrationJob,
     ChiSquare,
+    DetectorText,
     Measured,
     MeasuredPair,
     Mode,
@@ -39,6 +39,7 @@ from .parts import (
     Predicted,
     UtcText,
     parameter_name,
+    without_nones,
 )
 
 SCHEMA_VERSION = 1
@@ -56,11 +57,10 @@ LIMITS: Mapping[str, tuple[PhysicalUnit, float]] = {
     "output_efficiencies": ("1", 10.0),  # relative to their mean
     "dark_counts": ("1/window", 1.0),
     "phase_error": ("rad", math.pi),
+    "angle_error": ("rad", math.pi),
 }
 #: Above this chi-square over its degrees of freedom a fit is poor: by chance it is 1 +- 0.1 on two hundred of them.
 POOR_FIT = 2.0
-#: Fields that records of earlier versions do not have.
-LATER = ("prediction",)
 #: How far a covariance may be from symmetric and from positive semidefinite, as a correlation.
 #: An inverse of a badly conditioned information has errors far above one rounding.
 CORRELATION_TOLERANCE = 1e-8
@@ -75,7 +75,7 @@ class CalibrationRecord(BaseModel):
     :param input_transmissions: by mode, for ``input_modes``.
     :param output_efficiencies: ``(M,)``.
     :param dark_counts: probability that a detector fires by itself in one window, ``(M,)``.
-    :param phase_error: largest error of a phase, radians.
+    :param phase_error: largest error of a phase, radians; ``angle_error``: standard deviation of that of a theta.
     :param parameters: names out of :meth:`measured`, in the order of ``covariance``.
     :param covariance: of these, ``(P, P)``, in their units.
     :param fit: how well the model fits the jobs it was fitted to; ``validation``: others; ``drift``: first and last.
@@ -106,7 +106,7 @@ class CalibrationRecord(BaseModel):
     architecture_hash: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     modes: Annotated[int, Field(ge=1)]
     input_modes: tuple[Mode, ...]
-    detector: Detector
+    detector: DetectorText
     origin: Origin
     model: str = MODEL
     gauge: str = GAUGE
@@ -118,6 +118,7 @@ class CalibrationRecord(BaseModel):
     output_efficiencies: tuple[Measured, ...]
     dark_counts: tuple[Measured, ...]
     phase_error: Measured | None = None
+    angle_error: Measured | None = None
     parameters: tuple[str, ...] = ()
     covariance: tuple[tuple[float, ...], ...] = ()
 
@@ -151,10 +152,8 @@ class CalibrationRecord(BaseModel):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_later_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Fields that came later are left out where they say nothing: records of before keep their ids."""
-        out: dict[str, Any] = dump(self)
-        return {key: value for key, value in out.items() if value is not None or key not in LATER}
+    def _written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_nones(dump(self), "angle_error", "prediction")  # added later: older records keep their ids
 
     @property
     def id(self) -> str:
@@ -184,6 +183,7 @@ class CalibrationRecord(BaseModel):
             efficiency=efficiencies / best,
             dark_counts=[m.value for m in self.dark_counts],
             phase_error=0.0 if self.phase_error is None else self.phase_error.value,
+            angle_error=0.0 if self.angle_error is None else self.angle_error.value,
         )
 
     def _pairs(self) -> float | FloatArray:
@@ -309,8 +309,7 @@ def _named_numbers(record: CalibrationRecord) -> Iterator[tuple[str, Measured]]:
         yield parameter_name("input_transmissions", mode), record.input_transmissions[mode]
     for kind, values in (("output_efficiencies", record.output_efficiencies), ("dark_counts", record.dark_counts)):
         yield from ((parameter_name(kind, mode), measured) for mode, measured in enumerate(values))
-    if record.phase_error is not None:
-        yield "phase_error", record.phase_error
+    yield from ((name, found) for name in ("phase_error", "angle_error") if (found := getattr(record, name)))
 
 
 def _check_shapes(record: CalibrationRecord) -> None:

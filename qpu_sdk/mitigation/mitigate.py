@@ -104,7 +104,7 @@ def _choose(case: Case) -> tuple[str, list[MethodReport]]:
 
 def _with_circuit(case: Case) -> tuple[str, str]:
     """The method, and why it is not ``unfold-fuse``, ``""`` where it is."""
-    if case.counts.detector == "pnr" and np.ndim(case.noise.indistinguishability):
+    if case.counts.detector != "threshold" and np.ndim(case.noise.indistinguishability):
         return "response", "detectors that count have no model of overlaps that differ by pair"
     if why := _no_model(case):
         return "response", why

@@ -7,25 +7,68 @@ sent; a collision-free one has at most one click a mode.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import IntArray, integers, whole
-from ..errors import DataError
+from ..errors import ConfigError, DataError
+from ..words import short
 from .conversions import counted
 from .fock import collision_free_outcomes, rank_collision_free
 
 if TYPE_CHECKING:
     import perceval
 
-Detector = Literal["pnr", "threshold"]
+#: What detectors resolve: ``"threshold"``, ``"pnr"``, or ``"ppnr:W"``, a photon falling on one of W wires at random.
+Detector = str
+#: Most wires of a detector; with so many two photons hardly ever share one.
+MOST_WIRES = 10_000
 
 _MOST_SHOTS = int(np.iinfo(np.int64).max)
+
+
+def is_detector(name: object) -> bool:
+    """Whether it is the name of a kind of detector.
+
+    >>> [is_detector(name) for name in ("pnr", "ppnr:4", "ppnr:04", "ppnr:1", None)]
+    [True, True, False, False, False]
+    """
+    # One way to write each: names are compared, as those of counts and of a record.
+    wired = re.fullmatch("ppnr:([1-9][0-9]{0,4})", name) if isinstance(name, str) else None
+    return name in ("threshold", "pnr") or (wired is not None and 2 <= int(wired[1]) <= MOST_WIRES)
+
+
+def check_detector(name: object, error: type[Exception] = ConfigError) -> Detector:
+    """The name of a kind of detector, as it is written everywhere.
+
+    :raises Exception: of the given class, for any other name.
+
+    >>> check_detector("ppnr:4")
+    'ppnr:4'
+    """
+    if isinstance(name, str) and is_detector(name):
+        return name
+    raise error(
+        f"detector is {short(name)}; it must be threshold, pnr, or ppnr:W with 2 to {MOST_WIRES} wires, such as "
+        "ppnr:4. Use one of these."
+    )
+
+
+def wires(detector: Detector) -> int | None:
+    """Wires of one mode's detector: most clicks that it shows at once, None for any number.
+
+    >>> wires("threshold"), wires("ppnr:4"), wires("pnr")
+    (1, 4, None)
+    """
+    if detector == "pnr":
+        return None
+    return 1 if detector == "threshold" else int(detector.partition(":")[2])
 
 
 @final
@@ -37,7 +80,8 @@ class Counts:
     :param outcomes: clicks per mode of each kept outcome, ``(K, M)`` uint8; copied and made read-only.
     :param numbers: how often each was seen, ``(K,)`` int64; likewise.
     :param other: shots whose outcome the device did not keep apart.
-    :param detector: ``"pnr"`` (number-resolving) or ``"threshold"`` (a click is one or more photons).
+    :param detector: ``"pnr"`` (number-resolving), ``"threshold"`` (a click is one or more photons) or ``"ppnr:W"`` (one
+        click for each of W wires that photons fell on).
     :param program: fingerprint of the program.
     :param device: name of the device.
     :raises DataError: when shapes, signs or the detector's range do not fit.
@@ -73,10 +117,10 @@ class Counts:
             raise DataError(f"the counts are of more than {_MOST_SHOTS} shots. Check the numbers.")
         if outcomes.size and (outcomes.min() < 0 or outcomes.max() > 255):
             raise DataError("an outcome has a mode with less than 0 or more than 255 clicks. Check the outcomes.")
-        if self.detector not in ("pnr", "threshold"):
-            raise DataError(f"detector {self.detector!r} is unknown. Use pnr or threshold.")
-        if self.detector == "threshold" and outcomes.size and outcomes.max() > 1:
-            raise DataError("a threshold detector cannot report more than one click a mode. Set detector='pnr'.")
+        most = wires(check_detector(self.detector, DataError))
+        if most is not None and outcomes.size and outcomes.max() > most:
+            clicks = "one click" if most == 1 else f"{most} clicks"
+            raise DataError(f"a {self.detector} detector cannot report more than {clicks} a mode. Set detector='pnr'.")
         for name, array in (("outcomes", outcomes.astype(np.uint8)), ("numbers", numbers.astype(np.int64))):
             array.setflags(write=False)  # a copy: the caller may write on
             object.__setattr__(self, name, array)
@@ -179,7 +223,7 @@ class Counts:
                 outcomes=np.array(rows, dtype=None if rows else np.uint8).reshape(len(rows), int(data["modes"])),
                 numbers=np.array(data["numbers"], dtype=None if rows else np.int64),
                 other=int(data["other"]),
-                detector=data["detector"],
+                detector=str(data["detector"]),
                 program=str(data["program"]),
                 device=str(data["device"]),
                 tag=str(data["tag"]),
