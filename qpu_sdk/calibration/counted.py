@@ -7,7 +7,7 @@ detectors resolve, patterns here are of clicks: a mode with two photons counted 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
 
@@ -104,7 +104,7 @@ class Counted:
     def full(self) -> IntArray:
         """Where the collision-free patterns of N clicks are, in lexicographic order, ``(C(M, N),)``."""
         occupied = collision_free_outcomes(self.program.modes, self.photons).astype(np.int64)
-        return np.searchsorted(self.sets.masks, (np.int64(1) << occupied).sum(axis=1)) - 1
+        return np.asarray(np.searchsorted(self.sets.masks, (np.int64(1) << occupied).sum(axis=1)) - 1)
 
     @property
     def filtered(self) -> bool:
@@ -188,13 +188,15 @@ def moved(noise: Noise, axes: Axes, x: FloatArray) -> Noise:
     if overlap.ndim:
         overlap = overlap[: axes.modes, : axes.modes]
         np.fill_diagonal(overlap, 1.0)
-    return replace(
-        noise,
+    return Noise(
+        brightness=noise.brightness,
         indistinguishability=overlap,
         g2=float(min(noise.g2 * np.exp(x[1]), MOST_G2)),
         transmittance=np.minimum(t, 1.0),
         efficiency=eta / best,
         dark_counts=np.minimum(by_mode(noise.dark_counts, axes.modes) * np.exp(x[axes.dark]), 0.1),
+        phase_error=noise.phase_error,
+        angle_error=noise.angle_error,
     )
 
 

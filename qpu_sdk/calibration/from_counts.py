@@ -2,10 +2,10 @@
 
 Nothing is measured. All settings are fitted together (:mod:`~qpu_sdk.calibration.refit`), with the vendor's figures as
 priors of the width that reality showed (:mod:`~qpu_sdk.calibration.priors`). A filter at the source or detectors that
-count are no hindrance: a setting tells by the patterns that it can have, among each other. What the counts cannot tell
-stays where the prior has it, and the record says so. What is left between model and counts is the size of the phase
-errors (:mod:`~qpu_sdk.calibration.misfit`). How well all of that predicts is tried on settings that were not fitted, fold
-by fold.
+count are no hindrance: a setting tells by the patterns that it can have, among each other. What the counts cannot
+tell stays where the prior has it, and the record says so. What is left between model and counts is the size of the
+phase errors (:mod:`~qpu_sdk.calibration.misfit`). How well all of that predicts is tried on settings that were not
+fitted, fold by fold.
 """
 
 from __future__ import annotations
@@ -110,14 +110,14 @@ def calibrate_from(
 def _settings(counts: Sequence[Counts], programs: Sequence[Program] | None) -> _Settings:
     """Counts and programs that belong together, those of one program merged."""
     counts = [counts] if isinstance(counts, Counts) else list(counts)
-    given = [c.program for c in counts] if programs is None else list(programs)
+    given: list[Program | None] = [None for _ in counts] if programs is None else list(programs)
     if len(given) != len(counts) or not counts:
         raise CalibrationError(f"{len(counts)} counts and {len(given)} programs. Give one program for each counts.")
     merged: dict[str, tuple[Program, list[Counts]]] = {}
     for number, (one, program) in enumerate(zip(counts, given, strict=True)):
-        _check_setting(number, one, program)
-        merged.setdefault(program.fingerprint, (program, []))[1].append(one)
-    _check_kinds([c for c in counts])
+        known = _check_setting(number, one, program)
+        merged.setdefault(known.fingerprint, (known, []))[1].append(one)
+    _check_kinds(counts)
     used = tuple(program for program, _ in merged.values())
     inputs = tuple(sorted({mode for program in used for mode in program.input_modes}))
     axes = Axes(max(program.modes for program in used), inputs)
@@ -126,7 +126,7 @@ def _settings(counts: Sequence[Counts], programs: Sequence[Program] | None) -> _
     return found
 
 
-def _check_setting(number: int, one: object, program: object) -> None:
+def _check_setting(number: int, one: Counts, program: Program | None) -> Program:
     if not isinstance(one, Counts) or not isinstance(program, Program):
         odd, kind = (one, "counts") if not isinstance(one, Counts) else (program, "a program")
         raise CalibrationError(f"setting {number} has a {type(odd).__name__} where {kind} should be. Give {kind}.")
@@ -145,6 +145,7 @@ def _check_setting(number: int, one: object, program: object) -> None:
         raise CalibrationError(
             f"the counts of setting {number} hold no shot of 1 to {one.photons} clicks. Leave the setting out."
         )
+    return program
 
 
 def _check_kinds(counts: Sequence[Counts]) -> None:
@@ -179,8 +180,7 @@ def _prior(
     if not published:
         return START, OF_NOBODY.vector(settings.axes)
     noise = vendor_record(published, _identity(settings, device), utc=utc_text(datetime.now(UTC))).noise()
-    dark = np.maximum(noise.dark_counts, START.dark_counts)
-    return replace(noise, dark_counts=dark), OF_VENDORS_FILES.vector(settings.axes)
+    return replace(noise, dark_counts=START.dark_counts), OF_VENDORS_FILES.vector(settings.axes)
 
 
 def _identity(settings: _Settings, device: Device | str) -> Identity:

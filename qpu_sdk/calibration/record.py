@@ -25,7 +25,7 @@ from ..errors import CalibrationError
 from ..files import first_problem, pretty_json, unique_keys
 from ..photonics.noise import Noise
 from ..report.text import Rows, two_columns
-from ..statistics import correlations
+from .covariance import check_covariance
 from .parts import (
     CONFIG,
     CalibrationJob,
@@ -61,9 +61,6 @@ LIMITS: Mapping[str, tuple[PhysicalUnit, float]] = {
 }
 #: Above this chi-square over its degrees of freedom a fit is poor: by chance it is 1 +- 0.1 on two hundred of them.
 POOR_FIT = 2.0
-#: How far a covariance may be from symmetric and from positive semidefinite, as a correlation.
-#: An inverse of a badly conditioned information has errors far above one rounding.
-CORRELATION_TOLERANCE = 1e-8
 
 
 @final
@@ -142,7 +139,7 @@ class CalibrationRecord(BaseModel):
     def _is_consistent(self) -> CalibrationRecord:
         _check_shapes(self)
         _check_numbers(self)
-        _check_covariance(self)
+        check_covariance(self.parameters, self.covariance, self.measured())
         if _moment(self.utc_start, "utc_start") > _moment(self.utc_end, "utc_end"):
             raise ValueError(f"utc_start is {self.utc_start}, after utc_end {self.utc_end}")
         try:
@@ -341,27 +338,6 @@ def _check_numbers(record: CalibrationRecord) -> None:
             raise ValueError(f"{name} has unit {measured.unit!r}; it must be {unit!r}")
         if measured.standard_error is None and record.origin != "vendor":
             raise ValueError(f"{name} has no standard_error; only figures of a vendor have none")
-
-
-def _check_covariance(record: CalibrationRecord) -> None:
-    names, known = record.parameters, record.measured()
-    if len(set(names)) < len(names) or not set(names) <= set(known):
-        odd = next((n for n in names if n not in known), "one of them twice")
-        raise ValueError(f"parameters name {odd:.60}; each must be a number of the record, once")
-    if [len(row) for row in record.covariance] != [len(names)] * len(names):
-        raise ValueError(f"covariance is not {len(names)} rows of {len(names)}, as parameters ask")
-    covariance = record.covariance_array()
-    for name, variance in zip(names, np.diag(covariance).tolist(), strict=True):
-        error = known[name].standard_error
-        if error is None or not math.isclose(variance, error * error, rel_tol=1e-6, abs_tol=1e-300):
-            raise ValueError(f"covariance of {name} is {variance}; its standard_error is {error}, the root of that")
-    correlation = correlations(covariance)
-    if not np.isfinite(correlation).all() or np.abs(correlation - correlation.T).max(initial=0.0) > (
-        CORRELATION_TOLERANCE
-    ):
-        raise ValueError("covariance is not symmetric")
-    if names and np.linalg.eigvalsh(correlation)[0] < -CORRELATION_TOLERANCE * len(names):
-        raise ValueError("covariance is not positive semidefinite")
 
 
 def _moment(text: str, key: str) -> datetime:

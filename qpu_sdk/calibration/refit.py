@@ -5,9 +5,9 @@ A Gauss-Newton iteration maximises, over all programs and patterns,
     - 1/2 sum_T (n_T - mu_T(x))^2 / (mu_T + e^2 u_T)  -  1/2 sum_i (x_i / sigma_i)^2
 
 over the logarithms x of :class:`~qpu_sdk.calibration.counted.Axes`, with the phase error e of
-:mod:`~qpu_sdk.calibration.misfit` at every step and the widths sigma of the prior; a width of 0 holds a parameter. Errors
-are those of the estimate when phases do what e says (White's sandwich, Econometrica 48, 817): what one wrong phase
-changes, it changes in many patterns.
+:mod:`~qpu_sdk.calibration.misfit` at every step and the widths sigma of the prior; a width of 0 holds a parameter.
+Errors are those of the estimate when phases do what e says (White's sandwich, Econometrica 48, 817): what one wrong
+phase changes, it changes in many patterns.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import final
 
 import numpy as np
 
-from ..arrays import BoolArray, FloatArray
+from ..arrays import FloatArray, IntArray
 from .counted import Axes, Counted
 from .misfit import Drawn, Misfit, misfit
 
@@ -79,7 +79,7 @@ def _roof(seen: Sequence[Counted], axes: Axes) -> FloatArray:
     return roof
 
 
-def _slopes(seen: Counted, x: FloatArray, free: BoolArray, *, blind: bool) -> FloatArray:
+def _slopes(seen: Counted, x: FloatArray, free: IntArray, *, blind: bool) -> FloatArray:
     """d mu / d x, as far as a pattern may tell of a parameter, ``(F, K)``."""
     steps = DIFFERENCE * np.eye(len(x))[free]
     moved = seen.expected(seen.patterns(np.concatenate([x + steps, x - steps])))

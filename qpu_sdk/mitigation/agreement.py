@@ -3,9 +3,9 @@
 Three questions, in this order, before anything is subtracted or unfolded:
 
 1. *Does the record describe the device?* The size e of the phase errors that would explain the counts
-   (:mod:`~qpu_sdk.calibration.misfit`) is compared with what the record leaves open. Where it is more, the parameters are
-   told anew by the counts themselves (:mod:`~qpu_sdk.calibration.refit`), and if that explains most of it, they replace
-   the record's. What a vendor publishes is always told anew.
+   (:mod:`~qpu_sdk.calibration.misfit`) is compared with what the record leaves open. Where it is more, the parameters
+   are told anew by the counts themselves (:mod:`~qpu_sdk.calibration.refit`). They replace the record's where they
+   explain most of it, where the record's own fit was poor, and always what a vendor publishes.
 2. *What is left?* e of the counts, or of the record, whichever is larger, is in every error bar: as drawn, with its
    correlations.
 3. *How much background may be subtracted?* With c the share of signal in the N-click class, D = |b - pi|^2 what the
@@ -35,8 +35,8 @@ from ..seeds import child_seed
 from ..statistics import chi_square_tail, put_together
 from .background import GATES
 from .distribution import MethodReport
-from .forward import Forward
 from .draws import drawn_noises
+from .forward import Forward
 
 #: Draws of the parameters.
 CALIBRATION_DRAWS = 16
@@ -100,7 +100,8 @@ class Agreement:
     def phases(self, model: Forward) -> FloatArray:
         """Changes of the ideal distribution by errors of size e, one draw a row, ``(D, C(M, N))``."""
         free = model.ideal[model.space.free]
-        return (self.phase_error / self.left.step) * (ideal_distributions(self.left.programs[0].shifted) - free / free.sum())
+        changes = ideal_distributions(self.left.programs[0].shifted) - free / free.sum()
+        return np.asarray((self.phase_error / self.left.step) * changes)
 
 
 @final

@@ -78,7 +78,7 @@ class Subtracted:
     def bias(self, model: Forward) -> FloatArray:
         """What the background that was left in adds, by the model, ``(C(M, N),)``."""
         pi = model.ideal[model.space.free]
-        return self.remains * (self.background - pi / pi.sum())
+        return np.asarray(self.remains * (self.background - pi / pi.sum()))
 
 
 def subtract(numbers: FloatArray, model: Forward, *, gate: float | None = None, misfit: float = 0.0) -> Subtracted:

@@ -67,6 +67,4 @@ def _changes(record: CalibrationRecord, size: int, rng: np.random.Generator) -> 
     covariance = record.inflation * record.covariance_array()
     # The gauge makes one value 0, which may come out as -1e-20.
     values, vectors = np.linalg.eigh(covariance) if len(covariance) else (np.zeros(0), np.zeros((0, 0)))
-    return np.asarray(
-        (vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.normal(size=(len(covariance), size))
-    )
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.normal(size=(len(covariance), size)))
