@@ -32,7 +32,7 @@ from .known import vendor_record
 from .natural import numbers_of, phase_error_of, untold
 from .parts import CalibrationJob, ChiSquare, Identity
 from .prediction import Prediction, predicted, summary_of, tested
-from .priors import OF_NOBODY, OF_VENDORS_FILES
+from .priors import OF_NOBODY, OF_VENDORS_FILES, with_some_g2
 from .record import CalibrationRecord, utc_text
 from .refit import Refit, refit
 
@@ -180,7 +180,7 @@ def _prior(
     if not published:
         return START, OF_NOBODY.vector(settings.axes)
     noise = vendor_record(published, _identity(settings, device), utc=utc_text(datetime.now(UTC))).noise()
-    return replace(noise, dark_counts=START.dark_counts), OF_VENDORS_FILES.vector(settings.axes)
+    return replace(with_some_g2(noise), dark_counts=START.dark_counts), OF_VENDORS_FILES.vector(settings.axes)
 
 
 def _identity(settings: _Settings, device: Device | str) -> Identity:

@@ -16,6 +16,7 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray
+from ..photonics.noise import Noise
 from .counted import Axes
 from .parts import Measured
 from .record import CalibrationRecord
@@ -51,6 +52,8 @@ OF_VENDORS = Widths(indistinguishability=0.13, g2=0.5, transmission=0.5, efficie
 OF_VENDORS_FILES = replace(OF_VENDORS, inputs=0.2, dark=2.0)
 #: Of nobody's figures, where the fit only begins.
 OF_NOBODY = Widths(indistinguishability=0.15, g2=1.5, transmission=2.0, efficiency=0.4, inputs=0.2, dark=2.0)
+#: No source that was ever measured is below this.
+LEAST_G2 = 1e-3
 #: What no record is more exact about: a source, an interferometer and detectors are more than their model.
 OF_MODELS = Widths(indistinguishability=0.003, g2=0.03, transmission=0.01, efficiency=0.01)
 
@@ -64,6 +67,11 @@ def widths_of(record: CalibrationRecord, axes: Axes) -> FloatArray:
     out[axes.scalars] = _largest(overlaps), _largest([record.g2]), _largest(inputs)
     out[axes.efficiencies] = [_largest([m]) for m in record.output_efficiencies[: axes.modes]]
     return np.maximum(out * math.sqrt(record.inflation), OF_MODELS.vector(axes))
+
+
+def with_some_g2(noise: Noise) -> Noise:
+    """The noise with a g2 that can be told to be more: its logarithm is what moves, and that of 0 cannot."""
+    return noise if noise.g2 >= LEAST_G2 else replace(noise, g2=LEAST_G2)
 
 
 def _largest(numbers: Sequence[Measured]) -> float:

@@ -75,7 +75,7 @@ def _roof(seen: Sequence[Counted], axes: Axes) -> FloatArray:
     """sqrt(I) is a probability: beyond 1 nothing changes, and no derivative would lead back; ``(P,)``."""
     roof = np.full(axes.size, FARTHEST)
     if seen[0].base.pairs is None:
-        roof[0] = max(-2.0 * float(np.log(np.max(seen[0].base.common))), 0.0)
+        roof[0] = max(-2.0 * float(np.log(max(float(np.max(seen[0].base.common)), 1e-3))), 0.0)
     return roof
 
 

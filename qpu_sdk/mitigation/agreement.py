@@ -27,7 +27,7 @@ import numpy as np
 from ..arrays import FloatArray, IntArray
 from ..calibration.counted import Counted, ideal_distributions, moved, patterns_of
 from ..calibration.misfit import LARGEST_STEP, Misfit, misfit, relative_size
-from ..calibration.priors import OF_VENDORS, widths_of
+from ..calibration.priors import OF_VENDORS, widths_of, with_some_g2
 from ..calibration.record import CalibrationRecord
 from ..calibration.refit import Refit, refit
 from ..photonics.noise import Noise, mean_pair
@@ -42,8 +42,9 @@ from .forward import Forward
 CALIBRATION_DRAWS = 16
 #: Phase errors up to this, radians, and up to so many times those of the record, need no explanation.
 USUAL, TIMES = 0.03, 1.5
-#: A refit is taken when it leaves less than this of the phase error that the record leaves.
-EXPLAINED = 0.5
+#: A refit is taken for a contradiction when it leaves less than this of the phase error that the record leaves: phase
+#: errors can be taken for efficiencies by half.
+EXPLAINED = 0.33
 #: Below this p-value the events differ from the expectation by more than e says, and e is taken from them.
 SURPRISING = 0.01
 #: Shares of the background that count as all and as nothing, in words.
@@ -157,9 +158,9 @@ def agree(seen: Counted, record: CalibrationRecord, *, seed: int) -> Agreement:
     if found is None:
         why = why or f"it predicts these counts; phase errors of {left.phase_error:.2g} rad are left"
         return _agreement(seen, drawn, left, known, why)
-    told = replace(seen, noise=moved(seen.noise, seen.axes, found.x))
+    told = replace(seen, noise=moved(with_some_g2(seen.noise), seen.axes, found.x))
     x = rng.multivariate_normal(found.x, found.covariance, CALIBRATION_DRAWS, method="eigh")
-    drawn = seen.patterns(x)
+    drawn = replace(seen, noise=with_some_g2(seen.noise)).patterns(x)
     # What the counts leave open explains a part of the misfit: it is in the error bars once.
     left = misfit([told], start, calibration=[_spread(told, drawn)])
     return _agreement(told, drawn, left, known, f"{why}; these counts tell {_numbers(seen.noise, told.noise)}")
@@ -167,7 +168,7 @@ def agree(seen: Counted, record: CalibrationRecord, *, seed: int) -> Agreement:
 
 def _told(seen: Counted, record: CalibrationRecord, left: Misfit) -> tuple[Refit | None, str]:
     """Parameters as the counts tell them, where these are to be taken, and why."""
-    vendor = OF_VENDORS.vector(seen.axes)
+    vendor, seen = OF_VENDORS.vector(seen.axes), replace(seen, noise=with_some_g2(seen.noise))
     free = refit([seen], vendor, blind=True)
     if record.origin == "vendor":
         return free, "the vendor's figures are no more than a prior"
@@ -188,7 +189,7 @@ def _agreement(seen: Counted, drawn: FloatArray, left: Misfit, known: float, why
     return Agreement(
         noise=seen.noise,
         phase_error=max(e, known),
-        measured=e > known,
+        measured=e >= known,
         chi2=chi2,
         dof=dof,
         parameters=(drawn, middle),

@@ -238,7 +238,7 @@ def test_a_record_of_another_device_is_refused() -> None:
         execute(computer(CalibratedMitigation(record(), seed=0)), "probs", experiment(detectors=False), max_shots=10)
     mixed = experiment(detectors=False)
     mixed.add(0, pcvl.Detector.ppnr(4))
-    with pytest.raises(CalibrationMismatch, match="detector of mode 0"):
+    with pytest.raises(CalibrationMismatch, match="some detectors are ppnr:4"):
         execute(computer(CalibratedMitigation(record(), seed=0)), "probs", mixed, max_shots=10)
 
 
