@@ -32,6 +32,8 @@ NoisyEngine = Literal["clicks", "perceval"]
 
 #: Share of the shots whose patterns need not be kept apart, because they have too many counts.
 NEGLECTED = 1e-9
+#: The same behind detectors that count, where so few would be more than so many outcomes.
+RARE, MANY = (1e-7, 1e-5), 250_000
 #: Most Fock outcomes of 2N photons that Perceval's simulator is asked for; 12 modes and 4 photons are 75 582.
 MAX_PERCEVAL_OUTCOMES = 100_000
 #: Bytes that remembered distributions may take together.
@@ -116,11 +118,13 @@ class NoisyChip:
 
     def _most_counts(self, program: Program) -> int:
         """N counts are kept apart in any case: they are what a program is measured for."""
-        enough = enough_counts(self.noise.at(program), neglected=NEGLECTED)
+        seen, modes, photons = self.noise.at(program), program.modes, program.photons
         if self.detector == "threshold":
-            enough = min(enough, program.modes)
-            return program.photons if self.collision_free else max(enough, program.photons)
-        return max(enough, program.photons)
+            enough = min(enough_counts(seen, neglected=NEGLECTED), modes)
+            return photons if self.collision_free else max(enough, photons)
+        most = [max(enough_counts(seen, neglected=share), photons) for share in (NEGLECTED, *RARE)]
+        # Many modes have more outcomes of many counts than can be held; those are rare.
+        return next((k for k in most if count_fock_states(modes, k) <= MANY), most[0])
 
     def _exact(self, program: Program) -> tuple[OutcomeArray, FloatArray]:
         set_to = Program(program.mesh, self.phases(program), program.input_modes)
