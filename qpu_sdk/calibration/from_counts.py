@@ -18,23 +18,25 @@ from typing import final
 import numpy as np
 from pydantic import JsonValue
 
-from ..arrays import FloatArray
+from ..arrays import FloatArray, real
 from ..devices.base import Device
 from ..errors import CalibrationError, CalibrationMismatch
-from ..photonics.counts import Counts, merge
+from ..photonics.counts import Counts, check_detector, merge
 from ..photonics.noise import Noise
 from ..photonics.program import Program
 from ..seeds import child_seed
 from ..versions import package_versions
-from .counted import Axes, Counted, counted
+from .chip_errors import chip_errors
+from .counted import Axes, Counted, counted, moved
 from .goodness import joint_test
 from .known import vendor_record
-from .natural import numbers_of, phase_error_of, untold
+from .natural import numbers_of, untold
 from .parts import CalibrationJob, ChiSquare, Identity
-from .prediction import Prediction, predicted, summary_of, tested
+from .prediction import Prediction, check_predictions, predicted, summary_of, tested
 from .priors import OF_NOBODY, OF_VENDORS_FILES, with_some_g2
 from .record import CalibrationRecord, utc_text
 from .refit import Refit, refit
+from .resolution import likely_detector
 
 #: Cross-validation leaves out every setting once, in so many folds at most.
 FOLDS = 5
@@ -47,11 +49,15 @@ START = Noise(indistinguishability=0.9, g2=0.05, transmittance=0.05, dark_counts
 @final
 @dataclass(frozen=True, eq=False)
 class _Settings:
-    """Counts of every program once, with the axes that they share."""
+    """Counts of every program once, with the axes that they share.
+
+    :param choose: whether the counts shall tell what their detectors resolve.
+    """
 
     counts: tuple[Counts, ...]
     programs: tuple[Program, ...]
     axes: Axes
+    choose: bool
 
     def seen(self, noise: Noise, which: Sequence[int]) -> list[Counted]:
         """As patterns, beside a device."""
@@ -67,6 +73,7 @@ def calibrate_from(
     *,
     device: Device | str,
     vendor: Mapping[str, JsonValue] | None = None,
+    detector: str | None = None,
     taken: datetime | None = None,
     validity_h: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -77,6 +84,7 @@ def calibrate_from(
     :param programs: one for each, in order; None when the counts carry theirs.
     :param device: that they are of, or its name.
     :param vendor: figures as the vendor publishes them; those of the device unless given.
+    :param detector: kind of the detectors; ``"auto"`` to choose it by likelihood; None as the counts say.
     :param taken: when the counts were taken; now unless given.
     :param validity_h: hours that the record should be used; None for no limit.
     :param progress: told how many fits of all are done.
@@ -92,7 +100,8 @@ def calibrate_from(
     >>> abs(record.indistinguishability.value - 0.9) < 4 * record.indistinguishability.standard_error
     True
     """
-    settings = _settings(counts, programs)
+    settings = _settings(counts, programs, detector)
+    hours = None if validity_h is None else real(validity_h, "validity_h", CalibrationError, above=0.0)
     base, widths = _prior(settings, device, vendor)
     every = range(len(settings.programs))
     folds = [every[k :: min(FOLDS, len(every))] for k in range(min(FOLDS, len(every)))]
@@ -104,15 +113,32 @@ def calibrate_from(
         rest = refit(settings.seen(base, [k for k in every if k not in fold]), widths, blind=False)
         predictions += [_predicted(settings, base, rest, k) for k in fold]
     progress(len(folds) + 1, len(folds) + 1)
-    return _record(settings, device, base, widths, found, predictions, taken, validity_h)
+    check_predictions(predictions)
+    return _record(_Fitted(settings, base, widths, found, predictions), device, taken, hours)
 
 
-def _settings(counts: Sequence[Counts], programs: Sequence[Program] | None) -> _Settings:
+@final
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """Everything that a record is written from."""
+
+    settings: _Settings
+    base: Noise
+    widths: FloatArray
+    found: Refit
+    predictions: Sequence[Prediction]
+
+
+def _settings(counts: Sequence[Counts], programs: Sequence[Program] | None, detector: str | None) -> _Settings:
     """Counts and programs that belong together, those of one program merged."""
     counts = [counts] if isinstance(counts, Counts) else list(counts)
     given: list[Program | None] = [None for _ in counts] if programs is None else list(programs)
     if len(given) != len(counts) or not counts:
         raise CalibrationError(f"{len(counts)} counts and {len(given)} programs. Give one program for each counts.")
+    choose = detector == "auto"
+    if not choose and detector is not None:
+        kind = check_detector(detector, CalibrationError)
+        counts = [replace(one, detector=kind) for one in counts]
     merged: dict[str, tuple[Program, list[Counts]]] = {}
     for number, (one, program) in enumerate(zip(counts, given, strict=True)):
         known = _check_setting(number, one, program)
@@ -121,7 +147,7 @@ def _settings(counts: Sequence[Counts], programs: Sequence[Program] | None) -> _
     used = tuple(program for program, _ in merged.values())
     inputs = tuple(sorted({mode for program in used for mode in program.input_modes}))
     axes = Axes(max(program.modes for program in used), inputs)
-    found = _Settings(tuple(merge(parts) for _, parts in merged.values()), used, axes)
+    found = _Settings(tuple(merge(parts) for _, parts in merged.values()), used, axes, choose)
     _check_enough(found)
     return found
 
@@ -203,31 +229,37 @@ def _predicted(settings: _Settings, base: Noise, rest: Refit, which: int) -> Pre
 
 
 def _record(
-    settings: _Settings,
-    device: Device | str,
-    base: Noise,
-    widths: FloatArray,
-    found: Refit,
-    predictions: Sequence[Prediction],
-    taken: datetime | None,
-    validity_h: float | None,
+    fitted: _Fitted, device: Device | str, taken: datetime | None, validity_h: float | None
 ) -> CalibrationRecord:
     """The record of a fit."""
+    settings, found, left = fitted.settings, fitted.found, fitted.found.misfit
     spec = None if isinstance(device, str) else device.spec
     simulated = str(device).startswith("local:") if spec is None else spec.simulated or spec.rehearsal
-    now = utc_text(datetime.now(UTC) if taken is None else taken)
-    when = "" if taken is not None else " The times are those of the fit: the counts do not say when they were taken."
-    seen, left = settings.seen(base, range(len(settings.counts))), found.misfit
+    seen = settings.seen(fitted.base, range(len(settings.counts)))
     tests = [tested(one, drawn, left.scale) for one, drawn in zip(seen, left.programs, strict=True)]
+    chip = chip_errors(seen, found.x, left)
+    identity, resolved = _identity(settings, device), ""
+    if settings.choose:
+        noise = moved(fitted.base, settings.axes, found.x)
+        kind, resolved = likely_detector(settings.counts, settings.programs, noise)
+        identity = replace(identity, detector=kind)
+    notes = ["Fitted to counts that were there already.", untold(settings.axes, found, fitted.widths, share=TOLD)]
+    notes += [
+        chip.note,
+        resolved,
+        "" if taken else "Its times are those of the fit: counts do not say when they were.",
+    ]
+    now = utc_text(datetime.now(UTC) if taken is None else taken)
     return CalibrationRecord(
-        **vars(_identity(settings, device)),
+        **vars(identity),
         origin="simulated" if simulated else "measured",
-        **numbers_of(base, settings.axes, found),
-        phase_error=phase_error_of(left),
+        **numbers_of(fitted.base, settings.axes, found),
+        phase_error=chip.phase,
+        angle_error=chip.angle,
         jobs=tuple(_job(k, settings.counts[k], settings.programs[k], test) for k, test in enumerate(tests)),
-        fit=joint_test(tests, less=int((widths > 0.0).sum()) + 1),
-        validation=joint_test([prediction.test for prediction in predictions]),
-        prediction=summary_of(predictions),
+        fit=joint_test(tests, less=int((fitted.widths > 0.0).sum()) + 1),
+        validation=joint_test([prediction.test for prediction in fitted.predictions]),
+        prediction=summary_of(fitted.predictions),
         utc_start=now,
         utc_end=now,
         mitigations_requested="none",
@@ -235,7 +267,7 @@ def _record(
         vendor={} if spec is None else dict(spec.published),
         versions=package_versions(),
         validity_h=validity_h,
-        notes=f"Fitted to counts that were there already. {untold(settings.axes, found, widths, share=TOLD)}{when}",
+        notes=" ".join(note for note in notes if note),
     )
 
 

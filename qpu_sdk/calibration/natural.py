@@ -9,7 +9,6 @@ import numpy as np
 from ..arrays import FloatArray
 from ..photonics.noise import Noise, by_mode, mean_pair
 from .counted import MOST_G2, Axes
-from .misfit import Misfit
 from .parts import Measured, PhysicalUnit, parameter_name
 from .refit import Refit
 
@@ -43,16 +42,6 @@ def numbers_of(base: Noise, axes: Axes, found: Refit) -> dict[str, Any]:
         "parameters": tuple(names),
         "covariance": tuple(tuple(float(x) for x in row) for row in covariance),
     }
-
-
-def phase_error_of(left: Misfit) -> Measured:
-    """e with its error: a size that so many independent changes tell, each by its square."""
-    told = 0.0
-    for drawn in left.programs:
-        unit = left.scale * drawn.changes / np.sqrt(drawn.expected + left.scale**2 * drawn.squares + 1e-9)
-        gram = unit @ unit.T / len(unit)
-        told += float(np.trace(gram)) ** 2 / max(float((gram**2).sum()), 1e-300)
-    return Measured(value=left.phase_error, standard_error=left.phase_error / np.sqrt(2.0 * max(told, 1.0)), unit="rad")
 
 
 def untold(axes: Axes, found: Refit, widths: FloatArray, *, share: float) -> str:

@@ -9,11 +9,15 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray
+from ..errors import CalibrationError
 from ..statistics import chi_square_tail, put_together, sampling_distance, total_variation
 from .counted import Counted
 from .misfit import Drawn, misfit
 from .parts import ChiSquare, Predicted
 from .refit import Refit
+
+#: A prediction as near as this many times what sampling does is good, whatever a guess is.
+FAR = 2.0
 
 
 @final
@@ -24,11 +28,13 @@ class Prediction:
     :param distance: total variation distance of its counts to their expectation.
     :param floor: what as many shots of the expectation itself would have, on average.
     :param start: of its counts to what the figures predict where the fit began.
+    :param guess: of its counts to patterns that are all alike among those of as many clicks.
     """
 
     distance: float
     floor: float
     start: float
+    guess: float
     test: ChiSquare
 
 
@@ -42,8 +48,30 @@ def predicted(seen: Counted, rest: Refit) -> Prediction:
         distance=total_variation(p, expected),
         floor=sampling_distance(expected, seen.total),
         start=total_variation(p, begin),
+        guess=total_variation(p, _alike(seen, p)),
         test=tested(seen, drawn, rest.misfit.phase_error / left.step),
     )
+
+
+def _alike(seen: Counted, p: FloatArray) -> FloatArray:
+    """Every pattern as likely as others of as many clicks, ``(K,)``."""
+    shares = np.bincount(seen.clicks, weights=p)
+    patterns = np.bincount(seen.clicks, weights=seen.used.astype(np.float64))
+    return np.where(seen.used, (shares / np.maximum(patterns, 1.0))[seen.clicks], 0.0)
+
+
+def check_predictions(predictions: Sequence[Prediction]) -> None:
+    """Check that the fit predicts settings that it has not seen better than a guess.
+
+    :raises CalibrationError: when it does not, so that counts and programs are strangers.
+    """
+    rows = np.array([(p.distance, p.guess, p.floor) for p in predictions])
+    distance, guess, floor = (float(value) for value in rows.mean(axis=0))
+    if distance > max(guess, FAR * floor):
+        raise CalibrationError(
+            f"no device of the model gives these counts: settings that were not fitted are predicted at a distance of "
+            f"{distance:.2f}, by a guess at {guess:.2f}. Check that these are the programs of the counts, in their order."
+        )
 
 
 def tested(seen: Counted, drawn: Drawn, scale: float) -> ChiSquare:

@@ -19,6 +19,7 @@ Three questions, in this order, before anything is subtracted or unfolded:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -152,7 +153,7 @@ def agree(seen: Counted, record: CalibrationRecord, *, seed: int) -> Agreement:
     rng, start = np.random.default_rng(child_seed(seed, "parameters")), np.zeros(seen.axes.size)
     drawn = patterns_of(seen.columns[None], drawn_noises(record, seen.program, CALIBRATION_DRAWS, rng))
     left = misfit([seen], start, calibration=[_spread(seen, drawn)])
-    known = 0.0 if record.phase_error is None else record.phase_error.value
+    known = _known_errors(record)
     suspicious = left.phase_error > max(USUAL, TIMES * known)
     found, why = _told(seen, record, left) if suspicious or not record.licensed else (None, "")
     if found is None:
@@ -164,6 +165,13 @@ def agree(seen: Counted, record: CalibrationRecord, *, seed: int) -> Agreement:
     # What the counts leave open explains a part of the misfit: it is in the error bars once.
     left = misfit([told], start, calibration=[_spread(told, drawn)])
     return _agreement(told, drawn, left, known, f"{why}; these counts tell {_numbers(seen.noise, told.noise)}")
+
+
+def _known_errors(record: CalibrationRecord) -> float:
+    """Largest phase error that the record speaks of, radians; mixing angles of its standard deviation are as bad."""
+    phase = 0.0 if record.phase_error is None else record.phase_error.value
+    angle = 0.0 if record.angle_error is None else record.angle_error.value
+    return math.hypot(phase, math.sqrt(3.0) * angle)
 
 
 def _told(seen: Counted, record: CalibrationRecord, left: Misfit) -> tuple[Refit | None, str]:

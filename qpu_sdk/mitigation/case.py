@@ -179,6 +179,13 @@ def check_match(counts: Counts, record: CalibrationRecord, program: Program | No
     check_inputs(program.input_modes, record)
 
 
+def as_resolved(counts: Counts, record: CalibrationRecord) -> Counts:
+    """Counts of detectors that count, as of those that the record says there are: readers of files can only guess."""
+    if counts.detector == "pnr" and record.detector not in ("pnr", "threshold"):
+        return replace(counts, detector=record.detector)
+    return counts
+
+
 def check_inputs(modes: Iterable[int], record: CalibrationRecord) -> None:
     """Check that the record knows every mode that a photon enters.
 

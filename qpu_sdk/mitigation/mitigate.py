@@ -23,7 +23,7 @@ from ..calibration.record import CalibrationRecord
 from ..errors import MitigationError
 from ..photonics.counts import Counts
 from ..photonics.program import Program
-from .case import Case, check_match
+from .case import Case, as_resolved, check_match
 from .distribution import Distribution, MethodReport
 from .methods import AUTO, METHODS, check_method
 from .selection import post_select
@@ -73,6 +73,7 @@ def mitigate(
     """
     seed = whole(seed, "seed", MitigationError, least=0)
     check_method(method)
+    counts = as_resolved(counts, record) if isinstance(counts, Counts) else counts
     check_match(counts, record, program)
     case = Case(counts, record, record.noise(), program, post_select(counts), seed).compared()
     if method != AUTO:
