@@ -70,7 +70,7 @@ def check_predictions(predictions: Sequence[Prediction]) -> None:
     if distance > max(guess, FAR * floor):
         raise CalibrationError(
             f"no device of the model gives these counts: settings that were not fitted are predicted at a distance of "
-            f"{distance:.2f}, by a guess at {guess:.2f}. Check that these are the programs of the counts, in their order."
+            f"{distance:.2f}, by a guess at {guess:.2f}. Check that the programs are of these counts, in their order."
         )
 
 

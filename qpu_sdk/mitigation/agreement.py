@@ -48,7 +48,7 @@ USUAL, TIMES = 0.03, 1.5
 EXPLAINED = 0.33
 #: Below this p-value the events differ from the expectation by more than e says, and e is taken from them.
 SURPRISING = 0.01
-#: Shares of the background that count as all and as nothing, in words.
+#: Shares of the background that count as all and as nothing.
 ALL, NOTHING = 0.95, 0.05
 
 
@@ -113,12 +113,18 @@ class Gate:
 
     :param share: lambda, 0..1.
     :param signal: c, of the N-click class.
-    :param bias: what the rest of it leaves in conditional probabilities, ``(C(M, N),)``.
+    :param apart: b - pi, how the background differs from the signal in conditional probabilities, ``(C(M, N),)``.
     """
 
     share: float
     signal: float
-    bias: FloatArray = field(repr=False)
+    apart: FloatArray = field(repr=False)
+
+    @property
+    def bias(self) -> FloatArray:
+        """What the rest of it leaves in conditional probabilities, ``(C(M, N),)``."""
+        rest = (1.0 - self.signal) * (1.0 - self.share) / (1.0 - self.share * (1.0 - self.signal))
+        return np.asarray(rest * self.apart)
 
     @property
     def kept(self) -> float:
@@ -141,7 +147,7 @@ def gate(agreement: Agreement, model: Forward) -> Gate:
     left = 1.0 - GATES * (1.0 - c)
     error = ((1.0 - c) * (1.0 - GATES) / left) ** 2 * float(apart @ apart) + c**2 * variance / left**2
     best = int(np.flatnonzero(error <= error.min() * (1.0 + 1e-9))[-1])  # of equal ones the largest
-    return Gate(float(GATES[best]), c, apart * ((1.0 - c) * (1.0 - GATES[best]) / left[best]))
+    return Gate(float(GATES[best]), c, apart)
 
 
 def agree(seen: Counted, record: CalibrationRecord, *, seed: int) -> Agreement:

@@ -53,6 +53,7 @@ class Diagnostics:
     :param p_value: of that test; tiny: the estimate is not what was measured.
     :param iterations: chosen by held-out counts.
     :param background_fraction: of the N-click class: from fewer than N interfering photons, or from second photons.
+    :param subtracted: share of that background that was taken away: less where the model is not to be trusted.
     :param phase_error: largest error of a phase, radians, of the record or as the counts tell; far above what the
         device had when it was calibrated, the record does not describe it any more.
     :param negative_mass: what the projection on probabilities removed.
@@ -63,6 +64,7 @@ class Diagnostics:
     p_value: float | None = None
     iterations: int | None = None
     background_fraction: float | None = None
+    subtracted: float | None = None
     phase_error: float | None = None
     negative_mass: float = 0.0
 

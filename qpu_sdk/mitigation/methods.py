@@ -24,7 +24,7 @@ from .fusion import fuse
 from .posterior import Posterior
 from .recycling import recycle
 from .shrinkage import Shrunk, shrink
-from .uncertainty import Replicas, Shared
+from .uncertainty import Multinomial, Replicas, Shared
 from .unfolding import Unfolded, begin, iterate, unfold, unfold_below, unfold_on, windows_of
 
 #: Above so many events an outcome, what bunched photons add to them is unfolded from all classes.
@@ -39,7 +39,23 @@ def _post_select(case: Case) -> Distribution:
 
 def _response(case: Case) -> Distribution:
     here = case.noise.at((), modes=case.counts.modes)
-    return select(correct_response(case.counts, here.efficiency, here.dark_counts))
+    selected = select(correct_response(case.counts, here.efficiency, here.dark_counts))
+    found = case.agreement
+    if found is None:
+        return selected
+    # Nothing is subtracted: what stays in is known by its size, and the rest by what the counts showed of it.
+    try:
+        left_in = replace(case.gate, share=0.0)
+    except MitigationError:
+        return selected
+    p = selected.probabilities
+    rows = np.concatenate([left_in.kept * found.rows(case.model, p), left_in.bias[None]])
+    return replace(
+        selected,
+        uncertainty=Shared(selected.uncertainty or Multinomial(p, selected.samples), p, rows),
+        history=(found.report, *selected.history),
+        diagnostics=replace(_diagnostics(found), negative_mass=selected.diagnostics.negative_mass),
+    )
 
 
 def _subtract(case: Case) -> Distribution:
@@ -62,6 +78,7 @@ def _subtract(case: Case) -> Distribution:
         diagnostics=replace(
             _diagnostics(found),
             background_fraction=subtracted.background_share,
+            subtracted=subtracted.gate,
             negative_mass=float(np.maximum(-subtracted.unprojected, 0.0).sum()),
         ),
     )
@@ -117,6 +134,7 @@ def _unfold_fuse(case: Case) -> Distribution:
             _diagnostics(found),
             iterations=below.iterations,
             background_fraction=float(background.sum()) / (signal + float(background.sum())),
+            subtracted=case.gate.share,
             negative_mass=0.0 if plain is None else float(np.maximum(-plain, 0.0).sum()),
         ),
     )

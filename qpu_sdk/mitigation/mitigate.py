@@ -23,6 +23,7 @@ from ..calibration.record import CalibrationRecord
 from ..errors import MitigationError
 from ..photonics.counts import Counts
 from ..photonics.program import Program
+from .agreement import NOTHING
 from .case import Case, as_resolved, check_match
 from .distribution import Distribution, MethodReport
 from .methods import AUTO, METHODS, check_method
@@ -81,9 +82,13 @@ def mitigate(
     best, left_out = _choose(case)
     for name in dict.fromkeys((best, "response")):  # tried once where it is the best
         try:
-            return _estimate(case, name, left_out)
+            made = _estimate(case, name, left_out)
         except MitigationError as error:
             left_out.append(MethodReport(name, False, str(error)))
+            continue
+        if name != "subtract" or made.diagnostics.subtracted is None or made.diagnostics.subtracted >= NOTHING:
+            return made
+        left_out.append(MethodReport(name, False, "what the model does not know of would grow more than what it knows"))
     return _estimate(case, "post-select", left_out)
 
 
