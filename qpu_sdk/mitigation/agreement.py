@@ -81,6 +81,19 @@ class Agreement:
         """Of ``chi2``; None where there is nothing to test."""
         return chi_square_tail(self.chi2, self.dof) if self.dof > 0 else None
 
+    def verdict(self, share: float) -> str:
+        """How much of a correction these counts bear, and why, in one line.
+
+        :param share: of the background that was subtracted.
+        """
+        p = "" if self.p_value is None else f" (events against prediction: p = {self.p_value:.2g})"
+        size = f"phase errors of {self.phase_error:.2g} rad {'shown' if self.measured else 'of the record'}"
+        if share < NOTHING:
+            return f"These counts bear detector response and no more: {self.report.why}; {size}."
+        if share < ALL:
+            return f"These counts bear {100 * share:.0f} % of the correction: {self.report.why}; {size}."
+        return f"These counts bear the correction: {self.report.why}{p}."
+
     def rows(self, model: Forward, p: FloatArray) -> FloatArray:
         """Errors that all outcomes of an estimate share, one draw a row: the sum of their squares is the variance.
 

@@ -54,7 +54,7 @@ def _response(case: Case) -> Distribution:
         selected,
         uncertainty=Shared(selected.uncertainty or Multinomial(p, selected.samples), p, rows),
         history=(found.report, *selected.history),
-        diagnostics=replace(_diagnostics(found), negative_mass=selected.diagnostics.negative_mass),
+        diagnostics=replace(_diagnostics(found, 0.0), negative_mass=selected.diagnostics.negative_mass),
     )
 
 
@@ -76,9 +76,8 @@ def _subtract(case: Case) -> Distribution:
         unprojected=subtracted.unprojected,
         uncertainty=Shared(subtracted.uncertainty, subtracted.probabilities, rows),
         diagnostics=replace(
-            _diagnostics(found),
+            _diagnostics(found, subtracted.gate),
             background_fraction=subtracted.background_share,
-            subtracted=subtracted.gate,
             negative_mass=float(np.maximum(-subtracted.unprojected, 0.0).sum()),
         ),
     )
@@ -131,10 +130,9 @@ def _unfold_fuse(case: Case) -> Distribution:
         unprojected=p if plain is None else plain,
         uncertainty=_posterior(posterior, rows),
         diagnostics=replace(
-            _diagnostics(found),
+            _diagnostics(found, case.gate.share),
             iterations=below.iterations,
             background_fraction=float(background.sum()) / (signal + float(background.sum())),
-            subtracted=case.gate.share,
             negative_mass=0.0 if plain is None else float(np.maximum(-plain, 0.0).sum()),
         ),
     )
@@ -234,8 +232,15 @@ def agreed(case: Case) -> Agreement:
     return case.agreement
 
 
-def _diagnostics(found: Agreement) -> Diagnostics:
-    return Diagnostics(chi2=found.chi2, dof=found.dof, p_value=found.p_value, phase_error=found.phase_error)
+def _diagnostics(found: Agreement, share: float) -> Diagnostics:
+    return Diagnostics(
+        verdict=found.verdict(share),
+        chi2=found.chi2,
+        dof=found.dof,
+        p_value=found.p_value,
+        subtracted=share,
+        phase_error=found.phase_error,
+    )
 
 
 def _below_report(case: Case, below: Unfolded) -> MethodReport:
