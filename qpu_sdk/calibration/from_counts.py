@@ -132,7 +132,7 @@ class _Fitted:
 def _settings(counts: Sequence[Counts], programs: Sequence[Program] | None, detector: str | None) -> _Settings:
     """Counts and programs that belong together, those of one program merged."""
     counts = [counts] if isinstance(counts, Counts) else list(counts)
-    given: list[Program | None] = [None for _ in counts] if programs is None else list(programs)
+    given: list[Program | None] = [c.program for c in counts] if programs is None else list(programs)
     if len(given) != len(counts) or not counts:
         raise CalibrationError(f"{len(counts)} counts and {len(given)} programs. Give one program for each counts.")
     choose = detector == "auto"
@@ -161,9 +161,9 @@ def _check_setting(number: int, one: Counts, program: Program | None) -> Program
             f"the counts of setting {number} are of {one.photons} photons in {one.modes} modes, the program of "
             f"{program.photons} in {program.modes}. Give the program that was run."
         )
-    if one.program and one.program != program.fingerprint:
+    if one.fingerprint and one.fingerprint != program.fingerprint:
         raise CalibrationError(
-            f"the counts of setting {number} are of program {one.program[:12]}, not of "
+            f"the counts of setting {number} are of program {one.fingerprint[:12]}, not of "
             f"{program.fingerprint[:12]}. Give the programs in the order of the counts."
         )
     total = one.outcomes.sum(axis=1, dtype=np.int64)

@@ -86,7 +86,7 @@ def _run(device: Device, program: Program, *, tag: str = "") -> Counts:
 
 def _check_counts(counts: Counts, program: Program, device: Device) -> None:
     for name, got, want in (
-        ("program", counts.program, program.fingerprint),
+        ("fingerprint", counts.fingerprint, program.fingerprint),
         ("modes", counts.modes, program.modes),
         ("photons", counts.photons, program.photons),
         ("detector", counts.detector, device.spec.detector),
@@ -98,7 +98,7 @@ def _check_counts(counts: Counts, program: Program, device: Device) -> None:
 def _content(counts: Counts) -> tuple[str, dict[tuple[int, ...], int], int]:
     """What was measured, without the labels of the job."""
     rows = zip(counts.outcomes.tolist(), counts.numbers.tolist(), strict=True)
-    return counts.program, {tuple(row): number for row, number in rows if number}, counts.other
+    return counts.fingerprint, {tuple(row): number for row, number in rows if number}, counts.other
 
 
 def _assert_refused(device: Device, programs: list[Program], shots: int, what: str) -> None:

@@ -171,9 +171,9 @@ def check_match(counts: Counts, record: CalibrationRecord, program: Program | No
             f"the program has {program.photons} photons in {program.modes} modes, the counts {counts.photons} in "
             f"{counts.modes}. Give the program that was run."
         )
-    if counts.program and counts.program != program.fingerprint:
+    if counts.fingerprint and counts.fingerprint != program.fingerprint:
         raise MitigationError(
-            f"the counts are of program {counts.program[:12]}, not of {program.fingerprint[:12]}. "
+            f"the counts are of program {counts.fingerprint[:12]}, not of {program.fingerprint[:12]}. "
             "Give the program that was run."
         )
     check_inputs(program.input_modes, record)

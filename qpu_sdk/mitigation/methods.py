@@ -151,7 +151,7 @@ def _fuse(case: Case) -> Distribution:
 def _recycle(case: Case) -> Distribution:
     p = recycle(case.counts)
     rng = np.random.default_rng(child_seed(case.seed, "replicas"))
-    sorted_counts, again = merge([case.counts], program=case.counts.program), []  # whatever order they came in
+    sorted_counts, again = merge([case.counts]), []  # whatever order they came in
     for _ in range(REPLICAS):
         with suppress(MitigationError):  # a class of few shots may be gone
             again.append(recycle(replace(sorted_counts, numbers=rng.poisson(sorted_counts.numbers))))

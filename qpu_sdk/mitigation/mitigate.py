@@ -46,7 +46,7 @@ def mitigate(
     """The best estimate of the conditional collision-free distribution that counts and record allow.
 
     :param counts: raw, of all click classes.
-    :param program: what was run; methods that model the circuit need it.
+    :param program: what was run, where the counts do not carry it; methods that model the circuit need it.
     :param method: ``"auto"``, or a name of :data:`~qpu_sdk.mitigation.methods.METHODS`.
     :param seed: of held-out and resampled counts and of draws for error bars.
     :returns: probabilities of the ``C(M, N)`` collision-free outcomes, lexicographic.
@@ -73,6 +73,7 @@ def mitigate(
     (10,)
     """
     seed = whole(seed, "seed", MitigationError, least=0)
+    program = program or getattr(counts, "program", None)
     check_method(method)
     counts = as_resolved(counts, record) if isinstance(counts, Counts) else counts
     check_match(counts, record, program)
