@@ -191,5 +191,5 @@ def test_what_is_refused() -> None:
 def test_counts_of_other_programs_are_not_fitted_in_silence() -> None:
     programs = programs_of(6)
     strangers = [Program.random(RectangularMesh(6), INPUTS, seed=100 + seed) for seed in range(6)]
-    counts = [replace(c, program="") for c in counts_of(programs, TRUTH, 100_000)]
+    counts = [replace(c, program=None, fingerprint="") for c in counts_of(programs, TRUTH, 100_000)]
     refused("no device of the model gives these counts", counts, strangers)

@@ -250,7 +250,7 @@ def test_a_record_of_something_else_is_refused(case: Case, changes: dict[str, An
 
 
 def test_counts_that_do_not_name_their_device_are_accepted(case: Case) -> None:
-    path = case.write("anonymous.json", replace(case.counts[0], device="", program="").to_json())
+    path = case.write("anonymous.json", replace(case.counts[0], device="", program=None, fingerprint="").to_json())
     assert succeed(path, *case.options(program=case.program))["distributions"][0]["record_id"] == case.record.id
 
 

@@ -327,7 +327,7 @@ WRONG: dict[str, tuple[Callable[[int], Device], str]] = {
     "returns nothing": (changed(lambda counts: []), "check_counts_describe_the_program"),
     "adds a program": (changed(lambda counts: [*counts, counts[0]]), "check_counts_describe_the_program"),
     "copies a program": (changed(copy_first), "check_repeated_program_is_measured_twice"),
-    "has no fingerprint": (changed(edit(program="")), "check_counts_describe_the_program"),
+    "has no fingerprint": (changed(edit(program=None, fingerprint="")), "check_counts_describe_the_program"),
     "has another detector": (changed(say_threshold), "check_counts_describe_the_program"),
     "says other photons": (changed(edit(photons=1)), "check_counts_describe_the_program"),
     "loses a shot": (changed(miscount), "check_counts_describe_the_program"),

@@ -207,7 +207,7 @@ class Handle(Job):
             photons=2,
             outcomes=np.array([[1, 1, 0, 0]], dtype=np.uint8),
             numbers=np.array([self._sent.shots]),
-            program=program.fingerprint,
+            program=program,
             device="lab",
             tag=self._tag,
             job_id=self.id,

@@ -101,7 +101,7 @@ def test_exact_probabilities_go_through(calls: list[Call]) -> None:
     assert (call.record, call.method, call.seed) == (known, "response", 3)
     assert (call.counts.shots, call.counts.detector, call.counts.photons) == (EXACT_SHOTS, "threshold", 3)
     assert set(call.counts.outcomes.sum(axis=1)) == {1, 2, 3}
-    assert call.counts.program == call.program.fingerprint
+    assert call.counts.fingerprint == call.program.fingerprint
     assert call.program.mesh.unitary(call.program.phases) == pytest.approx(UNITARY, abs=1e-12)
     assert outcomes(result["results"]) == pytest.approx(exact(), abs=1e-7)
     assert result[KEY].raw is call.counts
