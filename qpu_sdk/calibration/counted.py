@@ -171,11 +171,19 @@ def counted(counts: Counts, program: Program, noise: Noise, *, axes: Axes | None
     masks = (counts.outcomes[kept] > 0) @ (np.int64(1) << np.arange(program.modes))
     places = np.searchsorted(sets.masks, masks) - 1
     numbers = np.bincount(places, weights=counts.numbers[kept], minlength=len(sets.masks) - 1)
-    # A filter is of photons that were detected: |2,0> passes one of two, but single clicks are not all there.
+    # A filter is of photons that were detected: |2,0> passes one of two, but single clicks are not all there. And it
+    # takes whole classes: one without a single shot is taken for one that the counts cannot have.
     lowest = int(total[kept].min()) if kept.any() else program.photons
-    errors = np.random.default_rng(seed).uniform(-1.0, 1.0, (PHASE_DRAWS, len(program.phases)))
+    there = np.bincount(sets.clicks[1:], weights=numbers) > 0.0
+    used = (sets.clicks[1:] >= lowest) & there[sets.clicks[1:]]
+    errors = phase_draws(program, seed=seed)
     axes = axes or Axes(program.modes, program.input_modes)
-    return Counted(program, noise, axes, numbers.astype(np.float64), sets.clicks[1:] >= lowest, errors)
+    return Counted(program, noise, axes, numbers.astype(np.float64), used, errors)
+
+
+def phase_draws(program: Program, *, seed: int) -> FloatArray:
+    """Errors of phases in units of the largest, ``(D, declared)``."""
+    return np.random.default_rng(seed).uniform(-1.0, 1.0, (PHASE_DRAWS, len(program.phases)))
 
 
 def moved(noise: Noise, axes: Axes, x: FloatArray) -> Noise:

@@ -52,6 +52,8 @@ OF_VENDORS = Widths(indistinguishability=0.13, g2=0.5, transmission=0.5, efficie
 OF_VENDORS_FILES = replace(OF_VENDORS, inputs=0.2, dark=2.0)
 #: Of nobody's figures, where the fit only begins.
 OF_NOBODY = Widths(indistinguishability=0.15, g2=1.5, transmission=2.0, efficiency=0.4, inputs=0.2, dark=2.0)
+#: Of what a plan's settings tell by themselves: next to nothing is held.
+OF_PLANS = Widths(indistinguishability=0.3, g2=2.0, transmission=1.0, efficiency=1.0, inputs=0.5, dark=4.0)
 #: No source that was ever measured is below this.
 LEAST_G2 = 1e-3
 #: What no record is more exact about: a source, an interferometer and detectors are more than their model.

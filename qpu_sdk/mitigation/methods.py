@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray
-from ..errors import ConfigError, MitigationError
+from ..errors import ConfigError, MitigationError, ProgramError
 from ..photonics.counts import merge
 from ..seeds import child_seed
 from .agreement import Agreement
@@ -46,7 +46,7 @@ def _response(case: Case) -> Distribution:
     # Nothing is subtracted: what stays in is known by its size, and the rest by what the counts showed of it.
     try:
         left_in = replace(case.gate, share=0.0)
-    except MitigationError:
+    except (MitigationError, ProgramError):  # no model of the circuit, or of its noise
         return selected
     p = selected.probabilities
     rows = np.concatenate([left_in.kept * found.rows(case.model, p), left_in.bias[None]])

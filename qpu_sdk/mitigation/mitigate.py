@@ -73,7 +73,7 @@ def mitigate(
     (10,)
     """
     seed = whole(seed, "seed", MitigationError, least=0)
-    program = program or getattr(counts, "program", None)
+    program = getattr(counts, "program", None) if program is None else program
     check_method(method)
     counts = as_resolved(counts, record) if isinstance(counts, Counts) else counts
     check_match(counts, record, program)

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from qpu_sdk.arrays import FloatArray
-from qpu_sdk.calibration.counted import PHASE_DRAWS, Axes, Counted, counted
+from qpu_sdk.calibration.counted import PHASE_DRAWS, Axes, Counted, counted, phase_draws
 from qpu_sdk.calibration.known import known_record, vendor_record
 from qpu_sdk.calibration.parts import Identity, Measured
 from qpu_sdk.calibration.record import CalibrationRecord
@@ -48,7 +48,7 @@ def model_of(program: Program, record: CalibrationRecord) -> Forward:
 
 def seen_of(numbers: FloatArray, program: Program, record: CalibrationRecord, *, seed: int = 0) -> Counted:
     """Numbers of every click pattern as they are, whole or not."""
-    errors = np.random.default_rng(seed).uniform(-1.0, 1.0, (PHASE_DRAWS, len(program.phases)))
+    errors = phase_draws(program, seed=seed)
     used = np.ones(len(numbers), dtype=np.bool_)
     return Counted(program, record.noise(), Axes(program.modes, program.input_modes), numbers, used, errors)
 

@@ -375,19 +375,35 @@ def test_filtered_counts_are_subtracted_and_not_unfolded(left: tuple[int, ...], 
     check(mitigate(filtered, record, seed=0))
 
 
+def bare(counts: Counts) -> Counts:
+    """Counts that do not say of what program they are, as many files have them."""
+    return replace(counts, program=None, fingerprint="")
+
+
+def test_counts_bring_their_program() -> None:
+    counts, record, program = run(5, 3)
+    assert counts.program == program
+    np.testing.assert_array_equal(
+        mitigate(counts, record, seed=0).probabilities,
+        mitigate(bare(counts), record, program=program, seed=0).probabilities,
+    )
+    assert mitigate(Counts.from_json(counts.to_json()), record, seed=0).method == "unfold-fuse"
+
+
 def test_auto_without_the_circuit() -> None:
     counts, record, _ = run(5, 3)
+    counts = bare(counts)
     many = mitigate(counts, record, seed=0)
     assert many.method == "response"
     assert used(many) == ["response", "post-select"]
     assert "with so many events" in why_not(many, "unfold")
-    few = mitigate(measure(program_of(5, 3), noise_of(5), 20_000), record, seed=0)
+    few = mitigate(bare(measure(program_of(5, 3), noise_of(5), 20_000)), record, seed=0)
     assert few.samples < 500
     assert used(few) == ["unfold"]
     assert "loss alone" in few.history[-1].why
     assert why_not(few, "unfold-fuse") == "the circuit was not given"
     noise, program = noise_of(12), program_of(12, 3)
-    sparse = mitigate(measure(program, noise, 20_000), record_of(noise, program.input_modes), seed=0)
+    sparse = mitigate(bare(measure(program, noise, 20_000)), record_of(noise, program.input_modes), seed=0)
     assert used(sparse) == ["fuse"]
 
 
@@ -423,7 +439,7 @@ def test_counting_detectors_with_overlaps_by_pair_are_not_modelled() -> None:
     np.fill_diagonal(every, 1.0)
     pairs = record_of(noise_of(5, indistinguishability=every), program.input_modes, "pnr")
     found = mitigate(counts, pairs, program=program, seed=0)
-    assert used(found) == ["response", "post-select"]
+    assert used(found)[-2:] == ["response", "post-select"]
     assert "overlaps that differ by pair" in why_not(found, "unfold-fuse")
     refused(QPUError, "overlaps that differ by pair", counts, pairs, program=program, method="unfold")
     assert record.detector == "pnr"
@@ -444,7 +460,7 @@ def test_records_of_other_settings_are_refused() -> None:
     elsewhere = record_of(noise, (0, 1, 4))
     refused(CalibrationMismatch, "a photon enters mode 2; record .* knows", counts, elsewhere, program=program)
     fewer = record_of(noise, (0, 1))
-    refused(CalibrationMismatch, "3 photons, the record of 2 inputs", counts, fewer)
+    refused(CalibrationMismatch, "3 photons, the record of 2 inputs", bare(counts), fewer)
     mitigate(replace(counts, device=""), record, program=program, seed=0)  # counts that do not say whose they are
 
 
@@ -461,7 +477,7 @@ def test_other_programs_are_refused() -> None:
 @pytest.mark.parametrize("method", ["subtract", "unfold-fuse"])
 def test_methods_that_model_the_circuit_need_it(method: str) -> None:
     counts, record, _ = run(5, 3)
-    refused(MitigationError, "models the circuit, which was not given", counts, record, method=method)
+    refused(MitigationError, "models the circuit, which was not given", bare(counts), record, method=method)
 
 
 @pytest.mark.parametrize("method", EVERY)
