@@ -110,9 +110,6 @@ def test_the_truth_is_found_within_its_errors(noise: Noise) -> None:
     if noise.phase_error > 0.0:  # circuits that are not those asked for: their size is told, and no test is exact
         assert record.phase_error is not None
         assert 0.25 * noise.phase_error < record.phase_error.value < 4.0 * noise.phase_error
-        assert record.drift is not None
-        assert record.drift.p_value is not None
-        assert record.drift.p_value > 1e-3
         return
     for test in (record.fit, record.validation, record.drift):
         assert test is not None
