@@ -61,15 +61,15 @@ class Diagnostics:
     :param negative_mass: what the projection on probabilities removed.
     """
 
-    verdict: str = ""
     chi2: float | None = None
     dof: int | None = None
     p_value: float | None = None
     iterations: int | None = None
     background_fraction: float | None = None
-    subtracted: float | None = None
     phase_error: float | None = None
     negative_mass: float = 0.0
+    subtracted: float | None = None
+    verdict: str = ""
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of what there is to say.
