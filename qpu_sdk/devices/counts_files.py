@@ -132,12 +132,12 @@ class Beside:
                 if program is None or (one.program is not None and program == one.program)
                 else replace(one, program=program)
             )
+        outcomes, numbers = one.counted(self.total)
         photons = one.photons or (self.photons if program is None else program.photons)
         if photons is None:
             raise DataError(
                 "they do not say how many photons were sent. Give programs, or photons=N (--photons N or --inputs 0,2)."
             )
-        outcomes, numbers = one.counted(self.total)
         return Counts(photons, outcomes, numbers, detector=one.detector or detector, program=program)
 
 
@@ -237,7 +237,7 @@ def json_of(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"it looks like JSON and is none ({first_problem(error)}). Check the file.") from error
+        raise DataError(f"no JSON ({type(error).__name__}: {first_problem(error)}). Check the file.") from error
 
 
 def _of_value(value: Any, payloads: bool, **said: Any) -> list[Setting]:

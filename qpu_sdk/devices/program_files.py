@@ -74,6 +74,8 @@ def _of_text(text: str, inputs: Inputs | None, path: Path) -> list[Program | Non
     if text.startswith(PERCEVAL):
         return [perceval_program(text, inputs)]
     value = json_of(text)
+    if value == []:
+        raise DataError(f"the list is empty. Expected {_KNOWN}.")
     return [_of_value(one, inputs) for one in (value if isinstance(value, list) else [value])]
 
 
