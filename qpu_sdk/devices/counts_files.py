@@ -11,12 +11,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import integers, whole
+from ..arrays import integers, reals, whole
 from ..errors import DataError
 from ..files import first_problem, regular, unique_keys, user_path
 from ..photonics.counts import Counts, Detector, check_detector
@@ -99,7 +99,8 @@ class Beside:
             try:
                 counts.append(self._completed(one, program, detector))
             except DataError as error:
-                where = f", counts {number} of {len(found)}" if len(found) > 1 else ""
+                form = f" looks like {one.form}" if isinstance(one, OutcomeTable) and one.form else ""
+                where = f"{form}, counts {number} of {len(found)}" if len(found) > 1 else form
                 raise DataError(f"{path}{where}: {error}") from error
         kinds = sorted({one.detector for one in counts})
         if len(kinds) > 1:
@@ -161,7 +162,6 @@ def text_of(path: Path, what: str = "") -> str:
 # -- what a file looks like -----------------------------------------------------------------------------------------
 
 Setting = Counts | OutcomeTable
-_Found = TypeVar("_Found")
 
 
 def _settings(path: Path, beside: Beside) -> list[Setting]:
@@ -180,9 +180,8 @@ def _settings(path: Path, beside: Beside) -> list[Setting]:
         return _named(path, "a text of Perceval", lambda: [perceval_table(text.strip('"'))])
     if text[0] in "{[" and (lines := json_lines(text)) is not None:
         return of_lines(path, lines, lambda line: _of_json(line, payloads))
-    printed = _named(path, "a printed table", lambda: printed_table(text))
-    if printed is not None:
-        return [printed]
+    if printed := _named(path, "a printed table", lambda: [one] if (one := printed_table(text)) else None):
+        return printed
     if text[0] in "{[":
         return _named(path, "JSON", lambda: _of_json(text, payloads))
     if "," in text or ";" in text or "\t" in text:
@@ -190,11 +189,13 @@ def _settings(path: Path, beside: Beside) -> list[Setting]:
     raise DataError(f"{path} begins with {short(text[:40])}, which is nothing known. Expected {_KNOWN}.")
 
 
-def _named(path: Path, kind: str, read: Callable[[], _Found]) -> _Found:
+def _named(path: Path, form: str, read: Callable[[], Sequence[Setting] | None]) -> list[Setting]:
+    """What was read, and remembers what it looked like; empty where it did not."""
     try:
-        return read()
+        found = read() or ()
+        return [replace(one, form=form) if isinstance(one, OutcomeTable) else one for one in found]
     except DataError as error:
-        raise DataError(f"{path} looks like {kind}: {error}") from error
+        raise DataError(f"{path} looks like {form}: {error}") from error
 
 
 def json_lines(text: str) -> list[str] | None:
@@ -279,8 +280,16 @@ def _wrapped(value: Mapping[str, Any], payloads: bool) -> list[Setting]:
     if isinstance(value["counts"], list):
         program = said.get("program")
         photons = said.get("photons")
-        return list(_in_order(np.array(value["counts"]), photons, None if program is None else program.modes, **said))
+        array = _numbers(value["counts"])
+        return list(_in_order(array, photons, None if program is None else program.modes, said))
     return _of_value(value["counts"], payloads, **said)
+
+
+def _numbers(values: list[Any]) -> npt.NDArray[Any]:
+    try:
+        return integers(values, "a number of counts", DataError)
+    except DataError:  # frequencies, or what is neither
+        return reals(values, "a number of counts", DataError, finite=False)
 
 
 # -- arrays ---------------------------------------------------------------------------------------------------------
@@ -302,10 +311,12 @@ def _of_arrays(arrays: Mapping[str, npt.NDArray[Any]], beside: Beside) -> list[S
         raise DataError(f"its arrays are {', '.join(arrays) or 'none'}. Expected counts, or outcomes and numbers.")
     program = None if beside.programs is None else beside.programs[0]
     photons = said.get("photons") or (beside.photons if program is None else program.photons)
-    return list(_in_order(counts, photons, None if program is None else program.modes, **said))
+    return list(_in_order(counts, photons, None if program is None else program.modes, said))
 
 
-def _in_order(counts: npt.NDArray[Any], photons: int | None, modes: int | None, **said: Any) -> list[OutcomeTable]:
+def _in_order(
+    counts: npt.NDArray[Any], photons: int | None, modes: int | None, said: Mapping[str, Any]
+) -> list[OutcomeTable]:
     """Counts ``(K,)`` or ``(S, K)`` of the collision-free outcomes of so many photons, lexicographic."""
     if photons is None:
         raise DataError("they do not say how many photons were sent. Give programs, or photons=N (--photons N).")
@@ -322,7 +333,7 @@ def _in_order(counts: npt.NDArray[Any], photons: int | None, modes: int | None, 
     if number > MOST_OUTCOMES:
         raise DataError(f"it has {number:,} outcomes; {MOST_OUTCOMES:,} are read at most.")
     outcomes = occupations(collision_free_outcomes(found, photons), found)
-    return [OutcomeTable(outcomes, row, **{"photons": photons} | said) for row in rows]
+    return [OutcomeTable(outcomes, row, **{**said, "photons": photons}) for row in rows]
 
 
 def _rows(numbers: npt.NDArray[Any]) -> list[Any]:

@@ -47,6 +47,7 @@ class OutcomeTable:
     :param numbers: how often each was seen; floats are frequencies, unless all are whole and add up to more than 1.
     :param photons: that were sent, None where the file does not say so; likewise the others.
     :param total: shots that frequencies are of.
+    :param form: what the file looked like.
     """
 
     outcomes: list[tuple[int, ...]] | npt.NDArray[np.integer[Any]]
@@ -55,6 +56,7 @@ class OutcomeTable:
     detector: str | None = None
     program: Program | None = None
     total: int | None = None
+    form: str = ""
 
     def counted(self, total: int | None) -> tuple[OutcomeArray, IntArray]:
         """Outcomes ``(K, M)`` and their numbers ``(K,)``, without the empty window.
@@ -165,6 +167,8 @@ def printed_table(text: str, **said: Any) -> OutcomeTable | None:
     if (found := _DICTIONARY.fullmatch(text)) and (text[0] != "{" or _ENTRY.match(found[1])):
         pairs = [(one[1], one[2]) for one in _words(found[1], _ENTRY, "|1,0>: 3")]
         return table_of_pairs([_known(key) for key, _ in pairs], [number_of(number) for _, number in pairs], **said)
+    if text.startswith(("BSCount", "BSDistribution")):
+        raise DataError("it is cut off. Save it again.")
     if (found := _SAMPLES.fullmatch(text)) and (text.startswith("BSSamples") or found[1].lstrip().startswith("|")):
         if "..." in found[1]:
             raise DataError("Perceval cut these samples when it printed them. Save repr() or serialize() of them.")
