@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .devices.base import Device as Device
     from .devices.base import DeviceSpec as DeviceSpec
     from .devices.base import Job as Job
+    from .devices.counts_files import load_counts as load_counts
+    from .devices.program_files import load_programs as load_programs
     from .devices.registry import open_device as open_device
     from .emulator.server import EmulatedCloud as EmulatedCloud
     from .errors import QPUError as QPUError
@@ -63,6 +65,8 @@ _HOMES = {
     "DeviceSpec": "devices.base",
     "Job": "devices.base",
     "open_device": "devices.registry",
+    "load_counts": "devices.counts_files",
+    "load_programs": "devices.program_files",
     # calibration
     "calibrate": "calibration.calibrate",
     "twin": "calibration.twin",

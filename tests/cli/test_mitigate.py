@@ -182,16 +182,16 @@ def test_equal_seeds_give_equal_files(case: Case) -> None:
 
 
 BROKEN_COUNTS: dict[str, Callable[[Counts], str]] = {
-    "JSONDecodeError": lambda c: "not json",
+    "which is nothing known": lambda c: "not json",
     "the file is empty": lambda c: "\n",
-    "not a line of counts": lambda c: "[]",
+    "is no counts": lambda c: "[]",
     "KeyError": lambda c: '{"schema_version": 1}',
     "a count is negative": lambda c: json.dumps(
         json.loads(c.to_json()) | {"numbers": [-1] * int((c.numbers > 0).sum())}
     ),
-    "not a line of counts (RecursionError": lambda c: "[" * 100_000,
+    "looks like JSON: no JSON (RecursionError": lambda c: "[" * 100_000,
     "not counts of Perceval": lambda c: ":PCVL:BSCount:{|1,0>=x}",
-    "text of kind": lambda c: ":PCVL:BSDistribution:{|1,0>=0.5}",
+    "add up to 0.5: neither counts nor frequencies": lambda c: ":PCVL:BSDistribution:{|1,0>=0.5}",
     "do not say how many photons": lambda c: serialize(c.to_perceval()),
 }
 
@@ -210,7 +210,7 @@ def test_files_that_are_not_there_are_one_line(case: Case) -> None:
     assert "none.json" in fail(BAD_INPUT, case.first, "--record", case.folder / "none.json")
     assert "calibration record" in fail(BAD_INPUT, case.first, "--record", case.first)
     assert "none.json" in fail(BAD_INPUT, case.first, *case.options(program=case.folder / "none.json"))
-    assert "cannot read" in fail(BAD_INPUT, case.folder, *case.options())
+    assert "no run" in fail(BAD_INPUT, case.folder, *case.options())
     binary = case.folder / "binary"
     binary.write_bytes(b"\xff\xfe\x00")
     assert "cannot read" in fail(BAD_INPUT, binary, *case.options())
@@ -286,7 +286,7 @@ def test_methods_that_need_the_circuit_say_so(case: Case) -> None:
 def test_inputs_beside_a_program_must_be_its_own(case: Case) -> None:
     wide = replace(case, record=wider(case.record))
     line = fail(BAD_INPUT, case.first, *wide.options(program=case.program, inputs="0,1,3"))
-    assert "Leave --inputs out" in line
+    assert "Leave inputs (--inputs) out" in line
 
 
 def wider(record: CalibrationRecord) -> CalibrationRecord:
