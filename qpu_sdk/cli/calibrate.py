@@ -20,19 +20,20 @@ from .printing import (
     Json,
     fail,
     parse_modes,
-    print_or_json,
+    print_verdict,
     tell,
     waiting,
 )
 
 
-def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]:
-    """Rows of a record and its JSON; ``page``: also write it as HTML.
+def show_record(path: Path, *, page: Path | None, details: bool = False) -> tuple[str, Rows, dict[str, Any]]:
+    """Verdict and rows of a record, and its JSON; ``page``: also write it as HTML; ``details``: every number.
 
     :raises CalibrationError: when the record cannot be read or the page not written.
     """
-    from ..calibration.page import job_rows, record_page
+    from ..calibration.page import job_rows, key_rows, record_page
     from ..calibration.store import load_record
+    from ..calibration.verdict import record_verdict
     from ..files import write_atomic
 
     record = load_record(path)
@@ -43,23 +44,28 @@ def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]
             raise CalibrationError(
                 f"cannot write {page} ({error.strerror or error}). Choose another --page."
             ) from error
-    return [*record.rows(), *job_rows(record)], {"path": os.fspath(path)} | record.model_dump(mode="json")
+    verdict = record_verdict(record)
+    rows = [*record.rows(), *job_rows(record)] if details else key_rows(record)
+    return verdict, rows, {"path": os.fspath(path), "verdict": verdict} | record.model_dump(mode="json")
 
 
-def compare_records(before: Path, after: Path) -> tuple[Rows, dict[str, Any]]:
-    """What changed between two records, with significance."""
+def compare_records(before: Path, after: Path) -> tuple[str, Rows, dict[str, Any]]:
+    """Whether anything changed between two records, and what, with significance."""
     from ..calibration.drift import record_changes
     from ..calibration.page import change_rows
     from ..calibration.store import load_record
+    from ..calibration.verdict import changes_verdict
 
     comparison = record_changes(load_record(before), load_record(after))
+    verdict = changes_verdict(comparison)
     data = {
+        "verdict": verdict,
         "before": comparison.before,
         "after": comparison.after,
         "changes": [asdict(change) for change in comparison.changes],
         "joint": None if comparison.joint is None else comparison.joint.model_dump(mode="json"),
     }
-    return change_rows(comparison), data
+    return verdict, change_rows(comparison), data
 
 
 def calibrate_command(
@@ -83,6 +89,7 @@ def calibrate_command(
     page: Annotated[Path | None, typer.Option(help="Also write the record as a page, with a figure.")] = None,
     vendor: Annotated[bool, typer.Option("--vendor", help="Write down published figures; measure nothing.")] = False,
     credits: Annotated[float | None, typer.Option(help="Most credits to spend; the default asks for about 10.")] = None,
+    details: Annotated[bool, typer.Option("--details", help="Show every number, and every circuit.")] = False,
     json_: Json = False,
 ) -> None:
     """Measure the noise of a device in about ten circuit settings, and write a dated record with error bars."""
@@ -90,7 +97,7 @@ def calibrate_command(
     from ..calibration.measure import CalibrationRequest
 
     if compare is not None:
-        print_or_json(*compare_records(*compare), json_)
+        print_verdict(*compare_records(*compare), json_)
         return
     if show is None and device is None:
         fail(f"no device. Write for example: {command('calibrate', 'local:slos?noise=ascella')}", BAD_INPUT)
@@ -109,4 +116,4 @@ def calibrate_command(
             except KeyboardInterrupt:
                 fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
         tell(f"written: {show}", err=True)
-    print_or_json(*show_record(show, page=page), json_)
+    print_verdict(*show_record(show, page=page, details=details), json_)
