@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ from .printing import (
     tell,
     waiting,
 )
+
+if TYPE_CHECKING:
+    from ..calibration.from_files import FilesRequest
 
 
 def show_record(path: Path, *, page: Path | None, details: bool = False) -> tuple[str, Rows, dict[str, Any]]:
@@ -68,6 +71,23 @@ def compare_records(before: Path, after: Path) -> tuple[str, Rows, dict[str, Any
     return verdict, change_rows(comparison), data
 
 
+def _from_files(request: FilesRequest, out: Path) -> Path:
+    """The record's file."""
+    from ..calibration.from_files import record_from_files
+    from ..calibration.store import CalibrationStore
+
+    with waiting("reading counts") as tell_more:
+        try:
+            record = record_from_files(
+                request, progress=lambda done, total: tell_more(f"fit {min(done + 1, total)} of {total}")
+            )
+        except KeyboardInterrupt:
+            fail("interrupted. Nothing was written; give the same command again.", INTERRUPTED)
+    path = CalibrationStore(out).save(record)
+    tell(f"written: {path}", err=True)
+    return path
+
+
 def calibrate_command(
     device: Annotated[str | None, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of records; one file a measurement, never overwritten.")] = Path(
@@ -89,16 +109,33 @@ def calibrate_command(
     page: Annotated[Path | None, typer.Option(help="Also write the record as a page, with a figure.")] = None,
     vendor: Annotated[bool, typer.Option("--vendor", help="Write down published figures; measure nothing.")] = False,
     credits: Annotated[float | None, typer.Option(help="Most credits to spend; the default asks for about 10.")] = None,
+    from_: Annotated[
+        list[Path] | None, typer.Option("--from", help="Counts to calibrate from, or a run's folder: measure nothing.")
+    ] = None,
+    programs: Annotated[list[Path] | None, typer.Option(help="The programs of --from, where they do not say.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Of --from: threshold, pnr, ppnr:W; auto lets the counts choose.")
+    ] = None,
     details: Annotated[bool, typer.Option("--details", help="Show every number, and every circuit.")] = False,
     json_: Json = False,
 ) -> None:
-    """Measure the noise of a device in about ten circuit settings, and write a dated record with error bars."""
+    """Measure the noise of a device in about ten circuit settings, and write a dated record with error bars.
+
+    With --from nothing is measured: the record is fitted to counts that are there, such as those of a run.
+    """
     from ..calibration.calibrate import measure_device, vendor_figures
+    from ..calibration.from_files import FilesRequest
     from ..calibration.measure import CalibrationRequest
 
     if compare is not None:
         print_verdict(*compare_records(*compare), json_)
         return
+    if from_:
+        chosen_inputs = None if inputs is None else parse_modes(inputs)
+        asked = FilesRequest(device, tuple(from_), tuple(programs or ()), chosen_inputs, detector, valid)
+        show = _from_files(asked, out)
+    elif programs or detector:
+        fail(f"{'--programs' if programs else '--detector'} goes with --from COUNTS, which is missing.", BAD_INPUT)
     if show is None and device is None:
         fail(f"no device. Write for example: {command('calibrate', 'local:slos?noise=ascella')}", BAD_INPUT)
     if show is None:

@@ -217,7 +217,7 @@ def _agreement(seen: Counted, drawn: FloatArray, left: Misfit, known: float, why
     chi2, dof, own = _events(seen, left, _spread(seen, drawn), seen.full)
     surprising = dof > 0 and chi_square_tail(chi2, dof) < SURPRISING
     shown = max(left.phase_error, own if surprising else 0.0)
-    # Classes of fewer clicks tell what this setting has, and the record what settings have: the former for the most part.
+    # Classes of fewer clicks tell what this setting has, and the record what settings have; more of the former.
     e = known if seen.filtered else math.sqrt((1.0 - USUALLY) * shown**2 + USUALLY * known**2)
     middle = seen.patterns(np.zeros((1, seen.axes.size)))[0]
     return Agreement(
