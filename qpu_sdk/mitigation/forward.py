@@ -34,6 +34,7 @@ from ..photonics.click_model import accurate_click_distribution
 from ..photonics.counts import Counts, Detector, wires
 from ..photonics.detectors import click_chances
 from ..photonics.fock import check_modes_photons, collision_free_index, fock_outcomes, occupations
+from ..photonics.noise import Noise, mean_pair
 from ..photonics.patterns import (
     count_fock_states,
     count_patterns,
@@ -177,6 +178,19 @@ def without_circuit(noise: ProgramNoise, detector: Detector, *, modes: int, phot
     response = _of_losses(here, noise.efficiency * float(np.mean(noise.transmittance)))[here.places >= 0]
     uniform = np.full(len(here.states), 1.0 / len(here.states))
     return Forward(here, response, np.zeros(len(response)), response @ uniform, uniform)
+
+
+def signal_without_circuit(noise: Noise, photons: int) -> float:
+    """Share of the events of N clicks that N common photons and no second one made, about, whatever the circuit.
+
+    ``I^(N/2) / (1 + N^2 p2 (1 - t))``: an event may be one of N + 1 photons, of which one of the N is lost.
+
+    >>> round(signal_without_circuit(Noise(indistinguishability=0.9, g2=0.02, transmittance=0.1), 4), 2)
+    0.71
+    """
+    _, two = emission(noise.brightness, noise.g2)
+    common = mean_pair(noise.indistinguishability) ** (photons / 2.0)
+    return float(common / (1.0 + photons**2 * float(two) * (1.0 - noise.click_probability)))
 
 
 def common_probabilities(noise: ProgramNoise) -> FloatArray:

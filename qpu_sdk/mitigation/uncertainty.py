@@ -43,14 +43,27 @@ class Multinomial(Uncertainty):
     overhead: float = 1.0
 
     def covariance(self) -> FloatArray:
-        """overhead (diag(p) - p p^T) / samples."""
-        p = self.probabilities
-        return np.asarray((np.diag(p) - np.outer(p, p)) * (self.overhead / self.samples))
+        """(diag(q) - q q^T) / (n + 2), of the Dirichlet posterior with mean q = (n p + 1/K) / (n + 1).
+
+        That is (diag(p) - p p^T) / n for many events, and not nothing for one (Perks, J. Inst. Actuaries 73, 285).
+
+        :returns: ``(K, K)``.
+        """
+        n, q = self._posterior()
+        return np.asarray((np.diag(q) - np.outer(q, q)) / (n + 2.0))
 
     def variances(self) -> FloatArray:
-        """overhead p (1 - p) / samples."""
-        p = self.probabilities
-        return np.asarray(p * (1.0 - p) * (self.overhead / self.samples))
+        """Its diagonal.
+
+        :returns: ``(K,)``.
+        """
+        n, q = self._posterior()
+        return np.asarray(q * (1.0 - q) / (n + 2.0))
+
+    def _posterior(self) -> tuple[float, FloatArray]:
+        """Events n that it is worth, and the posterior's mean."""
+        n = self.samples / self.overhead
+        return n, np.asarray((n * self.probabilities + 1.0 / len(self.probabilities)) / (n + 1.0))
 
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
         """Wilson's score interval (J. Am. Stat. Assoc. 22, 209 (1927)), which is sensible for zero events too."""

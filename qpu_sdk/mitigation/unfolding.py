@@ -210,9 +210,13 @@ def _with_start(
 
 
 def _likelihood(numbers: FloatArray, mu: FloatArray) -> float:
-    """Multinomial log-likelihood of rows of counts, ``(..., K)``, with rates that are right up to a factor."""
-    p = mu / mu.sum(axis=-1, keepdims=True)
-    return float((numbers * np.log(np.maximum(p, 1e-12))).sum())  # one odd shot costs 28, not everything
+    """Multinomial log-likelihood of rows of counts, ``(..., K)``, with rates that are right up to a factor.
+
+    One shot of each row may be anything: a single odd one must not outweigh sixty that the model knows.
+    """
+    p, shots = mu / mu.sum(axis=-1, keepdims=True), numbers.sum(axis=-1, keepdims=True)
+    odd = 1.0 / (1.0 + shots)
+    return float((numbers * np.log((1.0 - odd) * p + odd / numbers.shape[-1])).sum())
 
 
 def begin(name: str, numbers: FloatArray, model: Forward) -> FloatArray:
