@@ -249,7 +249,9 @@ def server(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[EmulatedCl
     from qpu_sdk.emulator.settings import CloudSettings
 
     monkeypatch.setenv("PCVL_CLOUD_TOKEN", TOKEN)
-    with EmulatedCloud(CloudSettings(seed=1, noise=NOISE_PRESETS["belenos-published"], time_scale=1e6), clock=clock) as running:
+    with EmulatedCloud(
+        CloudSettings(seed=1, noise=NOISE_PRESETS["belenos-published"], time_scale=1e6), clock=clock
+    ) as running:
         yield running
 
 
