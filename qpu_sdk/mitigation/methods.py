@@ -207,7 +207,7 @@ def _diagnostics(numbers: FloatArray, model: Forward, fock: FloatArray, iteratio
     The classes of fewer clicks hold so many counts that the last digit of a phase shows; the phase error tells of them.
     """
     full = model.space.full
-    mu = model.response[full] @ fock + model.background[full]
+    mu = model.rates(fock)[full]
     chi2, dof = chi_square(numbers[full], mu * (numbers[full].sum() / mu.sum()))
     signal = float((model.gain * fock[model.space.free]).sum())
     return Diagnostics(
