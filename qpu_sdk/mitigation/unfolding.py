@@ -88,12 +88,15 @@ def iterate(
     unseen, floor = np.flatnonzero(seen <= 0.0), kind(SMALLEST)
     stuck = bool((n.sum(axis=1) == 0.0).any() or (response.shown <= 0.0).any())  # some counts may move nothing
     b = np.maximum(b, kind(1e-30))  # n / mu stays finite where nothing is expected
-    before, done = pi, 0
+    before, done, ones = pi, 0, np.ones((pi.shape[1], 1), dtype=kind)
+    y = np.empty_like(pi)
     for wanted in grid:
         for k in range(done + 1, wanted + 1):
             # k = 1 has exponent 0 and so no momentum: before = pi is only there to divide.
-            y = pi / before
-            np.power(y, kind((k - 1) / (k + 2)), out=y)
+            np.divide(pi, before, out=y)
+            np.log(y, out=y)  # a power by its logarithm: several times faster in single precision
+            y *= kind((k - 1) / (k + 2))
+            np.exp(y, out=y)
             y *= pi
             np.maximum(y, floor, out=y)  # an iteration that multiplies never leaves 0
             mu = r.rates(y)
@@ -105,7 +108,7 @@ def iterate(
             if scale is not None:
                 updated *= scale
                 updated[:, unseen] = pi[:, unseen]  # no pattern tells about these
-            norm = updated.sum(axis=1, keepdims=True)
+            norm = updated @ ones
             if stuck and not norm.all():
                 updated = np.where(norm > 0.0, updated, pi)  # no counts, or none that the model can have: it stays
                 norm = np.where(norm > 0.0, norm, kind(1.0))
