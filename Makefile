@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs protocol mitigation noisy faults validate rehearsal clean
+.PHONY: run test check bench docs protocol mitigation mismatch real noisy faults validate rehearsal clean
 
 # The environment is made anew when a file that says what is in it changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -49,6 +49,16 @@ protocol: $(VENV)/.installed
 # Mitigations side by side, ours and Perceval's; writes docs/results/mitigation.json and the tables of docs/mitigation.md.
 mitigation: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.mitigation
+
+# Mitigation on devices that the model does not describe, and with wrong records; writes docs/results/mismatch.json and the
+# table of docs/mitigation.md. A part: make mismatch ARGUMENTS="--devices 6 --rows crosstalk-0.02,angles"
+mismatch: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.mismatch $(ARGUMENTS)
+
+# Mitigation of counts of a real machine, which are no part of this: make real DATA=FOLDER; writes docs/results/real.json
+# and the table of docs/real-machines.md.
+real: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.real $(DATA) --write
 
 # The protocol on noisy devices, with and without mitigation: make noisy MNIST=FOLDER; needs make protocol's results.
 noisy: $(VENV)/.installed

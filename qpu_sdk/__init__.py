@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .calibration.calibrate import calibrate as calibrate
+    from .calibration.from_counts import calibrate_from as calibrate_from
     from .calibration.record import CalibrationRecord as CalibrationRecord
     from .calibration.store import CalibrationStore as CalibrationStore
     from .calibration.store import load_record as load_record
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .devices.base import Device as Device
     from .devices.base import DeviceSpec as DeviceSpec
     from .devices.base import Job as Job
+    from .devices.counts_files import load_counts as load_counts
+    from .devices.program_files import load_programs as load_programs
     from .devices.registry import open_device as open_device
     from .emulator.server import EmulatedCloud as EmulatedCloud
     from .errors import QPUError as QPUError
@@ -63,8 +66,11 @@ _HOMES = {
     "DeviceSpec": "devices.base",
     "Job": "devices.base",
     "open_device": "devices.registry",
+    "load_counts": "devices.counts_files",
+    "load_programs": "devices.program_files",
     # calibration
     "calibrate": "calibration.calibrate",
+    "calibrate_from": "calibration.from_counts",
     "twin": "calibration.twin",
     "load_record": "calibration.store",
     "CalibrationRecord": "calibration.record",

@@ -14,6 +14,7 @@ from dataclasses import astuple
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,13 @@ def scaled(scale: Any) -> qs.Dataset:
     return qs.Dataset.of(x, y, x, y, scale=scale)
 
 
+def loaded(text: str, **beside: Any) -> str:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "counts.csv"
+        path.write_text(text, encoding="utf-8")
+        return qs.load_counts(path, **beside)[0].to_json()
+
+
 def told(losses: Any) -> Any:
     one = qs.SPSA(a=0.1, resamplings=2)
     return one.tell(one.init(np.zeros(2), seed=1), losses, np.ones(2)).x.tolist()
@@ -97,6 +105,8 @@ WHOLE: dict[str, tuple[Call, tuple[int, ...]]] = {
     "Counts.other": (lambda n: qs.Counts(photons=1, outcomes=[[1, 0]], numbers=[3], other=n).to_json(), (0, 9)),
     "Counts.numbers": (lambda n: qs.Counts(photons=1, outcomes=[[1, 0]], numbers=[n]).to_json(), (0, 9)),
     "Counts.outcomes": (lambda n: qs.Counts(photons=1, outcomes=[[n, 0]], numbers=[1]).to_json(), (0, 9)),
+    "load_counts.photons": (lambda n: loaded("|1,0,0>,3", photons=n), (1, 3)),
+    "load_counts.total": (lambda n: loaded("|1,0,0>,0.5\n|0,1,0>,0.5", photons=1, total=n), (2, 400)),
     "Noise.at.modes": (lambda n: repr(qs.Noise(g2=0.1).at((0, 1), modes=n)), (2, 9)),
     "Noise.at.inputs": (lambda n: repr(qs.Noise(transmittance=[0.1, 0.2, 0.3]).at((n, 2), modes=3)), (0, 1)),
     "Device.run.shots": (lambda n: qs.open_device("local:slos", seed=1).run(PROGRAM, shots=n).to_json(), (1, 100)),
@@ -206,6 +216,7 @@ ENDLESS = {"CalibrationStore.latest.max_age_h"}
 REASONS = {
     "QPUError": "is raised, not made",
     "load_record": "takes a path",
+    "load_programs": "takes a path; its numbers are those of Program",
     "CalibrationRecord": "is made by calibrate and read from files",
     "post_select": "takes counts alone",
     "load_config": "takes a path and texts; its numbers are those of RunConfig",

@@ -97,6 +97,7 @@ def known_record(noise: Noise, identity: Identity) -> CalibrationRecord:
             output_efficiencies=tuple(_known(float(eta) / mean) for eta in efficiencies),
             dark_counts=tuple(_known(float(d), "1/window") for d in dark),
             phase_error=_known(noise.phase_error, "rad") if noise.phase_error > 0.0 else None,
+            angle_error=_known(noise.angle_error, "rad") if noise.angle_error > 0.0 else None,
             utc_start=TIMELESS,
             utc_end=TIMELESS,
             notes="The parameters of a simulator as they were given, not measured. It stays as it is.",

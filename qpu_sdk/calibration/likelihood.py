@@ -67,7 +67,7 @@ def observe(
     Counts of number-resolving detectors are taken as clicks, because the model is of clicks.
     """
     program = setting.program
-    if counts.modes != program.modes or (counts.program and counts.program != program.fingerprint):
+    if counts.modes != program.modes or (counts.fingerprint and counts.fingerprint != program.fingerprint):
         raise CalibrationError(
             f"counts of setting {setting.name} are of another program. Give them in the plan's order."
         )

@@ -27,7 +27,8 @@ from .likelihood import observe
 from .parameters import Fit
 from .parts import CalibrationJob, ChiSquare, Identity, Measured, MeasuredPair, Origin, PhysicalUnit
 from .plan import CalibrationSetting, calibration_plan
-from .record import CalibrationRecord, utc_text
+from .plan_errors import with_phase_errors
+from .record import POOR_FIT, CalibrationRecord, utc_text
 
 
 @final
@@ -113,16 +114,18 @@ def record_of(
     bins = [binned(o, found.parameters, most_clicks=most) for o in seen]
     tests = [setting_test(b, found.covariance, fitted=s.role == "fit") for b, s in zip(bins, plan, strict=True)]
     used = sum(b.used(found.covariance) for b, s in zip(bins, plan, strict=True) if s.role == "fit")
-    jobs = [_job(s, c, t) for s, c, t in zip(plan, counts, tests, strict=True)]
-    roles = {role: [t for t, s in zip(tests, plan, strict=True) if s.role == role] for role in ("fit", "validation")}
+    fitted, alone = _numbers(found, request), joint_test(_of_role("fit", tests, plan), less=round(used))
+    if alone.chi2 > POOR_FIT * alone.dof and not request.pairs:
+        # The circuits are not quite those asked for: their errors have a size, and all others grow by it.
+        fitted = with_phase_errors(plan, counts, found.parameters.noise_by_mode(request.modes))
     return CalibrationRecord(
         **vars(whose.identity),
         origin=whose.origin,
-        **_numbers(found, request),
-        jobs=tuple(jobs),
-        fit=joint_test(roles["fit"], less=round(used)),
-        validation=joint_test(roles["validation"]),
+        **fitted,
+        jobs=tuple(_job(s, c, t) for s, c, t in zip(plan, counts, tests, strict=True)),
+        fit=alone,
         drift=same_distribution(seen[0], seen[-1]),  # the plan ends with the circuit it began with
+        validation=joint_test(_of_role("validation", tests, plan)),
         utc_start=utc_text(datetime.fromisoformat(times[0])),
         utc_end=utc_text(datetime.fromisoformat(times[1])),
         mitigations_requested=RAW,
@@ -132,6 +135,10 @@ def record_of(
         validity_h=request.validity_h,
         seed=whose.seed,
     )
+
+
+def _of_role(role: str, tests: Sequence[ChiSquare], plan: Sequence[CalibrationSetting]) -> list[ChiSquare]:
+    return [test for test, setting in zip(tests, plan, strict=True) if setting.role == role]
 
 
 def most_clicks(modes: int, inputs: int) -> int:

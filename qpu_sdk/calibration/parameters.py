@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray
+from ..photonics.noise import Noise
 from ..photonics.program_noise import ProgramNoise
 from .parts import parameter_name
 
@@ -127,6 +128,18 @@ class Parameters:
             g2=self.g2,
             # Efficiencies of mean 1 pass 1, which no detector can; what they have too much goes to the inputs.
             transmittance=np.minimum(self.transmissions[places] * best, 1.0),
+            efficiency=self.efficiencies / best,
+            dark_counts=self.dark,
+        )
+
+    def noise_by_mode(self, modes: int) -> Noise:
+        """The same as the noise of a device of so many modes, of one overlap for all pairs."""
+        t, best = np.zeros(modes), self.efficiencies.max()
+        t[list(self.inputs)] = np.minimum(self.transmissions * best, 1.0)
+        return Noise(
+            indistinguishability=float(self.overlap.mean()),
+            g2=self.g2,
+            transmittance=t,
             efficiency=self.efficiencies / best,
             dark_counts=self.dark,
         )

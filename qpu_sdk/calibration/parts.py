@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, final
+from typing import Annotated, Any, Literal, final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ..photonics.counts import Detector
+from ..photonics.counts import Detector, check_detector
 from ..report.text import quantity
 
 PhysicalUnit = Literal["1", "1/window", "rad", "s"]
@@ -17,10 +17,19 @@ UNITS: Mapping[PhysicalUnit, str] = {"1": "", "1/window": " per window", "rad": 
 Origin = Literal["measured", "simulated", "vendor"]
 Role = Literal["fit", "validation", "drift"]
 UtcText = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$")]
+#: A kind of detector as files have it: ``threshold``, ``pnr`` or ``ppnr:W``.
+DetectorText = Annotated[
+    Detector,
+    Field(pattern=r"^(threshold|pnr|ppnr:[1-9][0-9]{0,4})$"),
+    AfterValidator(lambda name: check_detector(name, ValueError)),
+]
 Mode = Annotated[int, Field(ge=0)]
 Natural = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+#: A normal variable is below so many standard deviations with 95 %.
+ONE_SIDED = 1.645
 
 CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -36,8 +45,24 @@ class Measured(BaseModel):
     unit: PhysicalUnit = "1"
 
     def __str__(self) -> str:
-        """The number with its error and unit, as tables show it."""
+        """The number with its error and unit, as tables show it; a rate that was not seen as a limit.
+
+        >>> str(Measured(value=1e-10, standard_error=1.5e-8, unit="1/window"))
+        '< 2.5e-08 per window (95 %)'
+        """
+        if self.unseen:
+            assert self.standard_error is not None
+            return f"< {self.value + ONE_SIDED * self.standard_error:.1e}{UNITS[self.unit]} (95 %)"
         return quantity(self.value, self.standard_error) + UNITS[self.unit]
+
+    @property
+    def unseen(self) -> bool:
+        """Whether it is a rate that is less than two standard errors from 0, so that its counts show none.
+
+        >>> Measured(value=2e-6, standard_error=1e-7, unit="1/window").unseen
+        False
+        """
+        return self.unit == "1/window" and bool(self.standard_error) and self.value < 2.0 * (self.standard_error or 0.0)
 
 
 @final
@@ -70,6 +95,29 @@ class ChiSquare(BaseModel):
     def __str__(self) -> str:
         p = "" if self.p_value is None else f", p = {self.p_value:.2g}"
         return f"chi-square {self.chi2:.1f} on {self.dof} degrees of freedom{p}"
+
+
+@final
+class Predicted(BaseModel):
+    """How well settings were predicted that were not fitted: mean total variation distances.
+
+    :param distance: of their counts to what the fit of the others expects.
+    :param floor: what as many shots of the expectation itself would have.
+    :param start: of their counts to what the figures predict where the fit began.
+    """
+
+    model_config = CONFIG
+
+    settings: Natural
+    distance: Fraction
+    floor: Fraction
+    start: Fraction
+
+    def __str__(self) -> str:
+        return (
+            f"{self.settings} settings that were not fitted, at a distance of {self.distance:.3f} "
+            f"(figures before the fit {self.start:.3f}, sampling alone {self.floor:.3f})"
+        )
 
 
 @final
@@ -127,6 +175,15 @@ class Identity:
     input_modes: tuple[int, ...]
     detector: Detector
     architecture_hash: str = ""
+
+
+def without_nones(dump: dict[str, Any], *names: str) -> dict[str, Any]:
+    """What is written of a model, without those fields that say nothing.
+
+    >>> without_nones({"a": None, "b": None, "c": 1}, "a", "c")
+    {'b': None, 'c': 1}
+    """
+    return {name: value for name, value in dump.items() if value is not None or name not in names}
 
 
 def parameter_name(kind: str, *modes: int) -> str:

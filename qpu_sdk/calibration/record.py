@@ -18,26 +18,28 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, final
 
 import numpy as np
-from pydantic import BaseModel, Field, JsonValue, model_validator
+from pydantic import BaseModel, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ..arrays import FloatArray
 from ..errors import CalibrationError
 from ..files import first_problem, pretty_json, unique_keys
-from ..photonics.counts import Detector
 from ..photonics.noise import Noise
 from ..report.text import Rows, two_columns
-from ..statistics import correlations
+from .covariance import check_covariance
 from .parts import (
     CONFIG,
     CalibrationJob,
     ChiSquare,
+    DetectorText,
     Measured,
     MeasuredPair,
     Mode,
     Origin,
     PhysicalUnit,
+    Predicted,
     UtcText,
     parameter_name,
+    without_nones,
 )
 
 SCHEMA_VERSION = 1
@@ -55,10 +57,10 @@ LIMITS: Mapping[str, tuple[PhysicalUnit, float]] = {
     "output_efficiencies": ("1", 10.0),  # relative to their mean
     "dark_counts": ("1/window", 1.0),
     "phase_error": ("rad", math.pi),
+    "angle_error": ("rad", math.pi),
 }
-#: How far a covariance may be from symmetric and from positive semidefinite, as a correlation.
-#: An inverse of a badly conditioned information has errors far above one rounding.
-CORRELATION_TOLERANCE = 1e-8
+#: Above this chi-square over its degrees of freedom a fit is poor: by chance it is 1 +- 0.1 on two hundred of them.
+POOR_FIT = 2.0
 
 
 @final
@@ -70,10 +72,11 @@ class CalibrationRecord(BaseModel):
     :param input_transmissions: by mode, for ``input_modes``.
     :param output_efficiencies: ``(M,)``.
     :param dark_counts: probability that a detector fires by itself in one window, ``(M,)``.
-    :param phase_error: largest error of a phase, radians.
+    :param phase_error: largest error of a phase, radians; ``angle_error``: standard deviation of that of a theta.
     :param parameters: names out of :meth:`measured`, in the order of ``covariance``.
     :param covariance: of these, ``(P, P)``, in their units.
     :param fit: how well the model fits the jobs it was fitted to; ``validation``: others; ``drift``: first and last.
+    :param prediction: of settings that were kept out of the fit in turn; None where that was not tried.
     :param vendor: what the platform published, word for word.
     :param validity_h: hours after which the record should not be used.
     :param seed: of a simulation.
@@ -100,7 +103,7 @@ class CalibrationRecord(BaseModel):
     architecture_hash: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     modes: Annotated[int, Field(ge=1)]
     input_modes: tuple[Mode, ...]
-    detector: Detector
+    detector: DetectorText
     origin: Origin
     model: str = MODEL
     gauge: str = GAUGE
@@ -112,6 +115,7 @@ class CalibrationRecord(BaseModel):
     output_efficiencies: tuple[Measured, ...]
     dark_counts: tuple[Measured, ...]
     phase_error: Measured | None = None
+    angle_error: Measured | None = None
     parameters: tuple[str, ...] = ()
     covariance: tuple[tuple[float, ...], ...] = ()
 
@@ -119,6 +123,7 @@ class CalibrationRecord(BaseModel):
     fit: ChiSquare | None = None
     validation: ChiSquare | None = None
     drift: ChiSquare | None = None
+    prediction: Predicted | None = None
 
     utc_start: UtcText
     utc_end: UtcText
@@ -134,7 +139,7 @@ class CalibrationRecord(BaseModel):
     def _is_consistent(self) -> CalibrationRecord:
         _check_shapes(self)
         _check_numbers(self)
-        _check_covariance(self)
+        check_covariance(self.parameters, self.covariance, self.measured())
         if _moment(self.utc_start, "utc_start") > _moment(self.utc_end, "utc_end"):
             raise ValueError(f"utc_start is {self.utc_start}, after utc_end {self.utc_end}")
         try:
@@ -142,6 +147,10 @@ class CalibrationRecord(BaseModel):
         except ValueError as error:
             raise ValueError(f"vendor holds what JSON cannot ({error})") from error
         return self
+
+    @model_serializer(mode="wrap")
+    def _written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_nones(dump(self), "angle_error", "prediction")  # added later: older records keep their ids
 
     @property
     def id(self) -> str:
@@ -171,6 +180,7 @@ class CalibrationRecord(BaseModel):
             efficiency=efficiencies / best,
             dark_counts=[m.value for m in self.dark_counts],
             phase_error=0.0 if self.phase_error is None else self.phase_error.value,
+            angle_error=0.0 if self.angle_error is None else self.angle_error.value,
         )
 
     def _pairs(self) -> float | FloatArray:
@@ -180,6 +190,23 @@ class CalibrationRecord(BaseModel):
         for pair in self.indistinguishability:
             out[pair.modes, pair.modes[::-1]] = pair.value  # (j, k) and (k, j) at once
         return out
+
+    @property
+    def inflation(self) -> float:
+        """Largest chi-square over its degrees of freedom of fit, validation and drift, at least 1.
+
+        Errors of a fit that describes its own counts no better are too small by the root of it (the scale factor of
+        the Particle Data Group, Phys. Rev. D 110, 030001, sec. 5.2.2). Fits with phase errors have it in theirs.
+        """
+        if self.phase_error is not None or self.angle_error is not None:
+            return 1.0
+        tests = [test for test in (self.fit, self.validation, self.drift) if test is not None and test.dof > 0]
+        return max([1.0, *(test.chi2 / test.dof for test in tests)])
+
+    @property
+    def licensed(self) -> bool:
+        """Whether the numbers may be believed with the errors that they have: not a vendor's, nor of a poor fit."""
+        return self.origin != "vendor" and self.inflation < POOR_FIT
 
     def covariance_array(self) -> FloatArray:
         """Covariance of ``parameters``, ``(P, P)``."""
@@ -213,6 +240,7 @@ class CalibrationRecord(BaseModel):
             ("detectors", self.detector),
             *((name.replace("_", " "), str(measured)) for name, measured in self.measured().items()),
             *((name, "not done" if test is None else str(test)) for name, test in tests.items()),
+            *([] if self.prediction is None else [("predicts", str(self.prediction))]),
             ("jobs", f"{len(self.jobs)} circuits, {sum(job.shots for job in self.jobs):,} shots"),
             ("mitigations", f"asked for {asked}, got {got}"),
             ("valid for", "not limited" if self.validity_h is None else f"{self.validity_h:g} h"),
@@ -280,8 +308,7 @@ def _named_numbers(record: CalibrationRecord) -> Iterator[tuple[str, Measured]]:
         yield parameter_name("input_transmissions", mode), record.input_transmissions[mode]
     for kind, values in (("output_efficiencies", record.output_efficiencies), ("dark_counts", record.dark_counts)):
         yield from ((parameter_name(kind, mode), measured) for mode, measured in enumerate(values))
-    if record.phase_error is not None:
-        yield "phase_error", record.phase_error
+    yield from ((name, found) for name in ("phase_error", "angle_error") if (found := getattr(record, name)))
 
 
 def _check_shapes(record: CalibrationRecord) -> None:
@@ -313,27 +340,6 @@ def _check_numbers(record: CalibrationRecord) -> None:
             raise ValueError(f"{name} has unit {measured.unit!r}; it must be {unit!r}")
         if measured.standard_error is None and record.origin != "vendor":
             raise ValueError(f"{name} has no standard_error; only figures of a vendor have none")
-
-
-def _check_covariance(record: CalibrationRecord) -> None:
-    names, known = record.parameters, record.measured()
-    if len(set(names)) < len(names) or not set(names) <= set(known):
-        odd = next((n for n in names if n not in known), "one of them twice")
-        raise ValueError(f"parameters name {odd:.60}; each must be a number of the record, once")
-    if [len(row) for row in record.covariance] != [len(names)] * len(names):
-        raise ValueError(f"covariance is not {len(names)} rows of {len(names)}, as parameters ask")
-    covariance = record.covariance_array()
-    for name, variance in zip(names, np.diag(covariance).tolist(), strict=True):
-        error = known[name].standard_error
-        if error is None or not math.isclose(variance, error * error, rel_tol=1e-6, abs_tol=1e-300):
-            raise ValueError(f"covariance of {name} is {variance}; its standard_error is {error}, the root of that")
-    correlation = correlations(covariance)
-    if not np.isfinite(correlation).all() or np.abs(correlation - correlation.T).max(initial=0.0) > (
-        CORRELATION_TOLERANCE
-    ):
-        raise ValueError("covariance is not symmetric")
-    if names and np.linalg.eigvalsh(correlation)[0] < -CORRELATION_TOLERANCE * len(names):
-        raise ValueError("covariance is not positive semidefinite")
 
 
 def _moment(text: str, key: str) -> datetime:

@@ -85,7 +85,7 @@ def _spread(device: Device, program: Program, shots: int, settings: int) -> Coun
     limit, found = device.spec.max_programs or settings, []
     for part in (every[i : i + limit] for i in range(0, settings, limit)):
         found += device.submit(part, shots=shots // settings, tag="comparison").result()  # rounded down: never more
-    return merge(found, program=program.fingerprint)
+    return merge(found, program=program)
 
 
 def _presets(

@@ -285,7 +285,7 @@ def _check(plan: PresetPlan, counts: Sequence[Counts]) -> None:
         raise MitigationError(f"{len(counts)} counts for {len(plan.settings)} settings. Give one for each.")
     for i, (setting, c) in enumerate(zip(plan.settings, counts, strict=True)):
         ours = setting.program
-        if (c.modes, c.photons) != (ours.modes, ours.photons) or c.program not in ("", ours.fingerprint):
+        if (c.modes, c.photons) != (ours.modes, ours.photons) or c.fingerprint not in ("", ours.fingerprint):
             raise MitigationError(f"counts {i} are not of setting {i}. Give them in the order of the settings.")
         if c.detector != plan.detector:
             raise MitigationError(

@@ -23,7 +23,7 @@ from threading import Barrier
 import numpy as np
 
 from ..errors import ProgramError
-from ..photonics.counts import Counts
+from ..photonics.counts import Counts, is_detector
 from ..photonics.meshes import IsometryMesh
 from ..photonics.permanents import collision_free_tree, probabilities
 from ..photonics.program import Program
@@ -86,7 +86,7 @@ def _run(device: Device, program: Program, *, tag: str = "") -> Counts:
 
 def _check_counts(counts: Counts, program: Program, device: Device) -> None:
     for name, got, want in (
-        ("program", counts.program, program.fingerprint),
+        ("fingerprint", counts.fingerprint, program.fingerprint),
         ("modes", counts.modes, program.modes),
         ("photons", counts.photons, program.photons),
         ("detector", counts.detector, device.spec.detector),
@@ -98,7 +98,7 @@ def _check_counts(counts: Counts, program: Program, device: Device) -> None:
 def _content(counts: Counts) -> tuple[str, dict[tuple[int, ...], int], int]:
     """What was measured, without the labels of the job."""
     rows = zip(counts.outcomes.tolist(), counts.numbers.tolist(), strict=True)
-    return counts.program, {tuple(row): number for row, number in rows if number}, counts.other
+    return counts.fingerprint, {tuple(row): number for row, number in rows if number}, counts.other
 
 
 def _assert_refused(device: Device, programs: list[Program], shots: int, what: str) -> None:
@@ -125,7 +125,7 @@ def _spec_rules(spec: DeviceSpec) -> Iterator[tuple[str, bool, str]]:
         yield name, getattr(spec, name) >= least, f"{least} at least, which this suite needs"
     for name in ("max_shots", "max_programs", "settings_per_job"):
         yield name, getattr(spec, name) is None or getattr(spec, name) >= 1, "None or at least 1"
-    yield "detector", spec.detector in ("pnr", "threshold"), "pnr or threshold"
+    yield "detector", is_detector(spec.detector), "pnr, threshold or ppnr:W"
     for name in ("simulated", "seeded", "rehearsal", "durable", "drifts"):
         yield name, isinstance(getattr(spec, name), bool), "True or False"
     yield "rates", min(spec.rates.credits_per_shot, spec.rates.seconds_per_setting) >= 0.0, "0 or more"

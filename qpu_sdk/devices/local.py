@@ -146,7 +146,7 @@ class LocalDevice(Device):
                 numbers=numbers[:-1][kept],
                 other=int(numbers[-1]),
                 detector=self.spec.detector,
-                program=programs[i].fingerprint,
+                program=programs[i],
                 device=self.spec.name,
                 tag=tag,
                 job_id=job_id,

@@ -7,28 +7,33 @@ from dataclasses import fields, replace
 from types import MappingProxyType
 
 from ..errors import ConfigError
+from ..photonics.counts import Detector
 from ..photonics.noise import NOISE_NUMBERS, Noise
-from .machines import NOISE_PRESETS
+from .machines import named_noise
 
 
 def parse_noise(text: str, more: Mapping[str, str] = MappingProxyType({})) -> Noise:
-    """Noise from a preset name, from ``key=value,key=value``, or from a preset with changes.
+    """Noise as people write it, whatever detectors go with it; see :func:`parse_device`."""
+    return parse_device(text, more)[0]
+
+
+def parse_device(text: str, more: Mapping[str, str] = MappingProxyType({})) -> tuple[Noise, Detector | None]:
+    """Noise from a preset name, from ``key=value,key=value``, or from a preset with changes; and its detectors.
 
     :param more: further keys with their values.
+    :returns: noise, and what the detectors of the preset's machine resolve, None where no machine decides it.
     :raises ConfigError: when a preset or key is unknown, named twice, or a value is out of range.
 
-    >>> parse_noise("belenos,g2=0.1").g2
-    0.1
-    >>> parse_noise("transmittance=0.5").transmittance
-    0.5
+    >>> parse_device("belenos,g2=0.05")[0].g2
+    0.05
+    >>> parse_device("transmittance=0.5")
+    (Noise(transmittance=0.5), None)
     """
     first, *rest = [part.strip() for part in text.split(",")]
     if "=" in first:
-        return _changed(Noise(), [first, *rest], text, more)
-    if first not in NOISE_PRESETS:
-        known = ", ".join(NOISE_PRESETS)
-        raise ConfigError(f"noise preset {first!r} is unknown. Use one of {known}, or for example transmittance=0.5.")
-    return _changed(NOISE_PRESETS[first], rest, text, more)
+        return _changed(Noise(), [first, *rest], text, more), None
+    noise, detector = named_noise(first)
+    return _changed(noise, rest, text, more), detector
 
 
 def _changed(noise: Noise, parts: list[str], text: str, more: Mapping[str, str]) -> Noise:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal, final
 
 import numpy as np
@@ -16,8 +17,9 @@ import numpy as np
 from ..arrays import ComplexArray, FloatArray, OutcomeArray
 from ..errors import ConfigError, ProgramError
 from ..photonics.click_model import accurate_click_distribution, check_click_work
-from ..photonics.counts import Detector
+from ..photonics.counts import Detector, wires
 from ..photonics.detectors import detectors_to_perceval
+from ..photonics.interferometer import Mesh
 from ..photonics.noise import Noise, by_mode
 from ..photonics.patterns import MAX_SETS, count_fock_states
 from ..photonics.photon_counting import fock_distribution
@@ -30,6 +32,8 @@ NoisyEngine = Literal["clicks", "perceval"]
 
 #: Share of the shots whose patterns need not be kept apart, because they have too many counts.
 NEGLECTED = 1e-9
+#: The same behind detectors that count, where so few would be more than so many outcomes.
+RARE, MANY = (1e-7, 1e-5), 250_000
 #: Most Fock outcomes of 2N photons that Perceval's simulator is asked for; 12 modes and 4 photons are 75 582.
 MAX_PERCEVAL_OUTCOMES = 100_000
 #: Bytes that remembered distributions may take together.
@@ -59,7 +63,7 @@ class NoisyChip:
             self.noise.check_model()
         elif by_pair or np.any(self.noise.dark_counts):
             raise ConfigError("perceval has neither dark counts nor overlaps that differ by pair. Use engine=auto.")
-        if self.detector == "pnr" and by_pair:
+        if self.detector != "threshold" and by_pair:
             raise ConfigError("only threshold detectors have overlaps that differ by pair. Use detector=threshold.")
 
     @property
@@ -82,7 +86,7 @@ class NoisyChip:
             check_click_work(modes, photons, most)
         elif (size := count_fock_states(modes, most)) > MAX_SETS:
             raise ProgramError(
-                f"{most} counts in {modes} modes are {size} outcomes; detector=pnr holds {MAX_SETS}. "
+                f"{most} counts in {modes} modes are {size} outcomes; detector={self.detector} holds {MAX_SETS}. "
                 "Use detector=threshold or fewer photons."
             )
 
@@ -101,10 +105,12 @@ class NoisyChip:
     def phases(self, program: Program) -> FloatArray:
         """The phases that the chip really sets, ``(declared,)``, radians.
 
-        Every phase gets an error uniform in +-phase_error, drawn from the seed and the program's fingerprint, and is
-        then rounded to a multiple of phase_imprecision: Perceval's order.
+        Every theta gets the error of its gate, which is the chip's. Then every phase gets an error uniform in
+        +-phase_error, drawn from the seed and the program's fingerprint, and is rounded to a multiple of
+        phase_imprecision: Perceval's order.
         """
-        phases, step = program.phases, self.noise.phase_imprecision
+        step = self.noise.phase_imprecision
+        phases = with_angle_errors(program.mesh, program.phases, self.noise.angle_error, seed=self.seed)
         if self.noise.phase_error > 0.0:
             rng = np.random.default_rng(child_seed(self.seed, "phase errors", program.fingerprint))
             phases = phases + rng.uniform(-self.noise.phase_error, self.noise.phase_error, len(phases))
@@ -112,11 +118,13 @@ class NoisyChip:
 
     def _most_counts(self, program: Program) -> int:
         """N counts are kept apart in any case: they are what a program is measured for."""
-        enough = enough_counts(self.noise.at(program), neglected=NEGLECTED)
+        seen, modes, photons = self.noise.at(program), program.modes, program.photons
         if self.detector == "threshold":
-            enough = min(enough, program.modes)
-            return program.photons if self.collision_free else max(enough, program.photons)
-        return max(enough, program.photons)
+            enough = min(enough_counts(seen, neglected=NEGLECTED), modes)
+            return photons if self.collision_free else max(enough, photons)
+        most = [max(enough_counts(seen, neglected=share), photons) for share in (NEGLECTED, *RARE)]
+        # Many modes have more outcomes of many counts than can be held; those are rare.
+        return next((k for k in most if count_fock_states(modes, k) <= MANY), most[0])
 
     def _exact(self, program: Program) -> tuple[OutcomeArray, FloatArray]:
         set_to = Program(program.mesh, self.phases(program), program.input_modes)
@@ -125,7 +133,9 @@ class NoisyChip:
         else:
             columns = set_to.mesh.columns(set_to.phases, set_to.input_modes)
             outcomes, p = self._by_model(columns, self.noise.at(program), self._most_counts(program))
-        keep = outcomes.any(axis=1)
+        keep, most = outcomes.any(axis=1), wires(self.detector)
+        if most is not None:
+            keep &= outcomes.max(axis=1) <= most  # a lattice of counts has patterns that such detectors never show
         rest = 1.0 - p.sum()  # left out above; below 1e-12 it is rounding
         shot = p[keep].sum() + (rest if rest > 1e-12 else 0.0)
         if self.collision_free:
@@ -133,10 +143,36 @@ class NoisyChip:
         return outcomes[keep], p[keep] / shot
 
     def _by_model(self, columns: ComplexArray, noise: ProgramNoise, most: int) -> tuple[OutcomeArray, FloatArray]:
-        if self.detector == "pnr":
-            return fock_distribution(columns, noise, most_photons=most)
+        if self.detector != "threshold":
+            return fock_distribution(columns, noise, most_photons=most, wires=wires(self.detector))
         sets, p = accurate_click_distribution(columns, noise, most_clicks=most)
         return sets.members.astype(np.uint8), p
+
+
+def with_angle_errors(mesh: Mesh, phases: FloatArray, angle_error: float, *, seed: int) -> FloatArray:
+    """Phases with every gate's theta off by what it is off on this chip, ``(declared,)``, radians.
+
+    :param angle_error: standard deviation of the errors, radians.
+    :param seed: of the chip; an error follows from it and from the gate's column and mode.
+
+    >>> from qpu_sdk.photonics.meshes import BrickwallMesh
+    >>> with_angle_errors(BrickwallMesh(2), np.zeros(3), 0.1, seed=1).round(3).tolist()
+    [-0.022, 0.0, 0.0]
+    """
+    if angle_error == 0.0:
+        return phases
+    moved = np.array(phases, dtype=np.float64)
+    slots = [gate.theta for gate in mesh.gates]
+    moved[slots] += angle_error * _unit_errors(mesh, seed)
+    return moved
+
+
+@lru_cache(maxsize=32)
+def _unit_errors(mesh: Mesh, seed: int) -> FloatArray:
+    """A standard normal number for every gate, ``(G,)``."""
+    # One stream a place: another mesh on the same chip meets the same couplers where it has any.
+    streams = (child_seed(seed, "angle errors", column, mode) for column, mode in mesh.places)
+    return np.array([np.random.default_rng(stream).standard_normal() for stream in streams])
 
 
 def perceval_distribution(program: Program, noise: Noise, detector: Detector) -> tuple[OutcomeArray, FloatArray]:
@@ -175,6 +211,7 @@ def _perceval_losses(program: Program, noise: Noise) -> tuple[Noise, FloatArray,
     """Noise of the source, loss of each input beyond that, and efficiencies of the detectors."""
     t = by_mode(noise.transmittance, program.modes)[list(program.input_modes)]
     best = float(t.max())
-    source = replace(noise, transmittance=best, efficiency=1.0, dark_counts=0.0, phase_error=0.0, phase_imprecision=0.0)
+    still = replace(noise, phase_error=0.0, phase_imprecision=0.0, angle_error=0.0)
+    source = replace(still, transmittance=best, efficiency=1.0, dark_counts=0.0)
     losses = 1.0 - t / best if best > 0.0 else np.zeros(program.photons)
     return source, losses, by_mode(noise.efficiency, program.modes)

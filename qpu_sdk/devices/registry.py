@@ -4,10 +4,12 @@ A device string is ``KIND:NAME?option=value&option=value``. Packages add kinds u
 ``qpu_sdk.devices``: the name is the kind (or ``KIND-NAME`` for one name of a kind), the object a function
 ``(address: DeviceAddress, *, seed: int) -> Device``.
 
-``local:slos?noise=belenos`` is a noisy device; whatever :func:`~qpu_sdk.devices.noise_text.parse_noise` reads may
-follow, as ``noise=belenos,g2=0.1``, as ``noise=belenos,g2:0.1`` where a second ``=`` is unwelcome, or percent-encoded
-as ``noise=belenos%2Cg2%3D0.1``. Every key of it may be an option by itself, as ``local:slos?transmittance=0.3`` or
-``local:slos?noise=belenos&g2=0.1``, which is the same noise. Only ``&`` and ``%`` have a meaning in options.
+``local:slos?noise=belenos`` is a typical Belenos, ``noise=belenos-3`` the third that is drawn of its kind, with their
+detectors, and ``noise=belenos-published`` has the vendor's figures alone. Whatever
+:func:`~qpu_sdk.devices.noise_text.parse_device` reads may follow, as ``noise=belenos,g2=0.1``, as
+``noise=belenos,g2:0.1`` where a second ``=`` is unwelcome, or percent-encoded as ``noise=belenos%2Cg2%3D0.1``. Every
+key of it may be an option by itself, as ``local:slos?transmittance=0.3`` or ``local:slos?noise=belenos&g2=0.1``, which
+is the same noise. Only ``&`` and ``%`` have a meaning in options.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from .address import DeviceAddress
 from .base import Device, DeviceSpec
 from .counts_files import load_counts
 from .local import LocalDevice
-from .noise_text import parse_noise
+from .noise_text import parse_device
 from .replay import ReplayDevice
 from .simulation import LocalModel
 
@@ -132,8 +134,8 @@ def _local_model(address: DeviceAddress) -> LocalModel:
     keys = {f.name for f in fields(Noise)}
     values: dict[str, Any] = {name: value for name, value in address.options.items() if name not in keys}
     own = {name: value for name, value in address.options.items() if name in keys}
-    values["noise"] = parse_noise(values.get("noise", "ideal").replace(":", "="), own)
-    return LocalModel(**values)
+    values["noise"], detector = parse_device(values.get("noise", "ideal").replace(":", "="), own)
+    return LocalModel(**{"detector": detector} | values)  # detectors are the machine's unless others are asked for
 
 
 def _local_options() -> list[str]:

@@ -65,7 +65,7 @@ class ReplayDevice(Device):
         )
         self._waiting: defaultdict[str, deque[Counts]] = defaultdict(deque)
         for c in recorded:
-            self._waiting[c.program].append(c)
+            self._waiting[c.fingerprint].append(c)
         self._jobs = 0
         survives_fork(self)
 

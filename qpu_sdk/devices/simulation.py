@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arrays import ComplexArray, FloatArray, OutcomeArray
 from ..errors import ConfigError
-from ..photonics.counts import Detector
+from ..photonics.counts import Detector, check_detector
 from ..photonics.fock import collision_free_index, collision_free_outcomes, fock_outcomes, occupations
 from ..photonics.noise import Noise
 from ..photonics.permanents import PrefixTree, collision_free_tree, fock_tree, probabilities
@@ -32,8 +32,8 @@ class LocalModel:
 
     :param noise: everything between program and clicks. A loss that all modes share and nothing else is simulated
         fast, photon by photon; everything else by :mod:`qpu_sdk.devices.noisy_chip`.
-    :param detector: ``"pnr"`` or ``"threshold"``; None: a simulator without loss and noise counts photons, any other
-        only clicks, as machines do.
+    :param detector: ``"pnr"``, ``"threshold"`` or ``"ppnr:W"``; None: a simulator without loss and noise counts
+        photons, any other only clicks.
     :param outcomes: ``"all"``, or ``"collision_free"`` to keep only collision-free N-photon outcomes apart
         (every other shot goes into ``Counts.other``).
     :param engine: ``"slos"`` (Perceval), ``"permanents"`` (ours), ``"auto"``: whichever is faster. With noise
@@ -52,12 +52,13 @@ class LocalModel:
 
     def __post_init__(self) -> None:
         for name, allowed in (
-            ("detector", (None, "pnr", "threshold")),
             ("outcomes", ("all", "collision_free")),
             ("engine", ("auto", "slos", "permanents", "perceval")),
         ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}. Use one of {', '.join(filter(None, allowed))}.")
+        if self.detector is not None:
+            check_detector(self.detector)
         if self.noise.click_probability == 0.0:
             none = next(
                 (n for n in ("brightness", "transmittance") if not np.any(getattr(self.noise, n))), "efficiency"
@@ -76,7 +77,8 @@ class LocalModel:
 
     def chip(self, *, seed: int) -> NoisyChip | None:
         """The noisy physics, None where there is nothing but loss that all modes share."""
-        if self.noise.only_loss and self.engine != "perceval":
+        resolves_partly = self.detects not in ("pnr", "threshold")
+        if self.noise.only_loss and self.engine != "perceval" and not resolves_partly:
             return None
         return NoisyChip(
             noise=self.noise,

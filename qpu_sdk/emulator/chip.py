@@ -11,12 +11,17 @@ from typing import Any, final
 
 import numpy as np
 
-from ..arrays import FloatArray
+from ..arrays import ComplexArray, FloatArray
+from ..devices.noisy_chip import with_angle_errors
 from ..devices.perceval_texts import LOCK, read, written
 from ..errors import ConfigError, ProgramError
 from ..photonics.click_model import MAX_PRODUCTS, accurate_click_distribution, check_click_work
-from ..photonics.counts import Detector
+from ..photonics.counts import Detector, wires
+from ..photonics.detectors import detectors_to_perceval
+from ..photonics.meshes import RectangularMesh
 from ..photonics.noise import Noise
+from ..photonics.patterns import count_fock_states
+from ..photonics.photon_counting import fock_distribution
 from ..photonics.program_noise import ProgramNoise, enough_counts
 from ..seeds import child_seed
 from .apart import simulated
@@ -34,6 +39,9 @@ _FINEST_PRECISION = 1e-10
 #: Share of the accepted windows that may be dropped for having too many clicks, and the products that keeping the
 #: others may take; the first that work is used.
 _NEGLECTED = ((1e-9, 300_000_000), (1e-6, 300_000_000), (1e-4, MAX_PRODUCTS))
+
+#: Most outcomes of detectors that resolve partly; more take seconds a setting.
+_MOST_COUNTED = 200_000
 
 
 @final
@@ -61,7 +69,7 @@ class EmulatedChip:
     """The physics of one platform, and its random numbers.
 
     :param noise: the hidden truth.
-    :param detector: ``"threshold"`` puts a threshold detector on every mode; ``"pnr"`` leaves what the user set.
+    :param detector: of every mode, whatever the user set; ``"pnr"`` leaves what that is.
     :param takes_noise: whether the user's noise replaces the hidden one.
     """
 
@@ -117,8 +125,8 @@ class EmulatedChip:
         if self.takes_noise:
             phase_seed = iteration.get("compilation_seed", phase_seed)
         experiment.apply_phase_noise(noise.phase_error, noise.phase_imprecision, random.Random(phase_seed))
-        if self.detector == "threshold":
-            _set_threshold(experiment)
+        if self.detector != "pnr":
+            _set_detectors(experiment, self.detector)
         return experiment, replace(noise, phase_error=0.0, phase_imprecision=0.0)
 
     def _check(self, experiment: Any) -> None:
@@ -131,7 +139,7 @@ class EmulatedChip:
             raise ConfigError(f"circuit has {experiment.circuit_size} modes; {self.platform} has {self.max_modes}.")
         if isinstance(state, FockState) and state.n > self.max_photons:
             raise ConfigError(f"input has {state.n} photons; {self.platform} takes {self.max_photons}.")
-        if self.detector == "threshold" and not (isinstance(state, FockState) and max(state) <= 1):
+        if self.detector != "pnr" and not (isinstance(state, FockState) and max(state) <= 1):
             raise ConfigError(f"input {state} is not one photon a mode at most, which is all {self.platform} takes.")
 
     def _noise(self, of_user: Any) -> Noise:
@@ -144,6 +152,8 @@ class EmulatedChip:
         if sampling and experiment.min_photons_filter + heralded < 1:
             experiment.min_detected_photons_filter(1)  # a sample is a shot, and a shot has a click
         unitary = _unitary(experiment)
+        if unitary is not None and noise.angle_error > 0.0 and len(unitary) > 1:
+            unitary, noise = self._as_set(unitary, noise.angle_error), replace(noise, angle_error=0.0)
         if unitary is None:
             return _by_perceval(experiment, _uniform(noise))
         key = _key(unitary, experiment, noise)
@@ -152,7 +162,7 @@ class EmulatedChip:
                 self._memory.move_to_end(key)
                 return self._memory[key]
         # Not under the lock: at worst two threads compute the same, and no third one waits for them.
-        exact = _by_clicks(unitary, experiment, noise) if self.detector == "threshold" else None
+        exact = _by_model(unitary, experiment, noise, self.detector) if self.detector != "pnr" else None
         exact = exact or _by_perceval(experiment, _uniform(noise))
         with self._lock:
             if len(exact.p) <= _REMEMBERED_OUTCOMES:
@@ -160,6 +170,11 @@ class EmulatedChip:
             while len(self._memory) > _REMEMBERED:
                 self._memory.popitem(last=False)
         return exact
+
+    def _as_set(self, unitary: ComplexArray, angle_error: float) -> ComplexArray:
+        """What the chip makes of a circuit: its own mesh, set to the same unitary, whose couplers are a little off."""
+        mesh = RectangularMesh(len(unitary))
+        return mesh.unitary(with_angle_errors(mesh, mesh.phases_of(unitary), angle_error, seed=self.seed))
 
 
 def _uniform(noise: Noise) -> Noise:
@@ -173,12 +188,11 @@ def _uniform(noise: Noise) -> Noise:
     return noise
 
 
-def _set_threshold(experiment: Any) -> None:
-    from perceval import Detector as PercevalDetector
-
+def _set_detectors(experiment: Any, detector: Detector) -> None:
+    found = detectors_to_perceval(np.ones(experiment.circuit_size), detector)
     detectors = experiment.detectors
-    for mode in range(experiment.circuit_size):
-        detectors[mode] = PercevalDetector.threshold()
+    for mode, one in enumerate(found):
+        detectors[mode] = one
 
 
 def _unitary(experiment: Any) -> Any:
@@ -197,8 +211,8 @@ def _key(unitary: Any, experiment: Any, noise: Noise) -> str:
     return hashlib.sha256(unitary.tobytes() + text.encode()).hexdigest()
 
 
-def _by_clicks(unitary: Any, experiment: Any, noise: Noise) -> _Exact | None:
-    """By the click model; None for second photons equal to the first, and when it would take too long."""
+def _by_model(unitary: Any, experiment: Any, noise: Noise, detector: Detector) -> _Exact | None:
+    """By the model of its detectors; None for second photons equal to the first, and when it would take too long."""
     from perceval import BSDistribution, FockState
     from perceval.utils import apply_post_select
 
@@ -207,11 +221,14 @@ def _by_clicks(unitary: Any, experiment: Any, noise: Noise) -> _Exact | None:
     if not inputs or (noise.g2 > 0.0 and not noise.g2_distinguishable):
         return None
     model = noise.at(inputs, modes=len(unitary))
-    most = _most_clicks(model, least)
+    most = _most_clicks(model, least) if detector == "threshold" else _most_counts(model, least)
     if most is None:
         return None
-    sets, p = accurate_click_distribution(unitary[:, inputs], model, most_clicks=most)
-    clicks = sets.members
+    if detector == "threshold":
+        sets, p = accurate_click_distribution(unitary[:, inputs], model, most_clicks=most)
+        clicks = sets.counts
+    else:
+        clicks, p = fock_distribution(unitary[:, inputs], model, most_photons=most, wires=wires(detector))
     passes = (clicks.sum(axis=1) >= least) & (p > 0.0)
     physical, clicked = float(p[passes].sum()), float(p[clicks.any(axis=1)].sum())
     states, p = [FockState(row) for row in clicks[passes].astype(int).tolist()], p[passes]
@@ -235,6 +252,18 @@ def _most_clicks(noise: ProgramNoise, least: int) -> int | None:
         except ProgramError:
             continue
         return most
+    return None
+
+
+def _most_counts(noise: ProgramNoise, least: int) -> int | None:
+    modes = len(noise.efficiency)
+    for neglected, _ in _NEGLECTED:
+        try:
+            most = enough_counts(noise, neglected=neglected, at_least=least)
+        except ProgramError:
+            most = least  # no window passes
+        if count_fock_states(modes, max(most, len(noise.transmittance))) <= _MOST_COUNTED:
+            return most
     return None
 
 

@@ -13,9 +13,11 @@ import numpy as np
 from ..devices.machines import ASSUMED, machine_of
 from ..devices.perceval_texts import LOCK
 from ..photonics.counts import Detector
+from ..photonics.detectors import detectors_to_perceval
 from ..photonics.noise import Noise, by_mode, mean_pair
 from .chip import EmulatedChip
 from .payloads import Submission
+from .settings import CloudSettings
 
 #: Largest ``max_duration`` a client may ask for, seconds.
 _LONGEST_JOB_S = 864_000
@@ -50,19 +52,18 @@ class EmulatedPlatform:
     chip: EmulatedChip
 
 
-def emulated_platform(name: str, *, noise: Noise, seed: int, payload_version: int) -> EmulatedPlatform:
+def emulated_platform(name: str, settings: CloudSettings, *, payload_version: int) -> EmulatedPlatform:
     """Build a platform: as large as the machine in its name; ``sim:ideal`` resolves numbers.
 
-    :param noise: its hidden truth.
     :param payload_version: 1 leaves the key ``commands`` out, so that Perceval 1.3 sends v1 payloads.
     """
     machine = machine_of(name) or ASSUMED
-    detector: Detector = "pnr" if name == "sim:ideal" else "threshold"
+    detector = settings.detector_of(name)
     is_qpu = name.startswith("qpu:")
     chip = EmulatedChip(
         platform=name,
-        seed=seed,
-        noise=noise,
+        seed=settings.seed,
+        noise=settings.noise_of(name),
         detector=detector,
         takes_noise=not is_qpu,
         max_modes=machine.modes,
@@ -74,7 +75,7 @@ def emulated_platform(name: str, *, noise: Noise, seed: int, payload_version: in
         "id": platform_id,
         "name": name,
         "type": "qpu" if is_qpu else "simulator",
-        "perfs": _performances(noise) if detector == "threshold" else {},
+        "perfs": {} if detector == "pnr" else _performances(settings.published_noise(name)),
         "specs": _specifications(chip, commands, payload_version),
     }
     return EmulatedPlatform(name, platform_id, details, commands, chip)
@@ -102,7 +103,7 @@ def _specifications(chip: EmulatedChip, commands: tuple[str, ...], version: int)
     from perceval.runtime import CommandFactory, PlatformSpecs
     from perceval.runtime.platform_specs import serialize_specs_backward_compatibility
 
-    modes, photons, threshold = chip.max_modes, chip.max_photons, chip.detector == "threshold"
+    modes, photons, hardware = chip.max_modes, chip.max_photons, chip.detector != "pnr"
     specs = PlatformSpecs()
     specs["available_commands"] = list(commands)
     specs["constraints"] = {
@@ -110,7 +111,7 @@ def _specifications(chip: EmulatedChip, commands: tuple[str, ...], version: int)
         "min_mode_count": 1,
         "max_photon_count": photons,
         "min_photon_count": 1,
-        "support_multi_photon": not threshold,
+        "support_multi_photon": not hardware,
         "max_sample_count": None,
     }
     specs["parameters"] = {
@@ -121,8 +122,8 @@ def _specifications(chip: EmulatedChip, commands: tuple[str, ...], version: int)
     specs["min_client_version"] = "1.0.0"
     specs["pcvl_version"] = PMetadata.short_version()
     specs["description"] = f"emulation of {chip.platform} on this machine"
-    if threshold:
-        specs["architecture"] = _architecture(modes, photons)
+    if hardware:
+        specs["architecture"] = _architecture(modes, photons, chip.detector)
     if version == 2:
         specs["commands"] = [getattr(CommandFactory, name) for name in commands]
         specs["known_mitigations"] = []
@@ -133,14 +134,14 @@ def _specifications(chip: EmulatedChip, commands: tuple[str, ...], version: int)
     return served
 
 
-def _architecture(modes: int, photons: int) -> Any:
+def _architecture(modes: int, photons: int, detector: Detector) -> Any:
     """The chip as an experiment: any unitary (the identity stands for it), photons in every other mode, detectors."""
     import perceval as pcvl
 
     experiment = pcvl.Experiment(modes, name="architecture")
     experiment.add(0, pcvl.Unitary(pcvl.Matrix.eye(modes)))
-    for mode in range(modes):
-        experiment.add(mode, pcvl.Detector.threshold())
+    for mode, one in enumerate(detectors_to_perceval(np.ones(modes), detector)):
+        experiment.add(mode, one)
     with LOCK:
         experiment.with_input(pcvl.BasicState([int(m % 2 == 0 and m < 2 * photons) for m in range(modes)]))
     return experiment

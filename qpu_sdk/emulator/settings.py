@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import final
 
 from ..arrays import real, whole
-from ..devices.machines import ASSUMED, NOISE_PRESETS, machine_of
+from ..devices.machines import ASSUMED, machine_of
 from ..errors import ConfigError
+from ..photonics.counts import Detector
 from ..photonics.noise import Noise
 from ..words import short
 
@@ -25,8 +26,9 @@ class CloudSettings:
 
     :param seed: of all random numbers.
     :param platforms: names as ``qpu:NAME`` or ``sim:NAME``; a text is one name.
-    :param noise: the hidden truth (a platform named ideal has none that differs by mode); None: of the machine in the
-        platform's name, else ideal.
+    :param noise: the hidden truth (a platform named ideal has none that differs by mode), which is published too; None:
+        of the machine in the platform's name, else ideal. Then qpu:* are typical devices, publish what the vendor
+        does and resolve what theirs do, while sim:* do what is published.
     :param seconds_per_setting: simulated seconds an iteration takes; None: the machine's on qpu:*, 1 on sim:*.
     :param queue_s: simulated seconds every job waits at least.
     :param job_limit_s: simulated seconds after which a job is cancelled, its finished iterations kept; None: never.
@@ -97,7 +99,22 @@ class CloudSettings:
         if self.noise is not None and (self.noise.modes is None or not platform.endswith("ideal")):
             return self.noise
         machine = machine_of(platform)
-        return NOISE_PRESETS[machine.name if machine is not None and machine.noise is not None else "ideal"]
+        typical = machine is not None and platform.startswith("qpu:")
+        return (machine.typical if machine is not None and typical else None) or self.published_noise(platform)
+
+    def published_noise(self, platform: str) -> Noise:
+        """What a platform publishes of itself; as with real ones, not all of what it does."""
+        if self.noise is not None:
+            return self.noise_of(platform)
+        machine = machine_of(platform)
+        return Noise() if machine is None or machine.noise is None else machine.noise
+
+    def detector_of(self, platform: str) -> Detector:
+        """What a platform's detectors resolve."""
+        if platform == "sim:ideal":
+            return "pnr"
+        machine = machine_of(platform) if self.noise is None and platform.startswith("qpu:") else None
+        return "threshold" if machine is None else machine.detector
 
     def setting_s(self, platform: str) -> float:
         """Simulated seconds an iteration takes."""

@@ -63,8 +63,7 @@ class CloudState:
 
     def _build(self, name: str) -> EmulatedPlatform:
         version = self.settings.payload_version or 2
-        noise, seed = self.settings.noise_of(name), self.settings.seed
-        return emulated_platform(name, noise=noise, seed=seed, payload_version=version)
+        return emulated_platform(name, self.settings, payload_version=version)
 
     def close(self) -> None:
         """Stop the workers; what they have not begun is dropped."""

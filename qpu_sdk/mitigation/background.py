@@ -50,6 +50,9 @@ class Subtracted:
     :param unprojected: pi_lambda, before negative entries were taken away; sums to 1, ``(C(M, N),)``.
     :param uncertainty: of ``unprojected`` at this lambda.
     :param gate: lambda.
+    :param background: b, ``(C(M, N),)``.
+    :param remains: share of it in ``probabilities``, (1 - c) (1 - lambda) / (1 - lambda (1 - c)).
+    :param kept: c / (1 - lambda (1 - c)), what errors of the class become, of those that full subtraction has.
     :param signal_share: of the N-click class as counted, ``sum g pi_model / sum P_model``; with even gains it is c.
     """
 
@@ -58,6 +61,9 @@ class Subtracted:
     uncertainty: Remainder = field(repr=False)
     gate: float
     signal_share: float
+    background: FloatArray = field(repr=False)
+    remains: float
+    kept: float
 
     @property
     def covariance(self) -> FloatArray:
@@ -69,13 +75,19 @@ class Subtracted:
         """1 - ``signal_share``."""
         return 1.0 - self.signal_share
 
+    def bias(self, model: Forward) -> FloatArray:
+        """What the background that was left in adds, by the model, ``(C(M, N),)``."""
+        pi = model.ideal[model.space.free]
+        return np.asarray(self.remains * (self.background - pi / pi.sum()))
 
-def subtract(numbers: FloatArray, model: Forward, *, gate: float | None = None) -> Subtracted:
+
+def subtract(numbers: FloatArray, model: Forward, *, gate: float | None = None, misfit: float = 0.0) -> Subtracted:
     """Take as much of the modelled background away as the events bear; see the module's docstring.
 
     :param numbers: of the collision-free N-click patterns, lexicographic, ``(C(M, N),)``.
     :param model: of the program that was run.
     :param gate: lambda; None to choose it.
+    :param misfit: sum of the variances of conditional probabilities because the circuit is not what was asked for.
     :raises MitigationError: when there is no event, numbers do not fit, or the model has no signal.
 
     >>> from qpu_sdk.mitigation.forward import forward
@@ -99,7 +111,7 @@ def subtract(numbers: FloatArray, model: Forward, *, gate: float | None = None) 
     c = signal / (signal + lost)
     b = rest / lost if lost > 0.0 else np.full(len(pi), 1.0 / len(pi))  # of nothing to subtract any shape will do
     q = weights * numbers / (weights * numbers).sum()
-    chosen = _gate(q, b, c, _noise(numbers, weights)) if gate is None else gate
+    chosen = _gate(q, b, c, _noise(numbers, weights) + c**2 * misfit) if gate is None else gate
     left = 1.0 - chosen * (1.0 - c)
     plain = (q - chosen * (1.0 - c) * b) / left
     return Subtracted(
@@ -108,6 +120,9 @@ def subtract(numbers: FloatArray, model: Forward, *, gate: float | None = None) 
         uncertainty=Remainder(_relative(numbers, weights), chosen * (1.0 - c) * b, left),
         gate=float(chosen),
         signal_share=float((gain * pi).sum()) / float((gain * pi + background).sum()),
+        background=b,
+        kept=c / left,
+        remains=(1.0 - c) * (1.0 - float(chosen)) / left,
     )
 
 

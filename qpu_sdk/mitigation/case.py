@@ -10,11 +10,14 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray
+from ..calibration.counted import counted
 from ..calibration.record import CalibrationRecord
 from ..errors import CalibrationMismatch, MitigationError
 from ..photonics.counts import Counts
 from ..photonics.noise import Noise
 from ..photonics.program import Program
+from ..seeds import child_seed
+from .agreement import Agreement, Gate, agree, gate
 from .background import LEAST_GAIN
 from .distribution import Diagnostics, Distribution, MethodReport
 from .forward import Forward, forward, space, without_circuit
@@ -29,7 +32,11 @@ NOTHING_TO_SAY = Diagnostics()
 @final
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What a method works on."""
+    """What a method works on.
+
+    :param noise: to correct with: the record's, or as the counts tell it where they contradict the record.
+    :param agreement: of counts, record and program; None where the program is not known.
+    """
 
     counts: Counts
     record: CalibrationRecord
@@ -37,6 +44,21 @@ class Case:
     program: Program | None
     baseline: Distribution
     seed: int
+    agreement: Agreement | None = None
+
+    def compared(self) -> Case:
+        """The case with counts, record and program compared, which needs the program."""
+        if self.program is None:
+            return self
+        seen = counted(self.counts, self.program, self.noise, seed=child_seed(self.seed, "phases"))
+        found = agree(seen, self.record, seed=self.seed)
+        return replace(self, noise=found.noise, agreement=found)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """How much of the background may be subtracted, of a case that was compared."""
+        assert self.agreement is not None
+        return gate(self.agreement, self.model)
 
     @cached_property
     def model(self) -> Forward:
@@ -149,12 +171,19 @@ def check_match(counts: Counts, record: CalibrationRecord, program: Program | No
             f"the program has {program.photons} photons in {program.modes} modes, the counts {counts.photons} in "
             f"{counts.modes}. Give the program that was run."
         )
-    if counts.program and counts.program != program.fingerprint:
+    if counts.fingerprint and counts.fingerprint != program.fingerprint:
         raise MitigationError(
-            f"the counts are of program {counts.program[:12]}, not of {program.fingerprint[:12]}. "
+            f"the counts are of program {counts.fingerprint[:12]}, not of {program.fingerprint[:12]}. "
             "Give the program that was run."
         )
     check_inputs(program.input_modes, record)
+
+
+def as_resolved(counts: Counts, record: CalibrationRecord) -> Counts:
+    """Counts of detectors that count, as of those that the record says there are: readers of files can only guess."""
+    if counts.detector == "pnr" and record.detector not in ("pnr", "threshold"):
+        return replace(counts, detector=record.detector)
+    return counts
 
 
 def check_inputs(modes: Iterable[int], record: CalibrationRecord) -> None:

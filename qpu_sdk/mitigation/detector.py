@@ -6,6 +6,10 @@ loss and then at most one dark count::
 
     threshold, t = 0, 1:     B = [[1, 1 - r], [0, r]],                        D = [[1 - d, 0], [d, 1]]
     number-resolving:        B[s, t] = C(t, s) r^s (1 - r)^(t - s),           D[s, s] = 1 - d,  D[s + 1, s] = d
+    W wires, t = 0, ..., W:  B[s, t] = sum_k P(s | k) C(t, k) r^k (1 - r)^(t - k),
+                             D[s, s] = 1 - d (1 - s / W),  D[s + 1, s] = d (1 - s / W)
+
+P(s | k) being that k photons are s clicks (:func:`~qpu_sdk.photonics.detectors.click_chances`),
 
 so that seen patterns are the Kronecker product of all K_i times true ones, and the inverse goes mode by mode. With
 ``K_i^-1 = L_i U_i``, triangular, all U_i come first and feed patterns of fewer clicks, then all L_i feed those of more.
@@ -18,6 +22,7 @@ events with surplus clicks).
 What holds, and what does not:
 
 * Number-resolving detectors: exact, whatever the source.
+* Detectors of W wires: exact as long as no mode holds more than W photons.
 * Threshold detectors: the model is per click. A mode with t photons clicks with ``1 - (1 - r)^t``, not r; only where
   no mode holds two photons is it exact. N clicks of N photons are such, so without second photons (g2 = 0) the N-click
   class is exact, for any distinguishability and brightness. Unfolding (:mod:`qpu_sdk.mitigation.unfolding`) has the
@@ -43,7 +48,8 @@ import numpy.typing as npt
 
 from ..arrays import FloatArray
 from ..errors import MitigationError
-from ..photonics.counts import Counts, Detector
+from ..photonics.counts import Counts, Detector, wires
+from ..photonics.detectors import click_chances
 from ..photonics.fock import check_modes_photons, rank_collision_free
 from ..photonics.patterns import MAX_SETS, Lattice, count_patterns, lattice
 from .distribution import Diagnostics, Distribution, MethodReport
@@ -231,7 +237,8 @@ def _most_clicks(counts: Counts) -> int:
 
 
 def _inverse(r: float, d: float, most: int, detector: Detector) -> FloatArray:
-    """K^-1 of one mode, as large as it shows numbers; B(1 / r) is the inverse of B(r)."""
+    """K^-1 of one mode, as large as the patterns show numbers; B(1 / r) is the inverse of B(r)."""
+    number = wires(detector)
     size = 2 if detector == "threshold" else most + 1
     out = np.zeros((size, size))
     for t in range(size):
@@ -240,8 +247,15 @@ def _inverse(r: float, d: float, most: int, detector: Detector) -> FloatArray:
     fired = -d / (1.0 - d)  # D^-1 is the geometric series of it
     if detector == "threshold":
         return np.asarray(out @ np.array([[1.0 - fired, 0.0], [fired, 1.0]]))
-    dark = np.array([[fired ** (s - t) if s >= t else 0.0 for t in range(size)] for s in range(size)])
-    return np.asarray(out @ dark / (1.0 - d))
+    if number is None:
+        dark = np.array([[fired ** (s - t) if s >= t else 0.0 for t in range(size)] for s in range(size)])
+        return np.asarray(out @ dark / (1.0 - d))
+    shown = min(number, most) + 1  # what is above is never shown, and stays by itself
+    new = d * (1.0 - np.arange(shown) / number)
+    fires = np.diag(1.0 - new) + np.diag(new[:-1], -1)
+    clicks = click_chances(most, number)[:shown, :shown]
+    out[:shown, :shown] = out[:shown, :shown] @ np.linalg.inv(fires @ clicks)
+    return out
 
 
 def _apply(p: FloatArray, matrices: list[FloatArray], patterns: Lattice) -> FloatArray:

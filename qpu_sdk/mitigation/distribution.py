@@ -48,11 +48,14 @@ class MethodReport:
 class Diagnostics:
     """What tells whether to believe an estimate; None where a method has nothing to say.
 
-    :param chi2: of the N-click class against the estimate with its noise put back, rare outcomes merged.
+    :param verdict: whether the counts bear the correction, in one line; ``""`` where nothing was compared.
+    :param chi2: of the N-click class against what record and program predict, rare outcomes merged; nothing of these
+        events but their number is in the prediction.
     :param dof: bins of that test.
-    :param p_value: of that test; tiny: the estimate is not what was measured.
+    :param p_value: of that test; tiny: the device is not what the record says.
     :param iterations: chosen by held-out counts.
     :param background_fraction: of the N-click class: from fewer than N interfering photons, or from second photons.
+    :param subtracted: share of that background that was taken away: less where the model is not to be trusted.
     :param phase_error: largest error of a phase, radians, of the record or as the counts tell; far above what the
         device had when it was calibrated, the record does not describe it any more.
     :param negative_mass: what the projection on probabilities removed.
@@ -65,6 +68,8 @@ class Diagnostics:
     background_fraction: float | None = None
     phase_error: float | None = None
     negative_mass: float = 0.0
+    subtracted: float | None = None
+    verdict: str = ""
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of what there is to say.

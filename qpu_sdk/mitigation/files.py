@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from ..calibration.record import CalibrationRecord
 from ..calibration.store import load_record
-from ..devices.counts_files import read_counts, text_of
+from ..devices.counts_files import load_counts
+from ..devices.program_files import load_programs
 from ..errors import CalibrationMismatch, ConfigError, DataError, MitigationError
 from ..files import write_atomic
-from ..photonics.program import Program
 from ..report.text import Rows
 from .case import check_inputs
 from .distribution import Distribution
@@ -29,12 +28,14 @@ SCHEMA_VERSION = 1
 class MitigationRequest:
     """What to mitigate, and with what.
 
-    :param counts: file of one :class:`Counts` a line, or of Perceval's text of a ``BSCount``.
+    :param counts: file of counts in any form that :func:`~qpu_sdk.devices.counts_files.load_counts` reads, or a run.
     :param record: file of a calibration record.
     :param method: as :func:`~qpu_sdk.mitigation.mitigate.mitigate` takes it.
-    :param program: file of :meth:`Program.to_json`; methods that model the circuit need it.
+    :param program: file of the programs that were run, one for all or one for each counts in order, as
+        :func:`~qpu_sdk.devices.program_files.load_programs` reads it; counts may carry theirs instead.
     :param input_modes: where photons entered; counts of Perceval do not say how many did.
     :param photons: the same without the modes.
+    :param total: shots that frequencies are of.
     """
 
     counts: Path
@@ -44,6 +45,7 @@ class MitigationRequest:
     input_modes: tuple[int, ...] | None = None
     photons: int | None = None
     seed: int = 0
+    total: int | None = None
 
 
 def mitigate_file(request: MitigationRequest) -> list[Distribution]:
@@ -56,21 +58,21 @@ def mitigate_file(request: MitigationRequest) -> list[Distribution]:
     """
     check_method(request.method)
     record = load_record(request.record)
-    program = None if request.program is None else _program(request.program)
-    photons = _photons(request, program)
-    _check_inputs(request, record, program)
+    programs = None if request.program is None else load_programs(request.program, inputs=request.input_modes)
+    photons = _photons(request)
+    if request.input_modes is not None:
+        check_inputs(request.input_modes, record)
+    counts = load_counts(
+        request.counts, programs=programs, photons=photons, detector=record.detector, total=request.total
+    )
     found = []
-    for number, counts in enumerate(read_counts(request.counts, photons=photons, detector=record.detector), start=1):
+    for number, one in enumerate(counts, start=1):
         where = f"{request.counts}, counts {number}"
-        if photons is not None and counts.photons != photons:
-            option = (
-                "--inputs" if request.input_modes is not None else "--program" if program is not None else "--photons"
-            )
-            raise DataError(
-                f"{where}: they are of {counts.photons} photons, {photons} are asked for. Leave out {option}."
-            )
+        if photons is not None and one.photons != photons:
+            option = "--photons" if request.input_modes is None else "--inputs"
+            raise DataError(f"{where}: they are of {one.photons} photons, {photons} are asked for. Leave out {option}.")
         try:
-            found.append(mitigate(counts, record, program=program, method=request.method, seed=request.seed))
+            found.append(mitigate(one, record, method=request.method, seed=request.seed))
         except MitigationError as error:
             raise MitigationError(f"{where}: {error}") from error
         except CalibrationMismatch as error:
@@ -78,34 +80,14 @@ def mitigate_file(request: MitigationRequest) -> list[Distribution]:
     return found
 
 
-def _program(path: Path) -> Program:
-    try:
-        return Program.from_json(text_of(path))
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-
-
-def _photons(request: MitigationRequest, program: Program | None) -> int | None:
+def _photons(request: MitigationRequest) -> int | None:
     """How many photons the caller says were sent, None for no word about it."""
-    inputs = (
-        request.input_modes if request.input_modes is not None else None if program is None else program.input_modes
-    )
+    inputs = request.input_modes
     if inputs is None:
         return request.photons
     if len(set(inputs)) < len(inputs) or (request.photons is not None and request.photons != len(inputs)):
         raise ConfigError(f"inputs {list(inputs)} are not {request.photons or 'distinct'} modes. Name each mode once.")
     return len(inputs)
-
-
-def _check_inputs(request: MitigationRequest, record: CalibrationRecord, program: Program | None) -> None:
-    if request.input_modes is None:
-        return
-    if program is not None and program.input_modes != tuple(sorted(request.input_modes)):
-        raise MitigationError(
-            f"photons enter {sorted(request.input_modes)}, those of the program {list(program.input_modes)}. "
-            "Leave --inputs out."
-        )
-    check_inputs(request.input_modes, record)
 
 
 def rows_of(found: list[Distribution]) -> Rows:

@@ -10,7 +10,8 @@ detectors::
 
 The branch of N common photons is exact, second photons included. b is the sum of the other branches: the interference
 of N-1 photons or fewer. pi_model is subtracted to get it and cancels, so no estimate sees the N-photon answer. Behind
-detectors that count, the Moebius transform is replaced by binomial losses and the second photons are added one by one.
+detectors that count, the Moebius transform is replaced by binomial losses and the second photons are added one by one;
+behind detectors of W wires too, where a further photon is one more click with ``1 - c / W``.
 
 Transmissions that differ by input are split: the largest joins the efficiencies, the rest scales R. Overlaps S_jk that
 differ by pair are fitted by ``S_jk = sqrt(x_j x_k)``, exact when each photon is in the common state with a probability
@@ -31,7 +32,8 @@ import numpy.typing as npt
 from ..arrays import ComplexArray, FloatArray, IntArray
 from ..errors import MitigationError
 from ..photonics.click_model import accurate_click_distribution
-from ..photonics.counts import Counts, Detector
+from ..photonics.counts import Counts, Detector, wires
+from ..photonics.detectors import click_chances
 from ..photonics.fock import check_modes_photons, collision_free_index, fock_outcomes, occupations
 from ..photonics.patterns import (
     count_fock_states,
@@ -44,7 +46,7 @@ from ..photonics.patterns import (
     zeta_rows,
 )
 from ..photonics.permanents import fock_tree, probabilities
-from ..photonics.photon_counting import fock_distribution
+from ..photonics.photon_counting import add_count, binomial, fock_distribution
 from ..photonics.program_noise import ProgramNoise, emission
 from .response import Additions, DenseResponse, Response, factorised, gains
 
@@ -66,6 +68,7 @@ class Space:
     :param free: the collision-free ones among them, ``(C(M, N),)``.
     :param patterns: clicks per mode, ``(K, M)``.
     :param full: the collision-free patterns of N clicks, in the order of ``free``.
+    :param places: where each pattern of the lattice stands among ``patterns``, -1 for what detectors never show.
     """
 
     photons: int
@@ -74,11 +77,17 @@ class Space:
     free: IntArray = field(repr=False)
     patterns: npt.NDArray[np.uint8] = field(repr=False)
     full: IntArray = field(repr=False)
+    places: IntArray = field(repr=False)
 
     @property
     def modes(self) -> int:
         """Number of modes M."""
         return int(self.states.shape[1])
+
+    @property
+    def shown(self) -> IntArray:
+        """Where the patterns stand in the lattice, ``(K,)``."""
+        return np.flatnonzero(self.places >= 0)
 
     @property
     def small(self) -> bool:
@@ -98,8 +107,7 @@ class Space:
         clicks = counts.outcomes.sum(axis=1, dtype=np.int64)
         kept = (clicks >= 1) & (clicks <= self.photons)
         out = np.zeros(len(self.patterns))
-        # A lattice begins with the empty pattern, which is not among ours.
-        places = lattice(self.modes, self.photons, self.detector).find(counts.outcomes[kept]) - 1
+        places = self.places[lattice(self.modes, self.photons, self.detector).find(counts.outcomes[kept])]
         np.add.at(out, places, counts.numbers[kept])
         return out
 
@@ -118,8 +126,11 @@ def space(modes: int, photons: int, detector: Detector) -> Space:
     _check_size(modes, photons, detector)
     free = collision_free_index(modes, photons)
     states = occupations(fock_outcomes(modes, photons), modes)
-    seen = lattice(modes, photons, detector)
-    return Space(photons, detector, states, free, seen.counts[1:], seen.find(states[free]) - 1)
+    seen, most = lattice(modes, photons, detector), wires(detector)
+    shown = np.ones(len(seen.counts), dtype=np.bool_) if most is None else seen.counts.max(axis=1) <= most
+    shown[0] = False  # the empty pattern
+    places = np.where(shown, np.cumsum(shown) - 1, -1)
+    return Space(photons, detector, states, free, seen.counts[shown], places[seen.find(states[free])], places)
 
 
 def _check_size(modes: int, photons: int, detector: Detector) -> None:
@@ -179,7 +190,8 @@ def forward(columns: ComplexArray, noise: ProgramNoise, detector: Detector = "th
     if detector == "threshold":
         model = accurate_click_distribution(columns, noise, most_clicks=photons)[1][1:]
     else:
-        model = fock_distribution(columns, noise, most_photons=photons)[1][1:]
+        every = fock_distribution(columns, noise, most_photons=photons, wires=wires(detector))[1]
+        model = every[here.places >= 0]
     response, gain = _response(columns, noise, here)
     background = np.maximum(model - response.rates(ideal), 0.0)  # rounding may go below 0
     return Forward(here, response, gain, background, model, ideal)
@@ -189,22 +201,24 @@ def without_circuit(noise: ProgramNoise, detector: Detector, *, modes: int, phot
     """Loss alone, where the circuit is not known: no background, and no second photons."""
     here, efficiency = space(modes, photons, detector), noise.efficiency * float(np.mean(noise.transmittance))
     if here.small:
-        response, gain = _matrix(here, _of_losses(here, efficiency)[1:])
+        response, gain = _matrix(here, _of_losses(here, efficiency))
     else:
-        nothing = Additions(1.0, 0.0, np.zeros((modes, 0)), np.zeros(modes), _wires(detector))
+        nothing = Additions(1.0, 0.0, np.zeros((modes, 0)), np.zeros(modes), wires(detector))
         response, gain = _factors(here, efficiency, nothing)
     uniform = np.full(len(here.states), 1.0 / len(here.states))
     return Forward(here, response, gain, np.zeros(len(here.patterns)), response.rates(uniform), uniform)
 
 
-def _matrix(here: Space, matrix: FloatArray) -> tuple[Response, FloatArray]:
+def _matrix(here: Space, every: FloatArray) -> tuple[Response, FloatArray]:
+    """Of all patterns of the lattice, ``(L, S)``."""
+    matrix = np.ascontiguousarray(every[here.places >= 0])
     return DenseResponse(matrix), matrix[here.full, here.free]
 
 
 def _factors(here: Space, efficiency: FloatArray, added: Additions) -> tuple[Response, FloatArray]:
     tables = [_of_one_mode(here.photons, here.detector, float(eta)) for eta in np.clip(efficiency, 0.0, 1.0)]
     occupied = np.nonzero(here.states[here.free])[1].reshape(-1, here.photons)
-    response = factorised(tables, here.modes, here.photons, here.detector, added)
+    response = factorised(tables, lattice(here.modes, here.photons, here.detector), here.detector, here.shown, added)
     return response, gains(occupied, tables, added)
 
 
@@ -229,20 +243,20 @@ def _response(columns: ComplexArray, noise: ProgramNoise, here: Space) -> tuple[
     scale = float(np.prod(x) * np.prod(transmissions / best)) if best > 0.0 else 0.0
     arrives = noise.efficiency[:, None] * np.abs(columns) ** 2 * transmissions  # of a second photon, (M, N)
     if not here.small:
-        added = Additions(one, two, arrives, noise.dark_counts, _wires(here.detector), scale)
+        added = Additions(one, two, arrives, noise.dark_counts, wires(here.detector), scale)
         return _factors(here, noise.efficiency * best, added)
     lost = _of_losses(here, noise.efficiency * best)
     if here.detector == "threshold":
-        return _matrix(here, _with_seconds_and_dark(lost, arrives, one, two, noise.dark_counts, here)[1:] * scale)
+        return _matrix(here, _with_seconds_and_dark(lost, arrives, one, two, noise.dark_counts, here) * scale)
     out = lost * scale
     for j in range(arrives.shape[1]):
         out = _one_second(out, arrives[:, j], one, two, here)
     for mode in np.flatnonzero(noise.dark_counts):
-        more, fewer = fock_states(here.modes, here.photons).neighbour_pairs[mode]
-        alone = noise.dark_counts[mode] * out[fewer]
-        out = (1.0 - noise.dark_counts[mode]) * out
-        out[more] += alone
-    return _matrix(here, out[1:])
+        dark = noise.dark_counts[mode]
+        seen = (1.0 - dark) * out
+        add_count(seen, dark * out, fock_states(here.modes, here.photons), int(mode), wires(here.detector))
+        out = seen
+    return _matrix(here, out)
 
 
 def _with_seconds_and_dark(
@@ -263,13 +277,13 @@ def _one_second(p: FloatArray, arrives: FloatArray, one: float, two: float, here
     """Detectors that count: input j sent a second photon with p2, which is lost or adds a count."""
     out = (one + two * (1.0 - arrives.sum())) * p
     if two > 0.0:
-        for arrival, (more, fewer) in zip(arrives, fock_states(here.modes, here.photons).neighbour_pairs, strict=True):
-            out[more] += two * arrival * p[fewer]
+        for mode, arrival in enumerate(arrives):
+            add_count(out, two * arrival * p, fock_states(here.modes, here.photons), mode, wires(here.detector))
     return np.asarray(out)
 
 
 def _of_losses(here: Space, eta: FloatArray) -> FloatArray:
-    """What photons that are only lost leave, the empty pattern first, ``(K + 1, S)``."""
+    """What photons that are only lost leave, over the whole lattice, the empty pattern first, ``(L, S)``."""
     eta = np.ascontiguousarray(np.clip(eta, 0.0, 1.0))
     return _losses(here.modes, here.photons, here.detector, eta.tobytes())  # arrays are no keys of a cache, bytes are
 
@@ -284,10 +298,10 @@ def _losses(modes: int, photons: int, detector: Detector, eta_bytes: bytes) -> F
         missed = np.exp((outside * logs) @ here.states.T.astype(np.float64))
         out = np.maximum(moebius(np.ascontiguousarray(missed.T), sets).T, 0.0)
     else:
-        out = np.ones((len(here.patterns) + 1, len(here.states)))
-        seen = np.concatenate([np.zeros((1, modes), dtype=np.uint8), here.patterns])
+        seen, chances = fock_states(modes, photons).counts, click_chances(photons, wires(detector))
+        out = np.ones((len(seen), len(here.states)))
         for mode in range(modes):
-            out *= _binomial(photons, eta[mode])[seen[:, mode][:, None], here.states[:, mode]]
+            out *= (chances @ binomial(photons, eta[mode]))[seen[:, mode][:, None], here.states[:, mode]]
     out = np.ascontiguousarray(out)
     out.setflags(write=False)
     return out
@@ -295,23 +309,4 @@ def _losses(modes: int, photons: int, detector: Detector, eta_bytes: bytes) -> F
 
 def _of_one_mode(photons: int, detector: Detector, eta: float) -> FloatArray:
     """Probability that one mode shows t of s photons that reach it, ``[t, s]``."""
-    if detector != "threshold":
-        return _binomial(photons, eta)
-    missed = (1.0 - eta) ** np.arange(photons + 1)
-    return np.stack([missed, 1.0 - missed])
-
-
-def _wires(detector: Detector) -> int | None:
-    """On how many wires photons of one mode are seen; None where each of them is counted."""
-    return 1 if detector == "threshold" else None
-
-
-def _binomial(photons: int, eta: float) -> FloatArray:
-    """C(s, t) eta^t (1 - eta)^(s - t), ``[t, s]``."""
-    # Photon by photon: sums of positive numbers, without factorials.
-    table = np.zeros((photons + 1, photons + 1))
-    table[0, 0] = 1.0
-    for s in range(photons):
-        table[:, s + 1] = (1.0 - eta) * table[:, s]
-        table[1:, s + 1] += eta * table[:-1, s]
-    return table
+    return np.asarray(click_chances(photons, wires(detector)) @ binomial(photons, eta))

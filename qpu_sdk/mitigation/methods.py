@@ -11,10 +11,10 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray
-from ..errors import ConfigError, MitigationError
+from ..errors import ConfigError, MitigationError, ProgramError
 from ..photonics.counts import merge
 from ..seeds import child_seed
-from ..statistics import chi_square, chi_square_tail
+from .agreement import Agreement
 from .background import subtract
 from .case import Case, need_program
 from .detector import correct_response, select
@@ -24,8 +24,7 @@ from .fusion import fuse
 from .posterior import Posterior
 from .recycling import recycle
 from .shrinkage import Shrunk, shrink
-from .systematics import Systematics, systematics
-from .uncertainty import Replicas
+from .uncertainty import Multinomial, Replicas, Shared
 from .unfolding import Unfolded, begin, iterate, unfold, unfold_below, unfold_on, windows_of
 
 #: Above so many events an outcome, what bunched photons add to them is unfolded from all classes.
@@ -40,20 +39,44 @@ def _post_select(case: Case) -> Distribution:
 
 def _response(case: Case) -> Distribution:
     here = case.noise.at((), modes=case.counts.modes)
-    return select(correct_response(case.counts, here.efficiency, here.dark_counts))
+    selected = select(correct_response(case.counts, here.efficiency, here.dark_counts))
+    found = case.agreement
+    if found is None:
+        return selected
+    # Nothing is subtracted: what stays in is known by its size, and the rest by what the counts showed of it.
+    try:
+        left_in = replace(case.gate, share=0.0)
+    except (MitigationError, ProgramError):  # no model of the circuit, or of its noise
+        return selected
+    p = selected.probabilities
+    rows = np.concatenate([left_in.kept * found.rows(case.model, p), left_in.bias[None]])
+    return replace(
+        selected,
+        uncertainty=Shared(selected.uncertainty or Multinomial(p, selected.samples), p, rows),
+        history=(found.report, *selected.history),
+        diagnostics=replace(_diagnostics(found, 0.0), negative_mass=selected.diagnostics.negative_mass),
+    )
 
 
 def _subtract(case: Case) -> Distribution:
     need_program(case, "subtract")
-    subtracted = subtract(case.counts.collision_free().astype(np.float64), case.model)
+    found = agreed(case)
+    numbers = case.counts.collision_free().astype(np.float64)
+    ideal = case.model.ideal[case.model.space.free]
+    unlike = float((found.rows(case.model, ideal / ideal.sum()) ** 2).sum())
+    subtracted = subtract(numbers, case.model, misfit=unlike)
     share = f"{100 * subtracted.background_share:.1f} % of the N-click class is background"
-    why = f"{share}; {100 * subtracted.gate:.0f} % of it was subtracted, as much as the events bear"
+    why = f"{share}; {100 * subtracted.gate:.0f} % of it was subtracted, as much as events and misfit bear"
+    shared = subtracted.kept * found.rows(case.model, subtracted.probabilities)
+    rows = np.concatenate([shared, subtracted.bias(case.model)[None]])
     return case.result(
         subtracted.probabilities,
+        found.report,
         MethodReport("subtract", True, why),
         unprojected=subtracted.unprojected,
-        uncertainty=subtracted.uncertainty,
-        diagnostics=Diagnostics(
+        uncertainty=Shared(subtracted.uncertainty, subtracted.probabilities, rows),
+        diagnostics=replace(
+            _diagnostics(found, subtracted.gate),
             background_fraction=subtracted.background_share,
             negative_mass=float(np.maximum(-subtracted.unprojected, 0.0).sum()),
         ),
@@ -78,12 +101,13 @@ def _unfold(case: Case) -> Distribution:
         _conditional(unfolded.fock, model),
         MethodReport("unfold", True, why),
         uncertainty=Replicas(_conditional(pi, model)),
-        diagnostics=_diagnostics(numbers, model, unfolded.fock, unfolded.iterations),
+        diagnostics=Diagnostics(iterations=unfolded.iterations),
     )
 
 
 def _unfold_fuse(case: Case) -> Distribution:
-    program = need_program(case, "unfold-fuse")
+    need_program(case, "unfold-fuse")
+    found = agreed(case)
     model, numbers = case.model, case.numbers
     if case.filtered:
         raise MitigationError(case.filtered)
@@ -91,23 +115,24 @@ def _unfold_fuse(case: Case) -> Distribution:
     many = case.baseline.samples > MANY_EVENTS * len(case.baseline.probabilities)
     every = unfold_on(numbers, model, below.fock) if many else below
     here = model.space
-    background = model.background[here.full] + model.mistaken(every.fock)
+    # Both together: what the circuit may do besides what was asked for decides how much may be taken away.
+    background = case.gate.share * (model.background[here.full] + model.mistaken(every.fock))
     posterior = shrink(numbers[here.full], model.gain, background, below.fock[here.free], windows=every.windows)
     p = posterior.mean / posterior.mean.sum()
-    common = systematics(numbers, program, case.record, model, p, seed=child_seed(case.seed, "systematics"))
-    fock = every.fock.copy()
-    fock[here.free] = posterior.mean
+    rows = np.concatenate([case.gate.kept * found.rows(model, p), case.gate.bias[None]])
     plain = _unbiased(numbers[here.full], model, background, every.windows)
-    diagnostics = _diagnostics(numbers, model, fock / fock.sum(), below.iterations)
+    signal = float((model.gain * posterior.mean).sum())
     return case.result(
         p,
+        found.report,
         _below_report(case, below),
-        _fused_report(case, posterior, common),
+        _fused_report(case, posterior, found),
         unprojected=p if plain is None else plain,
-        uncertainty=_posterior(posterior, common),
+        uncertainty=_posterior(posterior, rows),
         diagnostics=replace(
-            diagnostics,
-            phase_error=common.phase_error,
+            _diagnostics(found, case.gate.share),
+            iterations=below.iterations,
+            background_fraction=float(background.sum()) / (signal + float(background.sum())),
             negative_mass=0.0 if plain is None else float(np.maximum(-plain, 0.0).sum()),
         ),
     )
@@ -126,7 +151,7 @@ def _fuse(case: Case) -> Distribution:
 def _recycle(case: Case) -> Distribution:
     p = recycle(case.counts)
     rng = np.random.default_rng(child_seed(case.seed, "replicas"))
-    sorted_counts, again = merge([case.counts], program=case.counts.program), []  # whatever order they came in
+    sorted_counts, again = merge([case.counts]), []  # whatever order they came in
     for _ in range(REPLICAS):
         with suppress(MitigationError):  # a class of few shots may be gone
             again.append(recycle(replace(sorted_counts, numbers=rng.poisson(sorted_counts.numbers))))
@@ -196,26 +221,25 @@ def _unbiased(seen: FloatArray, model: Forward, background: FloatArray, windows:
     return x / x.sum() if x.sum() > 0.0 else None
 
 
-def _posterior(shrunk: Shrunk, common: Systematics) -> Posterior:
+def _posterior(shrunk: Shrunk, rows: FloatArray) -> Posterior:
     total = shrunk.mean.sum()
-    return Posterior(shrunk.edges / total, shrunk.masses, common.rows)
+    return Posterior(shrunk.edges / total, shrunk.masses, rows)
 
 
-def _diagnostics(numbers: FloatArray, model: Forward, fock: FloatArray, iterations: int) -> Diagnostics:
-    """Chi-square of the N-click class against the estimate with its noise put back, and the share of background there.
+def agreed(case: Case) -> Agreement:
+    """What counts, record and program say of each other, of a case whose program is known."""
+    assert case.agreement is not None
+    return case.agreement
 
-    The classes of fewer clicks hold so many counts that the last digit of a phase shows; the phase error tells of them.
-    """
-    full = model.space.full
-    mu = model.rates(fock)[full]
-    chi2, dof = chi_square(numbers[full], mu * (numbers[full].sum() / mu.sum()))
-    signal = float((model.gain * fock[model.space.free]).sum())
+
+def _diagnostics(found: Agreement, share: float) -> Diagnostics:
     return Diagnostics(
-        chi2=chi2,
-        dof=dof,
-        p_value=chi_square_tail(chi2, dof) if dof > 0 else None,
-        iterations=iterations,
-        background_fraction=1.0 - signal / float(mu.sum()),
+        verdict=found.verdict(share),
+        chi2=found.chi2,
+        dof=found.dof,
+        p_value=found.p_value,
+        subtracted=share,
+        phase_error=found.phase_error,
     )
 
 
@@ -228,14 +252,13 @@ def _below_report(case: Case, below: Unfolded) -> MethodReport:
     return MethodReport("unfold", True, f"{on}, chosen by the likelihood of the events")
 
 
-def _fused_report(case: Case, posterior: Shrunk, common: Systematics) -> MethodReport:
+def _fused_report(case: Case, posterior: Shrunk, found: Agreement) -> MethodReport:
     """How far the events trust them, and what the error bars hold."""
-    source = "measured by these counts" if common.measured else "of the record"
-    published = case.record.origin == "vendor"
-    known = "do not include the record's, which has none, but" if published else "include the record's and"
+    source = "measured by these counts" if found.measured else "of the record"
     return MethodReport(
         "fuse",
         True,
         f"the {case.baseline.samples:,} events with that as prior, trusted at {100 * posterior.trust:.0f} %; "
-        f"error bars {known} a phase error of {common.phase_error:.2g} rad {source}",
+        f"{100 * case.gate.share:.0f} % of the background subtracted; error bars include those of the parameters and a "
+        f"phase error of {found.phase_error:.2g} rad {source}",
     )

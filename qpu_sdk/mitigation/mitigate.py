@@ -23,7 +23,8 @@ from ..calibration.record import CalibrationRecord
 from ..errors import MitigationError
 from ..photonics.counts import Counts
 from ..photonics.program import Program
-from .case import Case, check_match
+from .agreement import NOTHING
+from .case import Case, as_resolved, check_match
 from .distribution import Distribution, MethodReport
 from .methods import AUTO, METHODS, check_method
 from .selection import post_select
@@ -45,7 +46,7 @@ def mitigate(
     """The best estimate of the conditional collision-free distribution that counts and record allow.
 
     :param counts: raw, of all click classes.
-    :param program: what was run; methods that model the circuit need it.
+    :param program: what was run, where the counts do not carry it; methods that model the circuit need it.
     :param method: ``"auto"``, or a name of :data:`~qpu_sdk.mitigation.methods.METHODS`.
     :param seed: of held-out and resampled counts and of draws for error bars.
     :returns: probabilities of the ``C(M, N)`` collision-free outcomes, lexicographic.
@@ -72,17 +73,23 @@ def mitigate(
     (10,)
     """
     seed = whole(seed, "seed", MitigationError, least=0)
+    program = getattr(counts, "program", None) if program is None else program
     check_method(method)
+    counts = as_resolved(counts, record) if isinstance(counts, Counts) else counts
     check_match(counts, record, program)
-    case = Case(counts, record, record.noise(), program, post_select(counts), seed)
+    case = Case(counts, record, record.noise(), program, post_select(counts), seed).compared()
     if method != AUTO:
         return _estimate(case, method, [])
     best, left_out = _choose(case)
     for name in dict.fromkeys((best, "response")):  # tried once where it is the best
         try:
-            return _estimate(case, name, left_out)
+            made = _estimate(case, name, left_out)
         except MitigationError as error:
             left_out.append(MethodReport(name, False, str(error)))
+            continue
+        if name != "subtract" or made.diagnostics.subtracted is None or made.diagnostics.subtracted >= NOTHING:
+            return made
+        left_out.append(MethodReport(name, False, "what the model does not know of would grow more than what it knows"))
     return _estimate(case, "post-select", left_out)
 
 
@@ -104,7 +111,7 @@ def _choose(case: Case) -> tuple[str, list[MethodReport]]:
 
 def _with_circuit(case: Case) -> tuple[str, str]:
     """The method, and why it is not ``unfold-fuse``, ``""`` where it is."""
-    if case.counts.detector == "pnr" and np.ndim(case.noise.indistinguishability):
+    if case.counts.detector != "threshold" and np.ndim(case.noise.indistinguishability):
         return "response", "detectors that count have no model of overlaps that differ by pair"
     if why := _no_model(case):
         return "response", why

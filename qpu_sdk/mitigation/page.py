@@ -24,7 +24,7 @@ def distribution_data(found: Distribution) -> dict[str, Any]:
     assert found.unprojected is not None
     return {
         "device": found.raw.device,
-        "program": found.raw.program,
+        "program": found.raw.fingerprint,
         "job_id": found.raw.job_id,
         "modes": found.raw.modes,
         "photons": found.raw.photons,
@@ -98,5 +98,5 @@ def _part(found: Distribution, index: int, number: int) -> Html:
 
 def title(found: Distribution, index: int, number: int) -> str:
     """Which of several distributions this is, and the program it is of."""
-    program = "" if found.raw is None or not found.raw.program else f", program {found.raw.program[:12]}"
+    program = "" if found.raw is None or not found.raw.fingerprint else f", program {found.raw.fingerprint[:12]}"
     return f"counts {index + 1} of {number}{program}"

@@ -150,7 +150,7 @@ class CalibratedMitigation(AMitigation, tag=TAG):  # type: ignore[misc,call-arg]
             outcomes=outcomes,
             numbers=numbers,
             detector=self.record.detector,
-            program=program.fingerprint,
+            program=program,
             device=self.record.device,
         )
 

@@ -61,7 +61,7 @@ class Response(abc.ABC):
         return self.pull(np.ones(self.shape[0]))
 
     @cached_property
-    def shown(self) -> FloatArray:
+    def reached(self) -> FloatArray:
         """R 1, zero for patterns that no outcome leads to, ``(K,)``."""
         return self.rates(np.ones(self.shape[1]))
 
@@ -164,10 +164,11 @@ class FactorisedResponse(Response):
     """R as its factors; :func:`factorised` makes it.
 
     :param halves: L_a and transposed L_b of every block.
-    :param steps: T_1 ... T_N, D_1 ... D_M, sparse, ``(K + 1, K + 1)`` each, the empty pattern first.
+    :param steps: T_1 ... T_N, D_1 ... D_M, sparse.
     :param back: their transposes, the last one first.
-    :param size: K + 1.
-    :param rows: None for all patterns; else those of :meth:`Response.lower`, counted from the empty pattern.
+    :param size: of the lattice, L: steps are ``(L, L)``, the empty pattern first.
+    :param shown: where the patterns stand in it, ``(K,)``.
+    :param together: None, or where those stand in it that are one more row, of :meth:`Response.lower`.
     """
 
     blocks: Blocks = field(repr=False)
@@ -175,13 +176,13 @@ class FactorisedResponse(Response):
     steps: tuple[Any, ...] = field(repr=False)
     back: tuple[Any, ...] = field(repr=False)
     size: int
-    rows: tuple[IntArray, IntArray] | None = field(default=None, repr=False)
+    shown: IntArray = field(repr=False)
+    together: IntArray | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(K, S)."""
-        patterns = self.size - 1 if self.rows is None else len(self.rows[0]) + 1
-        return patterns, len(self.blocks.order)
+        return len(self.shown) + (self.together is not None), len(self.blocks.order)
 
     def rates(self, pi: FloatArray) -> FloatArray:
         """R pi of each row, ``(..., S) -> (..., K)``."""
@@ -218,20 +219,18 @@ class FactorisedResponse(Response):
 
     def lower(self, below: IntArray, full: IntArray) -> FactorisedResponse:
         """The patterns ``below`` alone, and one row for all of ``full`` together."""
-        return replace(self, rows=(below + 1, full + 1))
+        return replace(self, shown=self.shown[below], together=self.shown[full])
 
     def _kept(self, p: FloatArray) -> FloatArray:
-        if self.rows is None:
-            return p[:, 1:]
-        below, full = self.rows
-        return np.concatenate([p[:, below], p[:, full].sum(axis=1, keepdims=True)], axis=1)
+        if self.together is None:
+            return p[:, self.shown]
+        return np.concatenate([p[:, self.shown], p[:, self.together].sum(axis=1, keepdims=True)], axis=1)
 
     def _spread(self, y: FloatArray) -> FloatArray:
         p = np.zeros((len(y), self.size), dtype=y.dtype)
-        if self.rows is None:
-            p[:, 1:] = y
-        else:
-            p[:, self.rows[0]], p[:, self.rows[1]] = y[:, :-1], y[:, -1:]
+        p[:, self.shown] = y[:, : len(self.shown)]
+        if self.together is not None:
+            p[:, self.together] = y[:, -1:]
         return p
 
 
@@ -260,11 +259,15 @@ class Additions:
 
 
 def factorised(
-    tables: Sequence[FloatArray], modes: int, photons: int, detector: Detector, added: Additions
+    tables: Sequence[FloatArray], seen: Lattice, detector: Detector, shown: IntArray, added: Additions
 ) -> FactorisedResponse:
-    """R of detectors whose losses are ``tables``: L_i of every mode, ``[c, s]``."""
-    cut, seen = blocks(modes, photons, detector), lattice(modes, photons, detector)
-    half, halves = modes // 2, []
+    """R of detectors whose losses are ``tables``: L_i of every mode, ``[c, s]``.
+
+    :param seen: the lattice of patterns, of which ``shown`` are kept.
+    """
+    modes, photons = len(tables), int(tables[0].shape[1]) - 1
+    cut, half = blocks(modes, photons, detector), modes // 2
+    halves = []
     for block in cut.parts:
         left, right = _product(tables[:half], block.a, block.s), _product(tables[half:], block.b, block.t)
         halves.append((added.scale * left, np.ascontiguousarray(right.T)))
@@ -275,7 +278,7 @@ def factorised(
         halves = [(left * added.one**photons, right) for left, right in halves]
     steps += [_dark(seen, added, int(mode)) for mode in np.flatnonzero(added.dark)]
     back = [step.T.tocsr() for step in reversed(steps)]  # to transpose takes longer than to multiply
-    return FactorisedResponse(cut, tuple(halves), tuple(steps), tuple(back), len(seen.counts))
+    return FactorisedResponse(cut, tuple(halves), tuple(steps), tuple(back), len(seen.counts), shown)
 
 
 def _product(tables: Sequence[FloatArray], clicks: npt.NDArray[np.uint8], states: npt.NDArray[np.uint8]) -> FloatArray:

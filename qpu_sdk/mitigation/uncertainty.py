@@ -183,3 +183,43 @@ class Replicas(Uncertainty):
         normal_quantile(level)
         low, high = np.quantile(self.values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
         return low, high
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Shared(Uncertainty):
+    """Errors that outcomes share, added to those of another kind in quadrature.
+
+    :param own: the other kind.
+    :param probabilities: the estimate, ``(K,)``.
+    :param rows: one for every independent cause of a common error, in probabilities, ``(F, K)``.
+    """
+
+    own: Uncertainty
+    probabilities: FloatArray = field(repr=False)
+    rows: FloatArray = field(repr=False)
+
+    def covariance(self) -> FloatArray:
+        """The sum of both.
+
+        :returns: ``(K, K)``.
+        """
+        return np.asarray(self.own.covariance() + self.rows.T @ self.rows)
+
+    def variances(self) -> FloatArray:
+        """Its diagonal.
+
+        :returns: ``(K,)``.
+        """
+        return np.asarray(self.own.variances() + (self.rows**2).sum(axis=0))
+
+    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """Each end as far as both together.
+
+        :returns: lower and upper ends, ``(K,)`` each.
+        """
+        low, high = self.own.interval(level)
+        p, common = self.probabilities, normal_quantile(level) ** 2 * (self.rows**2).sum(axis=0)
+        low = p - np.sqrt(np.maximum(p - low, 0.0) ** 2 + common)
+        high = p + np.sqrt(np.maximum(high - p, 0.0) ** 2 + common)
+        return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)

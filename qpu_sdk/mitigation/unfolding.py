@@ -86,7 +86,7 @@ def iterate(
     seen = response.seen
     inverse = np.where(seen > 0.0, 1.0 / np.where(seen > 0.0, seen, 1.0), 0.0).astype(kind)
     unseen, floor = np.flatnonzero(seen <= 0.0), kind(SMALLEST)
-    stuck = bool((n.sum(axis=1) == 0.0).any() or (response.shown <= 0.0).any())  # some counts may move nothing
+    stuck = bool((n.sum(axis=1) == 0.0).any() or (response.reached <= 0.0).any())  # some counts may move nothing
     b = np.maximum(b, kind(1e-30))  # n / mu stays finite where nothing is expected
     before, done, ones = pi, 0, np.ones((pi.shape[1], 1), dtype=kind)
     y = np.empty_like(pi)

@@ -7,25 +7,70 @@ sent; a collision-free one has at most one click a mode.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import IntArray, integers, whole
-from ..errors import DataError
+from ..errors import ConfigError, DataError, ProgramError
+from ..words import short
 from .conversions import counted
 from .fock import collision_free_outcomes, rank_collision_free
+from .program import Program
 
 if TYPE_CHECKING:
     import perceval
 
-Detector = Literal["pnr", "threshold"]
+#: What detectors resolve: ``"threshold"``, ``"pnr"``, or ``"ppnr:W"``, a photon falling on one of W wires at random.
+Detector = str
+#: Most wires of a detector; with so many two photons hardly ever share one.
+MOST_WIRES = 10_000
 
 _MOST_SHOTS = int(np.iinfo(np.int64).max)
+
+
+def is_detector(name: object) -> bool:
+    """Whether it is the name of a kind of detector.
+
+    >>> [is_detector(name) for name in ("pnr", "ppnr:4", "ppnr:04", "ppnr:1", None)]
+    [True, True, False, False, False]
+    """
+    # One way to write each: names are compared, as those of counts and of a record.
+    wired = re.fullmatch("ppnr:([1-9][0-9]{0,4})", name) if isinstance(name, str) else None
+    return name in ("threshold", "pnr") or (wired is not None and 2 <= int(wired[1]) <= MOST_WIRES)
+
+
+def check_detector(name: object, error: type[Exception] = ConfigError) -> Detector:
+    """The name of a kind of detector, as it is written everywhere.
+
+    :raises Exception: of the given class, for any other name.
+
+    >>> check_detector("ppnr:4")
+    'ppnr:4'
+    """
+    if isinstance(name, str) and is_detector(name):
+        return name
+    raise error(
+        f"detector is {short(name)}; it must be threshold, pnr, or ppnr:W with 2 to {MOST_WIRES} wires, such as "
+        "ppnr:4. Use one of these."
+    )
+
+
+def wires(detector: Detector) -> int | None:
+    """Wires of one mode's detector: most clicks that it shows at once, None for any number.
+
+    >>> wires("threshold"), wires("ppnr:4"), wires("pnr")
+    (1, 4, None)
+    """
+    if detector == "pnr":
+        return None
+    return 1 if detector == "threshold" else int(detector.partition(":")[2])
 
 
 @final
@@ -37,8 +82,10 @@ class Counts:
     :param outcomes: clicks per mode of each kept outcome, ``(K, M)`` uint8; copied and made read-only.
     :param numbers: how often each was seen, ``(K,)`` int64; likewise.
     :param other: shots whose outcome the device did not keep apart.
-    :param detector: ``"pnr"`` (number-resolving) or ``"threshold"`` (a click is one or more photons).
-    :param program: fingerprint of the program.
+    :param detector: ``"pnr"`` (number-resolving), ``"threshold"`` (a click is one or more photons) or ``"ppnr:W"`` (one
+        click for each of W wires that photons fell on).
+    :param program: that was run, None when it is not known.
+    :param fingerprint: of the program, ``""`` when it is not known; that of ``program`` where there is one.
     :param device: name of the device.
     :raises DataError: when shapes, signs or the detector's range do not fit.
 
@@ -52,7 +99,8 @@ class Counts:
     numbers: IntArray = field(repr=False)
     other: int = 0
     detector: Detector = "pnr"
-    program: str = ""
+    program: Program | None = field(default=None, repr=False)
+    fingerprint: str = ""
     device: str = ""
     tag: str = ""
     job_id: str = ""
@@ -73,13 +121,31 @@ class Counts:
             raise DataError(f"the counts are of more than {_MOST_SHOTS} shots. Check the numbers.")
         if outcomes.size and (outcomes.min() < 0 or outcomes.max() > 255):
             raise DataError("an outcome has a mode with less than 0 or more than 255 clicks. Check the outcomes.")
-        if self.detector not in ("pnr", "threshold"):
-            raise DataError(f"detector {self.detector!r} is unknown. Use pnr or threshold.")
-        if self.detector == "threshold" and outcomes.size and outcomes.max() > 1:
-            raise DataError("a threshold detector cannot report more than one click a mode. Set detector='pnr'.")
+        most = wires(check_detector(self.detector, DataError))
+        if most is not None and outcomes.size and outcomes.max() > most:
+            clicks = "one click" if most == 1 else f"{most} clicks"
+            raise DataError(f"a {self.detector} detector cannot report more than {clicks} a mode. Set detector='pnr'.")
+        object.__setattr__(self, "fingerprint", self._checked_fingerprint())
         for name, array in (("outcomes", outcomes.astype(np.uint8)), ("numbers", numbers.astype(np.int64))):
             array.setflags(write=False)  # a copy: the caller may write on
             object.__setattr__(self, name, array)
+
+    def _checked_fingerprint(self) -> str:
+        if self.program is None:
+            return self.fingerprint
+        if not isinstance(self.program, Program):
+            raise DataError(f"program is {short(self.program)}, no Program. Give the program that was run, or None.")
+        if (self.program.modes, self.program.photons) != (self.outcomes.shape[1], self.photons):
+            raise DataError(
+                f"the program has {self.program.photons} photons in {self.program.modes} modes, the counts "
+                f"{self.photons} in {self.outcomes.shape[1]}. Give the program that was run."
+            )
+        if self.fingerprint not in ("", self.program.fingerprint):
+            raise DataError(
+                f"the counts are of program {self.fingerprint[:12]}, not of {self.program.fingerprint[:12]}. "
+                "Give the program that was run."
+            )
+        return self.program.fingerprint
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Counts) and self._content == other._content
@@ -92,7 +158,7 @@ class Counts:
 
     @property
     def _content(self) -> tuple[object, ...]:
-        labels = (self.photons, self.other, self.detector, self.program, self.device, self.tag, self.job_id)
+        labels = (self.photons, self.other, self.detector, self.fingerprint, self.device, self.tag, self.job_id)
         return self.outcomes.shape, self.outcomes.tobytes(), self.numbers.tobytes(), *labels
 
     @property
@@ -120,14 +186,19 @@ class Counts:
 
     @classmethod
     def from_perceval(
-        cls, found: perceval.BSCount | Mapping[str, Any], *, photons: int, detector: Detector = "pnr", program: str = ""
+        cls,
+        found: perceval.BSCount | Mapping[str, Any],
+        *,
+        photons: int,
+        detector: Detector = "pnr",
+        program: Program | None = None,
     ) -> Counts:
         """Counts that Perceval brought, without the empty window.
 
         :param found: a ``BSCount``, ``BSSamples``, or the dictionary of results that holds one.
         :param photons: photons sent in, which Perceval's counts do not say.
         :param detector: what was behind the circuit, which they do not say either.
-        :param program: fingerprint of the program, if it is known.
+        :param program: that was run, if it is known.
         :raises DataError: for probabilities, annotated states, outcomes of several sizes, or counts of no shot.
 
         >>> import perceval as pcvl
@@ -151,14 +222,15 @@ class Counts:
         """One line of JSON; only outcomes that were seen are written."""
         seen = self.numbers > 0
         data = {
-            "schema_version": 1,
+            "schema_version": 2,
             "photons": self.photons,
             "modes": self.modes,
             "outcomes": self.outcomes[seen].tolist(),
             "numbers": self.numbers[seen].tolist(),
             "other": self.other,
             "detector": self.detector,
-            "program": self.program,
+            "program": _data_of(self.program),
+            "fingerprint": self.fingerprint,
             "device": self.device,
             "tag": self.tag,
             "job_id": self.job_id,
@@ -170,17 +242,18 @@ class Counts:
         """Read what :meth:`to_json` wrote; raises :class:`DataError` on anything else."""
         try:
             data: Mapping[str, Any] = json.loads(text)
-            if data["schema_version"] != 1:
-                raise DataError(f"counts have schema version {data['schema_version']}; this SDK reads version 1.")
-            rows = data["outcomes"]
+            if data["schema_version"] not in (1, 2):
+                raise DataError(f"counts have schema version {data['schema_version']}; this SDK reads 1 and 2.")
+            rows, program = data["outcomes"], None if data["schema_version"] == 1 else data["program"]
             return cls(
                 photons=data["photons"],
                 # Of no type yet, so that 0.5 and 300 are found out; but numpy would make an empty list float.
                 outcomes=np.array(rows, dtype=None if rows else np.uint8).reshape(len(rows), int(data["modes"])),
                 numbers=np.array(data["numbers"], dtype=None if rows else np.int64),
                 other=int(data["other"]),
-                detector=data["detector"],
-                program=str(data["program"]),
+                detector=str(data["detector"]),
+                program=None if program is None else _program_of(program),
+                fingerprint=str(data["program" if data["schema_version"] == 1 else "fingerprint"]),
                 device=str(data["device"]),
                 tag=str(data["tag"]),
                 job_id=str(data["job_id"]),
@@ -191,10 +264,21 @@ class Counts:
             ) from error
 
 
-def merge(counts: Iterable[Counts], *, program: str = "") -> Counts:
+def _data_of(program: Program | None) -> object:
+    """A program as JSON has it; None for one whose mesh is somebody's own, which no file can name."""
+    with suppress(ProgramError):
+        return None if program is None else json.loads(program.to_json())
+    return None
+
+
+def _program_of(data: object) -> Program:
+    return Program.from_json(json.dumps(data))
+
+
+def merge(counts: Iterable[Counts], *, program: Program | None = None) -> Counts:
     """Counts of several settings as if they were of one.
 
-    :param program: fingerprint of what they all stand for.
+    :param program: what they all stand for; their own where it is one, unless given.
     :raises DataError: when photons, modes, detectors or devices differ, or there are none.
 
     >>> once = Counts(photons=1, outcomes=np.array([[1, 0], [0, 1]]), numbers=np.array([3, 1]))
@@ -209,4 +293,8 @@ def merge(counts: Iterable[Counts], *, program: str = "") -> Counts:
     numbers = np.zeros(len(outcomes), dtype=np.int64)
     # The inverse is not flat in NumPy 2.0.0; outcomes repeat, so += would lose counts.
     np.add.at(numbers, which.ravel(), np.concatenate([c.numbers for c in counts]))
-    return replace(counts[0], outcomes=outcomes, numbers=numbers, other=sum(c.other for c in counts), program=program)
+    alone = len({c.fingerprint for c in counts}) == 1
+    found = program or (counts[0].program if alone else None)
+    fingerprint = found.fingerprint if found is not None else counts[0].fingerprint if alone else ""
+    other = sum(c.other for c in counts)
+    return replace(counts[0], outcomes=outcomes, numbers=numbers, other=other, program=found, fingerprint=fingerprint)

@@ -131,6 +131,17 @@ class Mesh(abc.ABC):
         slots = np.array([(g.theta, g.phi_top, g.phi_bottom) for g in self.gates], dtype=np.int64).reshape(-1, 3)
         return np.where(slots == ABSENT, self.declared, slots)  # -1 would be the last phase, silently
 
+    @property
+    def places(self) -> tuple[tuple[int, int], ...]:
+        """Column and upper mode of every gate, columns counted from where light enters, each gate as early as it can.
+
+        >>> from qpu_sdk.photonics.meshes import BrickwallMesh
+        >>> BrickwallMesh(3).places
+        ((0, 0), (1, 1))
+        """
+        found = {int(gate): column for column, layer in enumerate(self._layers) for gate in layer.gates}
+        return tuple((found[index], gate.mode) for index, gate in enumerate(self.gates))
+
     @cached_property
     def _layers(self) -> tuple[_Layer, ...]:
         """Gates packed into layers, each gate as early as its modes are free."""

@@ -30,7 +30,7 @@ ByPair = float | tuple[tuple[float, ...], ...]
 #: Axes of the values that may differ by mode; the others are numbers.
 _AXES = {"indistinguishability": 2, "transmittance": 1, "efficiency": 1, "dark_counts": 1}
 #: Largest values other than 1.
-_LARGEST = {"phase_imprecision": math.inf, "phase_error": math.pi}
+_LARGEST = {"phase_imprecision": math.inf, "phase_error": math.pi, "angle_error": math.pi}
 
 
 @final
@@ -52,6 +52,9 @@ class Noise:
     :param dark_counts: d_i, probability that the detector of mode i fires by itself in one window, 0..1.
     :param phase_imprecision: step to which phases are rounded, radians, 0 for none.
     :param phase_error: largest error of a phase, radians, 0..pi; uniform and fixed within one setting.
+    :param angle_error: standard deviation of the error of a gate's mixing angle, radians, 0..pi: of theta in
+        ``BS(theta)``, which mixes with ``cos(theta / 2)``, or of a Mach-Zehnder interferometer's internal phase, which
+        does the same. Gaussian, and fixed for a chip: the same in every setting.
     :raises ConfigError: when a value is out of range, or values are of different numbers of modes.
 
     >>> noise = Noise(transmittance=np.array([0.3, 0.0, 0.2]), g2=0.01)
@@ -70,6 +73,7 @@ class Noise:
     dark_counts: ByMode = 0.0
     phase_imprecision: float = 0.0
     phase_error: float = 0.0
+    angle_error: float = 0.0
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class Noise:
         dark_counts: npt.ArrayLike = 0.0,
         phase_imprecision: float = 0.0,
         phase_error: float = 0.0,
+        angle_error: float = 0.0,
     ) -> None:
         numbers = {
             "brightness": brightness,
@@ -93,6 +98,7 @@ class Noise:
             "dark_counts": dark_counts,
             "phase_imprecision": phase_imprecision,
             "phase_error": phase_error,
+            "angle_error": angle_error,
         }
         for name, value in numbers.items():
             object.__setattr__(self, name, _checked(name, value))
@@ -120,7 +126,7 @@ class Noise:
         >>> Noise(brightness=0.5, transmittance=0.3).only_loss, Noise(transmittance=[0.3, 0.2]).only_loss
         (True, False)
         """
-        others = (self.g2, self.dark_counts, self.phase_imprecision, self.phase_error)
+        others = (self.g2, self.dark_counts, self.phase_imprecision, self.phase_error, self.angle_error)
         return self.modes is None and self.indistinguishability == 1.0 and not any(others)
 
     @property
@@ -180,7 +186,8 @@ class Noise:
     def to_perceval(self) -> perceval.NoiseModel:
         """The same as a ``perceval.NoiseModel``.
 
-        :raises ConfigError: for what that cannot say: values by mode, efficiencies of detectors, dark counts.
+        :raises ConfigError: for what that cannot say: values by mode, efficiencies of detectors, dark counts, errors
+            of mixing angles.
 
         >>> Noise(g2=0.1).to_perceval().g2
         0.1
@@ -190,7 +197,7 @@ class Noise:
         by_itself = next((name for name in _AXES if np.ndim(getattr(self, name))), None)
         if by_itself is not None:
             raise ConfigError(f"a perceval.NoiseModel has no {by_itself} that differs by mode. Give one number.")
-        for name in ("efficiency", "dark_counts"):
+        for name in _ONLY_OURS:
             if (value := getattr(self, name)) != getattr(Noise, name):
                 raise ConfigError(
                     f"noise {name} is {value}; a perceval.NoiseModel has none. Leave it out, or write it as another."
@@ -216,7 +223,8 @@ class Noise:
 #: Names of the values of :class:`Noise` that are numbers.
 NOISE_NUMBERS = tuple(f.name for f in fields(Noise) if f.name != "g2_distinguishable")
 #: What a perceval.NoiseModel has too, under the same names.
-_OF_PERCEVAL = tuple(f.name for f in fields(Noise) if f.name not in ("efficiency", "dark_counts"))
+_ONLY_OURS = ("efficiency", "dark_counts", "angle_error")
+_OF_PERCEVAL = tuple(f.name for f in fields(Noise) if f.name not in _ONLY_OURS)
 
 
 def by_mode(value: ByMode, modes: int) -> FloatArray:

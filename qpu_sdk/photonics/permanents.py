@@ -244,7 +244,7 @@ def permanents_by_rows(entries: ComplexArray) -> ComplexArray:
                 total += entries[row, j] * level[chosen ^ (1 << j)]
             longer[chosen] = total
         level = longer
-    return level[(1 << size) - 1]
+    return np.asarray(level[(1 << size) - 1])
 
 
 def _by_glynn(flat: ComplexArray) -> ComplexArray:

@@ -1,4 +1,4 @@
-"""Detectors that count: the same noise, photon by photon."""
+"""Detectors that count, wholly or up to their wires: the same noise, photon by photon."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ import numpy.typing as npt
 
 from ..arrays import ComplexArray, FloatArray
 from ..errors import ProgramError
+from .detectors import click_chances
 from .patterns import FockStates, fock_states
 from .permanents import fock_tree, probabilities
 from .program_noise import ProgramNoise, emission
 
 
 def fock_distribution(
-    columns: ComplexArray, noise: ProgramNoise, *, most_photons: int | None = None
+    columns: ComplexArray, noise: ProgramNoise, *, most_photons: int | None = None, wires: int | None = None
 ) -> tuple[npt.NDArray[np.uint8], FloatArray]:
-    """Probabilities of what number-resolving detectors count, the empty window included.
+    """Probabilities of what detectors of so many wires count, the empty window included.
 
     Every input emits nothing, a common photon, a photon of its own, or one of these and an independent one. The common
     photons of every subset of inputs interfere, ``|per(A_s)|^2 / prod s_i!``; the others are added one at a time,
     ``new(s) = sum_j |A_ji|^2 old(s - e_j)``. A photon is counted with eta_i, so that k photons are t counts with
-    probability ``C(k, t) eta_i^t (1 - eta_i)^(k - t)``. A dark count adds one count to its mode at most. Only positive
-    numbers are added: rare outcomes are as accurate as frequent ones.
+    probability ``C(k, t) eta_i^t (1 - eta_i)^(k - t)``. A dark count adds one count to its mode at most. Photons and
+    dark counts fall on one of W wires, and a wire that has clicked stays silent: with c clicks the next one is seen
+    with ``1 - c / W``. Only positive numbers are added: rare outcomes are as accurate as frequent ones.
 
     :param columns: occupied columns of the unitary, ``(M, N)``, orthonormal.
-    :param most_photons: leave out windows with more common photons, or more counts; ``None`` for all of them.
+    :param most_photons: leave out windows with more counts, and with ``wires=None`` more common photons; ``None`` for
+        all of them.
+    :param wires: W of every mode, 1 for threshold detectors; ``None``: every photon is counted.
     :returns: counts of each mode ``(K, M)``, and probabilities ``(K,)``; what these lack to 1 was left out.
     :raises ProgramError: when there are too many outcomes, and for overlaps that differ by pair.
 
@@ -40,6 +44,11 @@ def fock_distribution(
     """
     if np.ndim(noise.indistinguishability) == 2:
         raise ProgramError("only threshold detectors have overlaps that differ by pair. Use detector=threshold.")
+    if wires is not None and most_photons is not None and most_photons < columns.shape[1]:
+        # Many photons can be few clicks: all that interfere are followed first.
+        outcomes, p = fock_distribution(columns, noise, most_photons=columns.shape[1], wires=wires)
+        few = int(fock_states(len(columns), columns.shape[1]).starts[most_photons + 1])
+        return outcomes[:few], p[:few]
     modes, inputs = columns.shape
     dark, eta = np.asarray(noise.dark_counts, dtype=np.float64), np.asarray(noise.efficiency, dtype=np.float64)
     if most_photons is None:
@@ -47,13 +56,26 @@ def fock_distribution(
     states = fock_states(modes, most_photons)
     best = float(eta.max())  # loss that all modes share acts as well at the inputs
     emissions = [_Emission.of(noise, best * float(t)) for t in noise.transmittance]
-    p = _InputAverage(columns, emissions, states, eta / best if best > 0.0 else np.ones(modes)).over(0, ())
+    p = _InputAverage(columns, emissions, states, eta / best if best > 0.0 else np.ones(modes), wires).over(0, ())
     for noisy in np.flatnonzero(dark):
-        more, fewer = states.neighbour_pairs[noisy]
-        alone = dark[noisy] * p[fewer]  # before p is scaled
-        p = (1.0 - dark[noisy]) * p
-        p[more] += alone
+        seen = (1.0 - dark[noisy]) * p
+        add_count(seen, dark[noisy] * p, states, int(noisy), wires)
+        p = seen
     return states.counts, p
+
+
+def add_count(out: FloatArray, p: FloatArray, states: FockStates, mode: int, wires: int | None) -> None:
+    """Add to ``out`` what ``p`` becomes when one more photon is detected in ``mode``; over the first axis, in place.
+
+    :param p: of the counts, ``(K, ...)``; what would have more of them than the table is left out.
+    """
+    more, fewer = states.neighbour_pairs[mode]
+    if wires is None:
+        out[more] += p[fewer]
+        return
+    hit = np.minimum(states.counts[:, mode] / wires, 1.0).reshape(-1, *[1] * (p.ndim - 1))  # no new click on these
+    out += hit * p
+    out[more] += ((1.0 - hit) * p)[fewer]
 
 
 @final
@@ -88,13 +110,15 @@ class _InputAverage:
     """The average over what every input sends, depth first: 2N distributions are held, not 2^N.
 
     ``efficiencies``, relative to the best: photons are lost before others are added, so that what is left out had more
-    counts, and not only more photons.
+    counts, and not only more photons. With ``wires`` the states are clicks, which photons are as soon as all that
+    interfere are known.
     """
 
     columns: ComplexArray
     emissions: list[_Emission]
     states: FockStates
     efficiencies: FloatArray
+    wires: int | None
 
     def over(self, first: int, common: tuple[int, ...]) -> FloatArray:
         """Inputs before ``first`` send a common photon, if in ``common``, or nothing; those from it on are averaged."""
@@ -120,8 +144,9 @@ class _InputAverage:
             tree = fock_tree(len(self.columns), photons)
             out[part] = probabilities(self.columns[:, list(common)], tree)
             seen = out[: part.stop]  # losing photons leads to fewer of them, so what follows stays 0
-            for mode in np.flatnonzero(self.efficiencies < 1.0):
-                seen = _thin(seen, self.states, int(mode), float(self.efficiencies[mode]))
+            for mode, efficiency in enumerate(self.efficiencies.tolist()):
+                if efficiency < 1.0 or (self.wires is not None and photons > 1):
+                    seen = _fewer(seen, self.states, mode, _shown(photons, efficiency, self.wires))
             out[: part.stop] = seen
         return out
 
@@ -129,13 +154,33 @@ class _InputAverage:
         """A photon from one input that interferes with nothing."""
         arrives = np.abs(self.columns[:, which]) ** 2
         out = float(arrives @ (1.0 - self.efficiencies)) * p
-        for arrival, (more, fewer) in zip(arrives * self.efficiencies, self.states.neighbour_pairs, strict=True):
-            out[more] += arrival * p[fewer]
+        for mode, arrival in enumerate(arrives * self.efficiencies):
+            add_count(out, arrival * p, self.states, mode, self.wires)
         return out
 
 
-def _thin(p: FloatArray, states: FockStates, mode: int, efficiency: float) -> FloatArray:
-    """Each photon in ``mode`` is counted with ``efficiency``: t counts of k photons have a binomial probability.
+def _shown(photons: int, efficiency: float, wires: int | None) -> FloatArray:
+    """Probability of c counts of k photons in one mode, ``[c, k]``: ``C(k, t) eta^t (1 - eta)^(k - t)``, then wires."""
+    return np.asarray(click_chances(photons, wires) @ binomial(photons, efficiency))
+
+
+def binomial(photons: int, efficiency: float) -> FloatArray:
+    """C(k, t) eta^t (1 - eta)^(k - t), ``[t, k]``, ``(photons + 1, photons + 1)``.
+
+    >>> binomial(2, 0.5)[:, 2].tolist()
+    [0.25, 0.5, 0.25]
+    """
+    # Photon by photon: sums of positive numbers, without factorials.
+    table = np.zeros((photons + 1, photons + 1))
+    table[0, 0] = 1.0
+    for k in range(photons):
+        table[:, k + 1] = (1.0 - efficiency) * table[:, k]
+        table[1:, k + 1] += efficiency * table[:-1, k]
+    return table
+
+
+def _fewer(p: FloatArray, states: FockStates, mode: int, table: FloatArray) -> FloatArray:
+    """k photons in ``mode`` are c counts with probability ``table[c, k]``, no more than k.
 
     :param p: of the first outcomes, up to some number of photons.
     """
@@ -144,10 +189,9 @@ def _thin(p: FloatArray, states: FockStates, mode: int, efficiency: float) -> Fl
     with_one_more = np.full(size + 1, size)  # size: beyond the table, where padded has its 0
     with_one_more[fewer] = more
     padded, seen = np.append(p, 0.0), states.counts[:size, mode].astype(np.int64)
-    most = int(seen.max(initial=0))
-    binomial = np.array([[math.comb(t + lost, t) for t in range(most + 1)] for lost in range(most + 1)], dtype=float)
     out, source = np.zeros(size), np.arange(size)
-    for lost in range(most + 1):
-        out += binomial[lost, seen] * (1.0 - efficiency) ** lost * padded[source]
+    for lost in range(len(table)):
+        by_counts = np.append(np.diagonal(table, lost), np.zeros(lost))  # [c]: table[c, c + lost]
+        out += by_counts[seen] * padded[source]
         source = with_one_more[source]
-    return out * efficiency**seen
+    return out

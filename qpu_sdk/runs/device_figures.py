@@ -103,7 +103,7 @@ def _published(config: RunConfig, address: DeviceAddress) -> Figures:
         name,
         machine.modes,
         machine.photons,
-        detector="threshold",
+        detector="threshold" if simulated else machine.detector,
         simulated=simulated,
         rehearsal=options.rehearsal,
         durable=True,

@@ -53,7 +53,7 @@ def lossy_counts(columns: ComplexArray, noise: ProgramNoise, *, pulses: int, see
         outcomes=sets.members[keep].astype(np.uint8),
         numbers=numbers[keep],
         detector="threshold",
-        program="simulated",
+        fingerprint="simulated",
         device="simulated",
     )
 

@@ -105,7 +105,7 @@ def _sampled(
         outcomes=patterns[keep].astype(np.uint8),
         numbers=numbers[keep],
         detector="threshold",
-        program=setting.program.fingerprint,
+        program=setting.program,
         device="simulated",
         tag="calibrate",
         job_id="1",

@@ -107,6 +107,10 @@ def pulls(record: CalibrationRecord, truth: dict[str, float]) -> FloatArray:
 def test_the_truth_is_found_within_its_errors(noise: Noise) -> None:
     record = measured(device_of(noise))
     assert np.abs(pulls(record, truth_of(noise))).max() < 4.0
+    if noise.phase_error > 0.0:  # circuits that are not those asked for: their size is told, and no test is exact
+        assert record.phase_error is not None
+        assert 0.25 * noise.phase_error < record.phase_error.value < 4.0 * noise.phase_error
+        return
     for test in (record.fit, record.validation, record.drift):
         assert test is not None
         assert test.p_value is not None

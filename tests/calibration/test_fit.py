@@ -302,7 +302,7 @@ def test_counts_of_another_program_are_refused() -> None:
     assert "shift 0 are of another program" in said
     counts = good().counts[0]
     assert "another program" in refused(
-        with_counts(0, replace(counts, outcomes=counts.outcomes[:, :5], program="")).fit
+        with_counts(0, replace(counts, outcomes=counts.outcomes[:, :5], program=None, fingerprint="")).fit
     )
 
 

@@ -276,7 +276,12 @@ def miscount(counts: list[Counts]) -> list[Counts]:
 
 
 def copy_first(counts: list[Counts]) -> list[Counts]:
-    return [dataclasses.replace(counts[0], program=c.program) if c.modes == counts[0].modes else c for c in counts]
+    return [
+        dataclasses.replace(counts[0], program=c.program, fingerprint=c.fingerprint)
+        if c.modes == counts[0].modes
+        else c
+        for c in counts
+    ]
 
 
 def list_twice(counts: list[Counts]) -> list[Counts]:
@@ -327,9 +332,9 @@ WRONG: dict[str, tuple[Callable[[int], Device], str]] = {
     "returns nothing": (changed(lambda counts: []), "check_counts_describe_the_program"),
     "adds a program": (changed(lambda counts: [*counts, counts[0]]), "check_counts_describe_the_program"),
     "copies a program": (changed(copy_first), "check_repeated_program_is_measured_twice"),
-    "has no fingerprint": (changed(edit(program="")), "check_counts_describe_the_program"),
+    "has no fingerprint": (changed(edit(program=None, fingerprint="")), "check_counts_describe_the_program"),
     "has another detector": (changed(say_threshold), "check_counts_describe_the_program"),
-    "says other photons": (changed(edit(photons=1)), "check_counts_describe_the_program"),
+    "says other photons": (changed(edit(photons=1, program=None)), "check_counts_describe_the_program"),
     "loses a shot": (changed(miscount), "check_counts_describe_the_program"),
     "lists outcomes twice": (changed(list_twice), "check_counts_are_possible"),
     "counts empty windows": (changed(add_empty), "check_counts_are_possible"),

@@ -34,7 +34,7 @@ def intent(name: str, *, programs: tuple[str, ...] = ("p", "q"), durable: bool =
 
 def counts(program: str = "p", number: int = 60) -> Counts:
     outcomes = np.array([[1, 1, 0], [0, 2, 0]], dtype=np.uint8)
-    return Counts(2, outcomes, np.array([number, 40]), other=7, program=program, device="lab", tag="t", job_id="7")
+    return Counts(2, outcomes, np.array([number, 40]), other=7, fingerprint=program, device="lab", tag="t", job_id="7")
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_every_change_is_on_disk_when_the_call_returns(path: Path, journal: Jour
         journal.keep("a", "raw answer")
         assert reader.answer("a") == "raw answer"
         journal.settle("a", JobState.CANCELLED, Cost(1, 107, 0.1, 1, 15.0), "cut short", counts={1: counts("q")})
-        assert [None if c is None else c.program for c in reader.of_job("a")] == [None, "q"]
+        assert [None if c is None else c.fingerprint for c in reader.of_job("a")] == [None, "q"]
         record = reader.job("a")
         assert (record.state, record.message, record.cost.shots) == (JobState.CANCELLED, "cut short", 107)
 

@@ -232,7 +232,7 @@ def test_mixed_sizes_and_meshes_come_back_in_order() -> None:
     programs = [program(m, 3 if m.modes == 5 else 2, seed=i) for i, m in enumerate(meshes)]
     results = LocalDevice(seed=7).submit(programs, shots=5000, tag="mixed").result()
     for p, counts in zip(programs, results, strict=True):
-        assert (counts.program, counts.modes, counts.photons) == (p.fingerprint, p.modes, p.photons)
+        assert (counts.fingerprint, counts.modes, counts.photons) == (p.fingerprint, p.modes, p.photons)
         assert (counts.tag, counts.device, counts.shots) == ("mixed", "local:slos", 5000)
         expected, found = expected_shots(p, LocalModel(), 5000), table(counts)
         assert chi_square_p([found.get(s, 0) for s in expected], list(expected.values())) > 1e-5

@@ -218,7 +218,7 @@ def test_distributions_are_those_of_the_phases_that_are_set(engine: Any) -> None
 
 
 def test_counts_name_the_program_that_was_asked_for() -> None:
-    assert draw("local:slos?noise=ascella,phase_error=0.1", SMALL).program == SMALL.fingerprint
+    assert draw("local:slos?noise=ascella,phase_error=0.1", SMALL).fingerprint == SMALL.fingerprint
 
 
 # -- memory --------------------------------------------------------------------------------------------------

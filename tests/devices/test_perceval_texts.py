@@ -30,7 +30,7 @@ from perceval.serialization.deserialize import pb
 import qpu_sdk
 from qpu_sdk.devices.cloud.decoding import HARDWARE_KINDS, UnusableAnswer, perceval_object
 from qpu_sdk.devices.cloud.payload import PlatformDetails, encode_payload
-from qpu_sdk.devices.counts_files import read_counts
+from qpu_sdk.devices.counts_files import load_counts
 from qpu_sdk.devices.perceval_archives import ARCHIVE
 from qpu_sdk.devices.perceval_checks import Limits, UnreadableText, check_formula, check_iteration
 from qpu_sdk.devices.perceval_texts import LOCK, hardware, read, read_tree, unpack, written
@@ -685,7 +685,7 @@ def counts_file(path: Path, text: str) -> Path:
 def test_files_of_counts_are_data(tmp_path: Path, canary: str) -> None:
     for text in (text_of(PLACES["phase"](canary)), f":PCVL:BSCount:{{|{{P:{canary}}}>=3}}"):
         with pytest.raises(DataError, match="not counts of Perceval"):
-            read_counts(counts_file(tmp_path / "counts.txt", text), photons=1, detector="threshold")
+            load_counts(counts_file(tmp_path / "counts.txt", text), photons=1, detector="threshold")
 
 
 @pytest.mark.parametrize("place", ["phase", "theta", "provider", "noise as experiment", "state as archive"])

@@ -68,13 +68,13 @@ def test_response_times_ideal_is_the_branch_of_common_photons(modes: int, photon
     np.testing.assert_allclose(model.response.rates(model.ideal), brute_force_common_branch(columns, even), atol=1e-14)
 
 
-@pytest.mark.parametrize("detector", ["threshold", "pnr"])
+@pytest.mark.parametrize("detector", ["threshold", "pnr", "ppnr:2"])
 @pytest.mark.parametrize(("modes", "photons"), [(3, 1), (4, 2), (5, 3), (3, 3)])
 def test_the_background_is_never_negative(modes: int, photons: int, detector: str) -> None:
     for seed in range(5):
         columns = haar(modes, seed=seed)[:, :photons]
         noise = noise_of(photons, modes, seed=seed)
-        model = forward(columns, noise, detector)  # type: ignore[arg-type]
+        model = forward(columns, noise, detector)
         assert (model.model - model.response.rates(model.ideal)).min() > -1e-14
         total = model.response.rates(model.ideal) + model.background
         np.testing.assert_allclose(total, model.model, atol=1e-14)
@@ -82,11 +82,11 @@ def test_the_background_is_never_negative(modes: int, photons: int, detector: st
 
 def test_ideal_sources_leave_no_background() -> None:
     columns = haar(5, seed=1)[:, :3]
-    for detector in ("threshold", "pnr"):
+    for detector in ("threshold", "pnr", "ppnr:2"):
         noise = ProgramNoise(1.0, 1.0, 0.0, np.full(3, 0.4), np.linspace(0.6, 1.0, 5), np.zeros(5))
-        model = forward(columns, noise, detector)  # type: ignore[arg-type]
+        model = forward(columns, noise, detector)
         assert model.background.max() < 1e-15
-        alone = without_circuit(noise, detector, modes=5, photons=3)  # type: ignore[arg-type]
+        alone = without_circuit(noise, detector, modes=5, photons=3)
         np.testing.assert_allclose(alone.response.dense(), model.response.dense(), atol=1e-15)
 
 
@@ -114,7 +114,7 @@ def test_counting_detectors_seen_as_clicks_are_threshold_detectors() -> None:
 def test_loss_keeps_photons_or_loses_them() -> None:
     noise = ProgramNoise(1.0, 1.0, 0.0, np.ones(3), np.ones(5), np.zeros(5))
     for detector in ("threshold", "pnr"):
-        response = without_circuit(noise, detector, modes=5, photons=3).response.dense()  # type: ignore[arg-type]
+        response = without_circuit(noise, detector, modes=5, photons=3).response.dense()
         np.testing.assert_allclose(response.sum(axis=0), 1.0, atol=1e-14)
         assert set(np.unique(response.round(12))) == {0.0, 1.0}
 
@@ -135,10 +135,10 @@ def test_pairs_of_common_photons() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 3), st.sampled_from(["threshold", "pnr"]), st.integers(0, 2**16))
+@given(st.integers(1, 3), st.sampled_from(["threshold", "pnr", "ppnr:2"]), st.integers(0, 2**16))
 def test_numbers_stand_where_their_patterns_stand(photons: int, detector: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    here = space(4, photons, detector)  # type: ignore[arg-type]
+    here = space(4, photons, detector)
     numbers = rng.integers(0, 50, len(here.patterns))
     more = np.ones((1, 4), dtype=np.uint8)  # four clicks are more than N
     order = rng.permutation(len(numbers))
@@ -146,7 +146,7 @@ def test_numbers_stand_where_their_patterns_stand(photons: int, detector: str, s
         photons=photons,
         outcomes=np.concatenate([here.patterns[order], more]),
         numbers=np.append(numbers[order], 7),
-        detector=detector,  # type: ignore[arg-type]
+        detector=detector,
     )
     np.testing.assert_array_equal(here.numbers(counts), numbers)
     np.testing.assert_array_equal(here.numbers(counts)[here.full], counts.collision_free())

@@ -26,7 +26,7 @@ from tests.runs.test_page import NASTY, read
 def counts(modes: int = 5, photons: int = 2) -> Counts:
     outcomes = occupations(collision_free_outcomes(modes, photons), modes)
     numbers = np.random.default_rng(1).integers(0, 50, len(outcomes))
-    return Counts(photons=photons, outcomes=outcomes, numbers=numbers, program="f" * 64)
+    return Counts(photons=photons, outcomes=outcomes, numbers=numbers, fingerprint="f" * 64)
 
 
 def mitigated(modes: int = 5, photons: int = 2, why: str = "because") -> Distribution:

@@ -101,7 +101,7 @@ def test_exact_probabilities_go_through(calls: list[Call]) -> None:
     assert (call.record, call.method, call.seed) == (known, "response", 3)
     assert (call.counts.shots, call.counts.detector, call.counts.photons) == (EXACT_SHOTS, "threshold", 3)
     assert set(call.counts.outcomes.sum(axis=1)) == {1, 2, 3}
-    assert call.counts.program == call.program.fingerprint
+    assert call.counts.fingerprint == call.program.fingerprint
     assert call.program.mesh.unitary(call.program.phases) == pytest.approx(UNITARY, abs=1e-12)
     assert outcomes(result["results"]) == pytest.approx(exact(), abs=1e-7)
     assert result[KEY].raw is call.counts
@@ -238,7 +238,7 @@ def test_a_record_of_another_device_is_refused() -> None:
         execute(computer(CalibratedMitigation(record(), seed=0)), "probs", experiment(detectors=False), max_shots=10)
     mixed = experiment(detectors=False)
     mixed.add(0, pcvl.Detector.ppnr(4))
-    with pytest.raises(CalibrationMismatch, match="detector of mode 0"):
+    with pytest.raises(CalibrationMismatch, match="some detectors are ppnr:4"):
         execute(computer(CalibratedMitigation(record(), seed=0)), "probs", mixed, max_shots=10)
 
 

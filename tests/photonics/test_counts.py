@@ -61,7 +61,7 @@ def test_an_outcome_listed_twice_is_added_up() -> None:
 @given(tables(largest=9), st.integers(0, 100), st.text(max_size=5))
 def test_json_round_trip(case: tuple[int, int, Table], other: int, text: str) -> None:
     modes, photons, table = case
-    labels = {"program": text, "device": text[::-1], "tag": "t" + text, "job_id": text * 2}
+    labels = {"fingerprint": text, "device": text[::-1], "tag": "t" + text, "job_id": text * 2}
     counts = counts_of(modes, photons, table, other=other, **labels)
     line = counts.to_json()
     read = Counts.from_json(line)
@@ -84,7 +84,7 @@ def test_json_keeps_the_detector() -> None:
 
 GOOD = json.loads(counts_of(2, 1, {(1, 0): 3}).to_json())
 BROKEN: dict[str, Any] = {
-    "schema_version": 2,
+    "schema_version": 3,
     "photons": None,
     "modes": 3,
     "outcomes": ["1x"],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qpu_sdk.devices.machines import NOISE_PRESETS
 from qpu_sdk.devices.noise_text import parse_noise
 from qpu_sdk.errors import ConfigError, ProgramError
-from qpu_sdk.photonics.counts import Detector
+from qpu_sdk.photonics.counts import Detector, wires
 from qpu_sdk.photonics.detectors import detectors_to_perceval, efficiencies_from_perceval
 from qpu_sdk.photonics.meshes import RectangularMesh
 from qpu_sdk.photonics.noise import Noise, by_mode
@@ -205,12 +205,12 @@ def test_noise_that_no_source_has_is_refused_from_perceval() -> None:
         Noise.from_perceval(pcvl.NoiseModel(g2=0.9))
 
 
-@pytest.mark.parametrize("kind", ["threshold", "pnr"])
+@pytest.mark.parametrize("kind", ["threshold", "pnr", "ppnr:4"])
 def test_detectors_survive_perceval(kind: Detector) -> None:
     given = [1.0, 0.25, 0.9]
     detectors = detectors_to_perceval(given, kind)
     assert [d.detect(2)[pcvl.FockState([0])] for d in detectors[1:]] == pytest.approx([0.75**2, 0.1**2])
-    assert [d.max_detections for d in detectors] == [1 if kind == "threshold" else None] * 3
+    assert [d.max_detections for d in detectors] == [wires(kind)] * 3
     efficiencies, found = efficiencies_from_perceval(detectors)
     assert (efficiencies.tolist(), found) == (given, kind)
 
@@ -224,7 +224,10 @@ def test_detectors_of_an_experiment() -> None:
 @pytest.mark.parametrize(
     ("detectors", "message"),
     [
-        ([pcvl.Detector.ppnr(4)], "detector of mode 0 is PPNR"),
+        ([pcvl.Detector.ppnr(4, 2)], "detector of mode 0 shows at most 2 clicks of 4 wires. Leave max_detections out"),
+        ([pcvl.Detector.ppnr(None, 3)], "at most 3 clicks of any number of wires"),
+        ([pcvl.Detector.ppnr(20_000)], "20000 wires; 10000 are modelled"),
+        ([pcvl.Detector.ppnr(4), pcvl.Detector.ppnr(3)], "some detectors are ppnr:4 and some not"),
         ([None, pcvl.BSLayeredPPNR(2)], "detector of mode 1 is BS-PPNR2"),
         ([pcvl.Detector.pnr(), pcvl.Detector.threshold()], "Use one kind"),
     ],

@@ -237,7 +237,7 @@ def _counts(outcomes: Outcomes, program: Program, *, detector: Detector, labels:
             numbers=np.array([number for _, number in own], dtype=np.int64),
             other=sum(number for _, number in seen) - sum(number for _, number in own),
             detector=detector,
-            program=program.fingerprint,
+            program=program,
             device=labels["device"],
             tag=labels["tag"],
             job_id=labels["job_id"],

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from ...arrays import FloatArray
-from ...errors import DeviceUnavailable
-from ...photonics.counts import Detector
+from ...errors import ConfigError, DeviceUnavailable
+from ...photonics.counts import Detector, is_detector
 from ...photonics.decomposition import embed
+from ...photonics.detectors import efficiencies_from_perceval
 from ...photonics.interferometer import Mesh
 from ...photonics.meshes import RectangularMesh
 from ...photonics.program import Program
@@ -112,14 +113,18 @@ def _limit(limits: Mapping[str, Any], key: str, default: Any) -> Any:
 def _detector(specs: Mapping[str, Any], *, simulated: bool) -> Detector:
     """From the architecture, the only place that says it; without one, a simulator resolves and a QPU does not."""
     if isinstance(specs.get("detector"), str):
-        return "threshold" if specs["detector"].lower() == "threshold" else "pnr"
+        named = specs["detector"].lower()
+        return named if is_detector(named) else "pnr"
     try:
         architecture = perceval_object(specs.get("architecture"), HARDWARE_KINDS)
     except UnusableAnswer:
         architecture = None
     if architecture is None or not any(architecture.detectors):
         return "pnr" if simulated else "threshold"
-    return "threshold" if architecture.detection_type.name == "Threshold" else "pnr"
+    try:
+        return efficiencies_from_perceval(architecture.detectors)[1]
+    except ConfigError:  # of several kinds, or layered ones: counts above one are read as they come
+        return "threshold" if architecture.detection_type.name == "Threshold" else "pnr"
 
 
 def encode_payload(

@@ -398,7 +398,7 @@ def test_results_are_told_apart_by_their_iterations(version: int) -> None:
         random.Random(seed).shuffle(entries)
         found = read(answer(entries), to)
         assert [table_of(c) for c in found] == tables(4)
-        assert [c.program for c in found if c] == [p.fingerprint for p in FOUR]
+        assert [c.fingerprint for c in found if c] == [p.fingerprint for p in FOUR]
         assert {(c.device, c.tag, c.job_id) for c in found if c} == {("d", "t", "j")}
 
 

@@ -345,7 +345,7 @@ def architecture(detector: Any, *, compress: bool = True) -> str:
     [
         (pcvl.Detector.threshold(), "threshold"),
         (pcvl.Detector.pnr(), "pnr"),
-        (pcvl.Detector.ppnr(4), "pnr"),
+        (pcvl.Detector.ppnr(4), "ppnr:4"),
         (pcvl.BSLayeredPPNR(2), "pnr"),
     ],
 )
