@@ -43,27 +43,28 @@ class Multinomial(Uncertainty):
     overhead: float = 1.0
 
     def covariance(self) -> FloatArray:
-        """(diag(q) - q q^T) / (n + 2), of the Dirichlet posterior with mean q = (n p + 1/K) / (n + 1).
-
-        That is (diag(p) - p p^T) / n for many events, and not nothing for one (Perks, J. Inst. Actuaries 73, 285).
+        """overhead (diag(p) - p p^T) / samples; see :meth:`_shrunk` for events that are all alike.
 
         :returns: ``(K, K)``.
         """
-        n, q = self._posterior()
-        return np.asarray((np.diag(q) - np.outer(q, q)) / (n + 2.0))
+        p, n = self._shrunk()
+        return np.asarray((np.diag(p) - np.outer(p, p)) / n)
 
     def variances(self) -> FloatArray:
-        """Its diagonal.
+        """overhead p (1 - p) / samples, ``(K,)``, likewise."""
+        p, n = self._shrunk()
+        return np.asarray(p * (1.0 - p) / n)
 
-        :returns: ``(K,)``.
+    def _shrunk(self) -> tuple[FloatArray, float]:
+        """Probabilities and events that errors are worked out from.
+
+        Where all events are of one outcome the formula gives errors of 0, as if one event were certainty: then they are
+        those of the Dirichlet posterior with mean (n p + 1/K) / (n + 1) (Perks, J. Inst. Actuaries 73, 285).
         """
-        n, q = self._posterior()
-        return np.asarray(q * (1.0 - q) / (n + 2.0))
-
-    def _posterior(self) -> tuple[float, FloatArray]:
-        """Events n that it is worth, and the posterior's mean."""
-        n = self.samples / self.overhead
-        return n, np.asarray((n * self.probabilities + 1.0 / len(self.probabilities)) / (n + 1.0))
+        p, n = self.probabilities, self.samples / self.overhead
+        if p.max() < 1.0 or len(p) == 1:
+            return p, n
+        return (n * p + 1.0 / len(p)) / (n + 1.0), n + 2.0
 
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
         """Wilson's score interval (J. Am. Stat. Assoc. 22, 209 (1927)), which is sensible for zero events too."""
