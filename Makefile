@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs protocol mitigation mismatch real noisy faults validate rehearsal clean
+.PHONY: run test check bench docs protocol mitigation mismatch real seen noisy faults validate rehearsal clean
 
 # The environment is made anew when a file that says what is in it changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -51,7 +51,7 @@ mitigation: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.mitigation
 
 # Mitigation on devices that the model does not describe, and with wrong records; writes docs/results/mismatch.json and the
-# table of docs/mitigation.md. A part: make mismatch ARGUMENTS="--devices 6 --rows crosstalk-0.02,angles"
+# table of docs/real-machines.md. A part: make mismatch ARGUMENTS="--devices 6 --rows crosstalk-0.02,angles"
 mismatch: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.mismatch $(ARGUMENTS)
 
@@ -67,6 +67,10 @@ noisy: $(VENV)/.installed
 # Every fault of the cloud, for Perceval's client and ours side by side; writes docs/results/faults.md.
 faults: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.faults --out docs/results/faults.md
+
+# Training on a simulated Belenos as its counts look; writes docs/results/seen.json and the table of docs/real-machines.md.
+seen: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.seen
 
 # Statistical studies, before a release: a hundred devices, programs and kills; writes docs/results/validation.json and .md.
 validate: $(VENV)/.installed

@@ -18,6 +18,7 @@ from .jobs import jobs
 from .mitigate import mitigate_command
 from .models import evaluate_command, export_command, predict_command
 from .printing import as_command, tell
+from .run import run_command
 from .train import plan_command, resume_command, train_command
 from .usage import OneLineGroup
 from .waits import told
@@ -55,6 +56,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict_command,
     "export": export_command,
     "devices": devices_command,
+    "run": run_command,
     "calibrate": calibrate_command,
     "compare": compare_command,
     "mitigate": mitigate_command,

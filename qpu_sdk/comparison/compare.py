@@ -26,11 +26,12 @@ from ..devices.journalled import JournalledDevice
 from ..devices.pending import pending_journal
 from ..devices.registry import open_device
 from ..devices.sending import Terms
-from ..errors import ConfigError, MitigationError
+from ..errors import BudgetExceeded, ConfigError, MitigationError
 from ..mitigation.case import check_match
 from ..mitigation.methods import AUTO, check_method
 from ..mitigation.mitigate import mitigate
 from ..mitigation.outcomes import LEVEL
+from ..photonics.click_model import accurate_click_distribution
 from ..photonics.counts import Counts, merge
 from ..photonics.program import Program
 from ..statistics import sampling_distance, total_variation
@@ -40,6 +41,8 @@ from .trial import Comparison, ComparisonRequest, Trial
 OURS, RAW = "ours", "raw"
 #: Distances that differ by less are the same: it does not show in three digits.
 SAME = 0.0005
+#: Programs that are asked how many events they may have.
+MOST_ASKED = 4
 
 
 def compare(
@@ -188,6 +191,7 @@ def compare_on(
     programs = known_programs(
         request.kinds, modes=record.modes, input_modes=inputs, each=request.each, seed=request.seed
     )
+    _check_events(record, [known.program for known in programs], request.shots)
     trials: list[Trial] = []
     finished = itertools.count(1)
     with pending_journal(device, folder, "comparison", (name, record.id, request)) as journal:
@@ -224,6 +228,28 @@ def _check_request(request: ComparisonRequest) -> None:
     for what, values in (("kinds", request.kinds), ("shots", request.shots), ("methods", request.methods)):
         if len(set(values)) < len(values):
             raise ConfigError(f"{what} {list(values)} name something twice. Name each once.")
+
+
+def _check_events(record: CalibrationRecord, programs: Sequence[Program], shots: Sequence[int]) -> None:
+    """Refuse, before anything is sent, to compare what no estimate can be made of.
+
+    :raises BudgetExceeded: when fewer than one event of all photons is expected of the program with the most.
+    """
+    share = max(_event_share(record, program) for program in programs[:MOST_ASKED])
+    if share * max(shots) >= 1.0:
+        return
+    photons, need = programs[0].photons, 10.0 / max(share, 1e-30)
+    raise BudgetExceeded(
+        f"{share * max(shots):.2g} events of {photons} photons are expected of {max(shots):,} shots by the record: "
+        f"there would be nothing to compare. Use --shots {need:.0e}, or fewer photons: --inputs 0,1."
+    )
+
+
+def _event_share(record: CalibrationRecord, program: Program) -> float:
+    """Share of the shots that have as many clicks as photons, all in different modes."""
+    columns = program.mesh.columns(program.phases, program.input_modes)
+    sets, p = accurate_click_distribution(columns, record.noise().at(program), most_clicks=program.photons)
+    return float(p[sets.clicks == program.photons].sum() / max(1.0 - float(p[0]), 1e-300))
 
 
 def _check_record(device: Device, record: CalibrationRecord, inputs: tuple[int, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from ..arrays import FloatArray, reals, whole
-from ..errors import MitigationError
+from ..errors import MitigationError, ProgramError
 from ..photonics.counts import Counts
 from ..report.figures import save
 from ..report.text import percent, two_columns
@@ -201,8 +202,13 @@ class Distribution:
 
     def __str__(self) -> str:
         """What is to be known first, the most probable outcomes in a table, then :meth:`rows`."""
-        first = [line for line in (self.warning, self.diagnostics.verdict) if line]
-        return "\n".join([*first, *[""][: len(first)], *outcome_table(self.shown()), "", two_columns(self.rows())])
+        first = [*self.first, ""] if self.first else []
+        return "\n".join([*first, *outcome_table(self.shown()), "", two_columns(self.rows())])
+
+    @property
+    def first(self) -> list[str]:
+        """What is to be known before any number: how few events there are, and what the counts bear."""
+        return [line for line in (self.warning, self.diagnostics.verdict) if line]
 
     @property
     def warning(self) -> str:
@@ -221,7 +227,14 @@ class Distribution:
     def draw(self) -> Figure:
         """Bars of the most probable outcomes with their intervals, raw beside mitigated where the counts are kept."""
         title = f"Outcome probabilities by {self.method}, {self.samples:,} events in {self.shots:,} shots"
-        return draw_estimates(self.shown(), self._raw_shown(), title=title)
+        return draw_estimates(self.shown(), self._raw_shown(), title=title, ideal=self._ideal())
+
+    def _ideal(self) -> FloatArray | None:
+        """The distribution without noise, ``(K,)``, where the program is known and small enough; to be drawn only."""
+        program = None if self.raw is None else self.raw.program
+        with suppress(ProgramError):
+            return None if program is None else program.probabilities()
+        return None
 
     def plot(self, path: str | Path) -> None:
         """Write :meth:`draw` to a file, PNG, SVG or PDF by its suffix.

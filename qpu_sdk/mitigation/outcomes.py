@@ -104,10 +104,11 @@ def _decimals(errors: FloatArray) -> int:
     return min(9, max(4, 2 - math.floor(math.log10(largest)))) if 0.0 < largest < math.inf else 4
 
 
-def draw_estimates(estimate: Estimate, raw: Estimate | None, *, title: str) -> Figure:
+def draw_estimates(estimate: Estimate, raw: Estimate | None, *, title: str, ideal: FloatArray | None = None) -> Figure:
     """Bars of the most probable outcomes in lexicographic order, with their intervals.
 
     :param raw: shown beside it where there is one, and the difference below.
+    :param ideal: probabilities without noise, ``(K,)``, drawn as a line across each bar.
     """
     from matplotlib.figure import Figure
 
@@ -122,8 +123,12 @@ def draw_estimates(estimate: Estimate, raw: Estimate | None, *, title: str) -> F
         bars, lowest = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1.0))
         _bars(bars, raw, shown, colour="0.72", offset=-0.2, width=0.4)
         _bars(bars, estimate, shown, colour="tab:blue", offset=0.2, width=0.4)
-        bars.legend(frameon=False, fontsize=8)
         _difference(lowest, estimate, raw, shown)
+    if ideal is not None:
+        x = np.arange(len(shown))
+        bars.hlines(ideal[shown], x - 0.45, x + 0.45, color="tab:red", linewidth=1.2, label="ideal")
+    if raw is not None or ideal is not None:
+        bars.legend(frameon=False, fontsize=8)
     bars.set(ylabel="probability", ylim=(0.0, None))
     bars.set_title(title, fontsize=10, loc="left")
     lowest.set_xlim(-0.8, len(shown) - 0.2)

@@ -10,7 +10,7 @@ from typing import Any
 from ..arrays import FloatArray
 from ..photonics.fock import collision_free_outcomes
 from ..report.figures import svg
-from ..report.html import Html, figure, page, section, table
+from ..report.html import Html, figure, fold, page, section, table, verdict
 from ..statistics import total_variation
 from .distribution import Distribution
 from .outcomes import LEVEL, MOST_ROWS
@@ -35,6 +35,7 @@ def distribution_data(found: Distribution) -> dict[str, Any]:
         "shift": shift(found),
         "record_id": found.record_id,
         "method": found.method,
+        "first": list(found.first),
         "history": [asdict(report) for report in found.history],
         "diagnostics": asdict(found.diagnostics),
         "outcomes": collision_free_outcomes(found.raw.modes, found.raw.photons).tolist(),
@@ -62,7 +63,8 @@ def shift(found: Distribution) -> float | None:
 
 def distribution_rows(found: Distribution) -> list[tuple[str, str]]:
     """Name and value of everything a reader needs to judge the estimate, and its most probable outcomes."""
-    rows = [(report.name, report.why if report.used else f"not used: {report.why}") for report in found.history]
+    rows = [("verdict", line) for line in found.first]
+    rows += [(report.name, report.why if report.used else f"not used: {report.why}") for report in found.history]
     rows += found.rows()
     rows.append(("overhead", f"{found.overhead:.3f} times the variance of as many events of a perfect device"))
     moved, shown = shift(found), found.shown()
@@ -92,7 +94,9 @@ def distribution_page(name: str, found: Sequence[Distribution]) -> str:
 
 
 def _part(found: Distribution, index: int, number: int) -> Html:
-    parts = figure(distribution_figure(found)), table(distribution_rows(found))
+    rows = [row for row in distribution_rows(found) if row[0] != "verdict"]
+    first = *(verdict(line) for line in found.first), figure(distribution_figure(found))
+    parts = *first, fold("every number, and how it came about", table(rows))
     return section(title(found, index, number), *parts) if number > 1 else Html("\n".join(parts))
 
 

@@ -44,6 +44,7 @@ def test_a_record_is_written_and_printed(folder: Path) -> None:
     data = succeed(DEVICE, "--out", folder, *FEW, "--valid", "6")
     assert files(folder) == [Path(data["path"])]
     record = load_record(data.pop("path"))
+    assert data.pop("verdict").startswith("The model describes this device")
     assert data == record.model_dump(mode="json")
     assert (record.modes, record.input_modes, record.validity_h, record.seed) == (4, (0, 2), 6.0, 5)
     name = open_device(DEVICE, seed=0).spec.name
@@ -57,13 +58,16 @@ def test_a_record_is_written_and_printed(folder: Path) -> None:
 
 
 def test_the_text_names_the_file_and_every_parameter(folder: Path) -> None:
-    result = run(DEVICE, "--out", folder, *FEW)
+    result = run(DEVICE, "--out", folder, *FEW, "--details")
     assert result.exit_code == 0, result.output
     [path] = files(folder)
     assert f"written: {path}" in result.stderr
     shown = {name.replace("_", " ") for name in load_record(path).parameters}
     assert all(any(line.startswith(name) for line in result.stdout.splitlines()) for name in shown)
-    assert run("--show", path).stdout == result.stdout
+    assert run("--show", path, "--details").stdout == result.stdout
+    short = run("--show", path).stdout
+    assert short.startswith("The model describes this device")
+    assert len(short.splitlines()) < 20
 
 
 def test_a_record_is_never_overwritten(folder: Path) -> None:
@@ -98,12 +102,13 @@ def test_a_record_is_shown_with_its_page(folder: Path) -> None:
     path, page = saved(folder, 1.0, seed=1), folder / "record.html"
     data = succeed("--show", path, "--page", page)
     assert data.pop("path") == str(path)
+    assert data.pop("verdict")
     assert data == load_record(path).model_dump(mode="json")
     text = page.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
     for words in ("<svg", "indistinguishability", "shift 0", "Measured on a simulation"):
         assert words in text
-    assert run("--show", path).stdout.splitlines()[0].split() == ["device", "simulated", "(simulated)"]
+    assert run("--show", path).stdout.splitlines()[2].split() == ["device", "simulated", "(simulated)"]
 
 
 def test_a_drift_that_was_put_in_is_significant_and_none_is_not(folder: Path) -> None:
@@ -117,7 +122,8 @@ def test_a_drift_that_was_put_in_is_significant_and_none_is_not(folder: Path) ->
     assert moved["before"] == load_record(before).id
     rows = run("--compare", before, later).stdout.splitlines()
     assert rows[-1].startswith("all together")
-    assert len(rows) == len(moved["changes"]) + 1
+    assert rows[0].startswith("The device changed")
+    assert len(rows) == len(moved["changes"]) + 3
 
 
 # -- bad input -------------------------------------------------------------------------------------------------

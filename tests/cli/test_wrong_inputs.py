@@ -218,6 +218,11 @@ LINES = {
         [(1, DEVICES), (3, NUMBERS), (5, NUMBERS), (7, ["empty", "empty/x", "nul\0"])],
         [("--photons", NUMBERS), ("--inputs", MODES), ("--seed", NUMBERS), ("--valid", NUMBERS), ("--show", NAMES)],
     ),
+    "run": Line(
+        ["run", "counts.jsonl", "--device", "local:slos", "--shots", "100", "--out", "new.json"],
+        [(1, NAMES), (3, DEVICES), (5, NUMBERS), (7, ["folder", "counts.jsonl", "nul\0"])],
+        [("--inputs", MODES), ("--random", ["x", ""]), ("--seed", NUMBERS), ("--credits", ["-1", "nan", "x"])],
+    ),
     "compare": Line(
         ["compare", "local:slos?noise=ascella", "--record", "record.json", "--each", "1", "--programs", "haar"],
         [(1, DEVICES), (3, NAMES), (5, NUMBERS), (7, ["", "x", "[/bold]", "haar,haar,x"])],

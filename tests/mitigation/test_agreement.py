@@ -104,7 +104,7 @@ def test_the_records_own_phase_error_goes_first() -> None:
     assert (common.phase_error, common.measured) == (0.015, False)  # these counts show none, which says something too
     twice = known.model_copy(update={"phase_error": Measured(value=0.06, standard_error=0.001, unit="rad")})
     once, more = (rows_of(of(numbers, program, r), program, record) for r in (known, twice))
-    np.testing.assert_allclose(more, 2.0 * once, atol=1e-15)
+    np.testing.assert_allclose(more, 2.0 * once, atol=1e-12)
 
 
 def test_counts_that_show_more_than_the_record_says_are_believed() -> None:
