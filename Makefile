@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs protocol mitigation mismatch real seen noisy faults validate rehearsal clean
+.PHONY: run test check bench docs protocol mitigation sizes mismatch real seen noisy faults validate rehearsal clean
 
 # The environment is made anew when a file that says what is in it changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -59,6 +59,10 @@ mismatch: $(VENV)/.installed
 # and the table of docs/real-machines.md.
 real: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.real $(DATA) --write
+
+# Time and memory of a mitigation by modes and photons; writes the table of docs/mitigation.md.
+sizes: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.sizes --write
 
 # The protocol on noisy devices, with and without mitigation: make noisy MNIST=FOLDER; needs make protocol's results.
 noisy: $(VENV)/.installed

@@ -17,13 +17,13 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray, OutcomeArray, whole
-from ..errors import ConfigError, JobCancelled, JobFailed, JobTimeout, ProgramError
+from ..errors import ConfigError, JobCancelled, JobFailed, JobTimeout
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from ..seeds import child_seed
 from .base import Device, DeviceSpec, Job, JobStatus
 from .forking import survives_fork
-from .simulation import MAX_OUTCOMES, LocalModel, by_size, columns_of, outcome_count, shot_distribution
+from .simulation import LocalModel, by_size, check_simulation, columns_of, shot_distribution
 from .waiting import checked_timeout
 
 
@@ -120,11 +120,8 @@ class LocalDevice(Device):
         for program in programs:
             if self._chip is not None:
                 self._chip.check(program)
-            elif (size := outcome_count(program, self.model)) > MAX_OUTCOMES:
-                raise ProgramError(
-                    f"{program.photons} photons in {program.modes} modes have {size} outcomes; {self.spec.name} "
-                    f"holds {MAX_OUTCOMES}. Use fewer photons or ?outcomes=collision_free."
-                )
+            else:
+                check_simulation(program.modes, program.photons, self.model)
         with self._lock:
             job_id = f"local-{next(self._submitted)}"
             occurrence = self._used[tag]  # counted here, in the caller's order: when the worker draws changes nothing

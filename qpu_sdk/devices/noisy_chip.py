@@ -36,6 +36,8 @@ NEGLECTED = 1e-9
 RARE, MANY = (1e-7, 1e-5), 250_000
 #: Most Fock outcomes of 2N photons that Perceval's simulator is asked for; 12 modes and 4 photons are 75 582.
 MAX_PERCEVAL_OUTCOMES = 100_000
+#: Most additions of one photon to one outcome behind detectors that count.
+MAX_STEPS = 5_000_000_000
 #: Bytes that remembered distributions may take together.
 MAX_REMEMBERED = 256_000_000
 
@@ -84,10 +86,18 @@ class NoisyChip:
         most = self._most_counts(program)
         if self.detector == "threshold":
             check_click_work(modes, photons, most)
-        elif (size := count_fock_states(modes, most)) > MAX_SETS:
+            return
+        if (size := count_fock_states(modes, most)) > MAX_SETS:
             raise ProgramError(
                 f"{most} counts in {modes} modes are {size} outcomes; detector={self.detector} holds {MAX_SETS}. "
                 "Use detector=threshold or fewer photons."
+            )
+        # Every subset of the photons may be alike, and to each of them the others are added, mode by mode.
+        if (steps := 2**photons * modes * size) > MAX_STEPS:
+            raise ProgramError(
+                f"{photons} photons in {modes} modes with up to {most} counts take {steps:.1e} steps; "
+                f"detector={self.detector} takes {MAX_STEPS:.0e}, about a minute. Use detector=threshold or fewer "
+                "photons."
             )
 
     def shot(self, program: Program) -> tuple[OutcomeArray, FloatArray]:

@@ -11,11 +11,18 @@ from typing import Literal, final
 import numpy as np
 
 from ..arrays import ComplexArray, FloatArray, OutcomeArray
-from ..errors import ConfigError
+from ..errors import ConfigError, ProgramError
 from ..photonics.counts import Detector, check_detector
 from ..photonics.fock import collision_free_index, collision_free_outcomes, fock_outcomes, occupations
 from ..photonics.noise import Noise
-from ..photonics.permanents import PrefixTree, collision_free_tree, fock_tree, probabilities
+from ..photonics.permanents import (
+    MOST_PRODUCTS,
+    collision_free_tree,
+    fock_tree,
+    prefix_counts,
+    probabilities,
+    tree_products,
+)
 from ..photonics.program import Program
 from .noisy_chip import NoisyChip
 
@@ -23,6 +30,8 @@ Engine = Literal["auto", "slos", "permanents", "perceval"]
 Keep = Literal["all", "collision_free"]
 #: Largest number of outcomes that one program may have.
 MAX_OUTCOMES = 5_000_000
+#: Products of ours in the time of one of SLOS.
+SLOS_COST = 6
 
 
 @final
@@ -102,18 +111,57 @@ def exact_probabilities(columns: ComplexArray, *, collision_free: bool, engine: 
     [[1.0, 0.0, 0.0]]
     """
     modes, photons = columns.shape[1:]
-    tree = (collision_free_tree if collision_free else fock_tree)(modes, photons)
-    if engine == "permanents" or (engine == "auto" and _permanents_are_faster(tree)):
-        return probabilities(columns, tree)
+    if _by_permanents(modes, photons, collision_free=collision_free, engine=engine):
+        return probabilities(columns, (collision_free_tree if collision_free else fock_tree)(modes, photons))
     every = np.stack([slos_probabilities(one) for one in columns])
     return every[:, collision_free_index(modes, photons)] if collision_free else every
 
 
-def _permanents_are_faster(tree: PrefixTree) -> bool:
+def _by_permanents(modes: int, photons: int, *, collision_free: bool, engine: Engine) -> bool:
     """Complex products of Glynn's tree, 2^(N-1) for every prefix, against those of SLOS; ours cost about half."""
-    glynn = 2 ** (tree.photons - 1) * tree.entries
-    slos = tree.photons * math.comb(tree.modes + tree.photons - 1, tree.photons)
-    return bool(glynn < 2 * slos)
+    if engine != "auto":
+        return engine == "permanents"
+    glynn = 2 ** (photons - 1) * (sum(prefix_counts(modes, photons, bunched=not collision_free)) + modes)
+    return bool(glynn < 2 * _slos_products(modes, photons))
+
+
+def _slos_products(modes: int, photons: int) -> int:
+    return photons * math.comb(modes + photons - 1, photons)
+
+
+def check_simulation(modes: int, photons: int, model: LocalModel) -> None:
+    """Raise :class:`ProgramError` when a shot without noise but loss takes too much memory or time to work out."""
+    collision_free = model.outcomes == "collision_free"
+    lossy = model.noise.click_probability < 1.0 and not collision_free
+    outcomes = (
+        math.comb(modes, photons)
+        if collision_free
+        else sum(math.comb(modes + k - 1, k) for k in (range(1, photons + 1) if lossy else [photons]))
+    )
+    if outcomes > MAX_OUTCOMES:
+        way = "fewer photons" if collision_free else "fewer photons or ?outcomes=collision_free"
+        raise ProgramError(
+            f"{photons} photons in {modes} modes have {outcomes} outcomes; this simulation holds {MAX_OUTCOMES}. "
+            f"Use {way}."
+        )
+    # With loss, every subset of the photons interferes by itself.
+    products = sum(
+        math.comb(photons, k) * _products(modes, k, model) for k in (range(1, photons + 1) if lossy else [photons])
+    )
+    if products > MOST_PRODUCTS:
+        raise ProgramError(
+            f"{photons} photons in {modes} modes take {products:.1e} products; {MOST_PRODUCTS:.0e}, about half a "
+            "minute, are formed. Use fewer photons or modes."
+        )
+
+
+def _products(modes: int, photons: int, model: LocalModel) -> int:
+    """What exact probabilities of one circuit take, in products of ours."""
+    collision_free = model.outcomes == "collision_free"
+    if _by_permanents(modes, photons, collision_free=collision_free, engine=model.engine):
+        return tree_products(modes, photons, bunched=not collision_free)
+    states = math.comb(modes + photons - 1, photons)  # SLOS holds them all, whatever is kept
+    return SLOS_COST * _slos_products(modes, photons) if states <= MAX_OUTCOMES else MOST_PRODUCTS + 1
 
 
 def slos_probabilities(columns: ComplexArray) -> FloatArray:
@@ -168,13 +216,6 @@ def _clicks(outcomes: OutcomeArray, p: FloatArray) -> tuple[OutcomeArray, FloatA
     order = np.argsort(pattern.ravel(), kind="stable")
     starts = np.searchsorted(pattern.ravel()[order], np.arange(len(patterns)))
     return patterns.astype(np.uint8), np.add.reduceat(p[:, order], starts, axis=1)  # no pattern is without an outcome
-
-
-def outcome_count(program: Program, model: LocalModel) -> int:
-    """Outcomes that a simulation of a program holds: C(M, N) or C(M + N - 1, N)."""
-    if model.outcomes == "collision_free":
-        return math.comb(program.modes, program.photons)
-    return math.comb(program.modes + program.photons - 1, program.photons)
 
 
 def columns_of(programs: Sequence[Program]) -> ComplexArray:

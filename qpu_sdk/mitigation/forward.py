@@ -57,7 +57,9 @@ CERTAIN = 1.0 - 2.0**-53
 #: Up to so many entries R is a matrix, above it is applied factor by factor.
 MAX_DENSE = 1_000_000
 #: Most Fock outcomes, patterns, and N-click patterns: what unfolds these takes a gigabyte.
-MAX_OUTCOMES, MAX_PATTERNS, MAX_FULL = 250_000, 100_000, 20_000
+MOST_STATES, MOST_PATTERNS, MOST_FULL = 250_000, 100_000, 20_000
+#: Most modes: patterns are signed 64-bit numbers.
+MASKED_MODES = 62
 
 
 @final
@@ -139,13 +141,14 @@ def _check_size(modes: int, photons: int, detector: Detector) -> None:
     outcomes = count_fock_states(modes, photons) - count_fock_states(modes, photons - 1)
     patterns, full = count_patterns(modes, photons, detector) - 1, math.comb(modes, photons)
     for size, limit, what in (
-        (outcomes, MAX_OUTCOMES, "outcomes"),
-        (patterns, MAX_PATTERNS, "patterns of clicks"),
-        (full, MAX_FULL, "collision-free outcomes"),
+        (outcomes, MOST_STATES, "outcomes"),
+        (patterns, MOST_PATTERNS, "patterns of clicks"),
+        (full, MOST_FULL, "collision-free outcomes"),
     ):
-        if modes > 62 or size > limit:
+        if size > limit or modes > MASKED_MODES:
+            held = f"{size} {what}; {limit} are held" if size > limit else f"a model of {MASKED_MODES} modes at most"
             raise MitigationError(
-                f"unfolding {photons} photons in {modes} modes takes {size} {what}; {limit} in 62 modes are held. "
+                f"unfolding {photons} photons in {modes} modes takes {held}. "
                 "Use method response, fuse or post-select, or fewer photons or modes."
             )
 

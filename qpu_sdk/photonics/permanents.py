@@ -14,6 +14,7 @@ and batch entries are processed in chunks, so memory stays bounded whatever the 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,10 +23,13 @@ from typing import final
 import numpy as np
 
 from ..arrays import ComplexArray, FloatArray, IntArray
-from .fock import bunching_factor, collision_free_outcomes, fock_outcomes
+from ..errors import ProgramError
+from .fock import bunching_factor, check_modes_photons, collision_free_outcomes, fock_outcomes
 
 #: Complex numbers that one chunk may hold (16 bytes each): 64 MB.
 CHUNK_ENTRIES = 4_000_000
+#: Most outcomes of one tree, and most products over it, of which a core forms a hundred million a second.
+MOST_LEAVES, MOST_PRODUCTS = 5_000_000, 2_000_000_000
 #: Complex numbers of matrices whose permanents are found at once, so that a core's cache holds them, and largest size
 #: that goes row by row: it takes one step of Python for each of N 2^(N-1) products.
 ROWS_CHUNK, MOST_BY_ROWS = 20_000, 10
@@ -128,15 +132,62 @@ def _scatter(modes_at: IntArray, modes: int) -> ComplexArray:
     return np.asarray(np.arange(modes)[:, None] == modes_at, dtype=np.complex128)
 
 
+def prefix_counts(modes: int, photons: int, *, bunched: bool) -> list[int]:
+    """Numbers of prefixes of 1 to N - 1 photons in the tree of all Fock outcomes, or of the collision-free ones.
+
+    >>> prefix_counts(4, 3, bunched=False), prefix_counts(4, 3, bunched=True)
+    ([2, 3], [4, 10])
+    """
+    if bunched:
+        return [math.comb(modes + k - 1, k) for k in range(1, photons)]
+    return [math.comb(modes - photons + k, k) for k in range(1, photons)]
+
+
+def tree_products(modes: int, photons: int, *, bunched: bool) -> int:
+    """Complex products that the amplitudes of one circuit take: of 2^(N-1) signs one a prefix, and for the last mode.
+
+    >>> f"{tree_products(20, 10, bunched=False):.1e}", f"{tree_products(24, 12, bunched=False):.1e}"
+    ('2.0e+08', '1.3e+10')
+    """
+    prefixes = prefix_counts(modes, photons, bunched=bunched)
+    last = prefixes[-1] * modes // 8 if prefixes else modes  # a matrix product is several times faster than others
+    return int(2 ** (photons - 1) * (sum(prefixes) + last))
+
+
+def check_tree(modes: int, photons: int, *, bunched: bool) -> None:
+    """Raise :class:`ProgramError` when amplitudes of all outcomes take too much memory or time."""
+    outcomes = math.comb(modes + photons - 1, photons) if bunched else math.comb(modes, photons)
+    products = tree_products(modes, photons, bunched=bunched)
+    if outcomes > MOST_LEAVES:
+        raise ProgramError(
+            f"{photons} photons in {modes} modes have {outcomes} outcomes; {MOST_LEAVES} are computed. "
+            "Use fewer photons or modes."
+        )
+    if products > MOST_PRODUCTS:
+        raise ProgramError(
+            f"exact probabilities of {photons} photons in {modes} modes take {products:.1e} products; "
+            f"{MOST_PRODUCTS:.0e}, about half a minute, are formed. Use fewer photons or modes."
+        )
+
+
 @lru_cache(maxsize=64)
 def collision_free_tree(modes: int, photons: int) -> PrefixTree:
-    """The prefix tree of :func:`~qpu_sdk.photonics.fock.collision_free_outcomes`."""
+    """The prefix tree of :func:`~qpu_sdk.photonics.fock.collision_free_outcomes`.
+
+    :raises ProgramError: when it is too large.
+    """
+    check_modes_photons(modes, photons)
+    check_tree(modes, photons, bunched=False)
     return PrefixTree.of(collision_free_outcomes(modes, photons), modes)
 
 
 @lru_cache(maxsize=64)
 def fock_tree(modes: int, photons: int) -> PrefixTree:
-    """The prefix tree of :func:`~qpu_sdk.photonics.fock.fock_outcomes`."""
+    """The prefix tree of :func:`~qpu_sdk.photonics.fock.fock_outcomes`.
+
+    :raises ProgramError: when it is too large.
+    """
+    check_tree(modes, photons, bunched=True)
     return PrefixTree.of(fock_outcomes(modes, photons), modes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -340,3 +341,25 @@ def test_a_very_dim_device_still_counts_single_clicks() -> None:
     expected = (np.abs(columns) ** 2).sum(axis=1) / 3.0
     for mode in range(4):
         assert abs(found[tuple(int(m == mode) for m in range(4))] - expected[mode]) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("model", "modes", "photons"),
+    [
+        (LocalModel(outcomes="collision_free"), 24, 12),
+        (LocalModel(), 24, 12),
+        (LocalModel(noise=Noise(transmittance=0.5)), 16, 10),
+        (LocalModel(noise=Noise(g2=0.02, transmittance=0.5)), 24, 12),
+        (LocalModel(noise=Noise(g2=0.02, transmittance=0.02), detector="pnr"), 12, 12),
+    ],
+)
+def test_what_would_take_minutes_is_refused_before_submission(model: LocalModel, modes: int, photons: int) -> None:
+    """By its products, not only by its outcomes: 24 modes and 12 photons have 2.7 million collision-free ones."""
+    mesh = BrickwallMesh(modes)
+    program = Program(mesh, np.zeros(mesh.declared), tuple(range(photons)))
+    begun = time.perf_counter()
+    with pytest.raises(ProgramError, match=r"Use .*fewer photons"):
+        LocalDevice(seed=1, model=model).submit([program], shots=1)
+    with pytest.raises(ProgramError, match="Use fewer photons"):
+        Program(BrickwallMesh(24), np.zeros(BrickwallMesh(24).declared), tuple(range(12))).probabilities()
+    assert time.perf_counter() - begun < 5.0

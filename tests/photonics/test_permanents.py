@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 import tracemalloc
 
 import numpy as np
@@ -13,17 +14,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qpu_sdk.errors import ProgramError
 from qpu_sdk.photonics import permanents as module
 from qpu_sdk.photonics.autograd import torch_amplitudes
 from qpu_sdk.photonics.fock import collision_free_index, collision_free_outcomes, fock_outcomes
 from qpu_sdk.photonics.permanents import (
+    MOST_PRODUCTS,
     amplitudes,
     amplitudes_vjp,
     collision_free_tree,
     fock_tree,
     glynn_signs,
     permanents,
+    permanents_by_rows,
+    prefix_counts,
     probabilities,
+    tree_products,
 )
 from tests.oracles.permanents import (
     Matrix,
@@ -280,3 +286,33 @@ def test_vjp_equals_torch_through_the_permutation_sum() -> None:
     torch.autograd.backward(values, torch.tensor(cotangent))
     assert a.grad is not None
     np.testing.assert_allclose(amplitudes_vjp(columns, tree, cotangent), a.grad.numpy(), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(("modes", "photons"), [(3, 1), (5, 3), (6, 4), (4, 4)])
+@pytest.mark.parametrize("bunched", [True, False])
+def test_prefixes_are_counted_as_the_tree_has_them(modes: int, photons: int, bunched: bool) -> None:
+    tree = (fock_tree if bunched else collision_free_tree)(modes, photons)
+    assert prefix_counts(modes, photons, bunched=bunched) == [len(level) for level in tree.modes_at]
+
+
+def test_what_would_not_be_done_in_minutes_is_refused_at_once() -> None:
+    """24 modes and 12 photons: 2.7 million permanents of 12 by 12."""
+    begun = time.perf_counter()
+    with pytest.raises(ProgramError, match=r"12 photons in 24 modes take 1.3e\+10 products.* Use fewer photons"):
+        collision_free_tree(24, 12)
+    with pytest.raises(ProgramError, match="8 photons in 40 modes have 76904685 outcomes; 5000000 are computed"):
+        collision_free_tree(40, 8)
+    with pytest.raises(ProgramError, match="outcomes"):
+        fock_tree(24, 12)
+    assert time.perf_counter() - begun < 5.0
+    assert tree_products(20, 10, bunched=False) <= MOST_PRODUCTS
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+def test_both_ways_to_a_permanent_agree(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(size)
+    matrices = rng.normal(size=(3, size, size)) + 1j * rng.normal(size=(3, size, size))
+    by_rows = permanents(matrices)
+    np.testing.assert_array_equal(by_rows, permanents_by_rows(matrices.transpose(1, 2, 0)))
+    monkeypatch.setattr(module, "MOST_BY_ROWS", 0)
+    np.testing.assert_allclose(by_rows, permanents(matrices), rtol=1e-10)
