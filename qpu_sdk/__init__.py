@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .calibration.calibrate import calibrate as calibrate
+    from .calibration.from_counts import calibrate_from as calibrate_from
     from .calibration.record import CalibrationRecord as CalibrationRecord
     from .calibration.store import CalibrationStore as CalibrationStore
     from .calibration.store import load_record as load_record
@@ -69,6 +70,7 @@ _HOMES = {
     "load_programs": "devices.program_files",
     # calibration
     "calibrate": "calibration.calibrate",
+    "calibrate_from": "calibration.from_counts",
     "twin": "calibration.twin",
     "load_record": "calibration.store",
     "CalibrationRecord": "calibration.record",

@@ -114,18 +114,17 @@ def record_of(
     bins = [binned(o, found.parameters, most_clicks=most) for o in seen]
     tests = [setting_test(b, found.covariance, fitted=s.role == "fit") for b, s in zip(bins, plan, strict=True)]
     used = sum(b.used(found.covariance) for b, s in zip(bins, plan, strict=True) if s.role == "fit")
-    fitted = _numbers(found, request) | {
-        "fit": joint_test(_of_role("fit", tests, plan), less=round(used)),
-        "drift": same_distribution(seen[0], seen[-1]),  # the plan ends with the circuit it began with
-    }
-    if fitted["fit"].chi2 > POOR_FIT * fitted["fit"].dof and not request.pairs:
+    fitted, alone = _numbers(found, request), joint_test(_of_role("fit", tests, plan), less=round(used))
+    if alone.chi2 > POOR_FIT * alone.dof and not request.pairs:
         # The circuits are not quite those asked for: their errors have a size, and all others grow by it.
-        tests, fitted = with_phase_errors(plan, counts, found.parameters.noise_by_mode(request.modes))
+        fitted = with_phase_errors(plan, counts, found.parameters.noise_by_mode(request.modes))
     return CalibrationRecord(
         **vars(whose.identity),
         origin=whose.origin,
         **fitted,
         jobs=tuple(_job(s, c, t) for s, c, t in zip(plan, counts, tests, strict=True)),
+        fit=alone,
+        drift=same_distribution(seen[0], seen[-1]),  # the plan ends with the circuit it began with
         validation=joint_test(_of_role("validation", tests, plan)),
         utc_start=utc_text(datetime.fromisoformat(times[0])),
         utc_end=utc_text(datetime.fromisoformat(times[1])),

@@ -1,4 +1,4 @@
-"""Calibration records for people: what came of their jobs, a figure and a page."""
+"""Calibration records for people: the few rows that matter, what came of their jobs, a figure and a page."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..report.figures import svg
-from ..report.html import figure, page, paragraph, section, table
-from ..report.text import quantity
+from ..report.html import figure, fold, page, paragraph, table, verdict
+from ..report.text import Rows, number_of, quantity
 from .drift import Change, RecordChanges
 from .parts import UNITS, ChiSquare, Measured
 from .record import CalibrationRecord
+from .verdict import record_verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,8 +21,49 @@ if TYPE_CHECKING:
 
 COLOURS = {"fit": "tab:blue", "validation": "tab:orange", "drift": "tab:green"}
 POINTS: dict[str, Any] = {"fmt": "o", "markersize": 4, "capsize": 3, "linewidth": 1.0, "color": "tab:blue"}
+#: Two-sided 95 % of a normal distribution.
+Z95 = 1.96
 #: Longest name of a job in the figure; most ticks with a label.
 LONGEST_NAME, MOST_TICKS = 22, 16
+
+
+def key_rows(record: CalibrationRecord) -> Rows:
+    """What most readers want to know of a record; :meth:`CalibrationRecord.rows` has everything.
+
+    >>> from qpu_sdk.calibration.known import known_record
+    >>> from qpu_sdk.calibration.parts import Identity
+    >>> from qpu_sdk.photonics.noise import Noise
+    >>> record = known_record(Noise(transmittance=[0.1, 0.2]), Identity("d", "p", 2, (0, 1), "threshold"))
+    >>> dict(key_rows(record))["input transmissions"]
+    '0.1 to 0.2 (2 values)'
+    """
+    groups: dict[str, list[Measured]] = {}
+    for name, measured in record.measured().items():
+        groups.setdefault(name.partition("[")[0], []).append(measured)
+    del groups["brightness"]  # it is 1 in every record
+    shots = sum(job.shots for job in record.jobs)
+    rows = [
+        ("device", f"{record.device}{f' ({record.platform})' if record.platform else ''}"),
+        ("record", f"{record.id}, {record.origin}, {record.utc_end}"),
+        ("modes", f"{record.modes}, sources at {', '.join(map(str, record.input_modes)) or 'none'}"),
+        *((name.replace("_", " "), _together(values)) for name, values in groups.items()),
+        ("jobs", f"{number_of(len(record.jobs), 'circuit')}, {number_of(shots, 'shot')}"),
+    ]
+    return rows if record.validity_h is None else [*rows, ("valid for", f"{record.validity_h:g} h")]
+
+
+def _together(values: Sequence[Measured]) -> str:
+    """One number, or from where to where several are and how well the worst of them is known."""
+    if len(values) == 1:
+        return str(values[0])
+    unit, errors = UNITS[values[0].unit], [m.standard_error for m in values if m.standard_error]
+    if all(m.unseen for m in values):
+        return f"{max(values, key=lambda m: m.value + (m.standard_error or 0.0))}, all {len(values)}"
+    low, high = min(m.value for m in values), max(m.value for m in values)
+    digits = max(4, 1 + math.floor(math.log10(high / max(errors)))) if errors and high > 0.0 else 4
+    known = f", +- {max(errors):.1e}" if errors else ""
+    span = f"{low:.{digits}g} to {high:.{digits}g}" if low < high else f"{low:.{digits}g}"
+    return f"{span}{unit} ({len(values)} values{known})"
 
 
 def job_rows(record: CalibrationRecord) -> list[tuple[str, str]]:
@@ -59,7 +101,7 @@ def record_figure(record: CalibrationRecord) -> str:
 
 
 def draw_record(record: CalibrationRecord) -> Figure:
-    """The figure: two rows of three panels, error bars of one standard error."""
+    """The figure: two rows of three panels, error bars of 95 %."""
     from matplotlib.figure import Figure
 
     height = max(2.9, 1.2 + 0.24 * len(record.jobs))
@@ -99,8 +141,9 @@ def _points(axes: Axes, values: list[tuple[str, Measured]], title: str, xlabel: 
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color="0.4")
         return
     heights = [m.value for _, m in values]
-    errors = [m.standard_error or 0.0 for _, m in values]
-    axes.errorbar(range(len(values)), heights, yerr=errors, **POINTS)
+    errors = [Z95 * (m.standard_error or 0.0) for _, m in values]
+    below = [min(error, height) for error, height in zip(errors, heights, strict=True)]  # nothing here is negative
+    axes.errorbar(range(len(values)), heights, yerr=[below, errors], **POINTS)
     step = math.ceil(len(values) / MOST_TICKS)
     ticks = range(0, len(values), step)
     crowded = max(len(name) for name, _ in values) * len(ticks) > 36  # characters that fit side by side in a panel
@@ -143,14 +186,16 @@ def _plain(text: str, longest: int) -> str:
 
 
 def record_page(record: CalibrationRecord) -> str:
-    """One self-contained HTML page: figure, numbers, jobs."""
+    """One self-contained HTML page: verdict, figure and key numbers, and behind folds all numbers and jobs."""
     return page(
         f"Calibration of {record.device}",
         [
-            paragraph(f"{ORIGINS[record.origin]} {record.utc_end}. Error bars are one standard error."),
+            verdict(record_verdict(record)),
+            paragraph(f"{ORIGINS[record.origin]} {record.utc_end}. Error bars in the figure are 95 % intervals."),
             figure(record_figure(record)),
-            section("Numbers", table(record.rows())),
-            section("Jobs", table(job_rows(record) or [("none", "")])),
+            table(key_rows(record)),
+            fold(f"All {len(record.measured())} numbers with one standard error", table(record.rows())),
+            fold(number_of(len(record.jobs), "circuit"), table(job_rows(record) or [("none", "")])),
         ],
     )
 

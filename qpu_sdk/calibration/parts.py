@@ -28,6 +28,9 @@ Natural = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
+#: A normal variable is below so many standard deviations with 95 %.
+ONE_SIDED = 1.645
+
 CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -42,8 +45,24 @@ class Measured(BaseModel):
     unit: PhysicalUnit = "1"
 
     def __str__(self) -> str:
-        """The number with its error and unit, as tables show it."""
+        """The number with its error and unit, as tables show it; a rate that was not seen as a limit.
+
+        >>> str(Measured(value=1e-10, standard_error=1.5e-8, unit="1/window"))
+        '< 2.5e-08 per window (95 %)'
+        """
+        if self.unseen:
+            assert self.standard_error is not None
+            return f"< {self.value + ONE_SIDED * self.standard_error:.1e}{UNITS[self.unit]} (95 %)"
         return quantity(self.value, self.standard_error) + UNITS[self.unit]
+
+    @property
+    def unseen(self) -> bool:
+        """Whether it is a rate that is less than two standard errors from 0, so that its counts show none.
+
+        >>> Measured(value=2e-6, standard_error=1e-7, unit="1/window").unseen
+        False
+        """
+        return self.unit == "1/window" and bool(self.standard_error) and self.value < 2.0 * (self.standard_error or 0.0)
 
 
 @final

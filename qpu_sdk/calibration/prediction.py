@@ -99,23 +99,6 @@ def tested(seen: Counted, drawn: Drawn, scale: float) -> ChiSquare:
     return ChiSquare(chi2=statistic, dof=dof, p_value=chi_square_tail(statistic, dof))
 
 
-def repeated(first: Counted, last: Counted, drawn: Drawn, scale: float) -> ChiSquare:
-    """Whether two runs of one circuit are alike, each with phase errors of its own: Pearson's test of the difference.
-
-    :param drawn: of the first; ``scale``: e in units of the draws.
-    """
-    share = last.total / first.total
-    both = first.numbers * share + last.numbers
-    rows = np.stack([last.numbers - share * first.numbers, both * np.maximum(share, 1.0), drawn.squares])[:, first.used]
-    rare = put_together(rows[1])
-    if rare.any():
-        rows = np.concatenate([rows[:, ~rare], rows[:, rare].sum(axis=1, keepdims=True)], axis=1)
-    apart, counted, unit = rows
-    statistic = float((apart**2 / np.maximum(counted + 2.0 * (share * scale) ** 2 * unit, 1e-300)).sum())
-    dof = max(1, len(apart) - 1)
-    return ChiSquare(chi2=statistic, dof=dof, p_value=chi_square_tail(statistic, dof))
-
-
 def _trace_of_square(share: FloatArray, unit: FloatArray) -> float:
     """Of the correlation matrix ``diag(share) + unit^T unit / D``, without the excess that D draws have by chance."""
     size = len(unit)

@@ -196,8 +196,10 @@ class CalibrationRecord(BaseModel):
         """Largest chi-square over its degrees of freedom of fit, validation and drift, at least 1.
 
         Errors of a fit that describes its own counts no better are too small by the root of it (the scale factor of
-        the Particle Data Group, Phys. Rev. D 110, 030001, sec. 5.2.2).
+        the Particle Data Group, Phys. Rev. D 110, 030001, sec. 5.2.2). Fits with phase errors have it in theirs.
         """
+        if self.phase_error is not None or self.angle_error is not None:
+            return 1.0
         tests = [test for test in (self.fit, self.validation, self.drift) if test is not None and test.dof > 0]
         return max([1.0, *(test.chi2 / test.dof for test in tests)])
 

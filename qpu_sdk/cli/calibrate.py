@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,19 +20,23 @@ from .printing import (
     Json,
     fail,
     parse_modes,
-    print_or_json,
+    print_verdict,
     tell,
     waiting,
 )
 
+if TYPE_CHECKING:
+    from ..calibration.from_files import FilesRequest
 
-def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]:
-    """Rows of a record and its JSON; ``page``: also write it as HTML.
+
+def show_record(path: Path, *, page: Path | None, details: bool = False) -> tuple[str, Rows, dict[str, Any]]:
+    """Verdict and rows of a record, and its JSON; ``page``: also write it as HTML; ``details``: every number.
 
     :raises CalibrationError: when the record cannot be read or the page not written.
     """
-    from ..calibration.page import job_rows, record_page
+    from ..calibration.page import job_rows, key_rows, record_page
     from ..calibration.store import load_record
+    from ..calibration.verdict import record_verdict
     from ..files import write_atomic
 
     record = load_record(path)
@@ -43,23 +47,45 @@ def show_record(path: Path, *, page: Path | None) -> tuple[Rows, dict[str, Any]]
             raise CalibrationError(
                 f"cannot write {page} ({error.strerror or error}). Choose another --page."
             ) from error
-    return [*record.rows(), *job_rows(record)], {"path": os.fspath(path)} | record.model_dump(mode="json")
+    verdict = record_verdict(record)
+    rows = [*record.rows(), *job_rows(record)] if details else key_rows(record)
+    return verdict, rows, {"path": os.fspath(path), "verdict": verdict} | record.model_dump(mode="json")
 
 
-def compare_records(before: Path, after: Path) -> tuple[Rows, dict[str, Any]]:
-    """What changed between two records, with significance."""
+def compare_records(before: Path, after: Path) -> tuple[str, Rows, dict[str, Any]]:
+    """Whether anything changed between two records, and what, with significance."""
     from ..calibration.drift import record_changes
     from ..calibration.page import change_rows
     from ..calibration.store import load_record
+    from ..calibration.verdict import changes_verdict
 
     comparison = record_changes(load_record(before), load_record(after))
+    verdict = changes_verdict(comparison)
     data = {
+        "verdict": verdict,
         "before": comparison.before,
         "after": comparison.after,
         "changes": [asdict(change) for change in comparison.changes],
         "joint": None if comparison.joint is None else comparison.joint.model_dump(mode="json"),
     }
-    return change_rows(comparison), data
+    return verdict, change_rows(comparison), data
+
+
+def _from_files(request: FilesRequest, out: Path) -> Path:
+    """The record's file."""
+    from ..calibration.from_files import record_from_files
+    from ..calibration.store import CalibrationStore
+
+    with waiting("reading counts") as tell_more:
+        try:
+            record = record_from_files(
+                request, progress=lambda done, total: tell_more(f"fit {min(done + 1, total)} of {total}")
+            )
+        except KeyboardInterrupt:
+            fail("interrupted. Nothing was written; give the same command again.", INTERRUPTED)
+    path = CalibrationStore(out).save(record)
+    tell(f"written: {path}", err=True)
+    return path
 
 
 def calibrate_command(
@@ -83,15 +109,33 @@ def calibrate_command(
     page: Annotated[Path | None, typer.Option(help="Also write the record as a page, with a figure.")] = None,
     vendor: Annotated[bool, typer.Option("--vendor", help="Write down published figures; measure nothing.")] = False,
     credits: Annotated[float | None, typer.Option(help="Most credits to spend; the default asks for about 10.")] = None,
+    from_: Annotated[
+        list[Path] | None, typer.Option("--from", help="Counts to calibrate from, or a run's folder: measure nothing.")
+    ] = None,
+    programs: Annotated[list[Path] | None, typer.Option(help="The programs of --from, where they do not say.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Of --from: threshold, pnr, ppnr:W; auto lets the counts choose.")
+    ] = None,
+    details: Annotated[bool, typer.Option("--details", help="Show every number, and every circuit.")] = False,
     json_: Json = False,
 ) -> None:
-    """Measure the noise of a device in about ten circuit settings, and write a dated record with error bars."""
+    """Measure the noise of a device in about ten circuit settings, and write a dated record with error bars.
+
+    With --from nothing is measured: the record is fitted to counts that are there, such as those of a run.
+    """
     from ..calibration.calibrate import measure_device, vendor_figures
+    from ..calibration.from_files import FilesRequest
     from ..calibration.measure import CalibrationRequest
 
     if compare is not None:
-        print_or_json(*compare_records(*compare), json_)
+        print_verdict(*compare_records(*compare), json_)
         return
+    if from_:
+        chosen_inputs = None if inputs is None else parse_modes(inputs)
+        asked = FilesRequest(device, tuple(from_), tuple(programs or ()), chosen_inputs, detector, valid)
+        show = _from_files(asked, out)
+    elif programs or detector:
+        fail(f"{'--programs' if programs else '--detector'} goes with --from COUNTS, which is missing.", BAD_INPUT)
     if show is None and device is None:
         fail(f"no device. Write for example: {command('calibrate', 'local:slos?noise=ascella')}", BAD_INPUT)
     if show is None:
@@ -109,4 +153,4 @@ def calibrate_command(
             except KeyboardInterrupt:
                 fail("interrupted. Give the same command again to go on; nothing is measured twice.", INTERRUPTED)
         tell(f"written: {show}", err=True)
-    print_or_json(*show_record(show, page=page), json_)
+    print_verdict(*show_record(show, page=page, details=details), json_)

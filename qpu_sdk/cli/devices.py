@@ -53,7 +53,9 @@ def emulate_command(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: any that is free.")] = 8080,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the counts.")] = 0,
-    noise: Annotated[str | None, typer.Option(help="ideal, ascella, belenos, or key=value,...; none: by name.")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="ideal, belenos, belenos-3, belenos-published, key=value,...; none: by name.")
+    ] = None,
     record: Annotated[Path | None, typer.Option(help="A calibration record as the hidden truth instead.")] = None,
     faults: Annotated[Path | None, typer.Option(help="A TOML of faults to inject.")] = None,
     seconds_per_setting: Annotated[float | None, typer.Option(help="Simulated; none: 15 on qpu:*, 1 on sim:*.")] = None,

@@ -90,6 +90,13 @@ def print_or_json(rows: Rows, data: Mapping[str, Any], json_: bool) -> None:
         print_rows(rows)
 
 
+def print_verdict(verdict: str, rows: Rows, data: Mapping[str, Any], json_: bool) -> None:
+    """Print what comes of it all in one line, then rows; or the data, which has its own verdict, as one JSON object."""
+    if verdict and not json_:
+        tell(f"{verdict}\n")
+    print_or_json(rows, data, json_)
+
+
 def console() -> Any:
     """The terminal behind standard error, on which text is text; standard output is for results alone."""
     from rich.console import Console

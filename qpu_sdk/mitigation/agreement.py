@@ -43,6 +43,8 @@ from .forward import Forward
 CALIBRATION_DRAWS = 16
 #: Phase errors up to this, radians, and up to so many times those of the record, need no explanation.
 USUAL, TIMES = 0.03, 1.5
+#: Weight of the record's phase error, as a square, beside that of counts that tell their own.
+USUALLY = 0.25
 #: A refit is taken for a contradiction when it leaves less than this of the phase error that the record leaves: phase
 #: errors can be taken for efficiencies by half.
 EXPLAINED = 0.33
@@ -174,7 +176,8 @@ def agree(seen: Counted, record: CalibrationRecord, *, seed: int) -> Agreement:
     left = misfit([seen], start, calibration=[_spread(seen, drawn)])
     known = _known_errors(record)
     suspicious = left.phase_error > max(USUAL, TIMES * known)
-    found, why = _told(seen, record, left) if suspicious or not record.licensed else (None, "")
+    asked = suspicious or known > USUAL or not record.licensed
+    found, why = _told(seen, record, left, suspicious=suspicious) if asked else (None, "")
     if found is None:
         why = why or f"it predicts these counts; phase errors of {left.phase_error:.2g} rad are left"
         return _agreement(seen, drawn, left, known, why)
@@ -193,7 +196,7 @@ def _known_errors(record: CalibrationRecord) -> float:
     return math.hypot(phase, math.sqrt(3.0) * angle)
 
 
-def _told(seen: Counted, record: CalibrationRecord, left: Misfit) -> tuple[Refit | None, str]:
+def _told(seen: Counted, record: CalibrationRecord, left: Misfit, *, suspicious: bool) -> tuple[Refit | None, str]:
     """Parameters as the counts tell them, where these are to be taken, and why."""
     vendor, seen = OF_VENDORS.vector(seen.axes), replace(seen, noise=with_some_g2(seen.noise))
     free = refit([seen], vendor, blind=True)
@@ -204,6 +207,8 @@ def _told(seen: Counted, record: CalibrationRecord, left: Misfit) -> tuple[Refit
     if not record.licensed:
         widths = np.minimum(widths_of(record, seen.axes), vendor)
         return refit([seen], widths, blind=True), "its own fit was poor, and its errors are taken as so much larger"
+    if not suspicious:
+        return None, ""
     return None, f"no parameters of it explain these counts: phase errors of {left.phase_error:.2g} rad are left"
 
 
@@ -211,12 +216,14 @@ def _agreement(seen: Counted, drawn: FloatArray, left: Misfit, known: float, why
     """With the N-click class tested, which must follow from the rest."""
     chi2, dof, own = _events(seen, left, _spread(seen, drawn), seen.full)
     surprising = dof > 0 and chi_square_tail(chi2, dof) < SURPRISING
-    e = max(left.phase_error, own if surprising else 0.0)
+    shown = max(left.phase_error, own if surprising else 0.0)
+    # Classes of fewer clicks tell what this setting has, and the record what settings have; more of the former.
+    e = known if seen.filtered else math.sqrt((1.0 - USUALLY) * shown**2 + USUALLY * known**2)
     middle = seen.patterns(np.zeros((1, seen.axes.size)))[0]
     return Agreement(
         noise=seen.noise,
-        phase_error=max(e, known),
-        measured=e >= known,
+        phase_error=max(e, shown),
+        measured=shown >= e,
         chi2=chi2,
         dof=dof,
         parameters=(drawn, middle),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Probabilities up to this are rounding errors, and variances up to its square.
 ROUNDING = 1e-14
+#: With fewer events than this the first thing to say is how few they are.
+FEW = 10
 #: What the sum of probabilities may differ from 1 by, as of numbers that were rounded to be written.
 SUM_ERROR = 1e-3
 
@@ -61,15 +63,15 @@ class Diagnostics:
     :param negative_mass: what the projection on probabilities removed.
     """
 
-    verdict: str = ""
     chi2: float | None = None
     dof: int | None = None
     p_value: float | None = None
     iterations: int | None = None
     background_fraction: float | None = None
-    subtracted: float | None = None
     phase_error: float | None = None
     negative_mass: float = 0.0
+    subtracted: float | None = None
+    verdict: str = ""
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of what there is to say.
@@ -167,12 +169,14 @@ class Distribution:
     def effective_samples(self) -> float:
         """Events of a perfect device with the same total variance, ``(1 - sum p^2) / trace(covariance)``.
 
-        Infinite where there is no variance, or one outcome has all the probability.
+        Those that there are where one outcome has all the probability, which has no spread to compare, or where there
+        is no variance. More than there are where shots of fewer clicks tell of the same distribution.
         """
         variance = float(self._sure.variances().sum())
         spread = 1.0 - float((self.probabilities**2).sum())
         # Two rounding errors have a ratio too, which is no number of events.
-        return spread / variance if variance > ROUNDING**2 and spread > ROUNDING else math.inf
+        sensible = variance > ROUNDING**2 and spread > ROUNDING
+        return spread / variance if sensible else float(self.samples)
 
     @property
     def overhead(self) -> float:
@@ -196,8 +200,17 @@ class Distribution:
         ]
 
     def __str__(self) -> str:
-        """The most probable outcomes in a table, then :meth:`rows`."""
-        return "\n".join([*outcome_table(self.shown()), "", two_columns(self.rows())])
+        """What is to be known first, the most probable outcomes in a table, then :meth:`rows`."""
+        first = [line for line in (self.warning, self.diagnostics.verdict) if line]
+        return "\n".join([*first, *[""][: len(first)], *outcome_table(self.shown()), "", two_columns(self.rows())])
+
+    @property
+    def warning(self) -> str:
+        """What a reader must know before any number, ``""`` for nothing."""
+        if self.samples >= FEW:
+            return ""
+        events = "1 event" if self.samples == 1 else f"{self.samples:,} events"
+        return f"Only {events} of all photons: these numbers are mostly prior. Use more shots, or fewer photons."
 
     def shown(self) -> Estimate:
         """The numbers that tables and figures show, ``(K,)`` each."""

@@ -21,6 +21,7 @@ x_j of its own; what is left over is in b.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import final
@@ -34,6 +35,7 @@ from ..photonics.click_model import accurate_click_distribution
 from ..photonics.counts import Counts, Detector, wires
 from ..photonics.detectors import click_chances
 from ..photonics.fock import check_modes_photons, collision_free_index, fock_outcomes, occupations
+from ..photonics.noise import Noise, mean_pair
 from ..photonics.patterns import (
     count_fock_states,
     count_patterns,
@@ -47,12 +49,15 @@ from ..photonics.patterns import (
 from ..photonics.permanents import fock_tree, probabilities
 from ..photonics.photon_counting import add_count, binomial, fock_distribution
 from ..photonics.program_noise import ProgramNoise, emission
+from .response import Additions, DenseResponse, Response, factorised, gains
 
 #: Largest dark count probability, below 1.
 #: At 1 its logarithm would be -inf, and that times 0 NaN.
 CERTAIN = 1.0 - 2.0**-53
-#: Most entries of R: 160 MB, of which a few copies are made.
-MAX_RESPONSE = 20_000_000
+#: Up to so many entries R is a matrix, above it is applied factor by factor.
+MAX_DENSE = 1_000_000
+#: Most Fock outcomes, patterns, and N-click patterns: what unfolds these takes a gigabyte.
+MAX_OUTCOMES, MAX_PATTERNS, MAX_FULL = 250_000, 100_000, 20_000
 
 
 @final
@@ -81,6 +86,16 @@ class Space:
         return int(self.states.shape[1])
 
     @property
+    def shown(self) -> IntArray:
+        """Where the patterns stand in the lattice, ``(K,)``."""
+        return np.flatnonzero(self.places >= 0)
+
+    @property
+    def small(self) -> bool:
+        """Whether R is held as a matrix."""
+        return len(self.patterns) * len(self.states) <= MAX_DENSE
+
+    @property
     def below(self) -> IntArray:
         """The patterns with fewer than N clicks.
 
@@ -102,20 +117,14 @@ class Space:
 def space(modes: int, photons: int, detector: Detector) -> Space:
     """The outcomes and patterns of ``photons`` photons in ``modes`` modes.
 
-    :raises MitigationError: when R would be too large.
+    :raises MitigationError: when there are too many of them.
 
     >>> threshold = space(9, 4, "threshold")
     >>> threshold.states.shape, threshold.patterns.shape, len(threshold.full)
     ((495, 9), (255, 9), 126)
     """
     check_modes_photons(modes, photons)
-    patterns = count_patterns(modes, photons, detector) - 1
-    outcomes = count_fock_states(modes, photons) - count_fock_states(modes, photons - 1)
-    if modes > 62 or patterns * outcomes > MAX_RESPONSE:
-        raise MitigationError(
-            f"unfolding {photons} photons in {modes} modes takes {patterns} patterns times {outcomes} outcomes; "
-            f"{MAX_RESPONSE} entries are held. Use method response, fuse or post-select, or smaller programs."
-        )
+    _check_size(modes, photons, detector)
     free = collision_free_index(modes, photons)
     states = occupations(fock_outcomes(modes, photons), modes)
     seen, most = lattice(modes, photons, detector), wires(detector)
@@ -125,31 +134,48 @@ def space(modes: int, photons: int, detector: Detector) -> Space:
     return Space(photons, detector, states, free, seen.counts[shown], places[seen.find(states[free])], places)
 
 
+def _check_size(modes: int, photons: int, detector: Detector) -> None:
+    """Raise :class:`MitigationError`, with the limit and the way out, when unfolding would take too much memory."""
+    outcomes = count_fock_states(modes, photons) - count_fock_states(modes, photons - 1)
+    patterns, full = count_patterns(modes, photons, detector) - 1, math.comb(modes, photons)
+    for size, limit, what in (
+        (outcomes, MAX_OUTCOMES, "outcomes"),
+        (patterns, MAX_PATTERNS, "patterns of clicks"),
+        (full, MAX_FULL, "collision-free outcomes"),
+    ):
+        if modes > 62 or size > limit:
+            raise MitigationError(
+                f"unfolding {photons} photons in {modes} modes takes {size} {what}; {limit} in 62 modes are held. "
+                "Use method response, fuse or post-select, or fewer photons or modes."
+            )
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Forward:
     """The forward model of one program on one device.
 
     :param response: R, ``(K, S)``.
+    :param gain: g_s = R[s|s], that a collision-free outcome is seen as it is, ``(C(M, N),)``.
     :param background: b, ``(K,)``.
     :param model: P of the calibrated device with the ideal circuit, ``(K,)``.
     :param ideal: pi of the ideal circuit, ``(S,)``; for the background, and never an answer.
     """
 
     space: Space
-    response: FloatArray = field(repr=False)
+    response: Response = field(repr=False)
+    gain: FloatArray = field(repr=False)
     background: FloatArray = field(repr=False)
     model: FloatArray = field(repr=False)
     ideal: FloatArray = field(repr=False)
 
-    @property
-    def gain(self) -> FloatArray:
-        """g_s = R[s|s]: that a collision-free outcome is seen as it is, ``(C(M, N),)``."""
-        return self.response[self.space.full, self.space.free]
+    def rates(self, pi: FloatArray) -> FloatArray:
+        """R pi + b, ``(..., S) -> (..., K)``."""
+        return self.response.rates(pi) + self.background
 
     def mistaken(self, pi: FloatArray) -> FloatArray:
         """What looks like N photons apart and is not, from all common photons, ``(C(M, N),)``."""
-        return np.maximum(self.response[self.space.full] @ pi - self.gain * pi[self.space.free], 0.0)
+        return np.maximum(self.response.rates(pi)[self.space.full] - self.gain * pi[self.space.free], 0.0)
 
 
 def forward(columns: ComplexArray, noise: ProgramNoise, detector: Detector = "threshold") -> Forward:
@@ -167,16 +193,47 @@ def forward(columns: ComplexArray, noise: ProgramNoise, detector: Detector = "th
     else:
         every = fock_distribution(columns, noise, most_photons=photons, wires=wires(detector))[1]
         model = every[here.places >= 0]
-    response = _response(columns, noise, here)
-    return Forward(here, response, np.maximum(model - response @ ideal, 0.0), model, ideal)  # rounding may go below 0
+    response, gain = _response(columns, noise, here)
+    background = np.maximum(model - response.rates(ideal), 0.0)  # rounding may go below 0
+    return Forward(here, response, gain, background, model, ideal)
 
 
 def without_circuit(noise: ProgramNoise, detector: Detector, *, modes: int, photons: int) -> Forward:
     """Loss alone, where the circuit is not known: no background, and no second photons."""
-    here = space(modes, photons, detector)
-    response = _of_losses(here, noise.efficiency * float(np.mean(noise.transmittance)))[here.places >= 0]
+    here, efficiency = space(modes, photons, detector), noise.efficiency * float(np.mean(noise.transmittance))
+    if here.small:
+        response, gain = _matrix(here, _of_losses(here, efficiency))
+    else:
+        nothing = Additions(1.0, 0.0, np.zeros((modes, 0)), np.zeros(modes), wires(detector))
+        response, gain = _factors(here, efficiency, nothing)
     uniform = np.full(len(here.states), 1.0 / len(here.states))
-    return Forward(here, response, np.zeros(len(response)), response @ uniform, uniform)
+    return Forward(here, response, gain, np.zeros(len(here.patterns)), response.rates(uniform), uniform)
+
+
+def _matrix(here: Space, every: FloatArray) -> tuple[Response, FloatArray]:
+    """Of all patterns of the lattice, ``(L, S)``."""
+    matrix = np.ascontiguousarray(every[here.places >= 0])
+    return DenseResponse(matrix), matrix[here.full, here.free]
+
+
+def _factors(here: Space, efficiency: FloatArray, added: Additions) -> tuple[Response, FloatArray]:
+    tables = [_of_one_mode(here.photons, here.detector, float(eta)) for eta in np.clip(efficiency, 0.0, 1.0)]
+    occupied = np.nonzero(here.states[here.free])[1].reshape(-1, here.photons)
+    response = factorised(tables, lattice(here.modes, here.photons, here.detector), here.detector, here.shown, added)
+    return response, gains(occupied, tables, added)
+
+
+def signal_without_circuit(noise: Noise, photons: int) -> float:
+    """Share of the events of N clicks that N common photons and no second one made, about, whatever the circuit.
+
+    ``I^(N/2) / (1 + N^2 p2 (1 - t))``: an event may be one of N + 1 photons, of which one of the N is lost.
+
+    >>> round(signal_without_circuit(Noise(indistinguishability=0.9, g2=0.02, transmittance=0.1), 4), 2)
+    0.71
+    """
+    _, two = emission(noise.brightness, noise.g2)
+    common = mean_pair(noise.indistinguishability) ** (photons / 2.0)
+    return float(common / (1.0 + photons**2 * float(two) * (1.0 - noise.click_probability)))
 
 
 def common_probabilities(noise: ProgramNoise) -> FloatArray:
@@ -191,17 +248,20 @@ def common_probabilities(noise: ProgramNoise) -> FloatArray:
     return np.asarray(np.minimum(np.exp(np.linalg.lstsq(halves, logs, rcond=None)[0]), 1.0))
 
 
-def _response(columns: ComplexArray, noise: ProgramNoise, here: Space) -> FloatArray:
-    """R, ``(K, S)``."""
+def _response(columns: ComplexArray, noise: ProgramNoise, here: Space) -> tuple[Response, FloatArray]:
+    """R, ``(K, S)``, and the gains in it, ``(C(M, N),)``."""
     transmissions = np.asarray(noise.transmittance, dtype=np.float64)
     best = float(transmissions.max())
     one, two = (float(p) for p in emission(noise.brightness, noise.g2))
     x = common_probabilities(noise)
-    scale = np.prod(x) * np.prod(transmissions / best) if best > 0.0 else 0.0
-    lost = _of_losses(here, noise.efficiency * best)
+    scale = float(np.prod(x) * np.prod(transmissions / best)) if best > 0.0 else 0.0
     arrives = noise.efficiency[:, None] * np.abs(columns) ** 2 * transmissions  # of a second photon, (M, N)
+    if not here.small:
+        added = Additions(one, two, arrives, noise.dark_counts, wires(here.detector), scale)
+        return _factors(here, noise.efficiency * best, added)
+    lost = _of_losses(here, noise.efficiency * best)
     if here.detector == "threshold":
-        return np.asarray(_with_seconds_and_dark(lost, arrives, one, two, noise.dark_counts, here)[1:] * scale)
+        return _matrix(here, _with_seconds_and_dark(lost, arrives, one, two, noise.dark_counts, here) * scale)
     out = lost * scale
     for j in range(arrives.shape[1]):
         out = _one_second(out, arrives[:, j], one, two, here)
@@ -210,7 +270,7 @@ def _response(columns: ComplexArray, noise: ProgramNoise, here: Space) -> FloatA
         seen = (1.0 - dark) * out
         add_count(seen, dark * out, fock_states(here.modes, here.photons), int(mode), wires(here.detector))
         out = seen
-    return np.ascontiguousarray(out[here.places >= 0])
+    return _matrix(here, out)
 
 
 def _with_seconds_and_dark(
@@ -259,3 +319,8 @@ def _losses(modes: int, photons: int, detector: Detector, eta_bytes: bytes) -> F
     out = np.ascontiguousarray(out)
     out.setflags(write=False)
     return out
+
+
+def _of_one_mode(photons: int, detector: Detector, eta: float) -> FloatArray:
+    """Probability that one mode shows t of s photons that reach it, ``[t, s]``."""
+    return np.asarray(click_chances(photons, wires(detector)) @ binomial(photons, eta))

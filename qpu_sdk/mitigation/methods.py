@@ -19,7 +19,7 @@ from .background import subtract
 from .case import Case, need_program
 from .detector import correct_response, select
 from .distribution import Diagnostics, Distribution, MethodReport
-from .forward import Forward
+from .forward import Forward, signal_without_circuit
 from .fusion import fuse
 from .posterior import Posterior
 from .recycling import recycle
@@ -29,6 +29,8 @@ from .unfolding import Unfolded, begin, iterate, unfold, unfold_below, unfold_on
 
 #: Above so many events an outcome, what bunched photons add to them is unfolded from all classes.
 MANY_EVENTS = 100
+#: Of a background of unknown shape: how much of what flatness would change, and its own spread in units of the mean.
+FLATTER, SHAPE = 2.2, 0.5
 #: Resampled counts of methods whose errors have no formula.
 REPLICAS = 100  # a standard error is then known to 7 %
 
@@ -42,7 +44,9 @@ def _response(case: Case) -> Distribution:
     selected = select(correct_response(case.counts, here.efficiency, here.dark_counts))
     found = case.agreement
     if found is None:
-        return selected
+        own, p = selected.uncertainty or Multinomial(selected.probabilities, selected.samples), selected.probabilities
+        told = MethodReport("circuit", False, f"it was not given: {_not_corrected(case)}")
+        return replace(selected, uncertainty=Shared(own, p, _unknown(case, p)), history=(told, *selected.history))
     # Nothing is subtracted: what stays in is known by its size, and the rest by what the counts showed of it.
     try:
         left_in = replace(case.gate, share=0.0)
@@ -87,6 +91,13 @@ def _unfold(case: Case) -> Distribution:
     model, numbers = case.model, case.numbers
     if case.filtered:
         raise MitigationError(case.filtered)
+    if case.program is None:
+        below, here = unfold_below(numbers, model), model.space
+        guess, seen = below.fock[here.free], numbers[here.full]
+        source = f"the {case.lower:,} shots of fewer clicks unfolded as prior, for loss alone"
+        made = _without_circuit(case, seen, guess, model.gain, below.windows, source)
+        done = MethodReport("unfold", True, f"{below.iterations} iterations, chosen by the likelihood of the events")
+        return replace(made, history=(done, *made.history), diagnostics=Diagnostics(iterations=below.iterations))
     unfolded = unfold(numbers, model, seed=child_seed(case.seed, "held out"))
     rng = np.random.default_rng(child_seed(case.seed, "replicas"))
     # Poisson, not multinomial: how many windows clicked is random too.
@@ -95,8 +106,7 @@ def _unfold(case: Case) -> Distribution:
     if unfolded.iterations:
         # As many as were chosen, so that all share one bias: the spread is that of the counts alone.
         ((_, pi),) = iterate(again, model.response, model.background, pi, grid=(unfolded.iterations,))
-    circuit = "" if case.program is not None else "; loss alone, because the circuit was not given"
-    why = f"{unfolded.iterations} iterations from a {unfolded.start} start, chosen by held-out counts{circuit}"
+    why = f"{unfolded.iterations} iterations from a {unfolded.start} start, chosen by held-out counts"
     return case.result(
         _conditional(unfolded.fock, model),
         MethodReport("unfold", True, why),
@@ -140,11 +150,38 @@ def _unfold_fuse(case: Case) -> Distribution:
 
 def _fuse(case: Case) -> Distribution:
     fusion = fuse(case.counts)
-    source = f"of shots that lost {fusion.lost} photons"
-    why = f"the events with a prior worth {fusion.concentration:.3g} of them, {source}"
-    flat = f"the events with a flat prior worth {fusion.concentration:.3g} of them; lossy shots say nothing more"
-    return case.result(
-        fusion.probabilities, MethodReport("fuse", True, why if fusion.gain else flat), uncertainty=fusion
+    source = f"of shots that lost {fusion.lost} photons" if fusion.gain else "that is flat, as lossy shots say no more"
+    numbers = case.counts.collision_free().astype(np.float64)
+    gain, windows = np.ones(len(numbers)), float(numbers.sum())
+    return _without_circuit(case, numbers, fusion.prior, gain, windows, f"a prior {source}")
+
+
+def _without_circuit(
+    case: Case, numbers: FloatArray, guess: FloatArray, gain: FloatArray, windows: float, source: str
+) -> Distribution:
+    """Events with a guess that they weigh themselves; what no model without the circuit knows is in the error bars."""
+    posterior = shrink(numbers, gain, np.zeros(len(numbers)), guess, windows=windows)
+    p = posterior.mean / posterior.mean.sum()
+    why = f"the events with {source}, trusted at {100 * posterior.trust:.0f} %; {_not_corrected(case)}"
+    return case.result(p, MethodReport("fuse", True, why), uncertainty=_posterior(posterior, _unknown(case, p)))
+
+
+def _unknown(case: Case, p: FloatArray) -> FloatArray:
+    """Errors of a background whose shape nobody knows without the circuit, ``(2, K)``, in probabilities.
+
+    It is flatter than the signal, so that large outcomes have less of it than their share, and small ones more; and it
+    has a shape of its own, of half the spread that interference gives.
+    """
+    rest, size = 1.0 - signal_without_circuit(case.noise, case.counts.photons), len(p)
+    signs = np.where(np.arange(size) % 2, 1.0, -1.0)  # of both signs, so that no sum changes
+    return np.stack([FLATTER * rest * (1.0 / size - p), SHAPE * rest * signs / size])
+
+
+def _not_corrected(case: Case) -> str:
+    rest = 1.0 - signal_without_circuit(case.noise, case.counts.photons)
+    return (
+        f"without the circuit about {100 * rest:.0f} % of the events, of photons that did not interfere or came twice, "
+        "stay in, and errors of phases are not known"
     )
 
 

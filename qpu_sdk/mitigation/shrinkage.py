@@ -35,6 +35,8 @@ COUNTS_KNOWING, COUNTS_UNKNOWING, ITERATIONS = 0.3, 0.03, 80
 #: where guess and counts are sharp, as far from these as so many standard deviations.
 CELLS, CELLS_ABOVE, CELLS_GUESS, CELLS_COUNTS = 44, 8, 24, 32
 FAR_GUESS, FAR_COUNTS = 8.0, 6.0
+#: Ends of a cell whose logarithms differ by less are equal: their difference would have lost half of its digits.
+LEVEL = 1e-6
 #: Means up to which the prior has u.
 MOST_PRIOR = 10.0
 
@@ -81,7 +83,7 @@ def shrink(
     offset = log_likelihood.max(axis=1, keepdims=True)  # e^-1000 is 0, and a row of zeros has no posterior
     likelihood = np.exp(log_likelihood - offset)
     prior = _gamma_masses(edges, *_components(m))  # (C, K, G)
-    evidence = np.maximum((prior * likelihood).sum(axis=2), 1e-300)
+    evidence = np.maximum(np.einsum("ckg,kg->ck", prior, likelihood), 1e-300)
     weights = _weights(evidence)
     masses = np.tensordot(weights, prior, axes=1) * likelihood
     hopeless = masses.sum(axis=1) < 1e-290  # no component comes near these counts, so they speak for themselves
@@ -134,11 +136,15 @@ def _gamma_masses(edges: FloatArray, shapes: FloatArray, means: FloatArray) -> F
     out = np.empty((*shapes.shape, width.shape[1]))
     for masses, shape, mean in zip(out, shapes, means, strict=True):
         heights = shape[:, None] * logs - (shape / mean)[:, None] * edges  # of u times the density
-        power = (heights[:, 1:] - heights[:, :-1]) / width
-        size = np.maximum(np.abs(power), 1e-9)
-        log_mass = np.maximum(heights[:, 1:], heights[:, :-1]) + np.log(-np.expm1(-size * width) / size)
-        log_mass[:, 0] = heights[:, 1] - np.log(shape)  # from zero on
-        np.exp(log_mass - log_mass.max(axis=1, keepdims=True), out=masses)
+        heights -= heights.max(axis=1, keepdims=True)
+        rise = heights[:, 1:] - heights[:, :-1]
+        density = np.exp(heights, out=heights)
+        # The mass of a power of u is the difference of its ends over the power; of equal ends it is their mean.
+        level = np.abs(rise) < LEVEL
+        np.divide(density[:, 1:] - density[:, :-1], np.where(level, 1.0, rise), out=masses)
+        masses[level] = (0.5 * (density[:, 1:] + density[:, :-1]))[level]
+        masses *= width
+        masses[:, 0] = density[:, 1] / shape  # from zero on
         masses /= masses.sum(axis=1, keepdims=True)
     return out
 

@@ -43,14 +43,28 @@ class Multinomial(Uncertainty):
     overhead: float = 1.0
 
     def covariance(self) -> FloatArray:
-        """overhead (diag(p) - p p^T) / samples."""
-        p = self.probabilities
-        return np.asarray((np.diag(p) - np.outer(p, p)) * (self.overhead / self.samples))
+        """overhead (diag(p) - p p^T) / samples; see :meth:`_shrunk` for events that are all alike.
+
+        :returns: ``(K, K)``.
+        """
+        p, n = self._shrunk()
+        return np.asarray((np.diag(p) - np.outer(p, p)) / n)
 
     def variances(self) -> FloatArray:
-        """overhead p (1 - p) / samples."""
-        p = self.probabilities
-        return np.asarray(p * (1.0 - p) * (self.overhead / self.samples))
+        """overhead p (1 - p) / samples, ``(K,)``, likewise."""
+        p, n = self._shrunk()
+        return np.asarray(p * (1.0 - p) / n)
+
+    def _shrunk(self) -> tuple[FloatArray, float]:
+        """Probabilities and events that errors are worked out from.
+
+        Where all events are of one outcome the formula gives errors of 0, as if one event were certainty: then they are
+        those of the Dirichlet posterior with mean (n p + 1/K) / (n + 1) (Perks, J. Inst. Actuaries 73, 285).
+        """
+        p, n = self.probabilities, self.samples / self.overhead
+        if p.max() < 1.0 or len(p) == 1:
+            return p, n
+        return (n * p + 1.0 / len(p)) / (n + 1.0), n + 2.0
 
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
         """Wilson's score interval (J. Am. Stat. Assoc. 22, 209 (1927)), which is sensible for zero events too."""

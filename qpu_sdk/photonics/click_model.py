@@ -33,7 +33,7 @@ import numpy.typing as npt
 from ..arrays import ComplexArray, FloatArray
 from ..errors import ProgramError
 from .patterns import MAX_SETS, ModeSets, count_sets, mode_sets, moebius
-from .permanents import glynn_signs, permanents
+from .permanents import MOST_BY_ROWS, glynn_signs, permanents, permanents_by_rows
 from .program_noise import ProgramNoise, emission
 
 #: Complex numbers of one chunk: 1.6 MB, little enough for a core's cache.
@@ -100,38 +100,50 @@ def within(columns: ComplexArray, arrays: ClickArrays, sets: ModeSets) -> FloatA
     entered = columns * np.sqrt(arrays.t)[:, None, :]
     photons = entered.shape[2]
     outer = entered.conj()[:, :, :, None] * entered[:, :, None, :] * arrays.eta[:, :, None, None]  # (B, M, N, N)
+    planes = np.ascontiguousarray(outer.transpose(2, 3, 0, 1))
     out = np.empty((batch, len(sets.masks)))
     outside = (~sets.members).astype(np.float64)
     rows = min(len(outside), max(1, CACHED_ENTRIES // photons**2))
     size = max(1, CACHED_ENTRIES // (rows * photons**2))
     for start, first in itertools.product(range(0, batch, size), range(0, len(outside), rows)):
         part, some = slice(start, start + size), slice(first, first + rows)
-        h = np.eye(photons) - _real_product(outside[some], _rows(outer, part))
+        h = _outside(planes if len(outer) == 1 else planes[:, :, part], outside[some].T)
         if arrays.pairs is not None:
-            h = h * _rows(arrays.pairs, part)[:, None]
+            h *= np.moveaxis(_rows(arrays.pairs, part), 0, 2)[..., None]
         out[part, some] = _permanent(h, arrays, part)
     # d = 1 would have log 0, and -inf times the 0 of a mode inside T is NaN.
     silent = np.log1p(-np.minimum(arrays.dark, 1.0 - 2.0**-53)) @ outside.T  # sum of log (1 - d_i) outside T
     return out * np.exp(silent)
 
 
+def _outside(planes: ComplexArray, outside: FloatArray) -> ComplexArray:
+    """H = 1 - sum over modes outside T, ``(N, N, B, M), (M, K) -> (N, N, B, K)``: entries first, sets last."""
+    h = np.empty((*planes.shape[:-1], outside.shape[1]), dtype=np.complex128)
+    # Real times complex: numpy would make the real factor complex and do twice the work.
+    h.real, h.imag = planes.real @ -outside, planes.imag @ -outside
+    index = np.arange(len(h))
+    h[index, index] += 1.0
+    return h
+
+
 def _real_product(real: FloatArray, matrices: ComplexArray) -> ComplexArray:
-    """``(K, M), (B, M, N, N) -> (B, K, N, N)`` as real matrix products."""
-    # As pairs of doubles: numpy would make the real factor complex and do twice the work.
-    flat = np.ascontiguousarray(matrices, dtype=np.complex128).reshape(*matrices.shape[:2], -1).view(np.float64)
-    return (real @ flat).view(np.complex128).reshape(len(flat), len(real), *matrices.shape[2:])
+    """``(K, M), (M, N, N) -> (K, N, N)`` as one real matrix product."""
+    flat = np.ascontiguousarray(matrices, dtype=np.complex128).reshape(len(matrices), -1).view(np.float64)
+    return (real @ flat).view(np.complex128).reshape(len(real), *matrices.shape[1:])
 
 
 def _permanent(h: ComplexArray, arrays: ClickArrays, part: slice) -> FloatArray:
-    """per[diag(beta) + diag(alpha) H], ``(b, K, N, N) -> (b, K)``."""
-    one, two, x = (_rows(a, part)[:, None, None] for a in (arrays.one, arrays.two, arrays.common))
-    q = np.einsum("bkjj->bkj", h).real
+    """per[diag(beta) + diag(alpha) H], ``(N, N, b, K) -> (b, K)``."""
+    one, two, x = (_rows(a, part)[:, None] for a in (arrays.one, arrays.two, arrays.common))
+    index = np.arange(len(h))
+    q = h[index, index].real
     alpha = x * (one + two * q)
     beta = (1.0 - one - two) + (1.0 - x) * (one * q + two * q**2)
-    matrix = alpha[..., None] * h
-    index = np.arange(h.shape[-1])
-    matrix[..., index, index] += beta
-    return permanents(matrix).real  # rows are real multiples of a Hermitian matrix, whose permanent is real
+    matrix = alpha[:, None] * h
+    matrix[index, index] += beta
+    if len(matrix) > MOST_BY_ROWS:
+        return permanents(np.moveaxis(matrix, (0, 1), (-2, -1))).real
+    return permanents_by_rows(matrix).real  # rows are real multiples of a Hermitian matrix, whose permanent is real
 
 
 def _rows(array: npt.NDArray[Any], part: slice) -> npt.NDArray[Any]:
@@ -201,7 +213,7 @@ def accurate_click_distribution(
     size = max(1, CACHED_ENTRIES // (4 * photons * (photons + 2 ** (photons - 1))))
     for start in range(0, len(sets.masks), size):
         part = slice(start, start + size)
-        inside = _real_product(sets.members[part].astype(np.float64), outer[None])[0]
+        inside = _real_product(sets.members[part].astype(np.float64), outer)
         by_degree[:, part] = _graded_permanent(lost, inside, arrays)
     moebius(by_degree, sets)
     by_degree *= np.arange(2 * photons + 1)[:, None] >= sets.clicks  # k clicks take k photons: less is rounding

@@ -270,8 +270,9 @@ def _checked(name: str, value: npt.ArrayLike) -> ByMode | ByPair:
 
 def _numbers(value: object) -> FloatArray | None:
     """As float64, one or several, ``(...)``; None for what are no numbers."""
-    with suppress(ProgramError):
-        return np.asarray(real(value, "it"))
+    if not (isinstance(value, np.ndarray) and value.ndim):  # to say why it is no number would take long
+        with suppress(ProgramError):
+            return np.asarray(real(value, "it"))
     with suppress(ProgramError):
         return reals(value, "it", finite=False)  # several, or what is not finite, which is named later
     return None

@@ -13,6 +13,7 @@ and batch entries are processed in chunks, so memory stays bounded whatever the 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,9 @@ from .fock import bunching_factor, collision_free_outcomes, fock_outcomes
 
 #: Complex numbers that one chunk may hold (16 bytes each): 64 MB.
 CHUNK_ENTRIES = 4_000_000
+#: Complex numbers of matrices whose permanents are found at once, so that a core's cache holds them, and largest size
+#: that goes row by row: it takes one step of Python for each of N 2^(N-1) products.
+ROWS_CHUNK, MOST_BY_ROWS = 20_000, 10
 
 
 @final
@@ -206,15 +210,48 @@ def probabilities(columns: ComplexArray, tree: PrefixTree) -> FloatArray:
 
 
 def permanents(matrices: ComplexArray) -> ComplexArray:
-    """Permanents of square matrices by Glynn's formula, ``(..., N, N) -> (...)``.
+    """Permanents of square matrices, ``(..., N, N) -> (...)``: row by row, and by Glynn's formula where they are large.
 
     >>> complex(permanents(np.ones((3, 3)))).real
     6.0
     """
     size = matrices.shape[-1]
     flat = np.asarray(matrices, dtype=np.complex128).reshape(-1, size, size)
+    out = np.empty(len(flat), dtype=np.complex128)
+    for part in _chunks(len(flat), ROWS_CHUNK // max(1, size**2)):
+        entries = np.ascontiguousarray(flat[part].transpose(1, 2, 0))
+        out[part] = permanents_by_rows(entries) if size <= MOST_BY_ROWS else _by_glynn(flat[part])
+    return np.asarray(out.reshape(matrices.shape[:-2]))
+
+
+def permanents_by_rows(entries: ComplexArray) -> ComplexArray:
+    """Permanents of many matrices at once, entry by entry, ``(N, N, ...) -> (...)``.
+
+    Of the first k rows and every k columns T, ``per_k(T) = sum_{j in T} A[k, j] per_{k-1}(T - j)``: N 2^(N-1) products,
+    N times fewer than by Glynn's formula, and no cancellation where entries are positive.
+
+    >>> permanents_by_rows(np.arange(4.0).reshape(2, 2, 1)).tolist()
+    [2.0]
+    """
+    size = len(entries)
+    level = {1 << j: entries[0, j] for j in range(size)}
+    for row in range(1, size):
+        longer: dict[int, ComplexArray] = {}
+        for columns in itertools.combinations(range(size), row + 1):
+            chosen = sum(1 << j for j in columns)
+            total = entries[row, columns[0]] * level[chosen ^ (1 << columns[0])]
+            for j in columns[1:]:
+                total += entries[row, j] * level[chosen ^ (1 << j)]
+            longer[chosen] = total
+        level = longer
+    return np.asarray(level[(1 << size) - 1])
+
+
+def _by_glynn(flat: ComplexArray) -> ComplexArray:
+    """``(K, N, N) -> (K,)``."""
+    size = flat.shape[-1]
     signs = glynn_signs(size)
     out = np.zeros(len(flat), dtype=np.complex128)
     for d in _chunks(len(signs), CHUNK_ENTRIES // max(1, flat.size)):
         out += (flat @ signs[d].T).prod(axis=1) @ signs[d].prod(axis=1)
-    return np.asarray((out * 2.0 ** (1 - size)).reshape(matrices.shape[:-2]))
+    return np.asarray(out * 2.0 ** (1 - size))

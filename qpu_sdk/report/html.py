@@ -14,6 +14,8 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 h1 { font-size: 1.5rem; overflow-wrap: anywhere } table { border-collapse: collapse; width: 100% }
 th, td { padding: .35rem .6rem; text-align: left } td:first-child { color: #5a6575 }
 td { border-bottom: 1px solid #dde2ea; vertical-align: top }
+.verdict { font-size: 1.1rem; font-weight: 600; border-left: .25rem solid #2f6fb3; padding-left: .8rem }
+summary { cursor: pointer; color: #2f6fb3; margin: 1rem 0 .5rem }
 svg { max-width: 100%; height: auto } pre { background: #f4f6f9; padding: 1rem; overflow: auto; font-size: 13px }
 """
 
@@ -45,6 +47,20 @@ def section(heading: str, *parts: Html) -> Html:
 def paragraph(text: str) -> Html:
     """Sentences."""
     return Html(f"<p>{escape(text)}</p>")
+
+
+def verdict(text: str) -> Html:
+    """What a page says in one line, before anything else."""
+    return Html(f'<p class="verdict">{escape(text)}</p>')
+
+
+def fold(summary: str, *parts: Html) -> Html:
+    """Parts that are shown when somebody asks for them.
+
+    >>> fold("All numbers", paragraph("1 < 2")).splitlines()
+    ['<details><summary>All numbers</summary>', '<p>1 &lt; 2</p>', '</details>']
+    """
+    return Html("\n".join([f"<details><summary>{escape(summary)}</summary>", *parts, "</details>"]))
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Html:

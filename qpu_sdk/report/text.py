@@ -37,6 +37,24 @@ def quantity(value: float, standard_error: float | None) -> str:
     return f"{value:.{max(1, lead + digits)}e} +- {standard_error:.1e}"
 
 
+def chance(p_value: float) -> str:
+    """A p-value; below one in a million how much below tells nothing.
+
+    >>> chance(0.8812), chance(0.0), chance(2e-4)
+    ('p 0.88', 'p < 1e-6', 'p 0.0002')
+    """
+    return "p < 1e-6" if p_value < 1e-6 else f"p {p_value:.2g}"
+
+
+def number_of(number: int, thing: str) -> str:
+    """How many of a thing there are.
+
+    >>> number_of(1, "event"), number_of(2000, "event"), number_of(0, "event")
+    ('1 event', '2,000 events', '0 events')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def percent(fraction: float) -> str:
     """A fraction as percent with one decimal.
 

@@ -121,7 +121,7 @@ def plain_unfolding(numbers: FloatArray, model: Forward, *, iterations: int = 30
     """Richardson and Lucy's iteration as it is, on two thinned sets of counts and on all of them."""
     kept = np.random.default_rng(1).binomial(np.rint(numbers).astype(np.int64), 0.7, (2, len(numbers)))
     n = np.concatenate([kept.astype(np.float64), numbers[None]])
-    response, background = model.response, model.background
+    response, background = model.response.dense(), model.background
     pi = np.full((len(n), response.shape[1]), 1.0 / response.shape[1])
     for _ in range(iterations):
         mu = pi @ response.T + background

@@ -38,7 +38,7 @@ class Machine:
     @property
     def device(self) -> str:
         """As configurations name it."""
-        return f"local:slos?noise={self.name}"
+        return f"local:slos?noise={self.name}-published"
 
     def arm(self, mitigated: bool) -> Arm:
         """One row of the table."""

@@ -53,8 +53,9 @@ class Way:
 
 
 WAYS = (
-    *(Way(None, False, spsa) for spsa in (True, False)),
-    *(Way(d, mitigated, spsa) for d in DETECTORS for mitigated, spsa in ((True, True), (True, False), (False, True))),
+    Way(None, False, spsa=True),
+    *(Way(detector, mitigated, spsa=True) for detector in DETECTORS for mitigated in (True, False)),
+    Way("threshold", mitigated=True, spsa=False),
 )
 
 

@@ -103,16 +103,13 @@ def pulls(record: CalibrationRecord, truth: dict[str, float]) -> FloatArray:
 # -- one device ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("noise", [uneven(), NOISE_PRESETS["ascella"], NOISE_PRESETS["belenos"]])
+@pytest.mark.parametrize("noise", [uneven(), NOISE_PRESETS["ascella-published"], NOISE_PRESETS["belenos-published"]])
 def test_the_truth_is_found_within_its_errors(noise: Noise) -> None:
     record = measured(device_of(noise))
     assert np.abs(pulls(record, truth_of(noise))).max() < 4.0
     if noise.phase_error > 0.0:  # circuits that are not those asked for: their size is told, and no test is exact
         assert record.phase_error is not None
         assert 0.25 * noise.phase_error < record.phase_error.value < 4.0 * noise.phase_error
-        assert record.drift is not None
-        assert record.drift.p_value is not None
-        assert record.drift.p_value > 1e-3
         return
     for test in (record.fit, record.validation, record.drift):
         assert test is not None
@@ -184,7 +181,7 @@ def test_what_does_not_fit_the_device_is_refused_before_it_is_asked() -> None:
 
 
 def test_counts_without_lossy_shots_are_refused() -> None:
-    model = LocalModel(noise=NOISE_PRESETS["ascella"], outcomes="collision_free")
+    model = LocalModel(noise=NOISE_PRESETS["ascella-published"], outcomes="collision_free")
     with pytest.raises(CalibrationError, match=r"none with a single click: .* Ask for raw counts, filter one click"):
         measured(LocalDevice(seed=1, model=model))
 
@@ -256,7 +253,9 @@ def server(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[EmulatedCl
     from qpu_sdk.emulator.settings import CloudSettings
 
     monkeypatch.setenv("PCVL_CLOUD_TOKEN", TOKEN)
-    with EmulatedCloud(CloudSettings(seed=1, time_scale=1e6), clock=clock) as running:
+    with EmulatedCloud(
+        CloudSettings(seed=1, noise=NOISE_PRESETS["belenos-published"], time_scale=1e6), clock=clock
+    ) as running:
         yield running
 
 
@@ -270,7 +269,7 @@ def test_an_emulated_belenos_is_calibrated_in_one_job(server: EmulatedCloud) -> 
     [job] = server.jobs
     assert {j.job_id for j in record.jobs} == {job["job_id"]}
     assert re.fullmatch(r"calibrate/calibrate-[0-9a-f]{12}", job["job_name"])
-    z = dict(zip(record.parameters, pulls(record, truth_of(NOISE_PRESETS["belenos"], request)), strict=True))
+    z = dict(zip(record.parameters, pulls(record, truth_of(NOISE_PRESETS["belenos-published"], request)), strict=True))
     wanted = ("indistinguishability", "g2", *(f"input_transmissions[{j}]" for j in request.input_modes))
     assert all(abs(z[name]) < 5.0 for name in wanted), z
     assert record.validation is not None

@@ -16,7 +16,7 @@ from tests.commands import Commands
 
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 TOKEN = "_T_secret-of-the-tests"
-DEVICE = "local:slos?noise=belenos,g2=0.05,transmittance=0.2"
+DEVICE = "local:slos?noise=belenos-published,g2=0.05,transmittance=0.2"
 FEW = ["--modes", "4", "--inputs", "0,2", "--shots", "100000", "--seed", "5"]
 
 
@@ -48,7 +48,7 @@ def test_a_record_is_written_and_printed(folder: Path) -> None:
     assert (record.modes, record.input_modes, record.validity_h, record.seed) == (4, (0, 2), 6.0, 5)
     name = open_device(DEVICE, seed=0).spec.name
     assert (record.device, record.platform, record.origin) == (name, "slos", "simulated")
-    truth = {"g2": 0.05, "indistinguishability": NOISE_PRESETS["belenos"].indistinguishability}
+    truth = {"g2": 0.05, "indistinguishability": NOISE_PRESETS["belenos-published"].indistinguishability}
     truth |= {"input_transmissions[0]": 0.2, "input_transmissions[2]": 0.2}
     for parameter, value in truth.items():
         found = record.measured()[parameter]

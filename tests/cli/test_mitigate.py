@@ -91,7 +91,7 @@ def test_the_distribution_is_that_of_the_pipeline(case: Case) -> None:
     assert entry["standard_errors"] == found.standard_errors.tolist()
     assert entry["interval"]["lower"] == found.interval(0.95)[0].tolist()
     assert entry["record_id"] == case.record.id
-    assert [s["name"] for s in entry["history"] if s["used"]] == ["unfold", "fuse"]
+    assert [s["name"] for s in entry["history"] if s["used"]] == ["record", "unfold", "fuse"]
     raw = post_select(case.counts[0]).probabilities
     assert entry["shift"] == pytest.approx(0.5 * np.abs(found.probabilities - raw).sum())
     assert entry["outcomes"][0] == [0, 1, 2]
@@ -103,7 +103,7 @@ def test_the_method_is_the_one_that_was_named(case: Case, method: str) -> None:
     [entry] = succeed(case.first, *case.options(program=case.program, method=method))["distributions"]
     assert entry["method"] == method
     used = [report["name"] for report in entry["history"] if report["used"]]
-    assert "-".join(used).startswith(method)
+    assert "-".join(used).removeprefix("record-").startswith(method)
     assert sum(entry["probabilities"]) == pytest.approx(1.0)
 
 
@@ -128,7 +128,7 @@ def test_text_has_method_numbers_and_the_most_probable_outcomes(case: Case) -> N
     shown = [name for name in names if name.startswith("p(")]
     assert shown[0] == f"p({best})"
     assert len(shown) == 10
-    without = run(case.first, *case.options()).stdout
+    without = run(case.write("bare.json", bare(case.counts[0]).to_json()), *case.options()).stdout
     assert "not used: the circuit was not given" in without
 
 
@@ -286,7 +286,6 @@ def test_counts_that_do_not_name_their_device_are_accepted(case: Case) -> None:
         ({"method": "magic"}, "method 'magic' is unknown. Use auto, post-select, response"),
         ({"method": "unfold,fuse"}, "method 'unfold,fuse' is unknown; unfold-fuse is the nearest"),
         ({"method": ""}, "method '' is unknown"),
-        ({"method": "subtract"}, "the circuit, which was not given"),
         ({"photons": 2}, "they are of 3 photons, 2 are asked for"),
         ({"inputs": "0,x"}, "--inputs '0,x' are not modes"),
         ({"inputs": "0,0,1"}, "Name each mode once"),
@@ -298,6 +297,16 @@ def test_counts_that_do_not_name_their_device_are_accepted(case: Case) -> None:
 )
 def test_options_that_do_not_fit_are_one_line(case: Case, options: dict[str, object], words: str) -> None:
     assert words in fail(BAD_INPUT, case.first, *case.options(**options))
+
+
+def bare(counts: Counts) -> Counts:
+    """Counts that do not say of what program they are."""
+    return replace(counts, program=None, fingerprint="")
+
+
+def test_methods_that_need_the_circuit_say_so(case: Case) -> None:
+    path = case.write("bare.json", bare(case.counts[0]).to_json())
+    assert "the circuit, which was not given" in fail(BAD_INPUT, path, *case.options(method="subtract"))
 
 
 def test_inputs_beside_a_program_must_be_its_own(case: Case) -> None:
@@ -325,7 +334,7 @@ def test_filtered_counts_are_refused_where_a_method_needs_the_others(case: Case)
     for method in ("unfold", "recycle"):
         assert "filter" in fail(BAD_INPUT, path, *case.options(program=case.program, method=method))
     [entry] = succeed(path, *case.options(program=case.program))["distributions"]
-    assert [s["name"] for s in entry["history"] if s["used"]] == ["subtract"]
+    assert [s["name"] for s in entry["history"] if s["used"]] == ["record", "subtract"]
     assert any("filtered" in s["why"] for s in entry["history"] if not s["used"])
 
 

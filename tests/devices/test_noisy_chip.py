@@ -99,7 +99,9 @@ def test_counts_follow_the_click_model(engine: str, detector: str) -> None:
 
 
 @pytest.mark.parametrize("detector", ["threshold", "pnr"])
-@pytest.mark.parametrize("noise", [BRIGHT, NOISE_PRESETS["ascella"], twin(5)], ids=["bright", "ascella", "twin"])
+@pytest.mark.parametrize(
+    "noise", [BRIGHT, NOISE_PRESETS["ascella-published"], twin(5)], ids=["bright", "ascella", "twin"]
+)
 def test_the_click_model_and_perceval_agree(noise: Any, detector: Any) -> None:
     ours, theirs = (
         shot(LARGE, LocalModel(noise=noise, detector=detector, engine=engine))  # type: ignore[arg-type]
@@ -165,7 +167,7 @@ def test_collision_free_patterns_of_n_clicks_only() -> None:
 
 def test_24_modes_and_4_photons_are_drawn() -> None:
     given = program(IsometryMesh(24, 4), 4, seed=7)
-    counts = draw("local:slos?noise=ascella", given, shots=10**6)
+    counts = draw("local:slos?noise=ascella-published", given, shots=10**6)
     assert counts.shots == 10**6
     assert counts.modes == 24
     assert len(counts.numbers) < 20_000
@@ -221,6 +223,45 @@ def test_counts_name_the_program_that_was_asked_for() -> None:
     assert draw("local:slos?noise=ascella,phase_error=0.1", SMALL).fingerprint == SMALL.fingerprint
 
 
+def test_angle_errors_are_the_chips_own() -> None:
+    """Only thetas move, by normal errors that follow from the chip and the place, whatever the program."""
+    mesh = RectangularMesh(24)
+    thetas = [gate.theta for gate in mesh.gates]
+    one, two = (Program.random(mesh, (0, 1), seed=s) for s in (1, 2))
+    off = chip(angle_error=0.1).phases(one) - one.phases
+    np.testing.assert_allclose(chip(angle_error=0.1).phases(two) - two.phases, off, atol=1e-12)
+    assert not np.delete(off, thetas).any()
+    errors = off[thetas] / 0.1
+    assert abs(errors.mean()) < 4.0 / math.sqrt(len(errors))
+    assert abs(errors.std() - 1.0) < 4.0 / math.sqrt(2 * len(errors))
+    assert np.abs(chip(seed=2, angle_error=0.1).phases(one) - one.phases - off).max() > 0.1
+    # Where another mesh has a coupler in the same place, it is the same one.
+    small = Program.random(RectangularMesh(5), (0, 1), seed=1)
+    moved = chip(angle_error=0.1).phases(small) - small.phases
+    places = dict(zip(mesh.places, off[thetas], strict=True))
+    for gate, place in zip(small.mesh.gates, small.mesh.places, strict=True):
+        assert moved[gate.theta] == pytest.approx(places[place])
+
+
+def test_a_coupler_mixes_by_the_angle_that_is_set() -> None:
+    mesh = BrickwallMesh(2)
+    given = Program(mesh, np.array([1.0, 0.0, 0.0]), (0,))
+    theta = chip(angle_error=0.2).phases(given)[0]
+    assert theta != 1.0
+    found = shot(given, LocalModel(noise=Noise(angle_error=0.2)))
+    assert found[(1, 0)] == pytest.approx(math.cos(theta / 2) ** 2)
+
+
+@pytest.mark.parametrize("detector", ["ppnr:2", "ppnr:5"])
+@pytest.mark.parametrize(
+    "noise", [BRIGHT, Noise(transmittance=0.5), Noise(), twin(5)], ids=["bright", "loss", "no", "twin"]
+)
+def test_detectors_of_several_wires_are_those_of_perceval(noise: Noise, detector: str) -> None:
+    ours = shot(LARGE, LocalModel(noise=noise, detector=detector, engine="auto"))
+    assert max(max(state) for state in ours) <= int(detector[-1])
+    assert worst(ours, shot(LARGE, LocalModel(noise=noise, detector=detector, engine="perceval"))) < 1e-9
+
+
 # -- memory --------------------------------------------------------------------------------------------------
 
 
@@ -267,7 +308,8 @@ def test_every_way_to_write_noise(text: str) -> None:
     assert isinstance(device, LocalDevice)
     belenos = NOISE_PRESETS["belenos"]
     assert (device.model.noise.g2, device.model.noise.transmittance) == (0.1, belenos.transmittance)
-    assert (device.spec.detector, device.spec.max_modes) == ("threshold", 62)
+    asked = "threshold" if "detector" in text else "ppnr:6"
+    assert (device.spec.detector, device.spec.max_modes) == (asked, 24)
     again = open_device(str(DeviceAddress.parse(text)), seed=1)
     assert isinstance(again, LocalDevice)
     assert again.model.noise == device.model.noise
@@ -295,6 +337,10 @@ def test_detectors_default_to_what_the_noise_has() -> None:
         ("g2=many", "g2 is 'many', not a number"),
         ("transmittance=0.5,g2=0.1", "transmittance is '0.5,g2=0.1', not a number"),
         ("noise=ascella&detector=eye", "detector is 'eye'"),
+        ("noise=ascella&detector=ppnr:1", "detector is 'ppnr:1'; it must be threshold, pnr, or ppnr:W"),
+        ("noise=altair-1", "noise preset 'altair-1' is unknown"),
+        ("noise=belenos-x", "noise preset 'belenos-x' is unknown"),
+        ("angle_error=4", "angle_error is 4.0; it must be 0 <= angle_error <= 3.14159"),
         ("noise=ascella,g2_distinguishable=false", "g2_distinguishable=true"),
     ],
 )
@@ -321,7 +367,7 @@ def test_twins_that_an_engine_does_not_have_are_refused(model: dict[str, Any], m
 @pytest.mark.parametrize(
     ("text", "given", "message"),
     [
-        ("local:slos?noise=belenos", program(IsometryMesh(24, 12), 12, 1), "too many for the click model"),
+        ("local:slos?noise=belenos-published", program(IsometryMesh(24, 12), 12, 1), "too many for the click model"),
         ("local:slos?noise=belenos&detector=pnr", program(IsometryMesh(24, 8), 8, 1), "Use detector=threshold"),
         ("local:slos?noise=belenos&engine=perceval", program(IsometryMesh(14, 5), 5, 1), "Use engine=auto"),
     ],
@@ -345,6 +391,7 @@ def test_a_program_larger_than_the_twin_is_refused() -> None:
     [
         "noise=ascella",
         "noise=belenos,phase_error:0.05&detector=pnr",
+        "noise=belenos-2",
         "noise=belenos&outcomes=collision_free",
         "noise=transmittance=0.3,indistinguishability=0.9&engine=perceval",
     ],

@@ -8,6 +8,7 @@ import pytest
 from qpu_sdk.arrays import ComplexArray, FloatArray, IntArray
 from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.forward import Forward, forward
+from qpu_sdk.mitigation.response import DenseResponse
 from qpu_sdk.mitigation.unfolding import GRID, STARTS, begin, iterate, unfold, unfold_below
 from qpu_sdk.photonics.counts import Detector
 from qpu_sdk.photonics.program_noise import ProgramNoise
@@ -71,11 +72,11 @@ def run(n: FloatArray, model: Forward, iterations: int, start: FloatArray | None
 def test_its_fixed_point_is_that_of_plain_em(modes: int, photons: int, detector: Detector) -> None:
     model = model_of(modes, photons, detector=detector)
     exact = 1e12 * model.model
-    found, plain = run(exact, model, *LONG), plain_em(exact, model.response, model.background, LONG[0])
-    best = log_likelihood(exact, model.response, model.background, model.ideal)
+    found, plain = run(exact, model, *LONG), plain_em(exact, model.response.dense(), model.background, LONG[0])
+    best = log_likelihood(exact, model.response.dense(), model.background, model.ideal)
     for pi in (found, plain):
-        assert best - log_likelihood(exact, model.response, model.background, pi) < 1e-6 * exact.sum()
-    mu = [model.response @ pi + model.background for pi in (found, plain)]
+        assert best - log_likelihood(exact, model.response.dense(), model.background, pi) < 1e-6 * exact.sum()
+    mu = [model.rates(pi) for pi in (found, plain)]
     np.testing.assert_allclose(mu[0], mu[1], rtol=0.01, atol=1e-6 * mu[1].max())
 
 
@@ -84,11 +85,11 @@ def test_its_fixed_point_is_that_of_plain_em(modes: int, photons: int, detector:
 def test_so_many_iterations_are_more_likely_than_as_many_plain_ones(detector: Detector, iterations: int) -> None:
     model = model_of(5, 3, detector=detector, seed=4)
     exact = 1e9 * model.model
-    accelerated = log_likelihood(exact, model.response, model.background, run(exact, model, iterations))
-    plain = plain_em(exact, model.response, model.background, iterations)
-    assert accelerated > log_likelihood(exact, model.response, model.background, plain)
-    as_far = plain_em(exact, model.response, model.background, iterations**2 // 16)
-    assert accelerated > log_likelihood(exact, model.response, model.background, as_far) - 1e-6 * exact.sum()
+    accelerated = log_likelihood(exact, model.response.dense(), model.background, run(exact, model, iterations))
+    plain = plain_em(exact, model.response.dense(), model.background, iterations)
+    assert accelerated > log_likelihood(exact, model.response.dense(), model.background, plain)
+    as_far = plain_em(exact, model.response.dense(), model.background, iterations**2 // 16)
+    assert accelerated > log_likelihood(exact, model.response.dense(), model.background, as_far) - 1e-6 * exact.sum()
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
@@ -124,7 +125,7 @@ def test_a_wrong_overlap_costs_in_proportion(detector: Detector) -> None:
 
 
 def test_states_that_no_pattern_tells_about_stay_where_they_began() -> None:
-    response = np.array([[0.5, 0.0, 0.2], [0.1, 0.0, 0.4]])
+    response = DenseResponse(np.array([[0.5, 0.0, 0.2], [0.1, 0.0, 0.4]]))
     ((_, [pi]),) = iterate(np.array([[30.0, 10.0]]), response, np.zeros(2), np.full((1, 3), 1 / 3), grid=(50,))
     assert np.isfinite(pi).all()
     assert pi[1] == pytest.approx(1 / 3, rel=0.5)
@@ -141,7 +142,7 @@ def test_a_blind_mode_leaves_nothing_but_numbers() -> None:
 
 
 def test_rows_without_counts_and_impossible_counts_stay_where_they_began() -> None:
-    response, start = np.array([[0.5, 0.2], [0.0, 0.0]]), np.array([[0.3, 0.7]])
+    response, start = DenseResponse(np.array([[0.5, 0.2], [0.0, 0.0]])), np.array([[0.3, 0.7]])
     for seen in ([0.0, 0.0], [0.0, 5.0]):
         ((_, pi),) = iterate(np.array([seen]), response, np.zeros(2), start, grid=(20,))
         np.testing.assert_allclose(pi, start, rtol=1e-6)

@@ -315,7 +315,7 @@ def test_counting_detectors_equal_perceval(modes: int, photons: int) -> None:
     assert worst(counting(columns, noise), expected) < 1e-10
 
 
-@pytest.mark.parametrize("name", ["ascella", "belenos"])
+@pytest.mark.parametrize("name", ["ascella-published", "belenos-published"])
 @pytest.mark.parametrize(("modes", "photons"), [(4, 2), (6, 3)])
 def test_what_is_left_behind_much_loss_equals_perceval(modes: int, photons: int, name: str) -> None:
     """Windows with as many clicks as photons are one in 1e3 to 1e6; Perceval drops what is below 1e-16 of all."""
@@ -342,7 +342,7 @@ def test_rare_patterns_keep_their_digits(t: float) -> None:
 
 def test_the_plain_formula_is_right_to_rounding_of_the_whole() -> None:
     columns = haar(9, seed=10)[:, :4]
-    noise = NOISE_PRESETS["ascella"].at(range(4), modes=9)
+    noise = NOISE_PRESETS["ascella-published"].at(range(4), modes=9)
     assert worst(fast(columns, noise), accurate(columns, noise)) < 1e-13
 
 
@@ -408,7 +408,7 @@ def test_most_photons_leaves_windows_with_more_out() -> None:
 @pytest.mark.parametrize("photons", [2, 4])
 def test_24_modes(photons: int) -> None:
     columns = haar(24, seed=17)[:, :photons]
-    noise = NOISE_PRESETS["ascella"].at(range(photons), modes=24)
+    noise = NOISE_PRESETS["ascella-published"].at(range(photons), modes=24)
     sets, p = click_distribution(columns[None], noise, most_clicks=photons)
     assert len(sets.masks) == count_sets(24, photons)
     assert p.sum() == pytest.approx(1.0, abs=1e-6)

@@ -166,7 +166,7 @@ def test_programs_that_the_noise_does_not_know_are_refused() -> None:
     "noise",
     [
         Noise(),
-        NOISE_PRESETS["belenos"],
+        NOISE_PRESETS["belenos-published"],
         Noise(
             brightness=0.9,
             indistinguishability=0.8,

@@ -20,7 +20,7 @@ from tests.digits import train_arguments, write_digits
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
-NOISY = "local:slos?noise=belenos,transmittance=0.4"
+NOISY = "local:slos?noise=belenos-published,transmittance=0.4"
 COMMANDS = Commands()
 run, succeed, fail = COMMANDS.run, COMMANDS.succeed, COMMANDS.fail
 

@@ -47,7 +47,7 @@ from tests.oracles.unitaries import haar
 from tests.training import tiny
 from tests.training.test_loop import bits, copied, finish, weights
 
-NOISY = "local:slos?noise=belenos,transmittance=0.4"
+NOISY = "local:slos?noise=belenos-published,transmittance=0.4"
 QPU = "fake:qpu"
 
 
