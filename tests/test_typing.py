@@ -36,6 +36,8 @@ print(qs.total_variation(found.probabilities, program.probabilities()), qs.post_
 found.plot("p.png")
 print(found, record)
 path: Path = qs.CalibrationStore("records").save(record)
+programs: list[qs.Program] = qs.load_programs(path, inputs=(0, 2))
+settings: list[qs.Counts] = qs.load_counts(path, programs=programs, photons=2, detector="pnr", total=100)
 same: bool = qs.load_record(path) == record and qs.twin(record, seed=2).spec == spec
 noise: qs.Noise = record.noise()
 

@@ -90,7 +90,10 @@ class Beside:
     total: int | None = None
 
     def completed(self, found: Sequence[Counts | OutcomeTable], path: Path) -> list[Counts]:
-        """Counts of every setting, with their programs and all of one kind of detector."""
+        """Counts of every setting, with their programs and all of one kind of detector.
+
+        :raises DataError: when they lack something, do not fit their program, or are of several kinds of detector.
+        """
         programs = self._programs(found, path)
         said = {one.detector for one in found if one.detector}
         detector = self.detector or (said.pop() if len(said) == 1 else None) or _shown(found)

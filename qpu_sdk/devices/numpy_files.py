@@ -23,8 +23,9 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 
 def arrays_of(path: Path) -> Mapping[str, npt.NDArray[Any]]:
-    """The arrays of an ``.npz`` by name; that of an ``.npy`` under ``""``.
+    """The arrays of an ``.npz`` by name, of any shapes; that of an ``.npy`` under ``""``.
 
+    :returns: read-only arrays of the shapes that the file gives, ``(...)``.
     :raises DataError: when it cannot be read, is damaged or too large, or holds objects, which are pickles.
     """
     try:

@@ -164,6 +164,32 @@ def test_counts_of_perceval_are_read(case: Case, compress: bool) -> None:
     assert without[0]["probabilities"] == without[1]["probabilities"]
 
 
+def test_many_settings_meet_a_file_of_their_programs(case: Case) -> None:
+    bare = [replace(one, program=None, fingerprint="") for one in case.counts]
+    path = case.write("bare.jsonl", "\n".join(one.to_json() for one in bare))
+    programs = case.write("programs.json", f"[{','.join(program.to_json() for program in case.programs)}]")
+    own = case.write("own.jsonl", "\n".join(one.to_json() for one in case.counts))
+    found, expected = (
+        [one["probabilities"] for one in succeed(file, *case.options(**more))["distributions"]]
+        for file, more in ((path, {"program": programs}), (own, {}))
+    )
+    assert len(found) == len(case.counts) > 1
+    assert found == expected
+    short = case.write("short.json", case.programs[0].to_json() + "\n" + case.programs[1].to_json())
+    assert "1 settings" in fail(BAD_INPUT, case.write("one.json", bare[0].to_json()), *case.options(program=short))
+
+
+def test_frequencies_need_a_total(case: Case) -> None:
+    counts = case.counts[0]
+    table = {
+        str(tuple(o)): n / counts.shots for o, n in zip(counts.outcomes.tolist(), counts.numbers.tolist(), strict=True)
+    }
+    path = case.write("frequencies.json", json.dumps(table))
+    assert "--total" in fail(BAD_INPUT, path, *case.options(program=case.program))
+    found = succeed(path, *case.options(program=case.program, total=counts.shots))["distributions"][0]
+    assert found["probabilities"] == succeed(case.first, *case.options())["distributions"][0]["probabilities"]
+
+
 def test_files_are_written(case: Case) -> None:
     out, page = case.folder / "d.json", case.folder / "p.html"
     data = succeed(case.first, *case.options(program=case.program, out=out, page=page))

@@ -312,7 +312,7 @@ BAD: dict[str, tuple[str, str]] = {
         "mixes counts of pnr and threshold",
     ),
     "a list, out of order": ('{"counts": [1, 2, 3, 4], "photons": 2}', "no number of modes has so many"),
-    "a ragged list": ('{"counts": [[1, 2], [3]], "photons": 1}', "rows of one length"),
+    "a ragged list": ('{"counts": [[1, 2], [3]], "photons": 1}', "Use a number"),
     "a list of frequencies": ('{"counts": [0.5, 0.5], "photons": 1}', "without a total"),
     "deep": ("[" * 100_000, "RecursionError"),
     "a collection of nothing": ("[]", "is no counts"),
