@@ -37,6 +37,7 @@ from ..photonics.detectors import click_chances
 from ..photonics.fock import check_modes_photons, collision_free_index, fock_outcomes, occupations
 from ..photonics.noise import Noise, mean_pair
 from ..photonics.patterns import (
+    ModeSets,
     count_fock_states,
     count_patterns,
     fock_states,
@@ -264,7 +265,12 @@ def _response(columns: ComplexArray, noise: ProgramNoise, here: Space) -> tuple[
         return _factors(here, noise.efficiency * best, added)
     lost = _of_losses(here, noise.efficiency * best)
     if here.detector == "threshold":
-        return _matrix(here, _with_seconds_and_dark(lost, arrives, one, two, noise.dark_counts, here) * scale)
+        if two == 0.0 and not noise.dark_counts.any():
+            return _matrix(here, lost * (scale * one**here.photons))
+        sets = mode_sets(here.modes, here.photons)
+        factor = scale * _seconds_and_dark(arrives, one, two, noise.dark_counts, sets)
+        inside = _within_of_losses(here.modes, here.photons, _as_key(noise.efficiency * best)) * factor[:, None]
+        return _matrix(here, np.maximum(moebius_rows(inside, sets), 0.0))
     out = lost * scale
     for j in range(arrives.shape[1]):
         out = _one_second(out, arrives[:, j], one, two, here)
@@ -276,18 +282,11 @@ def _response(columns: ComplexArray, noise: ProgramNoise, here: Space) -> tuple[
     return _matrix(here, out)
 
 
-def _with_seconds_and_dark(
-    lost: FloatArray, arrives: FloatArray, one: float, two: float, dark: FloatArray, here: Space
-) -> FloatArray:
-    """Threshold detectors: within T, second photons and dark counts are factors."""
-    sets = mode_sets(here.modes, here.photons)
-    if two == 0.0 and not dark.any():
-        return np.asarray(lost * one**here.photons)
+def _seconds_and_dark(arrives: FloatArray, one: float, two: float, dark: FloatArray, sets: ModeSets) -> FloatArray:
+    """Threshold detectors: within T, second photons and dark counts are a factor, ``(L,)``."""
     outside = (~sets.members).astype(np.float64)
-    q = 1.0 - outside @ arrives  # (K + 1, N)
-    factor = np.prod(one + two * q, axis=1) * np.exp(outside @ np.log1p(-np.minimum(dark, CERTAIN)))
-    inside = zeta_rows(lost.copy(), sets) * factor[:, None]  # a copy: the cache holds it for all
-    return np.maximum(moebius_rows(inside, sets), 0.0)
+    q = 1.0 - outside @ arrives  # (L, N)
+    return np.asarray(np.prod(one + two * q, axis=1) * np.exp(outside @ np.log1p(-np.minimum(dark, CERTAIN))))
 
 
 def _one_second(p: FloatArray, arrives: FloatArray, one: float, two: float, here: Space) -> FloatArray:
@@ -301,8 +300,12 @@ def _one_second(p: FloatArray, arrives: FloatArray, one: float, two: float, here
 
 def _of_losses(here: Space, eta: FloatArray) -> FloatArray:
     """What photons that are only lost leave, over the whole lattice, the empty pattern first, ``(L, S)``."""
-    eta = np.ascontiguousarray(np.clip(eta, 0.0, 1.0))
-    return _losses(here.modes, here.photons, here.detector, eta.tobytes())  # arrays are no keys of a cache, bytes are
+    return _losses(here.modes, here.photons, here.detector, _as_key(eta))
+
+
+def _as_key(eta: FloatArray) -> bytes:
+    """Arrays are no keys of a cache, bytes are."""
+    return np.ascontiguousarray(np.clip(eta, 0.0, 1.0)).tobytes()
 
 
 @lru_cache(maxsize=4)
@@ -320,6 +323,14 @@ def _losses(modes: int, photons: int, detector: Detector, eta_bytes: bytes) -> F
         for mode in range(modes):
             out *= (chances @ binomial(photons, eta[mode]))[seen[:, mode][:, None], here.states[:, mode]]
     out = np.ascontiguousarray(out)
+    out.setflags(write=False)
+    return out
+
+
+@lru_cache(maxsize=4)
+def _within_of_losses(modes: int, photons: int, eta_bytes: bytes) -> FloatArray:
+    """P(clicks within T) of threshold detectors that only lose photons, ``(L, S)``; programs of a record share it."""
+    out = zeta_rows(_losses(modes, photons, "threshold", eta_bytes).copy(), mode_sets(modes, photons))
     out.setflags(write=False)
     return out
 
