@@ -73,6 +73,13 @@ def scaled(scale: Any) -> qs.Dataset:
     return qs.Dataset.of(x, y, x, y, scale=scale)
 
 
+def refitted(**values: Any) -> str:
+    """A record from two settings."""
+    programs = [qs.Program.random(qs.RectangularMesh(3), (0, 1), seed=seed) for seed in range(2)]
+    device = qs.open_device("local:slos?transmittance=0.4", seed=1)
+    return str(qs.calibrate_from(device.submit(programs, shots=2000).result(), device=device, **values).validity_h)
+
+
 def loaded(text: str, **beside: Any) -> str:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "counts.csv"
@@ -188,6 +195,7 @@ REAL: dict[str, tuple[Call, tuple[float, ...]]] = {
     "Distribution.interval": (lambda x: EVEN.interval(x)[0].tolist(), (0.5, 0.875)),
     "Job.result.timeout_s": (lambda x: JOB.result(x)[0].to_json(), (10.0, 1024.0)),
     "Job.wait_all": (lambda x: wait_all([JOB], timeout_s=x), (0.0, 1024.0)),
+    "calibrate_from.validity_h": (lambda x: refitted(validity_h=x), (1.5,)),
     "calibrate.validity_h": (lambda x: calibrated(validity_h=x), (1.5,)),
     "calibrate.credits": (lambda x: calibrated(credits=x), (1.5,)),
     "CalibrationStore.latest.max_age_h": (lambda x: latest(max_age_h=x), (2.0**20,)),

@@ -31,6 +31,7 @@ spec: qs.DeviceSpec = device.spec
 counts: qs.Counts = device.run(program, shots=200_000)
 job: qs.Job = device.submit([program], shots=1000)
 record: qs.CalibrationRecord = qs.calibrate(device, modes=6, inputs=program.input_modes, shots=200_000, seed=0)
+again: qs.CalibrationRecord = qs.calibrate_from([device.run(program, shots=100)], [program], device=device)
 found: qs.Distribution = qs.mitigate(counts, record, program=program, seed=0)
 print(qs.total_variation(found.probabilities, program.probabilities()), qs.post_select(counts))
 found.plot("p.png")

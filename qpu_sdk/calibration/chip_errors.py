@@ -21,7 +21,7 @@ from .misfit import Misfit, misfit
 from .parts import Measured
 
 #: By how much the log-likelihoods must differ: a factor of seven.
-CLEARLY = 2.0
+MORE_LIKELY = 2.0
 #: A uniform error has this standard deviation, in units of its largest.
 OF_UNIFORM = 3.0**-0.5
 
@@ -51,11 +51,11 @@ def chip_errors(seen: Sequence[Counted], x: FloatArray, left: Misfit) -> ChipErr
     angles = misfit(turned, x)
     by_angles, _ = _log_likelihood(turned, angles)
     more = (by_angles - phases) * independent
-    if more > CLEARLY:
+    if more > MORE_LIKELY:
         size, error = OF_UNIFORM * angles.phase_error, _error(angles)
         return ChipErrors(None, _rad(size, OF_UNIFORM * error), "Mixing angles explain what is left, and not phases.")
     which = "Phases explain what is left, and not mixing angles."
-    if more > -CLEARLY:
+    if more > -MORE_LIKELY:
         which = "Phases stand for what is left; the counts do not tell them from mixing angles."
     return ChipErrors(_rad(left.phase_error, _error(left)), None, which)
 

@@ -159,7 +159,7 @@ class Counted:
         return self.program.mesh.columns(self.program.phases + step * self.errors, self.program.input_modes)
 
 
-def counted(counts: Counts, program: Program, noise: Noise, *, axes: Axes | None = None, seed: int) -> Counted:
+def seen_of(counts: Counts, program: Program, noise: Noise, *, axes: Axes | None = None, seed: int) -> Counted:
     """Counts of a program as click patterns.
 
     :param axes: of the parameters; those of this program alone unless given.

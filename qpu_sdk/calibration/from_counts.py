@@ -27,10 +27,10 @@ from ..photonics.program import Program
 from ..seeds import child_seed
 from ..versions import package_versions
 from .chip_errors import chip_errors
-from .counted import Axes, Counted, counted, moved
+from .counted import Axes, Counted, moved, seen_of
 from .goodness import joint_test
 from .known import vendor_record
-from .natural import numbers_of, untold
+from .natural import record_numbers, untold
 from .parts import CalibrationJob, ChiSquare, Identity
 from .prediction import Prediction, check_predictions, predicted, summary_of, tested
 from .priors import OF_NOBODY, OF_VENDORS_FILES, with_some_g2
@@ -62,7 +62,7 @@ class _Settings:
     def seen(self, noise: Noise, which: Sequence[int]) -> list[Counted]:
         """As patterns, beside a device."""
         return [
-            counted(self.counts[k], self.programs[k], noise, axes=self.axes, seed=child_seed(0, "phases", k))
+            seen_of(self.counts[k], self.programs[k], noise, axes=self.axes, seed=child_seed(0, "phases", k))
             for k in which
         ]
 
@@ -253,7 +253,7 @@ def _record(
     return CalibrationRecord(
         **vars(identity),
         origin="simulated" if simulated else "measured",
-        **numbers_of(fitted.base, settings.axes, found),
+        **record_numbers(fitted.base, settings.axes, found),
         phase_error=chip.phase,
         angle_error=chip.angle,
         jobs=tuple(_job(k, settings.counts[k], settings.programs[k], test) for k, test in enumerate(tests)),

@@ -13,18 +13,20 @@ from .parts import Measured, PhysicalUnit, parameter_name
 from .refit import Refit
 
 #: Of the differences that derivatives are taken from.
-DIFFERENCE = 1e-5
+SMALL = 1e-5
 
 
-def numbers_of(base: Noise, axes: Axes, found: Refit) -> dict[str, Any]:
+def record_numbers(base: Noise, axes: Axes, found: Refit) -> dict[str, Any]:
     """The numbers of a record with their errors and covariance, in its gauge."""
     names, values = _names(axes), _values(base, axes, found.x)
-    steps = DIFFERENCE * np.eye(axes.size)
-    slopes = [(_values(base, axes, found.x + s) - _values(base, axes, found.x - s)) / (2.0 * DIFFERENCE) for s in steps]
+    steps = SMALL * np.eye(axes.size)
+    slopes = [(_values(base, axes, found.x + s) - _values(base, axes, found.x - s)) / (2.0 * SMALL) for s in steps]
     jacobian = np.stack(slopes, axis=1)
     covariance = jacobian @ found.covariance @ jacobian.T
     covariance = 0.5 * (covariance + covariance.T)
-    errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    # What is held, or told by nothing, has a variance of 0 that may come out as -1e-14.
+    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), 0.0))
+    errors = np.sqrt(np.diag(covariance))
     known = dict(zip(names, zip(values.tolist(), errors.tolist(), strict=True), strict=True))
 
     def number(name: str, unit: PhysicalUnit = "1") -> Measured:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..report.figures import svg
-from ..report.html import figure, fold, page, paragraph, table, verdict
+from ..report.html import figure, fold, page, paragraph, table, verdict_line
 from ..report.text import Rows, number_of, quantity
 from .drift import Change, RecordChanges
 from .parts import UNITS, ChiSquare, Measured
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COLOURS = {"fit": "tab:blue", "validation": "tab:orange", "drift": "tab:green"}
 POINTS: dict[str, Any] = {"fmt": "o", "markersize": 4, "capsize": 3, "linewidth": 1.0, "color": "tab:blue"}
 #: Two-sided 95 % of a normal distribution.
-Z95 = 1.96
+HALF_WIDTH = 1.96
 #: Longest name of a job in the figure; most ticks with a label.
 LONGEST_NAME, MOST_TICKS = 22, 16
 
@@ -141,7 +141,7 @@ def _points(axes: Axes, values: list[tuple[str, Measured]], title: str, xlabel: 
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color="0.4")
         return
     heights = [m.value for _, m in values]
-    errors = [Z95 * (m.standard_error or 0.0) for _, m in values]
+    errors = [HALF_WIDTH * (m.standard_error or 0.0) for _, m in values]
     below = [min(error, height) for error, height in zip(errors, heights, strict=True)]  # nothing here is negative
     axes.errorbar(range(len(values)), heights, yerr=[below, errors], **POINTS)
     step = math.ceil(len(values) / MOST_TICKS)
@@ -190,7 +190,7 @@ def record_page(record: CalibrationRecord) -> str:
     return page(
         f"Calibration of {record.device}",
         [
-            verdict(record_verdict(record)),
+            verdict_line(record_verdict(record)),
             paragraph(f"{ORIGINS[record.origin]} {record.utc_end}. Error bars in the figure are 95 % intervals."),
             figure(record_figure(record)),
             table(key_rows(record)),

@@ -17,8 +17,8 @@ from ..photonics.counts import Counts
 from ..photonics.noise import Noise
 from ..seeds import child_seed
 from .chip_errors import chip_errors
-from .counted import Axes, counted
-from .natural import numbers_of
+from .counted import Axes, seen_of
+from .natural import record_numbers
 from .plan import CalibrationSetting
 from .priors import OF_PLANS, with_some_g2
 from .refit import refit
@@ -33,7 +33,7 @@ def with_phase_errors(plan: Sequence[CalibrationSetting], counts: Sequence[Count
     axes = Axes(max(setting.program.modes for setting in plan), inputs)
     base = with_some_g2(replace(start, dark_counts=tuple(np.maximum(start.dark_counts, 1e-9).tolist())))
     fitted = [
-        counted(c, s.program, base, axes=axes, seed=child_seed(0, "phases", k))
+        seen_of(c, s.program, base, axes=axes, seed=child_seed(0, "phases", k))
         for k, (c, s) in enumerate(zip(counts, plan, strict=True))
         if s.role == "fit"
     ]
@@ -46,4 +46,4 @@ def with_phase_errors(plan: Sequence[CalibrationSetting], counts: Sequence[Count
         f"All numbers are of a fit with such errors. {chip.note}"
     )
     errors = {"phase_error": chip.phase, "angle_error": chip.angle}
-    return numbers_of(base, axes, found) | errors | {"notes": notes}
+    return record_numbers(base, axes, found) | errors | {"notes": notes}

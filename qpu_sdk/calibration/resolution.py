@@ -20,7 +20,7 @@ from ..photonics.photon_counting import fock_distribution
 from ..photonics.program import Program
 
 #: Kinds that are tried: more wires than eight are as good as counting, of a few photons.
-KINDS: tuple[Detector, ...] = ("threshold", "ppnr:2", "ppnr:3", "ppnr:4", "ppnr:8", "pnr")
+TRIED: tuple[Detector, ...] = ("threshold", "ppnr:2", "ppnr:3", "ppnr:4", "ppnr:8", "pnr")
 #: By how much a log-likelihood must be larger than that of the kind that the counts claim.
 CLEARLY = 3.0
 
@@ -39,7 +39,7 @@ def likely_detector(counts: Sequence[Counts], programs: Sequence[Program], noise
     'ppnr:2'
     """
     most = max(int(c.outcomes[c.numbers > 0].max(initial=0)) for c in counts)
-    tried = [kind for kind in KINDS if (size := wires(kind)) is None or size >= most]
+    tried = [kind for kind in TRIED if (size := wires(kind)) is None or size >= most]
     found = {kind: sum(_one(c, p, noise, kind) for c, p in zip(counts, programs, strict=True)) for kind in tried}
     best = max(found, key=lambda kind: found[kind])
     if not np.isfinite(found[best]):

@@ -47,17 +47,17 @@ def record_verdict(record: CalibrationRecord) -> str:
 
 def _worst(record: CalibrationRecord) -> str:
     """The circuit that is predicted worst, and by how much."""
-    sizes = [(misfit(job), job.name) for job in record.jobs if job.role != "drift"]
+    sizes = [(misfit_of(job), job.name) for job in record.jobs if job.role != "drift"]
     worst, name = max(sizes, default=(0.0, ""))
     return f": up to {percent(worst)} of the windows of {name!r} are elsewhere" if worst > 0.0 else ""
 
 
-def misfit(job: CalibrationJob) -> float:
+def misfit_of(job: CalibrationJob) -> float:
     """Largest total variation distance of a circuit's windows from the model, sampling taken off; 0 where not tested.
 
     >>> tested = {"name": "a", "role": "fit", "program": "", "input_modes": (), "clicks": {}, "dof": 10}
-    >>> misfit(CalibrationJob(**tested, shots=10_000, chi2=410.0)), misfit(CalibrationJob(**tested, shots=9, chi2=9.0))
-    (0.1, 0.0)
+    >>> [misfit_of(CalibrationJob(**tested, shots=shots, chi2=chi2)) for shots, chi2 in ((10_000, 410.0), (9, 9.0))]
+    [0.1, 0.0]
     """
     if job.chi2 is None or not job.dof or not job.shots:
         return 0.0

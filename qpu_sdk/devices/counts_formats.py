@@ -166,7 +166,7 @@ def printed_table(text: str, **said: Any) -> OutcomeTable | None:
     """
     if (found := _DICTIONARY.fullmatch(text)) and (text[0] != "{" or _ENTRY.match(found[1])):
         pairs = [(one[1], one[2]) for one in _words(found[1], _ENTRY, "|1,0>: 3")]
-        return table_of_pairs([_known(key) for key, _ in pairs], [number_of(number) for _, number in pairs], **said)
+        return table_of_pairs([_known(key) for key, _ in pairs], [count_of(number) for _, number in pairs], **said)
     if text.startswith(("BSCount", "BSDistribution")):
         raise DataError("it is cut off. Save it again.")
     if (found := _SAMPLES.fullmatch(text)) and (text.startswith("BSSamples") or found[1].lstrip().startswith("|")):
@@ -199,12 +199,12 @@ def _known(text: str) -> tuple[int, ...]:
     return outcome
 
 
-def number_of(text: str) -> int | float:
+def count_of(text: str) -> int | float:
     """A number as it is written; whole where it has neither point nor exponent.
 
     :raises DataError: when it is none.
 
-    >>> number_of("3"), number_of("0.25")
+    >>> count_of("3"), count_of("0.25")
     (3, 0.25)
     """
     text = text.strip().strip("\"'").strip()
@@ -235,7 +235,7 @@ def csv_table(text: str, **said: Any) -> OutcomeTable:
         before, _, behind = line.strip().rpartition(mark)
         outcome = outcome_of(before.replace(mark, ","))
         try:
-            number = number_of(behind)
+            number = count_of(behind)
         except DataError:
             number = -1
         if outcome is not None and number >= 0:

@@ -123,7 +123,7 @@ class Agreement:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Gate:
+class Allowance:
     """How much of the modelled background is taken away.
 
     :param share: lambda, 0..1.
@@ -147,7 +147,7 @@ class Gate:
         return self.signal / (1.0 - self.share * (1.0 - self.signal))
 
 
-def gate(agreement: Agreement, model: Forward) -> Gate:
+def gate(agreement: Agreement, model: Forward) -> Allowance:
     """The share of the background of least expected error; see the module's docstring.
 
     Of the N-photon answer it takes two numbers, c and D.
@@ -162,7 +162,7 @@ def gate(agreement: Agreement, model: Forward) -> Gate:
     left = 1.0 - GATES * (1.0 - c)
     error = ((1.0 - c) * (1.0 - GATES) / left) ** 2 * float(apart @ apart) + c**2 * variance / left**2
     best = int(np.flatnonzero(error <= error.min() * (1.0 + 1e-9))[-1])  # of equal ones the largest
-    return Gate(float(GATES[best]), c, apart)
+    return Allowance(float(GATES[best]), c, apart)
 
 
 def agree(seen: Counted, record: CalibrationRecord, *, seed: int) -> Agreement:

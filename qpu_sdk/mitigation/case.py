@@ -10,14 +10,14 @@ from typing import final
 import numpy as np
 
 from ..arrays import FloatArray
-from ..calibration.counted import counted
+from ..calibration.counted import seen_of
 from ..calibration.record import CalibrationRecord
 from ..errors import CalibrationMismatch, MitigationError
 from ..photonics.counts import Counts
 from ..photonics.noise import Noise
 from ..photonics.program import Program
 from ..seeds import child_seed
-from .agreement import Agreement, Gate, agree, gate
+from .agreement import Agreement, Allowance, agree, gate
 from .background import LEAST_GAIN
 from .distribution import Diagnostics, Distribution, MethodReport
 from .forward import Forward, forward, space, without_circuit
@@ -50,12 +50,12 @@ class Case:
         """The case with counts, record and program compared, which needs the program."""
         if self.program is None:
             return self
-        seen = counted(self.counts, self.program, self.noise, seed=child_seed(self.seed, "phases"))
+        seen = seen_of(self.counts, self.program, self.noise, seed=child_seed(self.seed, "phases"))
         found = agree(seen, self.record, seed=self.seed)
         return replace(self, noise=found.noise, agreement=found)
 
     @cached_property
-    def gate(self) -> Gate:
+    def gate(self) -> Allowance:
         """How much of the background may be subtracted, of a case that was compared."""
         assert self.agreement is not None
         return gate(self.agreement, self.model)

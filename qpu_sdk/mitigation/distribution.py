@@ -183,7 +183,7 @@ class Distribution:
     def overhead(self) -> float:
         """Variance relative to relative frequencies of as many events; below 1 where other clicks help."""
         effective = self.effective_samples
-        return 0.0 if math.isinf(effective) else self.samples / effective
+        return self.samples / effective if effective > 0.0 else 0.0
 
     def interval(self, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
         """Lower and upper ends, ``(K,)`` each, that hold each probability with that level."""

@@ -10,7 +10,7 @@ from typing import Any
 from ..arrays import FloatArray
 from ..photonics.fock import collision_free_outcomes
 from ..report.figures import svg
-from ..report.html import Html, figure, fold, page, section, table, verdict
+from ..report.html import Html, figure, fold, page, section, table, verdict_line
 from ..statistics import total_variation
 from .distribution import Distribution
 from .outcomes import LEVEL, MOST_ROWS
@@ -95,7 +95,7 @@ def distribution_page(name: str, found: Sequence[Distribution]) -> str:
 
 def _part(found: Distribution, index: int, number: int) -> Html:
     rows = [row for row in distribution_rows(found) if row[0] != "verdict"]
-    first = *(verdict(line) for line in found.first), figure(distribution_figure(found))
+    first = *(verdict_line(line) for line in found.first), figure(distribution_figure(found))
     parts = *first, fold("every number, and how it came about", table(rows))
     return section(title(found, index, number), *parts) if number > 1 else Html("\n".join(parts))
 

@@ -36,7 +36,7 @@ COUNTS_KNOWING, COUNTS_UNKNOWING, ITERATIONS = 0.3, 0.03, 80
 CELLS, CELLS_ABOVE, CELLS_GUESS, CELLS_COUNTS = 44, 8, 24, 32
 FAR_GUESS, FAR_COUNTS = 8.0, 6.0
 #: Ends of a cell whose logarithms differ by less are equal: their difference would have lost half of its digits.
-LEVEL = 1e-6
+LEVEL_SLOPE = 1e-6
 #: Means up to which the prior has u.
 MOST_PRIOR = 10.0
 
@@ -140,7 +140,7 @@ def _gamma_masses(edges: FloatArray, shapes: FloatArray, means: FloatArray) -> F
         rise = heights[:, 1:] - heights[:, :-1]
         density = np.exp(heights, out=heights)
         # The mass of a power of u is the difference of its ends over the power; of equal ends it is their mean.
-        level = np.abs(rise) < LEVEL
+        level = np.abs(rise) < LEVEL_SLOPE
         np.divide(density[:, 1:] - density[:, :-1], np.where(level, 1.0, rise), out=masses)
         masses[level] = (0.5 * (density[:, 1:] + density[:, :-1]))[level]
         masses *= width

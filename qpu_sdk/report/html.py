@@ -49,7 +49,7 @@ def paragraph(text: str) -> Html:
     return Html(f"<p>{escape(text)}</p>")
 
 
-def verdict(text: str) -> Html:
+def verdict_line(text: str) -> Html:
     """What a page says in one line, before anything else."""
     return Html(f'<p class="verdict">{escape(text)}</p>')
 

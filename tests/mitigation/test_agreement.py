@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from qpu_sdk.arrays import FloatArray
-from qpu_sdk.calibration.counted import PHASE_DRAWS, Axes, Counted, counted, phase_draws
+from qpu_sdk.calibration.counted import PHASE_DRAWS, Axes, Counted, phase_draws, seen_of
 from qpu_sdk.calibration.known import known_record, vendor_record
 from qpu_sdk.calibration.parts import Identity, Measured
 from qpu_sdk.calibration.record import CalibrationRecord
@@ -46,7 +46,7 @@ def model_of(program: Program, record: CalibrationRecord) -> Forward:
     return forward(columns, record.noise().at(program.input_modes, modes=program.modes), record.detector)
 
 
-def seen_of(numbers: FloatArray, program: Program, record: CalibrationRecord, *, seed: int = 0) -> Counted:
+def as_seen(numbers: FloatArray, program: Program, record: CalibrationRecord, *, seed: int = 0) -> Counted:
     """Numbers of every click pattern as they are, whole or not."""
     errors = phase_draws(program, seed=seed)
     used = np.ones(len(numbers), dtype=np.bool_)
@@ -54,7 +54,7 @@ def seen_of(numbers: FloatArray, program: Program, record: CalibrationRecord, *,
 
 
 def of(numbers: FloatArray, program: Program, record: CalibrationRecord, *, seed: int = 0) -> Agreement:
-    return agree(seen_of(numbers, program, record, seed=seed), record, seed=seed)
+    return agree(as_seen(numbers, program, record, seed=seed), record, seed=seed)
 
 
 def rows_of(found: Agreement, program: Program, record: CalibrationRecord) -> FloatArray:
@@ -72,7 +72,7 @@ def phase_errors(phase_error: float, detector: Detector = "threshold", programs:
         program = program_of(seed)
         record = record_of(noise, program, detector)
         [counts] = device.submit([program], shots=1_000_000).result()
-        common = agree(counted(counts, program, record.noise(), seed=0), record, seed=0)
+        common = agree(seen_of(counts, program, record.noise(), seed=0), record, seed=0)
         assert common.measured
         found.append(common.phase_error)
     return tuple(found)
@@ -114,7 +114,7 @@ def test_counts_that_show_more_than_the_record_says_are_believed() -> None:
     record = record_of(noise, program)
     known = record.model_copy(update={"phase_error": Measured(value=0.03, standard_error=0.001, unit="rad")})
     counts = LocalDevice(seed=4, model=LocalModel(noise=noise), name="twin").run(program, shots=1_000_000)
-    found = agree(counted(counts, program, record.noise(), seed=0), known, seed=0)
+    found = agree(seen_of(counts, program, record.noise(), seed=0), known, seed=0)
     assert found.measured
     assert 0.045 < found.phase_error < 0.18
 
@@ -238,7 +238,7 @@ def test_counts_that_contradict_a_record_replace_it(name: str) -> None:
     program = program_of(11)
     counts = LocalDevice(seed=5, model=LocalModel(noise=truth), name="twin").run(program, shots=1_000_000)
     record = record_of(believed, program)
-    found = agree(counted(counts, program, record.noise(), seed=0), record, seed=0)
+    found = agree(seen_of(counts, program, record.noise(), seed=0), record, seed=0)
     assert "contradict" in found.report.why
     eta = np.asarray(truth.efficiency) * np.ones(MODES)
     now = np.asarray(found.noise.efficiency) * np.ones(MODES)
@@ -254,7 +254,7 @@ def test_a_record_that_describes_the_device_stays() -> None:
         noise = replace(BASE, phase_error=0.01)
         counts = LocalDevice(seed=seed, model=LocalModel(noise=noise), name="twin").run(program, shots=1_000_000)
         record = record_of(noise, program)
-        found = agree(counted(counts, program, record.noise(), seed=0), record, seed=0)
+        found = agree(seen_of(counts, program, record.noise(), seed=0), record, seed=0)
         assert found.noise == record.noise()
         assert "predicts these counts" in found.report.why
         assert gate(found, model_of(program, record)).share > 0.9
@@ -268,7 +268,7 @@ def test_p_values_of_matched_events_are_uniform() -> None:
         program = program_of(30 + seed, modes=6, inputs=(0, 2, 5))
         counts = device.run(program, shots=100_000)
         record = record_of(BASE, program)
-        p = agree(counted(counts, program, record.noise(), seed=0), record, seed=0).p_value
+        p = agree(seen_of(counts, program, record.noise(), seed=0), record, seed=0).p_value
         assert p is not None
         values.append(p)
     assert stats.kstest(values, "uniform").pvalue > 1e-3
@@ -279,7 +279,7 @@ def test_nothing_is_subtracted_where_the_circuit_is_another() -> None:
     noise = replace(BASE, phase_error=0.3)
     counts = LocalDevice(seed=7, model=LocalModel(noise=noise), name="twin").run(program, shots=1_000_000)
     record = record_of(BASE, program)
-    found = agree(counted(counts, program, record.noise(), seed=0), record, seed=0)
+    found = agree(seen_of(counts, program, record.noise(), seed=0), record, seed=0)
     closed = gate(found, model_of(program, record))
     assert closed.share < 0.2
     assert np.abs(closed.bias).sum() > 0.0  # what is left in is said
@@ -294,7 +294,7 @@ def test_what_a_vendor_publishes_is_no_more_than_a_prior() -> None:
         {"Transmittance (%)": 30.0, "HOM (%)": 82.7, "g2 (%)": 18.2}, identity, utc="2026-07-31T00:00:00Z"
     )
     counts = LocalDevice(seed=8, model=LocalModel(noise=BASE), name="twin").run(program, shots=1_000_000)
-    found = agree(counted(counts, program, record.noise(), seed=0), record, seed=0)
+    found = agree(seen_of(counts, program, record.noise(), seed=0), record, seed=0)
     assert "prior" in found.report.why
     assert found.noise.g2 == pytest.approx(0.02, rel=0.6)
     assert found.noise.indistinguishability == pytest.approx(0.92, abs=0.03)
