@@ -23,9 +23,10 @@ def record_numbers(base: Noise, axes: Axes, found: Refit) -> dict[str, Any]:
     slopes = [(_values(base, axes, found.x + s) - _values(base, axes, found.x - s)) / (2.0 * SMALL) for s in steps]
     jacobian = np.stack(slopes, axis=1)
     covariance = jacobian @ found.covariance @ jacobian.T
-    covariance = 0.5 * (covariance + covariance.T)
     # What is held, or told by nothing, has a variance of 0 that may come out as -1e-14.
-    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), 0.0))
+    spread, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
+    covariance = (vectors * np.maximum(spread, 0.0)) @ vectors.T
+    covariance = 0.5 * (covariance + covariance.T)
     errors = np.sqrt(np.diag(covariance))
     known = dict(zip(names, zip(values.tolist(), errors.tolist(), strict=True), strict=True))
 

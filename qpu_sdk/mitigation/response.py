@@ -254,10 +254,7 @@ class Additions:
     scale: float = 1.0
 
     def stays(self, clicks: npt.NDArray[Any]) -> FloatArray:
-        """Probability that one click more falls on a wire that clicked already.
-
-        :returns: ``(...)``, the shape of ``clicks``.
-        """
+        """That one click more falls on a wire that clicked already, of the shape of ``clicks``, ``(...)``."""
         return np.zeros(clicks.shape) if self.wires is None else np.minimum(clicks / self.wires, 1.0)
 
 
