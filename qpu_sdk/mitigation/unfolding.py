@@ -35,6 +35,8 @@ from .response import Response
 GRID = (5, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 72, 86, 103, 124, 149, 180, 215, 258, 310)
 #: So many worse results in a row end the search.
 PATIENCE = 4
+#: The same below N clicks: few events rise and fall by chance on the way, and better results lie farther.
+LONG_PATIENCE = 8
 HELD_OUT = 0.3
 STARTS = ("uniform", "data")
 SPLITS = 2
@@ -140,7 +142,7 @@ def unfold_below(numbers: FloatArray, model: Forward) -> Unfolded:
         found = _likelihood(events, model.rates(pi[0])[full])
         if found > score:
             best, score, worse = (pi[0], iterations), found, 0
-        elif (worse := worse + 1) == PATIENCE:
+        elif (worse := worse + 1) == LONG_PATIENCE:
             break
     fock, iterations = best
     return Unfolded(fock, windows_of(seen, response, background, fock), iterations, "uniform")
