@@ -42,7 +42,9 @@ def record_verdict(record: CalibrationRecord) -> str:
         return f"The model describes this device ({said})."
     if failed == {"drift"}:
         return f"The device changed while it was measured ({said}). Calibrate again."
-    return f"The model does not describe this device ({said}){_worst(record)}."
+    size = record.phase_error or record.angle_error
+    stands = f" Errors of its circuits, {size}, stand for that in every number." if size is not None else ""
+    return f"The model does not describe this device ({said}){_worst(record)}.{stands}"
 
 
 def _worst(record: CalibrationRecord) -> str:

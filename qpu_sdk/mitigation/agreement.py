@@ -179,7 +179,7 @@ def agree(seen: Counted, record: CalibrationRecord, *, seed: int) -> Agreement:
     asked = suspicious or known > USUAL or not record.licensed
     found, why = _told(seen, record, left, suspicious=suspicious) if asked else (None, "")
     if found is None:
-        why = why or f"it predicts these counts; phase errors of {left.phase_error:.2g} rad are left"
+        why = why or f"the record predicts these counts; phase errors of {left.phase_error:.2g} rad are left"
         return _agreement(seen, drawn, left, known, why)
     told = replace(seen, noise=moved(with_some_g2(seen.noise), seen.axes, found.x))
     x = rng.multivariate_normal(found.x, found.covariance, CALIBRATION_DRAWS, method="eigh")
@@ -203,13 +203,18 @@ def _told(seen: Counted, record: CalibrationRecord, left: Misfit, *, suspicious:
     if record.origin == "vendor":
         return free, "the vendor's figures are no more than a prior"
     if free.misfit.phase_error < EXPLAINED * left.phase_error:
-        return free, "the counts contradict it"
+        return free, "the counts contradict the record"
     if not record.licensed:
         widths = np.minimum(widths_of(record, seen.axes), vendor)
-        return refit([seen], widths, blind=True), "its own fit was poor, and its errors are taken as so much larger"
+        return refit(
+            [seen], widths, blind=True
+        ), "the record's own fit was poor, and its errors are taken as so much larger"
     if not suspicious:
         return None, ""
-    return None, f"no parameters of it explain these counts: phase errors of {left.phase_error:.2g} rad are left"
+    return (
+        None,
+        f"no parameters of the record explain these counts: phase errors of {left.phase_error:.2g} rad are left",
+    )
 
 
 def _agreement(seen: Counted, drawn: FloatArray, left: Misfit, known: float, why: str) -> Agreement:
