@@ -147,7 +147,7 @@ _ASCELLA_DEVICES = DeviceSpread(
         "transmittance": "as published, shared with the efficiencies",
         "efficiency": "assumed: 8 % from mode to mode; no table is published",
         "phase_error": f"derived: two photons in 12 modes then have the published fidelity and distance ({_ASCELLA})",
-        "detector": f"one superconducting nanowire a mode ({_ASCELLA})",
+        "detector": "assumed: one superconducting nanowire a mode, which only clicks",
     },
 )
 
@@ -164,7 +164,7 @@ _BELENOS_DEVICES = DeviceSpread(
     efficiencies=(-0.42, 0.40),
     relative=0.2,
     sources={
-        "indistinguishability": f"{_COUNTS}: counts tell I and g2 together only, from .90 and .08 to 1.0 and .11",
+        "indistinguishability": f"{_COUNTS}, by hand: counts tell I and g2 together only, from .90 and .08 to 1.0 and .11",
         "g2": f"{_COUNTS}: .10 to .12, where .182 is published",
         "transmittance": "as published, shared with the efficiencies",
         "efficiency": f"modes 0 to 9: {_COUNTS}; the others are assumed to be like them",

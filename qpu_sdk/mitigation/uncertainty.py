@@ -62,12 +62,14 @@ class Multinomial(Uncertainty):
         those of the Dirichlet posterior with mean (n p + 1/K) / (n + 1) (Perks, J. Inst. Actuaries 73, 285).
         """
         p, n = self.probabilities, self.samples / self.overhead
-        if p.max() < 1.0 or len(p) == 1:
+        if n > 0.0 and (p.max() < 1.0 or len(p) == 1):
             return p, n
         return (n * p + 1.0 / len(p)) / (n + 1.0), n + 2.0
 
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
         """Wilson's score interval (J. Am. Stat. Assoc. 22, 209 (1927)), which is sensible for zero events too."""
+        if self.samples == 0:  # nothing was seen, so that nothing is known
+            return np.zeros(len(self.probabilities)), np.ones(len(self.probabilities))
         z2 = normal_quantile(level) ** 2
         n, p = self.samples / self.overhead, self.probabilities
         middle = (p + z2 / (2.0 * n)) / (1.0 + z2 / n)
