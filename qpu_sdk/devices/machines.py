@@ -164,7 +164,7 @@ _BELENOS_DEVICES = DeviceSpread(
     efficiencies=(-0.42, 0.40),
     relative=0.2,
     sources={
-        "indistinguishability": f"{_COUNTS}, by hand: counts tell I and g2 together only, from .90 and .08 to 1.0 and .11",
+        "indistinguishability": f"{_COUNTS}, by hand: only I and g2 together are told, .90 and .08 to 1.0 and .11",
         "g2": f"{_COUNTS}: .10 to .12, where .182 is published",
         "transmittance": "as published, shared with the efficiencies",
         "efficiency": f"modes 0 to 9: {_COUNTS}; the others are assumed to be like them",
