@@ -74,7 +74,9 @@ def _read(request: FilesRequest) -> list[Counts]:
         pairs = zip(request.counts, files, strict=True)
         found = [one for path, programs in pairs for one in load_counts(path, programs=programs)]
     else:
-        found = _beside([one for path in request.counts for one in load_counts(path)], files)
+        sent = {program.photons for programs in files for program in programs}
+        photons = sent.pop() if len(sent) == 1 else None  # of tables, which do not say how many were sent
+        found = _beside([one for path in request.counts for one in load_counts(path, photons=photons)], files)
     missing = next((number for number, one in enumerate(found) if one.program is None), None)
     if missing is not None:
         raise CalibrationError(

@@ -71,6 +71,17 @@ def test_several_files_and_one_of_programs(tmp_path: Path) -> None:
     assert record.measured() == again.measured()
 
 
+def test_several_tables_that_do_not_say_their_photons(tmp_path: Path) -> None:
+    programs, counts = measured()
+    tables = []
+    for k, one in enumerate(counts):
+        rows = zip(one.outcomes.tolist(), one.numbers.tolist(), strict=True)
+        tables.append(lines(tmp_path / f"{k}.csv", [f"|{','.join(map(str, seen))}>,{number}" for seen, number in rows]))
+    beside = lines(tmp_path / "programs.json", [p.to_json() for p in programs])
+    record = record_from_files(FilesRequest("lab", tuple(tables), (beside,)))
+    assert len(record.jobs) == 4
+
+
 def test_what_is_refused(tmp_path: Path) -> None:
     programs, counts = measured()
     seen = lines(tmp_path / "counts.json", [bare(c).to_json() for c in counts])
