@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,36 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def write_new(path: Path, content: bytes | str) -> None:
+    """:func:`write_atomic` that never replaces a file, not even one that another process makes meanwhile.
+
+    :raises FileExistsError: when there is one of that name.
+    :raises OSError: when the disk does not take it; nothing is there then.
+    """
+    hidden = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")  # of one writer alone
+    try:
+        write_atomic(hidden, content)
+        take_name(hidden, path)
+    finally:
+        hidden.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def take_name(hidden: Path, path: Path) -> None:
+    """Give a file a name that nobody has; raises :class:`FileExistsError` when somebody does."""
+    try:
+        os.link(hidden, path)  # a rename would replace what another process just wrote
+    except FileExistsError:
+        raise
+    except OSError:  # USB sticks, some network drives and phones know no second name: reserve it, then fill it
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            os.replace(hidden, path)
+        except BaseException:
+            path.unlink()
+            raise
 
 
 def sync_folder(folder: Path) -> None:

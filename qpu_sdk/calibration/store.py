@@ -19,7 +19,7 @@ from typing import final
 
 from ..arrays import real, whole
 from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CalibrationStale
-from ..files import regular, sync_folder, user_path, write_atomic
+from ..files import regular, sync_folder, take_name, user_path, write_atomic
 from ..photonics.counts import Detector
 from ..words import command
 from .record import CalibrationRecord
@@ -169,27 +169,12 @@ def _publish(hidden: Path, folder: Path, stem: str) -> Path:
     for number in itertools.count(1):
         path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
         try:
-            _take(hidden, path)
+            take_name(hidden, path)
         except FileExistsError:
             continue
         sync_folder(folder)
         return path
     raise AssertionError
-
-
-def _take(hidden: Path, path: Path) -> None:
-    """Give the file a name that nobody has; raises :class:`FileExistsError` when somebody does."""
-    try:
-        os.link(hidden, path)  # a rename would replace what another process just wrote
-    except FileExistsError:
-        raise
-    except OSError:  # USB sticks, some network drives and phones know no second name: reserve it, then fill it
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        try:
-            os.replace(hidden, path)
-        except BaseException:
-            path.unlink()
-            raise
 
 
 def _number(path: Path) -> int:

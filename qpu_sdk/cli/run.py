@@ -23,7 +23,6 @@ from .printing import (
 
 if TYPE_CHECKING:
     from ..photonics.counts import Counts
-    from ..photonics.program import Program
     from ..report.text import Rows
 
 #: Outcomes that a line of counts shows.
@@ -73,28 +72,32 @@ def run_command(
             [("programs", f"{len(made)}"), ("written", str(save))], {"programs": len(made), "path": str(save)}, json_
         )
         return
-    with waiting(f"running {len(made)} programs on {device}"):
+    with waiting(f"running {len(made)} program{'s' * (len(made) > 1)} on {device}"):
         try:
             counts = run_programs(made, ProgramsRequest(device, shots, seed, out, credits))
         except KeyboardInterrupt:
             fail("interrupted. Give the same command again to go on; nothing is paid twice.", INTERRUPTED)
     tell(f"written: {out}", err=True)
+    if len(counts) < len(made):
+        tell(f"{len(made)} programs were named, {len(counts)} of them different: each is measured once.", err=True)
     data = {"path": str(out), "device": device, "settings": [_data(one) for one in counts]}
-    print_or_json(
-        [*_rows(made, counts), ("next", command("mitigate", str(out), "--record", "RECORD.json"))], data, json_
-    )
+    print_or_json([*_rows(counts), ("next", command("mitigate", str(out), "--record", "RECORD.json"))], data, json_)
 
 
-def _rows(programs: list[Program], counts: list[Counts]) -> Rows:
-    """One row a setting: shots, events, and the likeliest outcomes."""
-    rows = []
-    for program, one in zip(programs, counts, strict=True):
-        best = one.numbers.argsort(kind="stable")[::-1][:SHOWN]
-        seen = ", ".join(f"|{','.join(map(str, one.outcomes[k].tolist()))}> {one.numbers[k]:,}" for k in best)
-        rows.append(
-            (f"program {program.fingerprint[:12]}", f"{one.shots:,} shots, {one.events:,} of all photons: {seen}")
-        )
-    return rows
+def _rows(counts: list[Counts]) -> Rows:
+    """One row a setting: shots, events, and the likeliest events."""
+    return [
+        (f"program {one.fingerprint[:12]}", f"{one.shots:,} shots, {one.events:,} of all photons{_likeliest(one)}")
+        for one in counts
+    ]
+
+
+def _likeliest(counts: Counts) -> str:
+    """The events seen most: behind loss most shots are single clicks, which tell little of a circuit."""
+    numbers = counts.numbers * (counts.outcomes.sum(axis=1) == counts.photons)
+    best = [k for k in numbers.argsort(kind="stable")[::-1][:SHOWN] if numbers[k]]
+    seen = ", ".join(f"|{','.join(map(str, counts.outcomes[k].tolist()))}> {numbers[k]:,}" for k in best)
+    return f": {seen}" if seen else ""
 
 
 def _data(counts: Counts) -> dict[str, object]:

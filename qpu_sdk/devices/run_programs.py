@@ -9,14 +9,15 @@ from typing import final
 
 from ..arrays import real, whole
 from ..errors import BudgetExceeded, DataError, ProgramError
-from ..files import write_atomic
+from ..files import write_new
 from ..photonics.counts import Counts
 from ..photonics.inputs import Inputs
 from ..photonics.meshes import open_mesh
 from ..photonics.program import Program
 from ..seeds import child_seed
-from .base import MOST_SHOTS
-from .budget import Budget, with_credits_option
+from .base import MOST_SHOTS, DeviceSpec
+from .budget import Budget, Cost, with_credits_option
+from .journal import Journal
 from .journalled import JournalledDevice
 from .pending import pending_journal
 from .registry import open_device
@@ -46,9 +47,10 @@ class ProgramsRequest:
 
 
 def run_programs(programs: Sequence[Program], request: ProgramsRequest) -> list[Counts]:
-    """Run programs in order and write their counts, one JSON a line.
+    """Run programs and write their counts, one JSON a line, in the order in which each program is first named.
 
-    What was interrupted goes on with the same request: its journal lies beside the counts until these are written.
+    What was interrupted goes on with the same request: its journal lies beside the counts until these are written. A
+    program that is named several times is measured once, as the journal cannot tell a repetition from what it knows.
 
     :raises DataError: when the file is there already, or cannot be written.
     :raises ProgramError: when a program does not fit the device; like the next, before anything is sent.
@@ -61,15 +63,28 @@ def run_programs(programs: Sequence[Program], request: ProgramsRequest) -> list[
     if request.out.exists():
         raise DataError(f"{request.out} is there already, and counts are never written over. Choose another --out.")
     device = open_device(request.device, seed=request.seed)
-    asked = (device.spec.name, shots, request.seed, tuple(program.fingerprint for program in programs))
+    spec, apart = device.spec, list({program.fingerprint: program for program in programs}.values())
+    # What the device is like counts too: one name may stand for another machine by tomorrow.
+    like = (spec.noise, spec.detector, spec.architecture_hash)
+    asked = (spec.name, shots, request.seed, tuple(program.fingerprint for program in apart), *like)
     with pending_journal(device, request.out.parent, "run", asked) as journal:
-        terms = Terms("run", Budget(credits=credits), device.spec.rates, reuse=False)
+        terms = Terms("run", Budget(credits=credits), spec.rates)  # what is known or open is not sent again
         try:
-            counts = JournalledDevice(device, journal, terms).submit(programs, shots=shots, tag="run").result()
+            # All jobs together: the journal alone would stop before the last of them, with the others paid.
+            terms.budget.check(journal.total(), _still_to_pay(journal, spec, apart, shots))
+            counts = JournalledDevice(device, journal, terms).submit(apart, shots=shots, tag="run").result()
         except BudgetExceeded as error:
             raise with_credits_option(error, "--credits ") from None
         write_lines(request.out, [one.to_json() for one in counts])
     return counts
+
+
+def _still_to_pay(journal: Journal, spec: DeviceSpec, programs: Sequence[Program], shots: int) -> Cost:
+    """What the settings take that were neither measured nor are on their way."""
+    flying = {f for job in journal.open_jobs(spec.name, shots_each=shots) for f in job.programs}
+    prints = [program.fingerprint for program in programs if program.fingerprint not in flying]
+    missing = sum(journal.counts(spec.name, one, shots_each=shots) is None for one in prints)
+    return spec.rates.cost(settings=missing, shots=shots)
 
 
 def random_programs(
@@ -90,12 +105,14 @@ def random_programs(
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
-    """Write a file whole or not at all.
+    """Write a new file whole or not at all.
 
-    :raises DataError: when it cannot be written.
+    :raises DataError: when it cannot be written, or is there already.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, "".join(f"{line}\n" for line in lines))
+        write_new(path, "".join(f"{line}\n" for line in lines))
+    except FileExistsError as error:
+        raise DataError(f"{path} is there already, and is never written over. Choose another file.") from error
     except OSError as error:
         raise DataError(f"cannot write {path} ({error.strerror or error}). Choose another file.") from error
