@@ -21,7 +21,7 @@ from ..errors import DataError
 from ..files import first_problem, regular, unique_keys, user_path
 from ..photonics.counts import Counts, Detector, check_detector
 from ..photonics.fock import collision_free_outcomes, occupations
-from ..photonics.program import Program
+from ..photonics.program import Program, programs_of
 from ..words import short
 from .counts_formats import MOST_OUTCOMES, OutcomeTable, csv_table, outcome_of, printed_table, table_of
 from .numpy_files import arrays_of
@@ -71,7 +71,7 @@ def load_counts(
     """
     place = user_path(path, "counts")
     beside = Beside(
-        None if programs is None else tuple(programs),
+        None if programs is None else programs_of(programs),
         None if photons is None else whole(photons, "photons", DataError, least=1),
         None if detector is None else check_detector(detector, DataError),
         None if total is None else whole(total, "total", DataError, least=1),

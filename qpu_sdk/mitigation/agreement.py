@@ -203,7 +203,7 @@ def _told(seen: Counted, record: CalibrationRecord, left: Misfit, *, suspicious:
     if record.origin == "vendor":
         return free, "the vendor's figures are no more than a prior"
     if free.misfit.phase_error < EXPLAINED * left.phase_error:
-        return free, "the counts contradict the record"
+        return free, "the counts contradict the record, and replace its numbers by their own"
     if not record.licensed:
         widths = np.minimum(widths_of(record, seen.axes), vendor)
         return refit(

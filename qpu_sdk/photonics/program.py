@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from ..arrays import FloatArray, whole
 from ..errors import DataError, ProgramError
+from ..words import short
 from .conversions import interferometer_of
 from .inputs import Inputs, modes_of_inputs
 from .interferometer import Mesh
@@ -200,6 +202,20 @@ class Program:
         import perceval as pcvl
 
         return self.mesh.to_perceval(self.phases), pcvl.BasicState(list(self.input_state))
+
+
+def programs_of(programs: object) -> tuple[Program, ...]:
+    """Several programs as a caller gives them.
+
+    :raises DataError: when they are something else, one program alone too.
+
+    >>> programs_of([])
+    ()
+    """
+    found = tuple(programs) if isinstance(programs, Iterable) and not isinstance(programs, str) else (programs,)
+    if isinstance(programs, Program) or not all(isinstance(one, Program) for one in found):
+        raise DataError(f"programs is {short(programs)}. Give a list of Program, as load_programs does.")
+    return found
 
 
 def _modes_of(mesh: Mesh, inputs: Inputs | None, photons: int | None) -> tuple[int, ...]:

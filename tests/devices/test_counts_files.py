@@ -394,3 +394,12 @@ def test_unitaries_are_read(tmp_path: Path) -> None:
     refused(lambda: qs.load_programs(tmp_path / "nan.npy", inputs=(0, 2)), "not finite")
     np.save(tmp_path / "flat.npy", unitaries[0, 0])
     refused(lambda: qs.load_programs(tmp_path / "flat.npy", inputs=(0, 2)), "Give unitaries")
+
+
+@pytest.mark.parametrize("programs", [PROGRAMS[0], ["x"], "x", 3, [None]])
+def test_programs_that_are_none_are_refused_in_one_line(tmp_path: Path, programs: Any) -> None:
+    place = tmp_path / "counts.json"
+    place.write_text(FIRST.to_json())
+    with pytest.raises(DataError, match="Give a list of Program") as caught:
+        qs.load_counts(place, programs=programs)
+    assert "\n" not in str(caught.value)
