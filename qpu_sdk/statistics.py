@@ -59,16 +59,25 @@ def put_together(expected: FloatArray) -> npt.NDArray[np.bool_]:
     return np.asarray(rare)
 
 
+def merged(rows: FloatArray, expected: FloatArray) -> FloatArray:
+    """Rows of something by bin, ``(R, B)``, with those that :func:`put_together` says as one bin, the last.
+
+    >>> merged(np.array([[7.0, 1.0, 2.0, 9.0]]), np.array([6.0, 1.0, 4.0, 9.0])).tolist()
+    [[9.0, 10.0]]
+    """
+    rare = put_together(expected)
+    if not rare.any():
+        return rows
+    return np.concatenate([rows[:, ~rare], rows[:, rare].sum(axis=1, keepdims=True)], axis=1)
+
+
 def chi_square(observed: FloatArray, expected: FloatArray) -> tuple[float, int]:
     """Pearson's sum and its degrees of freedom; bins that expect fewer than :data:`MIN_EXPECTED` are one bin.
 
     >>> chi_square(np.array([12.0, 8.0]), np.array([10.0, 10.0]))
     (0.8, 1)
     """
-    rare = put_together(expected)
-    if rare.any():
-        observed = np.append(observed[~rare], observed[rare].sum())
-        expected = np.append(expected[~rare], expected[rare].sum())
+    observed, expected = merged(np.stack([observed, expected]), expected)
     return float(((observed - expected) ** 2 / expected).sum()), len(expected) - 1
 
 

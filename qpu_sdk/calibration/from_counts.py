@@ -31,7 +31,7 @@ from .counted import Axes, Counted, moved, seen_of
 from .goodness import joint_test
 from .known import vendor_record
 from .natural import record_numbers, untold
-from .parts import CalibrationJob, ChiSquare, Identity
+from .parts import CalibrationJob, Identity
 from .prediction import Prediction, check_predictions, predicted, summary_of, tested
 from .priors import OF_NOBODY, OF_VENDORS_FILES, with_some_g2
 from .record import CalibrationRecord, utc_text
@@ -256,7 +256,10 @@ def _record(
         **record_numbers(fitted.base, settings.axes, found),
         phase_error=chip.phase,
         angle_error=chip.angle,
-        jobs=tuple(_job(k, settings.counts[k], settings.programs[k], test) for k, test in enumerate(tests)),
+        jobs=tuple(
+            CalibrationJob.of(f"setting {k}", "fit", settings.counts[k], settings.programs[k], test)
+            for k, test in enumerate(tests)
+        ),
         fit=joint_test(tests, less=int((fitted.widths > 0.0).sum()) + 1),
         validation=joint_test([prediction.test for prediction in fitted.predictions]),
         prediction=summary_of(fitted.predictions),
@@ -268,21 +271,4 @@ def _record(
         versions=package_versions(),
         validity_h=validity_h,
         notes=" ".join(note for note in notes if note),
-    )
-
-
-def _job(number: int, counts: Counts, program: Program, test: ChiSquare) -> CalibrationJob:
-    clicks = (counts.outcomes > 0).sum(axis=1)
-    by_class = {int(k): int(counts.numbers[clicks == k].sum()) for k in np.unique(clicks[counts.numbers > 0]) if k}
-    return CalibrationJob(
-        name=f"setting {number}",
-        role="fit",
-        tag=counts.tag,
-        job_id=counts.job_id,
-        program=program.fingerprint,
-        input_modes=program.input_modes,
-        shots=counts.shots,
-        clicks=by_class,
-        chi2=test.chi2,
-        dof=test.dof,
     )

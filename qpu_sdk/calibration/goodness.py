@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import FloatArray
 from ..errors import CalibrationError
-from ..statistics import chi_square_tail, put_together
+from ..statistics import chi_square_tail, merged
 from .likelihood import Observation, expected, slopes
 from .parameters import Parameters
 from .parts import ChiSquare
@@ -41,9 +41,7 @@ def binned(observation: Observation, parameters: Parameters, *, most_clicks: int
     rows = np.stack([observation.observed(), expected(observation, parameters, most_clicks=most_clicks)])
     rows = np.concatenate([rows, slopes(observation, parameters, most_clicks=most_clicks)])
     rows = rows if observation.windows is not None else rows[:, 1:]  # unknown windows: the empty bin is 0 of 0
-    rare = put_together(rows[1])
-    if rare.any():
-        rows = np.concatenate([rows[:, ~rare], rows[:, rare].sum(axis=1, keepdims=True)], axis=1)
+    rows = merged(rows, rows[1])
     rows[0] -= rows[1]
     rows[[0, *range(2, len(rows))]] /= np.sqrt(rows[1])  # Poisson: the variance is the expectation
     return Binned(rows[0], rows[2:])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, final
 
-import numpy as np
 from pydantic import JsonValue
 
 from ..arrays import real, truth, whole, wholes
@@ -122,7 +121,9 @@ def record_of(
         **vars(whose.identity),
         origin=whose.origin,
         **fitted,
-        jobs=tuple(_job(s, c, t) for s, c, t in zip(plan, counts, tests, strict=True)),
+        jobs=tuple(
+            CalibrationJob.of(s.name, s.role, c, s.program, t) for s, c, t in zip(plan, counts, tests, strict=True)
+        ),
         fit=alone,
         drift=same_distribution(seen[0], seen[-1]),  # the plan ends with the circuit it began with
         validation=joint_test(_of_role("validation", tests, plan)),
@@ -173,20 +174,3 @@ def _numbers(found: Fit, request: CalibrationRequest) -> dict[str, Any]:
         # A computed inverse is symmetric but for rounding; a covariance is so exactly.
         "covariance": tuple(tuple(float(x) for x in row) for row in 0.5 * (found.covariance + found.covariance.T)),
     }
-
-
-def _job(setting: CalibrationSetting, counts: Counts, test: ChiSquare) -> CalibrationJob:
-    clicks = (counts.outcomes > 0).sum(axis=1)
-    by_class = {int(k): int(counts.numbers[clicks == k].sum()) for k in np.unique(clicks[counts.numbers > 0]) if k}
-    return CalibrationJob(
-        name=setting.name,
-        role=setting.role,
-        tag=counts.tag,
-        job_id=counts.job_id,
-        program=setting.program.fingerprint,
-        input_modes=setting.program.input_modes,
-        shots=counts.shots,
-        clicks=by_class,
-        chi2=test.chi2,
-        dof=test.dof,
-    )

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, final
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ..photonics.counts import Detector, check_detector
+from ..photonics.counts import Counts, Detector, check_detector
+from ..photonics.program import Program
 from ..report.text import quantity
 
 PhysicalUnit = Literal["1", "1/window", "rad", "s"]
@@ -144,6 +146,24 @@ class CalibrationJob(BaseModel):
     clicks: dict[Natural, Natural]
     chi2: NonNegative | None = None
     dof: Natural | None = None
+
+    @classmethod
+    def of(cls, name: str, role: Role, counts: Counts, program: Program, test: ChiSquare) -> CalibrationJob:
+        """Of the counts of a program, and their test."""
+        clicks = (counts.outcomes > 0).sum(axis=1)
+        by_class = {int(k): int(counts.numbers[clicks == k].sum()) for k in np.unique(clicks[counts.numbers > 0]) if k}
+        return cls(
+            name=name,
+            role=role,
+            tag=counts.tag,
+            job_id=counts.job_id,
+            program=program.fingerprint,
+            input_modes=program.input_modes,
+            shots=counts.shots,
+            clicks=by_class,
+            chi2=test.chi2,
+            dof=test.dof,
+        )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> CalibrationJob:

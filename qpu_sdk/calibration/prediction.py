@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import FloatArray
 from ..errors import CalibrationError
-from ..statistics import chi_square_tail, put_together, sampling_distance, total_variation
+from ..statistics import chi_square_tail, merged, sampling_distance, total_variation
 from .counted import Counted
 from .misfit import Drawn, misfit
 from .parts import ChiSquare, Predicted
@@ -83,10 +83,7 @@ def tested(seen: Counted, drawn: Drawn, scale: float) -> ChiSquare:
     :param scale: e in units of the draws.
     """
     rows = np.concatenate([np.stack([seen.numbers - drawn.expected, drawn.expected]), scale * drawn.changes])
-    rows = rows[:, seen.used]
-    rare = put_together(rows[1])
-    if rare.any():
-        rows = np.concatenate([rows[:, ~rare], rows[:, rare].sum(axis=1, keepdims=True)], axis=1)
+    rows = merged(rows[:, seen.used], rows[1, seen.used])
     apart, mu, changes = rows[0], rows[1], rows[2:]
     variance = mu + (changes**2).mean(axis=0)
     bins = len(mu) - 1

@@ -13,10 +13,9 @@ import numpy as np
 
 from ..arrays import FloatArray, OutcomeArray
 from ..errors import CalibrationError
-from ..photonics.click_model import accurate_click_distribution
 from ..photonics.counts import Counts, Detector, wires
+from ..photonics.detection import detected_distribution
 from ..photonics.noise import Noise
-from ..photonics.photon_counting import fock_distribution
 from ..photonics.program import Program
 
 #: Kinds that are tried: more wires than eight are as good as counting, of a few photons.
@@ -56,12 +55,8 @@ def likely_detector(counts: Sequence[Counts], programs: Sequence[Program], noise
 
 def _one(counts: Counts, program: Program, noise: Noise, kind: Detector) -> float:
     """Log-likelihood of one setting's patterns among those that it can have."""
-    columns, here = program.mesh.columns(program.phases, program.input_modes), noise.at(program)
-    if kind == "threshold":
-        sets, p = accurate_click_distribution(columns, here, most_clicks=program.photons)
-        outcomes = sets.members.astype(np.uint8)
-    else:
-        outcomes, p = fock_distribution(columns, here, most_photons=program.photons, wires=wires(kind))
+    columns = program.mesh.columns(program.phases, program.input_modes)
+    outcomes, p = detected_distribution(columns, noise.at(program), kind, most_clicks=program.photons)
     return _log_likelihood(counts, outcomes, p, program.photons)
 
 

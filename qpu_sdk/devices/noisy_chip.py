@@ -14,17 +14,17 @@ from typing import Any, Literal, final
 
 import numpy as np
 
-from ..arrays import ComplexArray, FloatArray, OutcomeArray
+from ..arrays import FloatArray, OutcomeArray
 from ..errors import ConfigError, ProgramError
-from ..photonics.click_model import accurate_click_distribution, check_click_work
+from ..photonics.click_model import check_click_work
 from ..photonics.counts import Detector, wires
+from ..photonics.detection import detected_distribution
 from ..photonics.detectors import detectors_to_perceval
 from ..photonics.interferometer import Mesh
 from ..photonics.noise import Noise, by_mode
 from ..photonics.patterns import MAX_SETS, count_fock_states
-from ..photonics.photon_counting import fock_distribution
 from ..photonics.program import Program
-from ..photonics.program_noise import ProgramNoise, enough_counts
+from ..photonics.program_noise import enough_counts
 from ..seeds import child_seed
 from .perceval_texts import LOCK
 
@@ -142,21 +142,16 @@ class NoisyChip:
             outcomes, p = perceval_distribution(set_to, self.noise, self.detector)
         else:
             columns = set_to.mesh.columns(set_to.phases, set_to.input_modes)
-            outcomes, p = self._by_model(columns, self.noise.at(program), self._most_counts(program))
-        keep, most = outcomes.any(axis=1), wires(self.detector)
-        if most is not None:
-            keep &= outcomes.max(axis=1) <= most  # a lattice of counts has patterns that such detectors never show
+            most = self._most_counts(program)
+            outcomes, p = detected_distribution(columns, self.noise.at(program), self.detector, most_clicks=most)
+        keep, limit = outcomes.any(axis=1), wires(self.detector)
+        if limit is not None:
+            keep &= outcomes.max(axis=1) <= limit  # a lattice of counts has patterns that such detectors never show
         rest = 1.0 - p.sum()  # left out above; below 1e-12 it is rounding
         shot = p[keep].sum() + (rest if rest > 1e-12 else 0.0)
         if self.collision_free:
             keep &= (outcomes.sum(axis=1) == program.photons) & (outcomes.max(axis=1) == 1)
         return outcomes[keep], p[keep] / shot
-
-    def _by_model(self, columns: ComplexArray, noise: ProgramNoise, most: int) -> tuple[OutcomeArray, FloatArray]:
-        if self.detector != "threshold":
-            return fock_distribution(columns, noise, most_photons=most, wires=wires(self.detector))
-        sets, p = accurate_click_distribution(columns, noise, most_clicks=most)
-        return sets.members.astype(np.uint8), p
 
 
 def with_angle_errors(mesh: Mesh, phases: FloatArray, angle_error: float, *, seed: int) -> FloatArray:

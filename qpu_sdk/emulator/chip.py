@@ -15,13 +15,13 @@ from ..arrays import ComplexArray, FloatArray
 from ..devices.noisy_chip import with_angle_errors
 from ..devices.perceval_texts import LOCK, read, written
 from ..errors import ConfigError, ProgramError
-from ..photonics.click_model import MAX_PRODUCTS, accurate_click_distribution, check_click_work
-from ..photonics.counts import Detector, wires
+from ..photonics.click_model import MAX_PRODUCTS, check_click_work
+from ..photonics.counts import Detector
+from ..photonics.detection import detected_distribution
 from ..photonics.detectors import detectors_to_perceval
 from ..photonics.meshes import RectangularMesh
 from ..photonics.noise import Noise
 from ..photonics.patterns import count_fock_states
-from ..photonics.photon_counting import fock_distribution
 from ..photonics.program_noise import ProgramNoise, enough_counts
 from ..seeds import child_seed
 from .apart import simulated
@@ -224,11 +224,7 @@ def _by_model(unitary: Any, experiment: Any, noise: Noise, detector: Detector) -
     most = _most_clicks(model, least) if detector == "threshold" else _most_counts(model, least)
     if most is None:
         return None
-    if detector == "threshold":
-        sets, p = accurate_click_distribution(unitary[:, inputs], model, most_clicks=most)
-        clicks = sets.counts
-    else:
-        clicks, p = fock_distribution(unitary[:, inputs], model, most_photons=most, wires=wires(detector))
+    clicks, p = detected_distribution(unitary[:, inputs], model, detector, most_clicks=most)
     passes = (clicks.sum(axis=1) >= least) & (p > 0.0)
     physical, clicked = float(p[passes].sum()), float(p[clicks.any(axis=1)].sum())
     states, p = [FockState(row) for row in clicks[passes].astype(int).tolist()], p[passes]

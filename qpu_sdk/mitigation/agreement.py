@@ -33,7 +33,7 @@ from ..calibration.record import CalibrationRecord
 from ..calibration.refit import Refit, refit
 from ..photonics.noise import Noise, mean_pair
 from ..seeds import child_seed
-from ..statistics import chi_square_tail, put_together
+from ..statistics import chi_square_tail, merged
 from .background import GATES
 from .distribution import MethodReport
 from .draws import drawn_noises
@@ -244,10 +244,7 @@ def _events(seen: Counted, left: Misfit, calibration: FloatArray, full: IntArray
     share = float(seen.numbers[full].sum()) / max(float(drawn.expected[full].sum()), 1e-300)
     mu, n, unit = drawn.expected[full] * share, seen.numbers[full], drawn.squares[full] * share**2
     spread = calibration[full] * share**2
-    rows = np.stack([n - mu, mu, mu + left.scale**2 * unit + spread, unit, spread])
-    rare = put_together(mu)
-    if rare.any():
-        rows = np.concatenate([rows[:, ~rare], rows[:, rare].sum(axis=1, keepdims=True)], axis=1)
+    rows = merged(np.stack([n - mu, mu, mu + left.scale**2 * unit + spread, unit, spread]), mu)
     apart, mu, variance, unit, spread = rows
     own = left.step * relative_size(apart**2 - mu - spread, mu + spread, unit)
     return float((apart**2 / np.maximum(variance, 1e-300)).sum()), rows.shape[1] - 1, min(own, LARGEST_STEP)

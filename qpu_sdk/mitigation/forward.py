@@ -31,8 +31,8 @@ import numpy.typing as npt
 
 from ..arrays import ComplexArray, FloatArray, IntArray
 from ..errors import MitigationError
-from ..photonics.click_model import accurate_click_distribution
 from ..photonics.counts import Counts, Detector, wires
+from ..photonics.detection import detected_distribution
 from ..photonics.detectors import click_chances
 from ..photonics.fock import check_modes_photons, collision_free_index, fock_outcomes, occupations
 from ..photonics.noise import Noise, mean_pair
@@ -48,7 +48,7 @@ from ..photonics.patterns import (
     zeta_rows,
 )
 from ..photonics.permanents import fock_tree, probabilities
-from ..photonics.photon_counting import add_count, binomial, fock_distribution
+from ..photonics.photon_counting import add_count, binomial
 from ..photonics.program_noise import ProgramNoise, emission
 from .response import Additions, DenseResponse, Response, factorised, gains
 
@@ -192,11 +192,7 @@ def forward(columns: ComplexArray, noise: ProgramNoise, detector: Detector = "th
     modes, photons = columns.shape
     here = space(modes, photons, detector)
     ideal = probabilities(columns, fock_tree(modes, photons))
-    if detector == "threshold":
-        model = accurate_click_distribution(columns, noise, most_clicks=photons)[1][1:]
-    else:
-        every = fock_distribution(columns, noise, most_photons=photons, wires=wires(detector))[1]
-        model = every[here.places >= 0]
+    model = detected_distribution(columns, noise, detector, most_clicks=photons)[1][here.places >= 0]
     response, gain = _response(columns, noise, here)
     background = np.maximum(model - response.rates(ideal), 0.0)  # rounding may go below 0
     return Forward(here, response, gain, background, model, ideal)

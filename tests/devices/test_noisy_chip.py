@@ -18,6 +18,7 @@ from qpu_sdk.devices.noisy_chip import NoisyChip
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.devices.simulation import LocalModel
 from qpu_sdk.errors import ConfigError, ProgramError
+from qpu_sdk.photonics import detection
 from qpu_sdk.photonics.click_model import click_distribution
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
@@ -267,13 +268,13 @@ def test_detectors_of_several_wires_are_those_of_perceval(noise: Noise, detector
 
 def test_a_repeated_program_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    real = noisy_chip.accurate_click_distribution
+    real = detection.accurate_click_distribution
 
     def counted(columns: Any, noise: ProgramNoise, *, most_clicks: int | None = None) -> Any:
         calls.append(columns.shape)
         return real(columns, noise, most_clicks=most_clicks)
 
-    monkeypatch.setattr(noisy_chip, "accurate_click_distribution", counted)
+    monkeypatch.setattr(detection, "accurate_click_distribution", counted)
     device = open_device("local:slos?noise=ascella", seed=1)
     first, second = device.submit([SMALL, LARGE, SMALL], shots=1000).result()[::2]
     device.submit([Program(SMALL.mesh, SMALL.phases, SMALL.input_modes)], shots=1000, tag="later").result()
