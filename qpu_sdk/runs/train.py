@@ -13,6 +13,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,12 @@ from .folder import RunFolder, drop_rows_after, finished_controls
 from .given import Given, check_answers, save_answers
 from .lost import check_journal
 from .observer import Observer, watched
-from .opened import Opened, open_run, torch_threads
+from .opened import NOTHING_GIVEN, Opened, open_run, torch_threads
 from .paths import with_absolute_paths
 from .plan import refuse_what_cannot_work
 from .records import load_records, save_records
 from .run import Run
+from .warm_start import WarmStart, warm_config
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ def train(
     observer: Observer | None = None,
     wait: bool = True,
     force: bool = False,
+    warm: str | Path | None = None,
 ) -> Run:
     """Train from the beginning in a new folder.
 
@@ -68,7 +71,8 @@ def train(
     :param observer: the same with the stages of a run, for a progress bar.
     :param wait: False to stop, resumable, as soon as everything hangs on jobs that go on without this process.
     :param force: True to begin though :func:`qpu_sdk.plan` expects too few events, or more cost than the budget allows.
-    :raises CheckpointError: when ``out`` already holds a run; nothing in it is changed.
+    :param warm: folder in which :func:`warm_up` left the warm start of this run, which is then not computed again.
+    :raises CheckpointError: when ``out`` holds a run, of which nothing is changed, or ``warm`` is of another run.
     :raises ConfigError: when the target has no weights to generate, or does not take the images; when ``config`` is no
         :class:`~qpu_sdk.training.config.RunConfig`, or ``out`` no path.
     :raises DataError: when ``data`` is no :class:`~qpu_sdk.training.data.Dataset`.
@@ -82,6 +86,30 @@ def train(
     config, folder = checked_config(config), RunFolder.of(out)
     given = Given.of(target, _checked_data(data))
     config = given.named(with_absolute_paths(config))
+    with _begun(config, folder, given, wait=wait, force=force) as run:
+        start = None if warm is None else WarmStart.load(RunFolder.of(warm), run)
+        return _go(run, watched(observer, on_progress), new=given, start=start)
+
+
+def warm_up(config: RunConfig, out: str | Path, *, observer: Observer | None = None) -> None:
+    """Do the warm start of a run alone, in a folder from which :func:`train` goes on; goes on itself where it stopped.
+
+    Runs that differ in devices, noise, shots, mitigation, SPSA or controls alone have it in common, bit for bit.
+
+    :raises ConfigError: when the run has none.
+    """
+    folder, config = RunFolder.of(out), warm_config(with_absolute_paths(checked_config(config)))
+    if folder.config.is_file():
+        with _reopened(folder, wait=True) as (run, known), _held(run, None, known):
+            _train(run, observer, units=run.training.schedule.exact_epochs)
+        return
+    with _begun(config, folder, NOTHING_GIVEN, wait=True, force=True) as run, _held(run, NOTHING_GIVEN, None):
+        _train(run, observer, units=run.training.schedule.exact_epochs)
+
+
+@contextmanager
+def _begun(config: RunConfig, folder: RunFolder, given: Given, *, wait: bool, force: bool) -> Iterator[Opened]:
+    """A run before its first unit, all checked, and its folder made."""
     _check_new(folder)
     with torch_threads(config.training.threads):
         run = open_run(folder, config, wait=wait, given=given)
@@ -91,7 +119,7 @@ def train(
             folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"cannot write to {folder.path} ({error}). Choose another folder.") from error
-        return _go(run, watched(observer, on_progress), new=given)
+        yield run
 
 
 def _check_new(folder: RunFolder) -> None:
@@ -139,9 +167,17 @@ def resume(
             f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: "
             f"{command('train', '--out', folder.path)}"
         )
-    begun = _begun(folder, ())
-    config = _begun(folder, budget)
-    given = Given.of(target, data).restored(folder, config)
+    with _reopened(folder, Given.of(target, data), wait=wait, budget=budget) as (run, known):
+        return _go(run, watched(observer, on_progress), known=known)
+
+
+@contextmanager
+def _reopened(
+    folder: RunFolder, given: Given = NOTHING_GIVEN, *, wait: bool = True, budget: Sequence[str] = ()
+) -> Iterator[tuple[Opened, Known | None]]:
+    """A run where it stopped, all checked, and what its journal held then."""
+    begun, config = _written(folder, ()), _written(folder, budget)
+    given = given.restored(folder, config)
     mitigation = load_records(folder.records, config)
     wanted = {
         "config": mitigation.fingerprint(begun, leaving_out=CHANGEABLE),
@@ -156,10 +192,10 @@ def resume(
         if begun.fingerprint != config.fingerprint and not run.devices:
             raise ConfigError(f"{folder.path} has measured all that it will. Leave the shots as they are.")
         check_answers(folder, run.training.target)
-        return _go(run, watched(observer, on_progress), known=None if origin is None else origin.journal)
+        yield run, None if origin is None else origin.journal
 
 
-def _begun(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
+def _written(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
     """The configuration of a run that has begun, as it was written by the release that began it.
 
     :param overrides: of what may change in mid-run.
@@ -176,12 +212,35 @@ def _begun(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
     return read_config(folder.config, overrides=overrides).of_a_run()
 
 
-def _go(run: Opened, observer: Observer | None, *, new: Given | None = None, known: Known | None = None) -> Run:
+def _go(
+    run: Opened,
+    observer: Observer | None,
+    *,
+    new: Given | None = None,
+    known: Known | None = None,
+    start: WarmStart | None = None,
+) -> Run:
     """Train, control and finish.
 
     :param new: what a run that begins was given, None for one that goes on.
     :param known: what the journal of one that goes on held.
-    :raises CheckpointError: when the disk does not take a file.
+    :param start: where one that begins goes on.
+    """
+    with _held(run, new, known):
+        if start is not None:
+            run = replace(run, state=start.state)
+            write_atomic(run.folder.metrics, start.rows)
+            save_checkpoint(run.folder.checkpoints, run.state, _origin(run))
+        state = _train(run, observer, units=len(run.training.schedule.units))
+        controls = _train_controls(run, observer) if run.config.controls else {}
+        return Run(run.folder.path, finish(run, state, controls))
+
+
+@contextmanager
+def _held(run: Opened, new: Given | None, known: Known | None) -> Iterator[None]:
+    """The folder is this process's, with all that a run begins with.
+
+    :raises CheckpointError: when the disk does not take a file, or another process has the run.
     """
     folder = run.folder
     with run.journal as journal, _one_line_disk(folder):
@@ -197,14 +256,7 @@ def _go(run: Opened, observer: Observer | None, *, new: Given | None = None, kno
             if run.state.done and known is None:  # of the first release, whose checkpoints take no other shots
                 save_checkpoint(folder.checkpoints, run.state, _origin(run))
         write_atomic(folder.config, run.config.to_toml())  # the budget may be another; now that the run is ours
-        try:
-            state = _train(run, observer)
-        finally:
-            if not any(job.durable and job.state.open for job in journal.jobs()):  # closing a session would end them
-                for device in run.devices.values():
-                    device.close()
-        controls = _train_controls(run, observer) if run.config.controls else {}
-        return Run(folder.path, finish(run, state, controls))
+        yield
 
 
 #: What a disk answers that is full, broken or not ours.
@@ -230,20 +282,30 @@ def _origin(run: Opened) -> RunOrigin:
     return RunOrigin(config, run.dataset.fingerprint, torch.get_num_threads(), run.journal.known())
 
 
-def _train(run: Opened, observer: Observer | None) -> TrainingState:
-    """Do the remaining units; when stopped, by Ctrl-C or a device, save the state after the last finished one."""
+def _train(run: Opened, observer: Observer | None, *, units: int) -> TrainingState:
+    """:func:`_advance`, after which devices are let go, unless jobs of theirs go on."""
+    try:
+        return _advance(run, observer, units)
+    finally:
+        if not any(job.durable and job.state.open for job in run.journal.jobs()):  # closing a session would end them
+            for device in run.devices.values():
+                device.close()
+
+
+def _advance(run: Opened, observer: Observer | None, until: int) -> TrainingState:
+    """Do the units up to one; when stopped, by Ctrl-C or a device, save the state after the last finished one."""
     folder, units, state = run.folder, run.training.schedule.units, run.state
     drop_rows_after(folder.metrics, state.done)  # units after the last checkpoint are done again
     with folder.metrics.open("a", encoding="utf-8") as metrics:
         try:
-            for after, row in run.training.run(state):
+            for after, row in run.training.run(state, until=until):
                 metrics.write(json.dumps(row) + "\n")
                 metrics.flush()
                 state = after  # only now: a state on disk has its row
                 if units[state.done - 1].ends_round:
                     save_checkpoint(folder.checkpoints, state, _origin(run))
                 if observer is not None:
-                    observer.advanced(row, done=state.done, total=len(units))
+                    observer.advanced(row, done=state.done, total=until)
         except (KeyboardInterrupt, QPUError) as error:
             if folder.config.is_file():  # else the folder is gone, and nobody wants another
                 save_checkpoint(folder.checkpoints, state, _origin(run))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arrays import FloatArray
 from ..errors import ConfigError
 from ..generator.mps import Generator
 from ..mitigation.distribution import Distribution
@@ -153,9 +154,12 @@ class Training:
         asked = {"circuit_settings": spent.settings, "shots": spent.shots, "jobs": spent.jobs}
         return state, {"unit": state.done, "kind": unit.kind, "round": unit.round, **row, **asked}
 
-    def run(self, state: TrainingState) -> Iterator[tuple[TrainingState, Row]]:
-        """Do the units that ``state`` has not seen: after each the state, with the seconds it took, and its row."""
-        for unit in self.schedule.units[state.done :]:
+    def run(self, state: TrainingState, *, until: int | None = None) -> Iterator[tuple[TrainingState, Row]]:
+        """Do the units that ``state`` has not seen: after each the state, with the seconds it took, and its row.
+
+        :param until: units of the schedule, from its first, that are to be done; None for all.
+        """
+        for unit in self.schedule.units[state.done : until]:
             begun = time.perf_counter()
             state, row = self.step(state, unit)
             state = replace(state, wall_s=state.wall_s + time.perf_counter() - begun)
@@ -190,8 +194,15 @@ class Training:
         return Learnt(
             self.fitter.init(seed=trial_seed(self.seed, "generator", trial)),
             EXACT.init([torch.from_numpy(phases)]),
-            self.spsa.init(phases, seed=child_seed(self.seed, "spsa")),
+            self._fresh_spsa(phases),
         )
+
+    def _fresh_spsa(self, phases: FloatArray) -> SPSAState:
+        return self.spsa.init(phases, seed=child_seed(self.seed, "spsa"))
+
+    def warmed(self, state: TrainingState) -> TrainingState:
+        """The state after another run's warm start as this run's own, which has an SPSA of its own."""
+        return replace(state, learnt=replace(state.learnt, spsa=self._fresh_spsa(state.learnt.spsa.x)))
 
     def _trial(self, state: TrainingState, unit: Unit) -> tuple[TrainingState, Row]:
         """One epoch of one of several independent warm starts; the one with the lowest training loss goes on."""
