@@ -19,6 +19,7 @@ from .mitigate import mitigate_command
 from .models import evaluate_command, export_command, predict_command
 from .printing import as_command, tell
 from .run import run_command
+from .sweep import sweep_command
 from .train import plan_command, resume_command, train_command
 from .usage import OneLineGroup
 from .waits import told
@@ -52,6 +53,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train_command,
     "resume": resume_command,
     "plan": plan_command,
+    "sweep": sweep_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
     "export": export_command,

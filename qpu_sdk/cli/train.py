@@ -60,7 +60,7 @@ def train_command(
     json_: Json = False,
 ) -> None:
     """Train a photonic generator and leave a model that runs without the SDK."""
-    resolved = _configuration(config, data, seed, [*(set_ or []), *(["controls=true"] if controls else [])])
+    resolved = _configuration(config, None, seed, overridden(data, set_, controls))
     folder = out if out is not None else _free(Path("runs") / (config.stem if config else "default"))
     options = {"wait": not detach, "force": force}
     _run(folder, json_, lambda runs, observer: runs.train(resolved, folder, observer=observer, **options))
@@ -69,8 +69,14 @@ def train_command(
 def _configuration(config: Path | None, data: str | None, seed: int | None, overrides: list[str]) -> RunConfig:
     from ..training.config_file import load_config
 
-    overrides = overrides + ([f"data.source={json.dumps(data, ensure_ascii=False)}"] if data is not None else [])
+    overrides = overridden(data, overrides, controls=False)
     return load_config(config, overrides=overrides + ([f"seed={seed}"] if seed is not None else []))
+
+
+def overridden(data: str | None, set_: list[str] | None, controls: bool) -> list[str]:
+    """Options as ``key=value``."""
+    source = [f"data.source={json.dumps(data, ensure_ascii=False)}"] if data is not None else []
+    return [*(set_ or []), *(["controls=true"] if controls else []), *source]
 
 
 def _free(folder: Path) -> Path:

@@ -27,22 +27,42 @@ def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()
     >>> load_config(overrides=["generator.kind=paper", "generator.bond_dim=4"]).generator.kind
     'paper'
     """
-    config = read_config(path, overrides=overrides)
-    if path is None:
-        return config
-    folders = Path.cwd(), user_path(path, "the path of a configuration").parent
-    return config.model_copy(update={"target": located(config.target, *folders)})
+    file = None if path is None else user_path(path, "the path of a configuration")
+    return configured(_overridden(file, overrides), file)
 
 
 def read_config(path: str | Path | None, *, overrides: Sequence[str] = ()) -> RunConfig:
     """:func:`load_config` of a file that says all there is to say, as that of a run does."""
-    tree = _read_toml(None if path is None else user_path(path, "the path of a configuration"))
-    overrides = [overrides] if isinstance(overrides, str) else list(overrides)  # not its letters, and not once only
-    if overrides and any(o.startswith("qnn.") for o in overrides) and "qnn" not in tree:
-        tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]  # else there is no list to change
-    for override in overrides:
-        _assign(tree, override)
-    return parse_config(tree, where="the configuration" if path is None else str(path))
+    file = None if path is None else user_path(path, "the path of a configuration")
+    return parse_config(_overridden(file, overrides), where=_where(file))
+
+
+def configured(tree: dict[str, Any], path: Path | None) -> RunConfig:
+    """The configuration of nested tables, whose own code is found here or beside the file they are from.
+
+    :param path: of that file.
+    :raises ConfigError: one line naming the key, the value and what is allowed.
+    """
+    config = parse_config(tree, where=_where(path))
+    if path is None:
+        return config
+    return config.model_copy(update={"target": located(config.target, Path.cwd(), path.parent)})
+
+
+def _overridden(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    tree = {} if path is None else read_tree(path)
+    for override in [overrides] if isinstance(overrides, str) else overrides:  # not its letters
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(
+                f"--set {short(override)} is not key=value. Write for example --set generator.bond_dim=4."
+            )
+        assign(tree, key, toml_value(text.strip()), override)
+    return tree
+
+
+def _where(path: Path | None) -> str:
+    return "the configuration" if path is None else str(path)
 
 
 def parse_config(tree: dict[str, Any], *, where: str) -> RunConfig:
@@ -53,33 +73,36 @@ def parse_config(tree: dict[str, Any], *, where: str) -> RunConfig:
         raise ConfigError(f"{where}: {config_problem(error, RunConfig)}") from None
 
 
-def _read_toml(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
+def read_tree(path: Path) -> dict[str, Any]:
+    """The nested tables of a file; raises :class:`ConfigError` when it is no TOML, or cannot be read."""
     try:
         return tomllib.loads(regular(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {path} ({error}). Check the path and the TOML.") from error
 
 
-def _assign(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {short(override)} is not key=value. Write for example --set generator.bond_dim=4.")
+def assign(tree: dict[str, Any], key: str, value: Any, said: str) -> None:
+    """Set a dotted key of nested tables; circuits have numbers from 0: ``qnn.0.modes``.
+
+    :param said: what the user wrote, for messages.
+    :raises ConfigError: when there is no such table.
+    """
     node: Any = tree
     *parents, leaf = key.strip().split(".")
+    if parents[:1] == ["qnn"] and "qnn" not in tree:
+        tree["qnn"] = [q.model_dump(exclude_none=True) for q in RunConfig().qnn]  # else there is no list to change
     try:
         for part in parents:
             node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
-        node[int(leaf) if isinstance(node, list) else leaf] = _value(text.strip())
+        node[int(leaf) if isinstance(node, list) else leaf] = value
     except (ValueError, IndexError, TypeError, AttributeError):
         raise ConfigError(
-            f"--set {short(override)}: there is no such key. Keys are section.key, such as generator.bond_dim; of the "
+            f"--set {short(said)}: there is no such key. Keys are section.key, such as generator.bond_dim; of the "
             "circuits qnn.0.modes, with numbers from 0."
         ) from None
 
 
-def _value(text: str) -> Any:
+def toml_value(text: str) -> Any:
     """A TOML value, or the bare text when it is none (so that strings need no quotes)."""
     try:
         return tomllib.loads(f"value = {text}")["value"]

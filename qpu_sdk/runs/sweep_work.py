@@ -1,0 +1,201 @@
+"""Have the cells of a sweep done by workers that may die: what waits for what, second tries, and how far all is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, final
+
+from ..errors import QPUError
+from ..training.config import RunConfig
+from ..training.schedule import Schedule
+from ..versions import versions
+from ..words import one_line
+from .cell_work import Task, pack, unpack
+from .cells import Cell
+from .folder import RunFolder, finished_controls
+from .sweep_folder import SweepFolder
+from .warm_start import warm_config
+
+#: A cell that failed is tried once more: the machine may have been at fault.
+TRIES = 2
+#: Seconds between two looks at how far cells are.
+LOOK_S = 0.5
+
+
+@final
+@dataclass
+class Part:
+    """A cell that is to be done, or a warm start that several of them have in common.
+
+    :param warm: the part that has to be done before.
+    """
+
+    name: str
+    config: RunConfig
+    folder: RunFolder
+    warm: Part | None = None
+    warm_only: bool = False
+    tries: int = 0
+    error: str = ""
+    state: Literal["waiting", "running", "done", "failed"] = "waiting"
+    done_before: int = 0
+    units: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        schedule = Schedule.of(self.config)
+        self.units = schedule.exact_epochs if self.warm_only else len(schedule.units)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more becomes of it."""
+        return self.state in ("done", "failed")
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Units that are done, as far as they are on the disk here, and their number; the controls' are not counted."""
+        if self.ended:
+            return self.units, self.units
+        try:
+            return min(self.folder.metrics.read_bytes().count(b"\n"), self.units), self.units
+        except OSError:
+            return 0, self.units
+
+    @property
+    def stage(self) -> str:
+        """What it is at: its training, or how many controls are done."""
+        done, units = self.progress
+        if done < units or self.warm_only or self.ended:
+            return "warm start" if self.warm_only else "training"
+        try:
+            return f"{len(finished_controls(self.folder.controls))} controls done"
+        except QPUError:
+            return "controls"
+
+
+@final
+@dataclass(frozen=True)
+class Advance:
+    """How far a sweep is.
+
+    :param running: the parts at work.
+    :param settled: parts that are done or given up since the last look.
+    """
+
+    parts: Sequence[Part]
+    running: Sequence[Part]
+    settled: Sequence[Part]
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Cells that are done or given up, and all."""
+        cells = [part for part in self.parts if not part.warm_only]
+        return sum(part.ended for part in cells), len(cells)
+
+    @property
+    def share(self) -> float:
+        """Of the units that were left, those that are done."""
+        done = sum(part.progress[0] - part.done_before for part in self.parts)
+        return done / max(1, sum(part.units - part.done_before for part in self.parts))
+
+
+def parts_of(cells: Sequence[Cell], folder: SweepFolder) -> list[Part]:
+    """What is to be done for the cells that are left: warm starts that two or more have in common, then the cells."""
+    warm: dict[str, Part] = {}
+    wanted: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if Schedule.of(cell.config).exact_epochs and not folder.run(cell.name).config.is_file():
+            wanted.setdefault(warm_config(cell.config).fingerprint, []).append(cell)
+    for identity, sharing in wanted.items():
+        path = folder.warm(identity)
+        if len(sharing) > 1 or path.is_dir():
+            name = f"warm start of {sharing[0].name}"
+            name += f" and {len(sharing) - 1} more" if len(sharing) > 1 else ""
+            warm |= dict.fromkeys(
+                (cell.name for cell in sharing), Part(name, warm_config(sharing[0].config), RunFolder(path), None, True)
+            )
+    parts = list({id(part): part for part in warm.values()}.values())
+    parts += [Part(cell.name, cell.config, folder.run(cell.name), warm.get(cell.name)) for cell in cells]
+    for part in parts:
+        if part.warm is not None:  # what the warm start has done is not done again
+            part.done_before = Schedule.of(part.config).exact_epochs
+        part.done_before = max(part.done_before, part.progress[0])
+    return parts
+
+
+def worked(
+    parts: Sequence[Part],
+    submit: Callable[[Task], Future[bytes]],
+    *,
+    elsewhere: bool,
+    force: bool,
+    settled: Callable[[Part], None],
+    observer: Callable[[Advance], None] | None,
+) -> None:
+    """Do all parts, each when what it waits for is done.
+
+    :param submit: hands a task to a worker.
+    :param elsewhere: whether the workers have other disks.
+    :param settled: is called when a cell is done, or given up.
+    :raises QPUError: when the executor itself is broken; what was done stays done.
+    """
+    at_work: dict[Future[bytes], Part] = {}
+    while not all(part.ended for part in parts):
+        for part in parts:
+            if part.state == "waiting" and part.warm is not None and part.warm.state == "failed":
+                part.state, part.error = "failed", f"its {part.warm.name} failed: {part.warm.error}"
+                settled(part)
+            elif part.state == "waiting" and (part.warm is None or part.warm.state == "done"):
+                part.state = "running"
+                at_work[submit(_task(part, elsewhere=elsewhere, force=force))] = part
+        done, _ = wait(at_work, timeout=LOOK_S, return_when=FIRST_COMPLETED)
+        ended = [at_work.pop(future) for future in done if _settle(at_work[future], future, elsewhere=elsewhere)]
+        for future in [future for future in done if future in at_work]:
+            del at_work[future]  # to be tried once more
+        for part in ended:
+            if not part.warm_only:
+                settled(part)
+        if observer is not None:
+            running = [part for part in at_work.values() if elsewhere or part.folder.config.is_file()]
+            observer(Advance(parts, running, ended))
+
+
+def _task(part: Part, *, elsewhere: bool, force: bool) -> Task:
+    task = {"name": part.folder.path.name, "toml": part.config.to_toml(), "versions": versions()}
+    options = {"warm_only": part.warm_only, "force": force}
+    warm = "" if part.warm is None else str(part.warm.folder.path.absolute())
+    if not elsewhere:
+        return Task(**task, folder=str(part.folder.path.absolute()), warm=warm, **options)  # type: ignore[arg-type]
+    return Task(**task, warm_files=pack(Path(warm)) if warm else b"", **options)  # type: ignore[arg-type]
+
+
+def _settle(part: Part, future: Future[bytes], *, elsewhere: bool) -> bool:
+    """Take what a worker gave; False to have it tried once more.
+
+    :raises QPUError: when the executor takes no more work.
+    """
+    try:
+        files = future.result()
+        if elsewhere:
+            _arrived(files, part.folder.path)
+        part.state, part.error = "done", ""
+    except BrokenExecutor as error:
+        raise QPUError(f"the executor is broken ({one_line(error)}). Call again with another to go on.") from error
+    except Exception as error:  # of another machine: whatever it is, the other cells go on
+        part.tries += 1
+        part.error = one_line(error if isinstance(error, QPUError) else f"{type(error).__name__}: {error}", 500)
+        part.state = "failed" if part.tries >= TRIES else "waiting"
+    return part.ended
+
+
+def _arrived(files: bytes, folder: Path) -> None:
+    """A whole folder or none: what a killed sweep had begun to write is written again."""
+    arriving = folder.with_name(f".{folder.name}.arriving")
+    shutil.rmtree(arriving, ignore_errors=True)
+    unpack(files, arriving)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    arriving.replace(folder)
