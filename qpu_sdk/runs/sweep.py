@@ -125,7 +125,7 @@ def _dask(address: str) -> Iterator[Submit]:
     except ImportError as error:
         raise ConfigError(f"--scheduler needs Dask ({error}). Install it with: pip install distributed") from error
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        client = Client(address, timeout="5s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ConfigError(
             f"no Dask scheduler answers at {address} ({type(error).__name__}). Start one with dask scheduler, or check "

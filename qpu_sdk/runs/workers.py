@@ -85,6 +85,8 @@ class Workers:
                 process.kill()
                 process.wait()
         self._pool.shutdown(wait=True)
+        for process in self._processes:
+            _close(process)
 
     def _work(self, task: Task) -> bytes:
         process = self._process()
@@ -128,6 +130,14 @@ class Workers:
         return own
 
 
+def _close(process: subprocess.Popen[str]) -> None:
+    """Let go of its pipes; a line that it never took is lost with it."""
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):
+            if pipe is not None:
+                pipe.close()
+
+
 def _with_this_path() -> dict[str, str]:
     """Where modules are looked for here: targets of the user's own are found there too."""
     return {"PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
@@ -144,9 +154,10 @@ def main(do: Callable[[Task], bytes] = work) -> None:
     """Do what standard input says, a task a line; answer each with a line. The end of the input is the end."""
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a network prints is no answer
-    busy, tasks = threading.Event(), queue.SimpleQueue[str]()
+    busy, stopped, tasks = threading.Event(), threading.Event(), queue.SimpleQueue[str]()
 
     def stop(number: int, frame: object) -> None:
+        stopped.set()
         if busy.is_set():
             raise KeyboardInterrupt
         os._exit(0)
@@ -160,7 +171,7 @@ def main(do: Callable[[Task], bytes] = work) -> None:
     if hasattr(signal, "pthread_sigmask"):  # a command that waits for Ctrl-C in its own way leaves it blocked
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     threading.Thread(target=listen, daemon=True, name="qpu-sdk-tasks").start()
-    while True:
+    while not stopped.is_set():
         task = Task(**json.loads(tasks.get()))
         results.write(json.dumps(_answer(task, do, busy)) + "\n")
         results.flush()
