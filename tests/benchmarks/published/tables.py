@@ -1,0 +1,315 @@
+"""From a sweep to a small JSON, and from JSONs to the tables of docs/published.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, final
+
+from qpu_sdk.runs.paired import MeanInterval, mean_interval
+from qpu_sdk.runs.sweep_result import CellResult, Sweep
+from qpu_sdk.versions import versions
+from tests.benchmarks.pages import ROOT
+from tests.benchmarks.published.values import BOND, CORRECTED, PRUNED, SHARED
+
+RESULTS = ROOT / "docs" / "results"
+#: Decimals of an accuracy in a JSON: a tenth of an image of ten thousand.
+DIGITS = 6
+Row = dict[str, Any]
+
+
+def row_of(done: CellResult) -> Row:
+    """What a table needs of a run."""
+    s = done.summary
+    assert s is not None
+    return {
+        **{key: value for key, value in done.values.items() if key != "seed"},
+        "seed": s.seed,
+        "test": round(s.test_accuracy, DIGITS),
+        "second": None if s.second_test_accuracy is None else round(s.second_test_accuracy, DIGITS),
+        "train": round(s.train_accuracy, DIGITS),
+        "parameters": s.trainable_parameters.total,
+        "phases": s.trainable_parameters.phases,
+        "identifiable": s.trainable_parameters.identifiable,
+        "weights": s.target_parameters,
+        "settings": s.circuit_settings,
+        "shots": s.shots,
+        "events": s.events,
+        "epochs": s.epochs,
+        "exact_epochs": s.exact_gradient_epochs,
+        "wall_s": s.wall_s,
+        "controls": {name: round(a, DIGITS) for name, a in s.controls.items()},
+        "second_controls": {name: round(a, DIGITS) for name, a in s.second_controls.items()},
+        "control_parameters": s.control_parameters,
+    }
+
+
+def store(
+    name: str,
+    sweep: Sweep,
+    *,
+    command: str,
+    seconds: float,
+    rows: Callable[[CellResult], Row] | None = None,
+) -> None:
+    """Write what came of a sweep.
+
+    :param seconds: on the clock, of the last call: a sweep that went on took longer.
+    :param rows: makes the row of a cell that is done.
+    """
+    make = rows if rows is not None else row_of
+    found = [make(cell) for cell in sweep.cells if cell.summary is not None]
+    write(name, {"command": command, "seconds": round(seconds), "rows": found})
+
+
+def write(name: str, found: Mapping[str, Any]) -> None:
+    """Write a JSON with a row a line."""
+    head = {"table": name, "date": datetime.now(UTC).date().isoformat(), "versions": versions(), **found}
+    rows = head.pop("rows")
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
+    body = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    path = RESULTS / f"{name}.json"
+    path.write_text("\n".join(["{", *lines, ' "rows": [', body, " ]", "}"]) + "\n", encoding="utf-8")
+
+
+def read(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
+    """A JSON; None where it was never made."""
+    path = folder / f"{name}.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+# -- figures ----------------------------------------------------------------------------------------------------
+
+
+def percent_of(values: Iterable[float]) -> MeanInterval:
+    """Mean and interval in percent."""
+    return mean_interval([100.0 * value for value in values])
+
+
+def spread(found: MeanInterval) -> str:
+    """Mean and standard deviation over seeds (ddof = 1)."""
+    return f"{found.mean:.2f}" if found.spread is None else f"{found.mean:.2f} ± {found.spread:.2f}"
+
+
+def interval(found: MeanInterval, sign: bool = False) -> str:
+    """Mean and its 95 % interval."""
+    plus = "+" if sign else ""
+    if found.low is None or found.high is None:
+        return f"{found.mean:{plus}.2f}"
+    return f"{found.mean:{plus}.2f} ({found.low:{plus}.2f} to {found.high:{plus}.2f})"
+
+
+def by_seed(rows: Iterable[Row], what: Callable[[Row], float | None]) -> dict[int, float]:
+    """A figure of each seed that has it."""
+    found = {row["seed"]: what(row) for row in rows}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def paired(first: Mapping[int, float], second: Mapping[int, float]) -> MeanInterval | None:
+    """First minus second, in points, over the seeds that both have."""
+    both = sorted(first.keys() & second.keys())
+    return percent_of([first[seed] - second[seed] for seed in both]) if both else None
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+@final
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ by their seed alone."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def first(self) -> Row:
+        """Of these."""
+        return self.rows[0]
+
+    def figure(self, key: str) -> MeanInterval | None:
+        """In percent; None where no run has it."""
+        values = [row[key] for row in self.rows if row[key] is not None]
+        return percent_of(values) if values else None
+
+    def control(self, name: str, table: str = "controls") -> MeanInterval | None:
+        """Of a control, in percent."""
+        values = [row[table][name] for row in self.rows if name in row[table]]
+        return percent_of(values) if values else None
+
+    def minus(self, name: str, table: str = "controls", own: str = "test") -> MeanInterval | None:
+        """The run minus a control, seed by seed, in points."""
+        return paired(
+            by_seed(self.rows, lambda row: row[own]), by_seed(self.rows, lambda row: row[table].get(name))
+        )
+
+
+def groups(found: Mapping[str, Any], key: str = "cell") -> dict[Any, Group]:
+    """Rows by a value of their cells, in their order."""
+    names = dict.fromkeys(row[key] for row in found["rows"])
+    return {name: Group(tuple(row for row in found["rows"] if row[key] == name)) for name in names}
+
+
+def cell(found: MeanInterval | None) -> str:
+    """Mean and spread, or nothing."""
+    return "" if found is None else spread(found)
+
+
+# -- tables -----------------------------------------------------------------------------------------------------
+
+
+def bond_table(found: Mapping[str, Any]) -> str:
+    """Accuracy by bond dimension beside what was published."""
+    head = ["chi", "parameters (identifiable)", "seeds", "published %", "**test %**", "train %", "t10k %", "training, s"]
+    rows = []
+    for chi, (mean, deviation) in BOND.items():
+        group = groups(found).get(f"chi={chi}")
+        if group is None:
+            continue
+        put_right = f"; put right {CORRECTED[chi][0]:.2f} ± {CORRECTED[chi][1]:.2f}" if chi in CORRECTED else ""
+        first = group.first
+        rows.append(
+            [
+                str(chi),
+                f"{first['parameters']:,} ({first['identifiable']:,})",
+                str(len(group.rows)),
+                f"{mean:.2f} ± {deviation:.2f}{put_right}",
+                f"**{cell(group.figure('test'))}**",
+                cell(group.figure("train")),
+                cell(group.figure("second")),
+                f"{sum(row['wall_s'] for row in group.rows) / len(group.rows):.0f}",
+            ]
+        )
+    return markdown(head, rows)
+
+
+#: Controls of the ablation, in the order of the table, and what each is called there.
+ABLATION = {
+    "frozen_random": "p frozen random",
+    "constant": "p constant",
+    "untrained_circuits": "untrained circuits",
+    "fresh_random": "fresh random p and index at every call (void)",
+    "random_subspace": "random subspace",
+    "small_network": "small network",
+    "pruned": "pruned",
+    "hashed": "hashed weights",
+    "low_rank": "low rank",
+    "weight_sharing": "weight sharing",
+    "plain_network": "plain network, all weights",
+}
+
+
+def ablation_table(named: Mapping[str, Group], exact: Mapping[str, Group]) -> str:
+    """Runs beside their controls: means, and the run minus the control with its 95 % interval.
+
+    :param named: runs by what they are called.
+    :param exact: the same runs without SPSA.
+    """
+    head = ["", "numbers", "seeds", "test %", "trained circuits minus this, points (95 %)", "t10k %", "the same there"]
+    rows = []
+    for name, group in named.items():
+        told = f"**{name}: trained circuits**"
+        rows.append([told, f"{group.first['parameters']:,}", str(len(group.rows)), f"**{cell(group.figure('test'))}**"])
+        rows[-1] += ["", f"**{cell(group.figure('second'))}**", ""]
+        if (other := exact.get(name)) is not None:
+            apart = [
+                paired(by_seed(group.rows, lambda r: r[key]), by_seed(other.rows, lambda r: r[key]))
+                for key in ("test", "second")
+            ]
+            rows.append(
+                ["by exact gradients alone", f"{other.first['parameters']:,}", str(len(other.rows))]
+                + [cell(other.figure("test")), _difference(apart[0]), cell(other.figure("second")), _difference(apart[1])]
+            )
+        rows += [row for control, title in ABLATION.items() if (row := _control_row(group, control, title))]
+    return markdown(head, rows)
+
+
+def _control_row(group: Group, control: str, title: str) -> list[str]:
+    found = group.control(control)
+    if found is None:
+        return []
+    numbers = next(r["control_parameters"][control] for r in group.rows if control in r["control_parameters"])
+    minus, second = group.minus(control), group.minus(control, "second_controls", "second")
+    return [
+        title,
+        f"{numbers:,}",
+        str(len(found.values)),
+        cell(found),
+        _difference(minus),
+        cell(group.control(control, "second_controls")),
+        _difference(second),
+    ]
+
+
+def _difference(found: MeanInterval | None) -> str:
+    return "" if found is None else interval(found, sign=True)
+
+
+def compression_table(named: Mapping[str, Group]) -> str:
+    """Methods of compression by the numbers that they train, ours and what was published of them."""
+    methods = ("random_subspace", "small_network", "pruned", "hashed", "low_rank", "weight_sharing")
+    head = ["numbers", "generator", *(ABLATION[name] for name in methods)]
+    rows = []
+    for group in sorted(named.values(), key=lambda group: group.first["parameters"]):
+        found = [group.control(name) for name in methods]
+        if any(found):
+            sizes = [group.first["control_parameters"].get(name) for name in methods]
+            cells = [
+                "" if f is None else f"{spread(f)}{'' if n == group.first['parameters'] else f' ({n:,})'}"
+                for f, n in zip(found, sizes, strict=True)
+            ]
+            rows.append([f"{group.first['parameters']:,}", cell(group.figure("test")), *cells])
+    published = [f"pruned to {n:,}: {mean:.2f} ± {sd:.2f}" for n, (mean, sd) in PRUNED.items()]
+    shared = [f"{n:,}: {mean:.2f} ± {sd:.2f}" for n, (mean, sd) in SHARED.items()]
+    return f"{markdown(head, rows)}\n\nPublished: {', '.join(published)}; weight sharing with {', '.join(shared)}."
+
+
+def noise_table(found: Mapping[str, Any]) -> str:
+    """Accuracy by each figure of the noise, with and without mitigation, and the loss against none, seed by seed."""
+    head = ["axis", "value", "seeds", "events behind the final p, fewest", "mitigated %", "loss, points (95 %)"]
+    head += ["post-selected %", "loss, points (95 %)"]
+    rows = []
+    for axis, value in dict.fromkeys((row["axis"], row["value"]) for row in found["rows"]):
+        both = {
+            method: Group(
+                tuple(r for r in found["rows"] if (r["axis"], r["value"], r["method"]) == (axis, value, method))
+            )
+            for method in ("auto", "post-select")
+        }
+        cells = []
+        for group in both.values():
+            if not group.rows:
+                cells += ["", ""]
+                continue
+            cells += [cell(group.figure("test")), _difference(noise_loss(found, group.rows))]
+        first = both["auto"] if both["auto"].rows else both["post-select"]
+        events = min(n for row in first.rows for n in row["events"])
+        rows.append([axis, f"{value:g}", str(len(first.rows)), f"{events:,}", *cells])
+    return markdown(head, rows)
+
+
+def noise_loss(found: Mapping[str, Any], rows: Sequence[Row]) -> MeanInterval | None:
+    """Points that runs lose against those without noise, seed by seed."""
+    ideal = [row for row in found["rows"] if row["axis"] == "none"]
+    if not ideal or rows[0]["axis"] == "none":
+        return None
+    return paired(by_seed(ideal, lambda r: r["test"]), by_seed(rows, lambda r: r["test"]))
+
+
+def circuits_table(found: Mapping[str, Any]) -> str:
+    """Accuracy by the number of QNNs and of photons."""
+    head = ["QNNs", "photons", "modes", "outcomes", "phases", "numbers", "seeds", "test %", "t10k %"]
+    rows = []
+    for group in groups(found).values():
+        first = group.first
+        rows.append(
+            [str(first["qnns"]), str(first["photons"]), first["modes"], f"{first['outcomes']:,}"]
+            + [f"{first['phases']:,}", f"{first['parameters']:,}", str(len(group.rows))]
+            + [cell(group.figure("test")), cell(group.figure("second"))]
+        )
+    return markdown(head, rows)
