@@ -33,7 +33,7 @@ def test_every_text_is_read_as_it_was_written(title: str, text: str, rows: list[
         "table",
         "ul",
         "li",
-    } | {"tr", "th"} | ({"td"} if rows else set())
+    } | {"div", "tr", "th"} | ({"td"} if rows else set())
 
 
 def test_a_page_without_headline_is_headed_by_its_title() -> None:

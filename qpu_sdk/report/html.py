@@ -10,13 +10,25 @@ from typing import NewType
 Html = NewType("Html", str)
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2330 }
-h1 { font-size: 1.5rem; overflow-wrap: anywhere } table { border-collapse: collapse; width: 100% }
-th, td { padding: .35rem .6rem; text-align: left } td:first-child { color: #5a6575 }
-td { border-bottom: 1px solid #dde2ea; vertical-align: top }
-.verdict { font-size: 1.1rem; font-weight: 600; border-left: .25rem solid #2f6fb3; padding-left: .8rem }
-summary { cursor: pointer; color: #2f6fb3; margin: 1rem 0 .5rem }
-svg { max-width: 100%; height: auto } pre { background: #f4f6f9; padding: 1rem; overflow: auto; font-size: 13px }
+:root { color-scheme: light dark; --paper: #ffffff; --ink: #1c2330; --soft: #5a6575; --faint: #a9b1bd; --line: #dde2ea;
+  --panel: #f4f6f9; --accent: #2f6fb3; --blue: #1f77b4; --orange: #d9730d; --green: #2a8f2a; --red: #c62828;
+  --purple: #7f57a8 }
+@media (prefers-color-scheme: dark) { :root { --paper: #14181f; --ink: #e4e8ef; --soft: #a3adbb; --faint: #727d8c;
+  --line: #323a46; --panel: #1d232c; --accent: #7db4ec; --blue: #6cb2ee; --orange: #f6a75c; --green: #6fce72;
+  --red: #f58078; --purple: #bf9fe2 } }
+html { -webkit-text-size-adjust: 100%; text-size-adjust: 100% }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: var(--ink);
+  background: var(--paper); overflow-wrap: anywhere }
+h1 { font-size: 1.5rem; line-height: 1.25 } h2 { font-size: 1.2rem; margin-top: 2rem } h3 { font-size: 1rem }
+.scroll { overflow-x: auto } table { border-collapse: collapse; width: 100% }
+th, td { padding: .35rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top }
+td:first-child { color: var(--soft) } th, td { overflow-wrap: break-word } .wide td, .wide th { min-width: 5rem }
+.verdict { font-size: 1.1rem; font-weight: 600; border-left: .25rem solid var(--accent); padding-left: .8rem }
+summary { cursor: pointer; color: var(--accent); margin: 1rem 0 .5rem } details { border-top: 1px solid var(--line) }
+svg { max-width: 100%; height: auto; fill: var(--ink) } .scroll > svg { max-width: none }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem }
+.figures > * { max-width: 100% } pre { background: var(--panel); padding: 1rem; overflow: auto; font-size: 13px }
+@media (max-width: 30rem) { body { margin: 1rem auto } th, td { padding: .35rem .3rem } }
 """
 
 
@@ -39,9 +51,12 @@ def page(title: str, parts: Iterable[Html], *, headline: str | None = None) -> s
     return text.encode("utf-8", "backslashreplace").decode()  # names of files need not be UTF-8, a page is
 
 
-def section(heading: str, *parts: Html) -> Html:
-    """Parts under a heading."""
-    return Html("\n".join([f"<h2>{escape(heading)}</h2>", *parts]))
+def section(heading: str, *parts: Html, level: int = 2) -> Html:
+    """Parts under a heading.
+
+    :param level: of the heading, 2 to 6.
+    """
+    return Html("\n".join([f"<h{level}>{escape(heading)}</h{level}>", *parts]))
 
 
 def paragraph(text: str) -> Html:
@@ -64,9 +79,11 @@ def fold(summary: str, *parts: Html) -> Html:
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Html:
-    """Cells in rows, the first one the name of its row."""
+    """Cells in rows, the first one the name of its row; a table wider than the screen scrolls in its own box."""
     lines = [_row("th", head)] if head else []
-    return Html("<table>" + "\n".join([*lines, *(_row("td", row) for row in rows)]) + "</table>")
+    wide = ' class="wide"' if len(head) > 3 else ""
+    body = "\n".join([*lines, *(_row("td", row) for row in rows)])
+    return Html(f'<div class="scroll"><table{wide}>{body}</table></div>')
 
 
 def _row(tag: str, cells: Sequence[str]) -> str:
@@ -86,3 +103,16 @@ def listing(text: str) -> Html:
 def figure(svg: str) -> Html:
     """A figure that :func:`qpu_sdk.report.figures.svg` drew."""
     return Html(svg)
+
+
+def figures(svgs: Iterable[str]) -> Html:
+    """Figures side by side where the screen is wide enough, else one below the other."""
+    return Html("\n".join(['<div class="figures">', *(f"<div>{one}</div>" for one in svgs), "</div>"]))
+
+
+def scrolling(svg: str, what: str) -> Html:
+    """A figure that may be wider than the screen, in a box of its own that scrolls.
+
+    :param what: is to be seen, for those who cannot.
+    """
+    return Html(f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(what)}">{svg}</div>')
