@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .photonics.noise import Noise as Noise
     from .photonics.program import Program as Program
     from .runs.plan import plan as plan
+    from .runs.report import report as report
     from .runs.train import resume as resume
     from .runs.train import train as train
     from .statistics import total_variation as total_variation
@@ -91,6 +92,7 @@ _HOMES = {
     "plan": "runs.plan",
     "train": "runs.train",
     "resume": "runs.train",
+    "report": "runs.report",
     # the classical network
     "load_model": "export.weights",
     # rehearsal, inside Perceval, errors

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..mitigation.outcomes import Estimate
-from ..report.figures import NARROW, svg
+from ..rendering.figures import NARROW, svg
 from .gathered import SeedGroup
 from .measured import MeasuredQNN
 from .paired import MeanInterval, image_interval, mean_interval, spoken
@@ -31,7 +31,7 @@ STYLES: Mapping[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 #: Outcomes in the figure of a distribution, the most probable ones.
-MOST_OUTCOMES = 24
+MOST_DRAWN = 24
 #: Height of a row of a figure of rows, inches, and of what is around them.
 _ROW, _AROUND = 0.24, 0.75
 #: Characters of a name beside a row.
@@ -169,7 +169,7 @@ def _dots(rows: Sequence[tuple[str, str, MeanInterval]], test_size: int, *, titl
     return svg(drawn, title=title)
 
 
-def distribution_figure(name: str, number: int, qnn: MeasuredQNN) -> str | None:
+def qnn_figure(name: str, number: int, qnn: MeasuredQNN) -> str | None:
     """The most probable outcomes with 95 % intervals, before and after mitigation, and without noise; None without
     counts.
 
@@ -183,7 +183,7 @@ def distribution_figure(name: str, number: int, qnn: MeasuredQNN) -> str | None:
     estimates = [("post-selected", "0.4", first)]
     if qnn.after is not None:
         estimates.append((f"mitigated, {qnn.after.method}", "tab:blue", qnn.after.shown()))
-    shown = estimates[-1][2].most_probable(MOST_OUTCOMES)
+    shown = estimates[-1][2].most_probable(MOST_DRAWN)
     drawn = Figure(figsize=(NARROW, _AROUND + 0.35 + 0.21 * len(shown)), layout="constrained")
     axes = drawn.subplots()
     y = np.arange(len(shown))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import ConfigError
-from ..report.html import (
+from ..rendering.html import (
     Html,
     bullets,
     figure,
@@ -23,8 +23,8 @@ from ..report.html import (
     table,
     verdict_line,
 )
-from ..report.text import number_of, percent
-from .figures import accuracy_figure, distribution_figure, groups_figure, training_curves
+from ..rendering.text import number_of, percent
+from .figures import accuracy_figure, qnn_figure, groups_figure, training_curves
 from .folder import RunFolder
 from .gathered import Gathered, SeedGroup, StoredRun, Unread
 from .measured import LastMeasurement, MeasuredQNN, measured_last
@@ -214,7 +214,7 @@ def _circuit(name: str, number: int, qnn: MeasuredQNN, *, level: int) -> list[Ht
             parts.append(scrolling(draw_mesh(qnn.program), what))
         else:
             parts.append(paragraph(f"{len(qnn.program.mesh.gates):,} gates are more than a drawing shows."))
-    drawn = distribution_figure(name, number, qnn)
+    drawn = qnn_figure(name, number, qnn)
     if drawn is not None:
         parts.append(figure(drawn))
     if qnn.after is not None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
-from ..report.text import number_of, percent
+from ..rendering.text import number_of, percent
 from ..statistics import normal_quantile, student_quantile
 from .summary import RunSummary
 from .verdict import CONTROL_NAMES, verdict

@@ -9,7 +9,7 @@ from typing import Any, final
 
 from ..errors import CheckpointError, ConfigError, DataError
 from ..files import user_path, write_atomic
-from ..report.text import percent, two_columns
+from ..rendering.text import percent, two_columns
 from ..words import short
 from .gathered import Gathered, SeedGroup, Unread, gather
 from .page import report_page

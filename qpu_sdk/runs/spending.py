@@ -10,7 +10,7 @@ from ..calibration.record import CalibrationRecord
 from ..calibration.verdict import record_verdict
 from ..devices.budget import Cost
 from ..errors import QPUError
-from ..report.text import Rows, duration
+from ..rendering.text import Rows, duration
 from ..training.config import RunConfig
 from ..training.schedule import Schedule
 from .device_figures import device_figures, planned_cost

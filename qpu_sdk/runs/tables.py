@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..report.text import duration, percent
+from ..rendering.text import duration, percent
 from .summary import MitigationSummary, RunSummary
 from .verdict import CONTROL_NAMES, verdict
 

@@ -14,7 +14,7 @@ import pytest
 from qpu_sdk.photonics.interferometer import Mesh
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.program import Program
-from qpu_sdk.report.text import percent
+from qpu_sdk.rendering.text import percent
 from qpu_sdk.runs.figures import training_curves
 from qpu_sdk.runs.folder import RunFolder
 from qpu_sdk.runs.mesh_drawing import draw_mesh

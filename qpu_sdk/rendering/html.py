@@ -101,7 +101,7 @@ def listing(text: str) -> Html:
 
 
 def figure(svg: str) -> Html:
-    """A figure that :func:`qpu_sdk.report.figures.svg` drew."""
+    """A figure that :func:`qpu_sdk.rendering.figures.svg` drew."""
     return Html(svg)
 
 

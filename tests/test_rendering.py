@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qpu_sdk.report.html import bullets, listing, page, paragraph, section, table
+from qpu_sdk.rendering.html import bullets, listing, page, paragraph, section, table
 from tests.runs.test_page import read
 
 #: Without what HTML cannot hold or reads as another character.
