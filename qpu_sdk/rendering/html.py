@@ -22,7 +22,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 h1 { font-size: 1.5rem; line-height: 1.25 } h2 { font-size: 1.2rem; margin-top: 2rem } h3 { font-size: 1rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; width: 100% }
 th, td { padding: .35rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top }
-td:first-child { color: var(--soft) } th, td { overflow-wrap: break-word } .wide td, .wide th { min-width: 5rem }
+td:first-child { color: var(--soft) } th, td { overflow-wrap: break-word } .wide td, .wide th { min-width: 6rem }
 .verdict { font-size: 1.1rem; font-weight: 600; border-left: .25rem solid var(--accent); padding-left: .8rem }
 summary { cursor: pointer; color: var(--accent); margin: 1rem 0 .5rem } details { border-top: 1px solid var(--line) }
 svg { max-width: 100%; height: auto; fill: var(--ink) } .scroll > svg { max-width: none }

@@ -161,8 +161,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
     unread: list[Unread] = []
     found: dict[Path, None] = {}
     for folder in folders:
-        if not folder.is_dir():
-            why = "it is a file; name a folder" if folder.exists() else "there is no such folder; check the path"
+        if (why := _no_folder(folder)) is not None:
             unread.append(Unread(_shown(folder), why))
             continue
         runs = list(_runs_in(folder, set(), unread))
@@ -197,6 +196,16 @@ def group_by_seed(runs: Sequence[StoredRun]) -> tuple[SeedGroup, ...]:
 
 
 # -- looking for runs --------------------------------------------------------------------------------------
+
+
+def _no_folder(path: Path) -> str | None:
+    """Why it is none; None where it is one."""
+    try:
+        if path.is_dir():
+            return None
+        return "it is a file; name a folder" if path.exists() else "there is no such folder; check the path"
+    except OSError as error:  # a name that no system can have
+        return _said(error, "it")
 
 
 def _runs_in(folder: Path, seen: set[Path], unread: list[Unread]) -> Iterator[Path]:

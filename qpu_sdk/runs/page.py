@@ -23,13 +23,13 @@ from ..rendering.html import (
     table,
     verdict_line,
 )
-from ..rendering.text import number_of, percent
-from .figures import accuracy_figure, qnn_figure, groups_figure, training_curves
+from ..rendering.text import duration, number_of, percent
+from .figures import accuracy_figure, groups_figure, qnn_figure, training_curves
 from .folder import RunFolder
 from .gathered import Gathered, SeedGroup, StoredRun, Unread
 from .measured import LastMeasurement, MeasuredQNN, measured_last
 from .mesh_drawing import MOST_GATES, draw_mesh
-from .paired import CONFIDENCE, KIND_NAMES, PairedDifference, accuracy_text, control_title, points
+from .paired import CONFIDENCE, KIND_NAMES, PairedDifference, accuracy_text, control_title, points, spoken
 from .spending import SPENDING_HEAD, record_rows, spending_rows
 from .summary import RunSummary
 from .tables import summary_rows
@@ -70,7 +70,7 @@ def report_page(found: Gathered) -> str:
 
 # -- many configurations -----------------------------------------------------------------------------------
 
-_HEAD = ("configuration", "test accuracy", "95 % interval", "seeds", "minus its best control", "quantum part")
+_HEAD = ("configuration", "test accuracy", "95 % interval", "seeds", "best control", "minus it", "quantum part")
 
 
 def _group_rows(groups: Sequence[SeedGroup]) -> Iterator[tuple[str, ...]]:
@@ -78,14 +78,14 @@ def _group_rows(groups: Sequence[SeedGroup]) -> Iterator[tuple[str, ...]]:
         found, deciding = group.accuracy, [one for one in group.differences if one.decides]
         spread = "" if found.spread is None else f" ± {100 * found.spread:.1f}"
         interval = "-" if found.low is None or found.high is None else f"{percent(found.low)} to {percent(found.high)}"
-        against = f"{control_title(deciding[0].control)}: {deciding[0].figures}" if deciding else "-"
+        against = (spoken(deciding[0].control), deciding[0].interval) if deciding else ("-", "-")
         seeds = ", ".join(str(summary.seed) for summary in group.summaries)
         yield (
             group.label,
             percent(found.mean) + spread,
             interval,
             f"{len(group.runs)} ({seeds})",
-            against,
+            *against,
             KIND_NAMES[group.verdict.kind],
         )
 
@@ -131,7 +131,7 @@ def _told(group: SeedGroup, *, level: int) -> Iterator[Html]:
     measured = None if first.config is None else measured_last(first.folder, first.config)
     if measured is not None:
         yield from _circuits(group, measured, level=level)
-    yield section(f"Budget{_of(group)}", _budget(first), level=level)
+    yield section(f"Budget{_of(group)}", _budget(first), *_together(group), level=level)
     yield from _devices(group, measured, level=level)
     if len(group.runs) > 1 or group.repeats or first.name != group.label:
         yield section("Runs", _run_table(group), level=level)
@@ -145,7 +145,7 @@ def _of(group: SeedGroup) -> str:
 
 
 def _left_out(unread: Sequence[Unread]) -> list[Html]:
-    return [section("Not in this report", bullets(map(str, unread)))] if unread else []
+    return [section("Left out", bullets(map(str, unread)))] if unread else []
 
 
 def _accuracy_tables(group: SeedGroup) -> Iterator[Html]:
@@ -228,6 +228,17 @@ def _budget(run: StoredRun) -> Html:
     except ConfigError as error:
         return paragraph(str(error))
     return table(rows, SPENDING_HEAD) if rows else paragraph("What was planned is not known without a configuration.")
+
+
+def _together(group: SeedGroup) -> Iterator[Html]:
+    """What all seeds took."""
+    own = [run.summary for run in (*group.runs, *group.repeats)]
+    if len(own) > 1:
+        settings, shots, jobs = (sum(getattr(one, key) for one in own) for key in ("circuit_settings", "shots", "jobs"))
+        cost = (
+            f"{sum(one.credits for one in own):.6g} credits, {duration(sum(one.machine_s for one in own))} of machines"
+        )
+        yield paragraph(f"All {len(own)} runs: {settings:,} settings in {jobs:,} jobs, {shots:,} shots, {cost}.")
 
 
 def _devices(group: SeedGroup, measured: LastMeasurement | None, *, level: int) -> Iterator[Html]:

@@ -91,11 +91,16 @@ class PairedDifference:
     @property
     def figures(self) -> str:
         """Difference, interval and what they rest on."""
-        level = f"{100 * CONFIDENCE:.0f} %"
         rests = number_of(self.seeds, "seed")
         if self.by_images:
-            rests += f" (interval of {self.test_size:,} test images)"
-        return f"{points(self.mean)} points, {level} {points(self.low)} to {points(self.high)}, {rests}"
+            rests += f", by {self.test_size:,} test images"
+        return f"{self.interval}, {rests}"
+
+    @property
+    def interval(self) -> str:
+        """Difference and interval alone."""
+        level = f"{100 * CONFIDENCE:.0f} %"
+        return f"{points(self.mean)} points, {level} {points(self.low)} to {points(self.high)}"
 
 
 @final

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from ..errors import CheckpointError, ConfigError, DataError
-from ..files import user_path, write_atomic
+from ..files import regular, user_path, write_atomic
 from ..rendering.text import percent, two_columns
 from ..words import short
 from .gathered import Gathered, SeedGroup, Unread, gather
@@ -59,7 +59,7 @@ def report(*folders: str | Path, out: str | Path | None = None) -> Report:
     :param out: the file; ``report.html`` in the one folder, or in the current one of several, unless given.
     :raises ConfigError: for what is no path.
     :raises CheckpointError: when no folder holds a finished run; nothing is written then.
-    :raises DataError: when the page cannot be written.
+    :raises DataError: when the page cannot be written, or would replace a file that is none.
 
     ::
 
@@ -72,21 +72,28 @@ def report(*folders: str | Path, out: str | Path | None = None) -> Report:
         raise ConfigError(f"folders are {short(folders[0])}. Give them one by one: qpu_sdk.report(*folders).")
     paths = [user_path(folder, "a folder of runs") for folder in folders]
     path = _place(paths) if out is None else user_path(out, "out, the file of the page,")
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; the page is a file. Give a name such as {path / PAGE_NAME}.")
     found = gather(paths)
     if not found.groups:
         raise CheckpointError(f"no finished run to report: {_first_reasons(found)}")
     try:
+        _check_place(path)
         write_atomic(path, report_page(found))
     except (OSError, ValueError) as error:  # ValueError: a path that no system can have
         why = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot write {path} ({why}). Choose another place with out.") from error
+        raise DataError(f"cannot write {path} ({why}). Choose another --out.") from error
     return Report(path, found.groups, found.unread)
 
 
+def _check_place(path: Path) -> None:
+    """Raise :class:`DataError` where the page would replace something that is no page."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; the page is a file. Give a name such as {path / PAGE_NAME}.")
+    if path.exists() and regular(path).read_bytes()[:9].lower() != b"<!doctype":
+        raise DataError(f"{path} exists already and is no page. Choose another --out.")
+
+
 def _place(paths: list[Path]) -> Path:
-    return (paths[0] if len(paths) == 1 and paths[0].is_dir() else Path()) / PAGE_NAME
+    return (paths[0] if len(paths) == 1 else Path()) / PAGE_NAME
 
 
 def _first_reasons(found: Gathered) -> str:

@@ -195,6 +195,9 @@ def test_what_is_no_folder_or_file_is_refused(tmp_path: Path) -> None:
         report(tmp_path / "s", out=tmp_path)
     with pytest.raises(DataError, match="cannot write"):
         report(tmp_path / "s", out=tmp_path / "s/a/0/summary.json/x.html")
+    with pytest.raises(DataError, match="is no page"):
+        report(tmp_path / "s", out=tmp_path / "s/a/0/summary.json")
+    assert report(tmp_path / "s").page == report(tmp_path / "s").page  # a page is written again
 
 
 def test_names_that_are_no_text_or_formula_are_shown(tmp_path: Path) -> None:
