@@ -213,15 +213,16 @@ def _runs_in(folder: Path, seen: set[Path], unread: list[Unread]) -> Iterator[Pa
     if (real := folder.resolve()) in seen:  # a link that leads back
         return
     seen.add(real)
+    own = RunFolder(folder)
     try:
         below = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+        named, done = own.config.is_file(), own.summary.is_file()
+        begun = own.metrics.is_file() or own.journal.is_file()
     except OSError as error:
         unread.append(Unread(_shown(folder), _said(error, "it")))
         return
     within = [run for name in below if name not in _PARTS for run in _runs_in(folder / name, seen, unread)]
-    own = RunFolder(folder)
-    begun = own.config.is_file() and (not within or own.metrics.is_file() or own.journal.is_file())
-    if own.summary.is_file() or begun:  # else a configuration beside runs is that of a sweep
+    if done or (named and (begun or not within)):  # else a configuration beside runs is that of a sweep
         yield folder
     yield from within
 
@@ -284,8 +285,16 @@ def _labels(groups: Sequence[Sequence[StoredRun]]) -> list[str]:
     keys = dict.fromkeys(key for run in runs for key in run.values)
     differing = [key for key in keys if len({json.dumps(run.values.get(key)) for run in runs}) > 1]
     if not 0 < len(differing) <= _MOST_KEYS or any(run.config is None for run in runs):
-        return [_common_name(own) for own in groups]
+        return _names_of(groups)
     return [", ".join(f"{key} {_written(run.values.get(key))}" for key in differing) for run in runs]
+
+
+def _names_of(groups: Sequence[Sequence[StoredRun]]) -> list[str]:
+    """Of the folders that hold each group, if they hold no other."""
+    names = [_common_name(own) for own in groups]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{own[0].name}{f' and {len(own) - 1} more' if len(own) > 1 else ''}" for own in groups]
 
 
 def _common_name(runs: Sequence[StoredRun]) -> str:

@@ -26,7 +26,7 @@ from ..mitigation.distribution import Distribution
 from ..mitigation.selection import post_select
 from ..photonics.counts import Counts
 from ..photonics.program import Program
-from ..training.config import RunConfig
+from ..training.config import QNNConfig, RunConfig
 from ..training.estimator import Mitigation
 from ..words import one_line
 from .folder import RunFolder
@@ -84,7 +84,7 @@ def measured_last(folder: RunFolder, config: RunConfig) -> LastMeasurement:
     known = Mitigation({}, "post-select", config.seed, {})
     try:
         known = load_records(folder.records, config)
-    except CheckpointError as error:
+    except (CheckpointError, OSError) as error:
         missing.append(f"no mitigated distributions: {one_line(error)}")
     programs = final_programs(folder, config)
     if not programs:
@@ -94,7 +94,7 @@ def measured_last(folder: RunFolder, config: RunConfig) -> LastMeasurement:
         counts, time = _last_counts(folder, config, programs)
         if len(counts) < len(config.qnn):
             missing.append("no distributions: the journal does not have the counts of the last measurement")
-    except (CheckpointError, ValueError) as error:
+    except (CheckpointError, OSError, ValueError) as error:
         missing.append(f"no distributions: {one_line(error)}")
     own = (_measured(i, config, programs.get(i), counts.get(i), known, missing) for i in range(len(config.qnn)))
     return LastMeasurement(tuple(own), known.records, time, tuple(dict.fromkeys(missing)))
@@ -134,12 +134,18 @@ def _last_counts(
         counts = [one for job in kept for one in journal.of_job(job.name) if one is not None]
     found: dict[int, Counts] = {}
     for one in counts:
-        for i, qnn in enumerate(config.qnn):
-            program = programs.get(i) or one.program
-            same = program is not None and (program.mesh, program.input_modes) == (qnn.open_mesh(), qnn.inputs)
-            if same and program is not None and program.fingerprint == one.fingerprint:
-                found.setdefault(i, replace(one, program=program))
+        own = [i for i in range(len(config.qnn)) if _is_of(one, config.qnn[i], programs.get(i))]
+        if len(own) == 1:  # without a checkpoint nobody knows which of two equal meshes it was
+            found.setdefault(own[0], replace(one, program=programs.get(own[0], one.program)))
     return found, max((datetime.fromisoformat(job.updated) for job in kept), default=None)
+
+
+def _is_of(counts: Counts, qnn: QNNConfig, program: Program | None) -> bool:
+    """Whether the counts may be of the circuit: of its program, or of its mesh where the program is not known."""
+    if program is not None:
+        return counts.fingerprint == program.fingerprint
+    known = counts.program
+    return known is not None and (known.mesh, known.input_modes) == (qnn.open_mesh(), qnn.inputs)
 
 
 def _measured(

@@ -91,14 +91,12 @@ def _group_rows(groups: Sequence[SeedGroup]) -> Iterator[tuple[str, ...]]:
 
 
 def _how_to_read(groups: Sequence[SeedGroup]) -> str:
-    told = (
+    return (
         "Runs that differ by their seed alone are one row: mean, ± standard deviation, and the 95 % interval of the "
         "mean by Student's t. The figure has the seeds as small marks; of one seed its interval is that of the test "
-        "images. Differences are taken seed by seed."
+        f"images. Differences are taken seed by seed. The best of {len(groups)}, chosen by these test images, looks "
+        "better than it is."
     )
-    if len(groups) > 5:
-        told += f" The best of {len(groups)} configurations, chosen by these test images, looks better than it is."
-    return told
 
 
 def _folded(group: SeedGroup, *, full: bool) -> Html:

@@ -6,18 +6,22 @@ import json
 import re
 import shutil
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from qpu_sdk.calibration.calibrate import calibrate
+from qpu_sdk.calibration.verdict import record_verdict
+from qpu_sdk.devices.registry import open_device
 from qpu_sdk.errors import CheckpointError, ConfigError, DataError
 from qpu_sdk.runs.folder import RunFolder
 from qpu_sdk.runs.gathered import gather
 from qpu_sdk.runs.measured import measured_last
 from qpu_sdk.runs.page import MOST_IN_FULL
 from qpu_sdk.runs.report import Report, report
-from qpu_sdk.runs.spending import planned_for, spending_rows
+from qpu_sdk.runs.spending import planned_for, record_rows, spending_rows
 from qpu_sdk.runs.summary import RunSummary
 from qpu_sdk.runs.train import train
 from qpu_sdk.statistics import total_variation
@@ -285,8 +289,22 @@ def test_without_its_checkpoint_the_programs_of_the_counts_are_drawn(real: Path,
     found, text = damaged(real, tmp_path / "run", "checkpoint")
     assert "no interferometers from a checkpoint" in text
     # Both circuits are of one mesh: nobody knows which counts are whose.
-    assert found.groups
+    assert 'class="gate"' not in found.page.read_text(encoding="utf-8")
     assert "Budget" in text
+
+
+def test_without_its_checkpoint_circuits_that_differ_are_known_by_their_counts(digits: Path, tmp_path: Path) -> None:
+    different = {"qnn__1__modes": 5, "data__source": f'"{digits}"'}
+    train(config(1, **different), tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    before = measured_last(folder, config_of(folder.path)).qnns
+    shutil.rmtree(folder.checkpoints)
+    after = measured_last(folder, config_of(folder.path)).qnns
+    assert [qnn.program for qnn in before] == [qnn.program for qnn in after]
+    for one, other in zip(before, after, strict=True):
+        assert one.before is not None
+        assert other.before is not None
+        assert (one.before.probabilities == other.before.probabilities).all()
 
 
 def test_without_its_records_nothing_is_called_mitigated(real: Path, tmp_path: Path) -> None:
@@ -360,6 +378,27 @@ def values() -> dict[str, Any]:
     from tests.runs.test_summary import example
 
     return example().model_dump()
+
+
+def test_a_record_says_how_old_it_was_and_whether_it_fits() -> None:
+    device = open_device("local:slos?transmittance=0.4", seed=1)
+    record = calibrate(device, modes=3, inputs=(0, 1), shots=20_000, seed=1)
+    later = record.ended + timedelta(hours=3)
+    rows = dict(record_rows(record, later))
+    assert rows["age at the last measurement"] == "3.0 h"
+    assert rows["does it fit"] == record_verdict(record)
+    assert record.id in rows["record"]
+    assert "age at the last measurement" not in dict(record_rows(record, None))
+
+
+def test_configurations_without_a_folder_of_their_own_have_names_apart(tmp_path: Path) -> None:
+    """Too much differs to be said in a few words, and all of them lie in one folder."""
+    for number in range(4):
+        other = {"spsa__c": 0.1, "spsa__alpha": 0.5, "spsa__gamma": 0.2, "generator__bond_dim": 3} if number > 1 else {}
+        write_run(tmp_path / f"s/{number}", toml(number, **other), seed=number)
+    labels = [group.label for group in gather([tmp_path / "s"]).groups]
+    assert len(set(labels)) == 2
+    assert all(label.endswith("and 1 more") for label in labels)
 
 
 def test_a_second_test_set_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
