@@ -135,8 +135,9 @@ def _last_counts(
     found: dict[int, Counts] = {}
     for one in counts:
         own = [i for i in range(len(config.qnn)) if _is_of(one, config.qnn[i], programs.get(i))]
-        if len(own) == 1:  # without a checkpoint nobody knows which of two equal meshes it was
-            found.setdefault(own[0], replace(one, program=programs.get(own[0], one.program)))
+        if programs or len(own) == 1:  # without a checkpoint nobody knows which of two equal meshes it was
+            for i in own:
+                found.setdefault(i, replace(one, program=programs.get(i, one.program)))
     return found, max((datetime.fromisoformat(job.updated) for job in kept), default=None)
 
 

@@ -79,7 +79,7 @@ def _gate(program: Program, gate: Gate, column: int) -> Iterator[str]:
     yield (
         f'<rect x="{left}" y="{top - _OVER}" width="{2 * _HALF}" height="{high}" rx="4" fill="var(--paper)"/>'
         f'<rect x="{left}" y="{top - _OVER}" width="{2 * _HALF}" height="{high}" rx="4" fill="var(--blue)" '
-        f'fill-opacity="{0.08 + 0.62 * share:.2f}" stroke="var(--soft)"/>'
+        f'fill-opacity="{0.08 + 0.47 * share:.2f}" stroke="var(--soft)"/>'
     )
     near, far = x - 6, x + 6
     yield (
