@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .photonics.noise import Noise as Noise
     from .photonics.program import Program as Program
     from .runs.plan import plan as plan
+    from .runs.report import report as report
     from .runs.sweep import sweep as sweep
     from .runs.train import resume as resume
     from .runs.train import train as train
@@ -92,6 +93,7 @@ _HOMES = {
     "plan": "runs.plan",
     "train": "runs.train",
     "resume": "runs.train",
+    "report": "runs.report",
     "sweep": "runs.sweep",
     # the classical network
     "load_model": "export.weights",

@@ -231,6 +231,7 @@ REASONS = {
     "plan": "takes a configuration",
     "train": "takes a configuration and images",
     "resume": "takes a path",
+    "report": "takes paths",
     "load_model": "takes a path",
 }
 

@@ -56,6 +56,15 @@ def test_every_name_is_there_and_there_are_about_32() -> None:
         assert name in dir(qs)
 
 
+def test_a_name_stays_what_it_is_whatever_is_imported() -> None:
+    """A folder of ours of the same name would take its place as soon as anything in it is loaded."""
+    code = "import qpu_sdk.cli.app, qpu_sdk.runs.page, qpu_sdk as qs; print(all(map(callable, (qs.report, qs.plan))))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+    folders = {path.parent.name for path in (ROOT / "qpu_sdk").glob("*/__init__.py")}
+    assert not folders & set(qs.__all__)
+
+
 def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse((ROOT / "qpu_sdk/__init__.py").read_text(encoding="utf-8"))
     [block] = [node for node in tree.body if isinstance(node, ast.If)]

@@ -71,7 +71,8 @@ def show(row: Any) -> None:
 run = qs.train(config, "runs/stripes", target=net, data=data, on_progress=show)
 run = qs.resume(Path("runs/stripes"), target=net, data=data)
 accuracy: float = run.summary.test_accuracy
-report: Path = run.report
+page: Path = run.report
+page = qs.report(run.path, "runs/other", out="page.html").page
 net = qs.load_model("runs/stripes").module()
 generators = qs.MPSGenerator(10, 2, seed=1), qs.LeanMPSGenerator(10, 2, seed=1)
 optimiser: type[qs.SPSA] = qs.SPSA

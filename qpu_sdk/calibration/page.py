@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..report.figures import svg
-from ..report.html import figure, fold, page, paragraph, table, verdict_line
-from ..report.text import Rows, number_of, quantity
+from ..rendering.figures import svg
+from ..rendering.html import figure, fold, page, paragraph, table, verdict_line
+from ..rendering.text import Rows, number_of, quantity
 from .drift import Change, RecordChanges
 from .parts import UNITS, ChiSquare, Measured
 from .record import CalibrationRecord

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from ..photonics.counts import Counts, Detector, check_detector
 from ..photonics.program import Program
-from ..report.text import quantity
+from ..rendering.text import quantity
 
 PhysicalUnit = Literal["1", "1/window", "rad", "s"]
 #: Units behind numbers that people read.

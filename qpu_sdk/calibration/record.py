@@ -24,7 +24,7 @@ from ..arrays import FloatArray
 from ..errors import CalibrationError
 from ..files import first_problem, pretty_json, unique_keys
 from ..photonics.noise import Noise
-from ..report.text import Rows, two_columns
+from ..rendering.text import Rows, two_columns
 from .covariance import check_covariance
 from .parts import (
     CONFIG,

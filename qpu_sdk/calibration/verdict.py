@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from ..report.text import chance, percent
+from ..rendering.text import chance, percent
 from .drift import RecordChanges
 from .parts import CalibrationJob, ChiSquare
 from .record import CalibrationRecord

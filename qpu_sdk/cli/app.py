@@ -18,6 +18,7 @@ from .jobs import jobs
 from .mitigate import mitigate_command
 from .models import evaluate_command, export_command, predict_command
 from .printing import as_command, tell
+from .report import report_command
 from .run import run_command
 from .sweep import sweep_command
 from .train import plan_command, resume_command, train_command
@@ -57,6 +58,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate_command,
     "predict": predict_command,
     "export": export_command,
+    "report": report_command,
     "devices": devices_command,
     "run": run_command,
     "calibrate": calibrate_command,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CalibrationError
-from ..report.text import Rows
+from ..rendering.text import Rows
 from ..words import command
 from .printing import (
     BAD_INPUT,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..report.text import duration, moment
+from ..rendering.text import duration, moment
 from .interrupts import stoppable
 from .printing import Json, as_command, print_or_json, print_table, tell_json
 

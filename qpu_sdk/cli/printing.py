@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 
 from ..errors import BudgetExceeded, CheckpointError, DeviceError, JobError, QPUError
-from ..report.text import Rows, two_columns
+from ..rendering.text import Rows, two_columns
 from ..words import one_line, printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

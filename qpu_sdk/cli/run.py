@@ -23,7 +23,7 @@ from .printing import (
 
 if TYPE_CHECKING:
     from ..photonics.counts import Counts
-    from ..report.text import Rows
+    from ..rendering.text import Rows
 
 #: Outcomes that a line of counts shows.
 SHOWN = 3

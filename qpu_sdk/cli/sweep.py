@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, final
 import typer
 
 from ..errors import ConfigError
-from ..report.text import duration, number_of
+from ..rendering.text import duration, number_of
 from ..words import command
 from .models import DataSource
 from .printing import BAD_INPUT, INTERRUPTED, Json, console, fail, plain, print_rows, print_table, tell, tell_json

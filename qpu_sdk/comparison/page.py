@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..report.figures import svg
-from ..report.html import bullets, figure, page, paragraph, section, table
+from ..rendering.figures import svg
+from ..rendering.html import bullets, figure, page, paragraph, section, table
 from .compare import SAME
 from .table import MeanRow, rows
 from .trial import Comparison, Trial

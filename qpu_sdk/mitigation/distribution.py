@@ -13,8 +13,8 @@ import numpy as np
 from ..arrays import FloatArray, reals, whole
 from ..errors import MitigationError, ProgramError
 from ..photonics.counts import Counts
-from ..report.figures import save
-from ..report.text import percent, two_columns
+from ..rendering.figures import save
+from ..rendering.text import percent, two_columns
 from .outcomes import LEVEL, Estimate, draw_estimates, outcome_names, outcome_table
 from .uncertainty import Multinomial, Uncertainty
 

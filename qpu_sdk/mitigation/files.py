@@ -13,7 +13,7 @@ from ..devices.counts_files import load_counts
 from ..devices.program_files import load_programs
 from ..errors import CalibrationMismatch, ConfigError, DataError, MitigationError
 from ..files import write_atomic
-from ..report.text import Rows
+from ..rendering.text import Rows
 from .case import check_inputs
 from .distribution import Distribution
 from .methods import check_method

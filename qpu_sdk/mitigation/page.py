@@ -9,8 +9,8 @@ from typing import Any
 
 from ..arrays import FloatArray
 from ..photonics.fock import collision_free_outcomes
-from ..report.figures import svg
-from ..report.html import Html, figure, fold, page, section, table, verdict_line
+from ..rendering.figures import svg
+from ..rendering.html import Html, figure, fold, page, section, table, verdict_line
 from ..statistics import total_variation
 from .distribution import Distribution
 from .outcomes import LEVEL, MOST_ROWS

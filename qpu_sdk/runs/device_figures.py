@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -10,12 +11,13 @@ from ..calibration.record import CalibrationRecord
 from ..calibration.store import CalibrationStore
 from ..devices.address import DeviceAddress
 from ..devices.base import DeviceSpec
-from ..devices.budget import Rates
+from ..devices.budget import Cost, Rates
 from ..devices.machines import MACHINES, known_transmittance, machine_of, rates_of
 from ..devices.registry import open_device
 from ..errors import CalibrationNotFound, ConfigError
 from ..seeds import child_seed
 from ..training.config import RunConfig
+from ..training.schedule import Schedule
 
 
 @final
@@ -87,6 +89,21 @@ def _of_machine(spec: DeviceSpec, rates: Rates) -> Figures:
     machine = machine_of(spec.platform)
     assumed = machine is None or machine.noise is None
     return Figures(spec, rates, *known_transmittance(spec.platform), assumed=assumed)
+
+
+def planned_cost(schedule: Schedule, figures: Figures, *, qnns: int) -> Cost:
+    """What a device is asked for at most over a whole run.
+
+    :param qnns: of the run that it runs.
+    """
+    cost = Cost()
+    for unit in schedule.units:
+        settings = qnns * unit.settings
+        if settings:
+            jobs = math.ceil(settings / (figures.spec.job_size or settings))
+            one = figures.rates.cost(settings=settings, shots=unit.shots)
+            cost += Cost(one.settings, one.shots, one.credits, jobs, one.seconds)
+    return cost
 
 
 def _published(config: RunConfig, address: DeviceAddress) -> Figures:

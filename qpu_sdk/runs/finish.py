@@ -24,7 +24,6 @@ from ..training.pictures import page_of
 from ..training.targets import Target
 from ..versions import versions
 from ..words import one_line
-from .folder import read_metrics
 from .opened import Opened
 from .page import run_page
 from .summary import MitigationSummary, RunSummary, TrainableParameters
@@ -103,7 +102,7 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
     )
     save_model(folder.model, _model(run, target, weights, summary))
     name = one_line(folder.path.resolve().name)  # which need not be text
-    page = run_page(name, summary, read_metrics(folder.metrics), config.to_toml())
+    page = run_page(name, folder, summary)
     write_atomic(folder.report, page)
     write_atomic(folder.summary, summary.model_dump_json(indent=1) + "\n")  # last: what it tells of is there
     return summary

@@ -33,7 +33,7 @@ from ..training.config import QNNConfig, RunConfig, checked_config
 from ..training.data import Dataset
 from ..training.estimator import Mitigation
 from ..training.schedule import Schedule
-from .device_figures import Figures, device_figures, figures_of
+from .device_figures import Figures, device_figures, figures_of, planned_cost
 from .feasible import check_config, method_problems
 from .given import Given
 from .records import resolve_records
@@ -195,13 +195,7 @@ def _problems(
 
 def _device_plan(schedule: Schedule, name: str, qnns: int, figures: Figures) -> DevicePlan:
     """What a device is asked for by the QNNs that it runs."""
-    cost = Cost()
-    for unit in schedule.units:
-        settings = qnns * unit.settings
-        if settings:
-            jobs = math.ceil(settings / (figures.spec.job_size or settings))
-            one = figures.rates.cost(settings=settings, shots=unit.shots)
-            cost += Cost(one.settings, one.shots, one.credits, jobs, one.seconds)
+    cost = planned_cost(schedule, figures, qnns=qnns)
     return DevicePlan(name, cost, figures.transmittance, figures.source)
 
 

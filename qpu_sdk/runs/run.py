@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import final
 
 from ..export.weights import Model, load_model
-from ..report.text import two_columns
+from ..rendering.text import two_columns
 from .folder import RunFolder
 from .summary import RunSummary
 from .tables import summary_rows

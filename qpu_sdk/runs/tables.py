@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from ..report.text import duration, percent
-from .plan import Plan
+from typing import TYPE_CHECKING
+
+from ..rendering.text import duration, percent
 from .summary import MitigationSummary, RunSummary
 from .verdict import CONTROL_NAMES, verdict
+
+if TYPE_CHECKING:  # it loads torch
+    from .plan import Plan
 
 
 def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:

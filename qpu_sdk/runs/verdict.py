@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..report.text import percent
+from ..rendering.text import percent
 from .summary import RunSummary
 
 CONTROL_NAMES = {

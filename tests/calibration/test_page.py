@@ -13,7 +13,7 @@ from qpu_sdk.calibration.drift import record_changes
 from qpu_sdk.calibration.known import vendor_record
 from qpu_sdk.calibration.page import change_rows, draw_record, job_rows, record_figure, record_page
 from qpu_sdk.calibration.record import CalibrationRecord
-from qpu_sdk.report.text import quantity
+from qpu_sdk.rendering.text import quantity
 from tests.calibration.test_record import IDENTITY, PERFS, example, job, number, pairs
 from tests.runs.test_page import NASTY, read
 

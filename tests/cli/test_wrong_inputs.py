@@ -207,6 +207,11 @@ LINES = {
     "export2": Line(
         ["export", "run", "--out", "x"], [(3, ["folder", "empty", "digits.npz", "nul\0", "a/b", "é" * 400])]
     ),
+    "report": Line(["report", "run", "--out", "new.html"], [(1, NAMES[1:])]),  # an empty name is this folder
+    "report2": Line(
+        ["report", "run", "--out", "x"], [(3, ["folder", "empty", "digits.npz", "nul\0", "empty/b", "é" * 400])]
+    ),
+    "report3": Line(["report", "run", "folder"], [(1, NAMES[1:]), (2, NAMES[1:])]),
     "devices": Line(["devices", "local:slos"], [(1, DEVICES)]),
     "jobs list": Line(["jobs", "list", "--run", "run"], [(3, NAMES)]),
     "jobs show": Line(["jobs", "show", "x", "--run", "run"], [(2, NAMES), (4, NAMES)]),
@@ -331,8 +336,12 @@ def faults(result: Result, words: Sequence[str]) -> Iterator[str]:
         yield f"raised {result.exception!r}"
     elif result.exit_code not in (2, 3, 4):
         yield f"exit code {result.exit_code}: {result.output[:300]}"
-    elif not lines or not all(line.isprintable() for line in lines) or (len(lines) > 1 and words[0] != "predict"):
-        yield f"printed {lines}"  # predict says it of each image
+    elif (
+        not lines
+        or not all(line.isprintable() for line in lines)
+        or (len(lines) > 1 and words[0] not in ("predict", "report"))
+    ):
+        yield f"printed {lines}"  # these say it of each image or folder
     elif "--json" in words and {json.loads(line)["code"] for line in lines} != {result.exit_code}:
         yield f"said {lines}"
 

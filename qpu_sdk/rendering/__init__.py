@@ -1,0 +1,1 @@
+"""How things look: tables, figures and self-contained pages."""
