@@ -13,6 +13,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,15 @@ from torch import nn
 from ..devices.journal_known import Known
 from ..errors import CheckpointError, ConfigError, DataError, MitigationError, QPUError
 from ..files import write_atomic
+from ..training.baselines import NoSuchControl
 from ..training.config import CHANGEABLE, RunConfig, checked_config
 from ..training.config_file import read_config
-from ..training.controls import CONTROLS, Control, open_control, train_control
-from ..training.data import Dataset
+from ..training.control_names import VOID, chosen_controls
+from ..training.controls import Control, open_control, train_control
+from ..training.data import Dataset, Images
 from ..training.evaluation import evaluate
-from ..training.fit import Diverged
-from ..training.loop import TrainingState
+from ..training.fit import Diverged, FitState
+from ..training.loop import Training, TrainingState
 from ..training.schedule import Unit
 from ..training.targets import BUILT_IN
 from ..words import command
@@ -203,7 +206,7 @@ def _go(run: Opened, observer: Observer | None, *, new: Given | None = None, kno
             if not any(job.durable and job.state.open for job in journal.jobs()):  # closing a session would end them
                 for device in run.devices.values():
                     device.close()
-        controls = _train_controls(run, observer) if run.config.controls else {}
+        controls = _train_controls(run, observer)
         return Run(folder.path, finish(run, state, controls))
 
 
@@ -262,14 +265,15 @@ def _with_more_shots(error: MitigationError, folder: RunFolder, unit: Unit, *, l
 
 def _train_controls(run: Opened, observer: Observer | None) -> dict[str, Any]:
     """Train each control that has no result yet; each is one unit for resuming."""
-    done = finished_controls(run.folder.controls)
-    for name in CONTROLS:
+    names = chosen_controls(run.config.controls)
+    done = finished_controls(run.folder.controls) if names else {}
+    for name in names:
         if name not in done:
             if observer is not None:
                 observer.stage(name)
             try:
                 done[name] = _trained(open_control(name, run.training), run, observer)
-            except Diverged as error:  # the run itself is done and paid
+            except (Diverged, NoSuchControl) as error:  # the run itself is done and paid
                 log.warning("control %s is left out: %s", name, error)
                 continue
             write_atomic(run.folder.controls, json.dumps(done, indent=1))
@@ -277,12 +281,22 @@ def _train_controls(run: Opened, observer: Observer | None) -> dict[str, Any]:
 
 
 def _trained(control: Control, run: Opened, observer: Observer | None) -> dict[str, Any]:
-    """Test accuracy of a control, and how many numbers it trains."""
-    fitter, epochs = control.fitter, run.training.schedule.total_epochs
+    """Test accuracies of a control, and how many numbers it trains."""
+    epochs, data = run.training.schedule.total_epochs, run.dataset
     for epoch, (state, result) in enumerate(train_control(control, run.training), start=1):
         trained = state
         if observer is not None:
             observer.advanced({"loss": result.loss, "accuracy": result.accuracy}, done=epoch, total=epochs)
-    weights = fitter.weights(trained, control.p)
-    accuracy = evaluate(run.training.settled(weights), weights, *run.dataset.test.tensors()).accuracy
-    return {"accuracy": accuracy, "parameters": fitter.generator.parameter_count}
+    test = partial(_tested, control, trained, run.training)
+    entry = {"accuracy": test(data.test), "parameters": control.fitter.generator.parameter_count}
+    if data.second is not None:
+        entry["second_accuracy"] = test(data.second)
+    if control.name in VOID:
+        entry["again"] = test(data.test)  # which says why it is void
+    return entry
+
+
+def _tested(control: Control, state: FitState, training: Training, images: Images) -> float:
+    weights = control.fitter.weights(state, control.p)
+    settled = control.fitter.target.settled(weights, training.batches.images)
+    return evaluate(settled, weights, *images.tensors()).accuracy

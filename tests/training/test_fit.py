@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from qpu_sdk.errors import ConfigError
+from qpu_sdk.training.baselines import DirectWeights
 from qpu_sdk.training.batches import Batches
 from qpu_sdk.training.config import TrainingConfig
-from qpu_sdk.training.controls import CONTROLS, DirectWeights, open_control, train_control, trainable_parameters
+from qpu_sdk.training.control_names import STANDARD_CONTROLS
+from qpu_sdk.training.controls import open_control, train_control, trainable_parameters
 from qpu_sdk.training.evaluation import evaluate
 from qpu_sdk.training.fit import Fitter, clip_by_norm
 from qpu_sdk.training.targets import Target
@@ -154,7 +156,7 @@ def test_evaluation_does_not_depend_on_its_batches(count: int) -> None:
 # -- controls ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CONTROLS)
+@pytest.mark.parametrize("name", STANDARD_CONTROLS)
 @pytest.mark.parametrize("changes", [{}, {"training": {"trials": 2, "trial_epochs": 2, "warm_start_epochs": 3}}])
 def test_controls_train_for_as_many_epochs_as_the_run(name: str, changes: dict[str, Any]) -> None:
     run = tiny.training(tiny.config(**changes, seed=4))
@@ -170,7 +172,7 @@ def test_controls_train_for_as_many_epochs_as_the_run(name: str, changes: dict[s
 def test_controls_have_the_budget_of_the_run() -> None:
     config = tiny.config()
     run = tiny.training(config)
-    controls = {name: open_control(name, run) for name in CONTROLS}
+    controls = {name: open_control(name, run) for name in STANDARD_CONTROLS}
     own, counted = run.fitter.generator.parameter_count, {}
     for name, control in controls.items():
         counted[name] = control.fitter.generator.parameter_count
