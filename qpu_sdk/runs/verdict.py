@@ -39,7 +39,7 @@ def verdict(summary: RunSummary) -> str | None:
     equal = _within_budget(summary)
     beyond = "".join(f"; {one}" for one in _beyond_budget(summary))
     if not equal:
-        return f"no control has the budget of this run{beyond}" if beyond else None
+        return f"no control within the budget was trained{beyond}" if beyond else None
     name, best = max(equal.items(), key=lambda item: item[1])
     error = math.hypot(_error(accuracy, summary.test_size), _error(best, summary.test_size))
     told = f"{CONTROL_NAMES[name]} reaches {percent(best)}, this run {percent(accuracy)}{beyond}"
@@ -64,7 +64,7 @@ def _beyond_budget(summary: RunSummary) -> Iterator[str]:
         count = summary.control_parameters[name]
         if count > summary.trainable_parameters.total and name not in VOID:
             told = CONTROL_NAMES[name].removeprefix("control: ")
-            yield f"{told}, trains {count:,} numbers, reaches {percent(accuracy)} and does not count"
+            yield f"{told} ({count:,}), reaches {percent(accuracy)} and is beyond the budget"
 
 
 def _error(accuracy: float, size: int) -> float:

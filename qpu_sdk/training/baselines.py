@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -69,18 +70,20 @@ class DirectWeights(Generator):
     """The plain network: every weight is a parameter.
 
     :param initial: the network's own seeded initial weights, ``(target_size,)``.
+    :param starts: gives other initial weights, ``(target_size,)``, for every seed; None: there is but one start.
     """
 
-    def __init__(self, initial: Tensor) -> None:
+    def __init__(self, initial: Tensor, starts: Callable[[int], Tensor] | None = None) -> None:
         super().__init__()
         self.target_size, self.outcomes_needed = len(initial), 0
         self.weights = nn.Parameter(initial.detach().clone())
         self.register_buffer("initial", initial.detach().clone(), persistent=False)
+        self._starts = starts
 
     def reset(self, *, seed: int) -> None:
-        """The initial weights; there is but one start and the seed is ignored."""
+        """The initial weights of this seed, or the only ones."""
         with torch.no_grad():
-            self.weights.copy_(self.get_buffer("initial"))
+            self.weights.copy_(self.get_buffer("initial") if self._starts is None else self._starts(seed))
 
     def forward(self, p: Tensor) -> Tensor:
         """The weights; ``p`` is ignored.

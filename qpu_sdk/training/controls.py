@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -59,7 +60,7 @@ def constant(sizes: Sequence[int]) -> Tensor:
 CONTROL_LR = {
     "random_subspace": 0.1,
     "plain_network": 0.003,
-    "small_network": 0.01,
+    "small_network": 0.03,
     "pruned": 0.003,
     "weight_sharing": 0.003,
     "hashed": 0.03,
@@ -123,10 +124,15 @@ def trainable_parameters(training: Training) -> int:
 
 def _on(p: Tensor, name: str, training: Training, generator: Generator | None = None) -> Control:
     """The run's own generator, or one around it, on a p that does not change."""
+    fitter = replace(training.fitter, generator=generator or training.fitter.generator)
+    return _with_trials(Control(name, fitter, p), training)
+
+
+def _with_trials(control: Control, training: Training) -> Control:
+    """The same with the run's independent starts, or all epochs in one where it has none."""
     trials = training.config.trials if training.config.trials > 1 else 0
     epochs = training.schedule.epochs if trials else training.schedule.total_epochs
-    fitter = replace(training.fitter, generator=generator or training.fitter.generator, total_epochs=epochs)
-    return Control(name, fitter, p, trials)
+    return replace(control, fitter=replace(control.fitter, total_epochs=epochs), trials=trials)
 
 
 def _untrained(training: Training) -> Tensor:
@@ -164,8 +170,14 @@ def _baseline(name: str, training: Training, *, seed: int) -> Generator:
 def _small(name: str, training: Training, *, seed: int) -> Control:
     images = training.batches.images
     classes = training.target.probe(images.shape[1:]).shape[1]
-    target = Target(small_network(images.shape[1:], classes, trainable_parameters(training), seed=seed))
-    return _alone(name, training, DirectWeights(initial_weights(target)), target)
+    make = partial(small_network, tuple(images.shape[1:]), classes, trainable_parameters(training))
+    target = Target(make(seed=seed))
+
+    def start(seed: int) -> Tensor:
+        return initial_weights(Target(make(seed=seed)))
+
+    # Networks of a few channels differ by their start more than by anything else.
+    return _with_trials(_alone(name, training, DirectWeights(initial_weights(target), start), target), training)
 
 
 def _pruned(name: str, training: Training) -> Control:

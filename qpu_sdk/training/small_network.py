@@ -15,8 +15,8 @@ from .baselines import NoSuchControl
 
 #: Sides of the kernels and of the pools that are tried.
 KERNELS, POOLS = (3, 4, 5), (2, 3)
-#: The part of the budget that a sensible shape has to use.
-WELL_USED = 0.95
+#: What the chosen shape has to use at least, as a part of what the largest uses.
+WELL_USED = 0.98
 
 
 @final
@@ -92,16 +92,11 @@ def small_network(image: Sequence[int], classes: int, budget: int, *, seed: int)
 
 
 def _best_cnn(image: tuple[int, int, int], classes: int, budget: int) -> SmallCNN | None:
-    """Of the shapes that use nearly the whole budget the one whose channels are nearest to doubling."""
+    """Of the shapes that use nearly the whole budget the one with the most channels where it has fewest."""
     shapes = list(_cnns(image, classes, budget))
     most = max((shape.size for shape in shapes), default=0)
-    good = [shape for shape in shapes if shape.size >= max(most, budget) * WELL_USED or shape.size == most]
-
-    def rank(shape: SmallCNN) -> tuple[float, int]:
-        first, second = shape.channels
-        return abs(math.log2(second / first) - 1.0), -shape.size
-
-    return min(good, key=rank, default=None)
+    good = [shape for shape in shapes if shape.size >= WELL_USED * most]
+    return max(good, key=lambda shape: (min(shape.channels), shape.size), default=None)
 
 
 def _cnns(image: tuple[int, int, int], classes: int, budget: int) -> Iterator[SmallCNN]:
