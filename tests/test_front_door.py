@@ -17,6 +17,7 @@ from torch import nn
 import qpu_sdk as qs
 from qpu_sdk.errors import CheckpointError, ConfigError, DataError, DeviceUnavailable, ProgramError
 from qpu_sdk.export.structure import describe
+from qpu_sdk.training.control_names import STANDARD_CONTROLS
 
 ROOT = Path(__file__).parents[1]
 #: A run of seconds: two small circuits, few epochs.
@@ -193,7 +194,7 @@ def test_numbers_of_numpy_and_frozen_layers_go_through_a_run(tmp_path: Path, dat
     assert (run.model.module().get_parameter("3.weight") == kept).all()
     assert repr(run.model.module()).replace("np.int64(2)", "2") == repr(net).replace("np.int64(2)", "2")
     assert run.summary.control_parameters["plain_network"] == 65 * 4 + 4 * 2
-    assert set(run.summary.controls) == {"frozen_random", "constant", "random_subspace", "plain_network"}
+    assert set(run.summary.controls) == {*STANDARD_CONTROLS}
 
 
 def test_what_is_no_network_leaves_no_folder(tmp_path: Path, data: qs.Dataset) -> None:

@@ -59,7 +59,7 @@ config = qs.RunConfig(
     budget=qs.RunConfig().budget,
 )
 tables: dict[str, Any] = {"training": {"rounds": 1}}
-config = qs.RunConfig(**tables, seed=1)
+config = qs.RunConfig(**tables, seed=1, controls=["pruned", "hashed"])
 config = qs.load_config("run.toml", overrides=["seed=1"])
 total: int = qs.plan(config).total.settings
 

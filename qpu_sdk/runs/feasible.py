@@ -21,6 +21,7 @@ from ..training.loop import check_network
 from ..training.optimiser import open_optimiser
 from ..training.qnn import QNN, qnns_of
 from ..training.schedule import Schedule
+from ..training.second_test import with_second_test
 from ..training.targets import BUILT_IN, Target, check_rebuilt, load_target
 from .given import Given
 
@@ -66,7 +67,7 @@ def open_parts(config: RunConfig, given: Given) -> tuple[Target, Dataset, Genera
         dataset = load_dataset(config.data, seed=config.data_seed)
     else:
         dataset = split_dataset(given.data, config.data, seed=config.data_seed)
-    dataset = as_taken(dataset, target)
+    dataset = as_taken(with_second_test(dataset, config.data), target)
     generator = open_generator(config.generator, target.size, seed=child_seed(config.seed, "generator"))
     return target, dataset, generator
 

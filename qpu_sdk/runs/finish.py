@@ -75,7 +75,7 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
     """Evaluate, and write the model, the summary and the page; the test images are looked at only here.
 
     :param state: after the last unit.
-    :param controls: accuracy and parameters of each control that was trained, by name.
+    :param controls: accuracies and parameters of each control that was trained, by name.
     """
     config, schedule, folder = run.config, run.training.schedule, run.folder
     mitigation = _mitigated(run, state)
@@ -96,8 +96,10 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
         devices=list(config.device_names),
         record_ids=list(dict.fromkeys(run.mitigation.record_ids.values())),
         mitigation=mitigation,
-        controls={name: entry["accuracy"] for name, entry in controls.items()},
-        control_parameters={name: entry["parameters"] for name, entry in controls.items()},
+        controls=_of_each(controls, "accuracy"),
+        control_parameters=_of_each(controls, "parameters"),
+        controls_again=_of_each(controls, "again"),
+        second_controls=_of_each(controls, "second_accuracy"),
         versions=versions(),
     )
     save_model(folder.model, _model(run, target, weights, summary))
@@ -106,6 +108,11 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
     write_atomic(folder.report, page)
     write_atomic(folder.summary, summary.model_dump_json(indent=1) + "\n")  # last: what it tells of is there
     return summary
+
+
+def _of_each(controls: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """One figure of the controls that have it."""
+    return {name: entry[key] for name, entry in controls.items() if key in entry}
 
 
 def _model(run: Opened, target: Target, weights: Tensor, summary: RunSummary) -> Model:
@@ -137,6 +144,8 @@ class _Accuracies(TypedDict):
     test_size: int
     train_size: int
     validation_size: int
+    second_test_accuracy: float | None
+    second_test_size: int | None
 
 
 def _accuracies(run: Opened, target: Target, weights: Tensor) -> _Accuracies:
@@ -144,6 +153,7 @@ def _accuracies(run: Opened, target: Target, weights: Tensor) -> _Accuracies:
     test = evaluate(target, weights, *data.test.tensors())
     train = evaluate(target, weights, *data.train.tensors())
     held = evaluate(target, weights, *data.validation.tensors()) if len(data.validation) else None
+    second = None if data.second is None else evaluate(target, weights, *data.second.tensors())
     return {
         "test_accuracy": test.accuracy,
         "test_standard_error": (test.accuracy * (1 - test.accuracy) / test.size) ** 0.5,
@@ -153,6 +163,8 @@ def _accuracies(run: Opened, target: Target, weights: Tensor) -> _Accuracies:
         "test_size": test.size,
         "train_size": train.size,
         "validation_size": len(data.validation),
+        "second_test_accuracy": None if second is None else second.accuracy,
+        "second_test_size": None if second is None else second.size,
     }
 
 

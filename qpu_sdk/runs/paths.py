@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..devices.address import DeviceAddress
 from ..errors import ConfigError
-from ..training.config import RunConfig
+from ..training.config import DataConfig, RunConfig
 from ..training.located import located
 from ..training.sources import absolute_source
 from ..words import one_line
@@ -22,7 +22,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         "device": _device(config.device),
         "qnn": tuple(qnns),
         "target": located(config.target, Path.cwd()),
-        "data": config.data.model_copy(update={"source": absolute_source(config.data.source)}),
+        "data": _data(config.data),
         "mitigation": config.mitigation.absolute(),
     }
     config = config.model_copy(update=update)
@@ -35,6 +35,13 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
             f"{one_line(line)} has bytes that are not UTF-8, which no configuration can keep. Rename that."
         ) from None
     return config
+
+
+def _data(data: DataConfig) -> DataConfig:
+    update = {"source": absolute_source(data.source)}
+    if data.second_test is not None:
+        update["second_test"] = absolute_source(data.second_test)
+    return data.model_copy(update=update)
 
 
 def _device(name: str) -> str:

@@ -38,8 +38,10 @@ class MitigationSummary(BaseModel):
 class RunSummary(BaseModel):
     """Results of a run; accuracies are fractions of the images named beside them.
 
-    ``controls`` holds test accuracies of equal-budget controls on the same images, ``control_parameters`` how many
-    numbers each of them trained; ``frozen_parameters`` of the target are not generated.
+    ``controls`` holds test accuracies of controls on the same images, ``control_parameters`` how many numbers each of
+    them trained; ``controls_again`` has a second evaluation of those that draw their weights anew at every call.
+    ``second_test_accuracy`` and ``second_controls`` are of the second test set, which is the same for every seed.
+    ``frozen_parameters`` of the target are not generated.
     ``chance`` is what one reaches who always says the commonest class of the test images.
     ``machine_s`` is the time of the devices, without queues.
     ``test_accuracy_before_mitigation`` is that of the final generator on the post-selected p.
@@ -56,6 +58,8 @@ class RunSummary(BaseModel):
     test_size: int
     train_size: int
     validation_size: int = 0
+    second_test_accuracy: float | None = None
+    second_test_size: int | None = None
     data: str
     data_sha256: str
     trainable_parameters: TrainableParameters
@@ -77,4 +81,6 @@ class RunSummary(BaseModel):
     test_accuracy_before_mitigation: float | None = None
     controls: dict[str, float] = {}
     control_parameters: dict[str, int] = {}
+    controls_again: dict[str, float] = {}
+    second_controls: dict[str, float] = {}
     versions: dict[str, str]

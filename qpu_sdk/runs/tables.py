@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..rendering.text import duration, percent
@@ -18,15 +20,15 @@ def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
     rows = [
         *([("verdict", told)] if told else []),
         ("test accuracy", f"{percent(summary.test_accuracy)} +- {100 * summary.test_standard_error:.1f}"),
+        *_second_rows(summary),
         ("train accuracy", percent(summary.train_accuracy)),
     ]
     if summary.test_accuracy_before_mitigation is not None:
         rows.append(("test accuracy on the unmitigated p", percent(summary.test_accuracy_before_mitigation)))
     if summary.validation_accuracy is not None:
         rows.append(("validation accuracy", percent(summary.validation_accuracy)))
-    for name, accuracy in summary.controls.items():
-        rows.append((f"{CONTROL_NAMES[name]} ({summary.control_parameters[name]:,})", percent(accuracy)))
     rows += [
+        *_control_rows(summary),
         ("data", f"{summary.data}: {summary.train_size:,} train, {summary.test_size:,} test, seed {summary.seed}"),
         ("trainable parameters", f"{q.total:,} = {q.phases:,} phases + {q.generator:,} generator"),
         ("identifiable of these", "not computed" if q.identifiable is None else f"{q.identifiable:,}"),
@@ -41,6 +43,26 @@ def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
         ("training time", f"{summary.wall_s:.1f} s"),
     ]
     return rows
+
+
+def _second_rows(summary: RunSummary) -> list[tuple[str, str]]:
+    """Accuracy on the second test set, where there is one."""
+    accuracy, size = summary.second_test_accuracy, summary.second_test_size
+    if accuracy is None or size is None:
+        return []
+    error = 100 * math.sqrt(accuracy * (1 - accuracy) / size)
+    return [("second test accuracy", f"{percent(accuracy)} +- {error:.1f} ({size:,} images)")]
+
+
+def _control_rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    """Accuracies of the controls, with how many numbers each of them trained."""
+    for name, accuracy in summary.controls.items():
+        told = percent(accuracy)
+        if name in summary.controls_again:
+            told += f", asked again {percent(summary.controls_again[name])}"
+        if name in summary.second_controls:
+            told += f"; second test {percent(summary.second_controls[name])}"
+        yield f"{CONTROL_NAMES[name]} ({summary.control_parameters[name]:,})", told
 
 
 def _machine_rows(summary: RunSummary) -> list[tuple[str, str]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,17 +24,15 @@ from ..errors import CheckpointError, ConfigError, DataError, MitigationError, Q
 from ..files import write_atomic
 from ..training.config import CHANGEABLE, RunConfig, checked_config
 from ..training.config_file import read_config
-from ..training.controls import CONTROLS, Control, open_control, train_control
 from ..training.data import Dataset
-from ..training.evaluation import evaluate
-from ..training.fit import Diverged
 from ..training.loop import TrainingState
 from ..training.schedule import Unit
 from ..training.targets import BUILT_IN
 from ..words import command
 from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
+from .controlled import train_controls
 from .finish import finish
-from .folder import RunFolder, drop_rows_after, finished_controls
+from .folder import RunFolder, drop_rows_after
 from .given import Given, check_answers, save_answers
 from .lost import check_journal
 from .observer import Observer, watched
@@ -45,8 +42,6 @@ from .plan import refuse_what_cannot_work
 from .records import load_records, save_records
 from .run import Run
 from .warm_start import WarmStart, warm_config
-
-log = logging.getLogger(__name__)
 
 
 def train(
@@ -232,7 +227,7 @@ def _go(
             write_atomic(run.folder.metrics, start.rows)
             save_checkpoint(run.folder.checkpoints, run.state, _origin(run))
         state = _train(run, observer, units=len(run.training.schedule.units))
-        controls = _train_controls(run, observer) if run.config.controls else {}
+        controls = train_controls(run, observer)
         return Run(run.folder.path, finish(run, state, controls))
 
 
@@ -320,31 +315,3 @@ def _with_more_shots(error: MitigationError, folder: RunFolder, unit: Unit, *, l
     """The error of a measurement with too few events, and how the run goes on: what it measured is not used again."""
     key = "spsa.shots" if unit.kind == "spsa" else "training.final_shots" if unit is last else "training.shots"
     return error.saying(f"{error} Or go on with more: {folder.way_on_with(f'{key}={10 * unit.shots}')}.")
-
-
-def _train_controls(run: Opened, observer: Observer | None) -> dict[str, Any]:
-    """Train each control that has no result yet; each is one unit for resuming."""
-    done = finished_controls(run.folder.controls)
-    for name in CONTROLS:
-        if name not in done:
-            if observer is not None:
-                observer.stage(name)
-            try:
-                done[name] = _trained(open_control(name, run.training), run, observer)
-            except Diverged as error:  # the run itself is done and paid
-                log.warning("control %s is left out: %s", name, error)
-                continue
-            write_atomic(run.folder.controls, json.dumps(done, indent=1))
-    return done
-
-
-def _trained(control: Control, run: Opened, observer: Observer | None) -> dict[str, Any]:
-    """Test accuracy of a control, and how many numbers it trains."""
-    fitter, epochs = control.fitter, run.training.schedule.total_epochs
-    for epoch, (state, result) in enumerate(train_control(control, run.training), start=1):
-        trained = state
-        if observer is not None:
-            observer.advanced({"loss": result.loss, "accuracy": result.accuracy}, done=epoch, total=epochs)
-    weights = fitter.weights(trained, control.p)
-    accuracy = evaluate(run.training.settled(weights), weights, *run.dataset.test.tensors()).accuracy
-    return {"accuracy": accuracy, "parameters": fitter.generator.parameter_count}

@@ -38,6 +38,7 @@ from .allowed import (
     WholeNumber,
     as_value,
 )
+from .control_names import Controls
 from .device_config import BudgetConfig, MitigationConfig
 from .section import Section
 from .spsa import SPSA
@@ -58,6 +59,7 @@ class DataConfig(Section):
     """Which images. ``draw="training"`` draws both sets by seed from the source's training images.
 
     :param scale: what all pixels are divided by; none: integers beyond 127 are bytes, the rest is as it is.
+    :param second_test: a source whose whole test part is a second test set, the same for every seed.
     """
 
     source: str = "mnist-5k"
@@ -67,11 +69,13 @@ class DataConfig(Section):
     validation_size: PositiveOrZero = 0
     seed: SeedNumber | None = None
     scale: Rate | None = None
+    second_test: str | None = None
 
     @model_serializer(mode="wrap")
-    def _without_unset_scale(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``scale`` out where it is not set: fingerprints and models are the same as before there was one."""
-        return {key: value for key, value in inner(self).items() if key != "scale" or value is not None}
+    def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave keys out that came later and are not set: fingerprints and models are the same as before."""
+        later = {"scale", "second_test"}
+        return {key: value for key, value in inner(self).items() if key not in later or value is not None}
 
 
 @final
@@ -219,7 +223,7 @@ class RunConfig(Section):
 
     device: str = "local:slos"
     seed: SeedNumber = 0
-    controls: bool = False
+    controls: Controls = False
     data: DataConfig = DataConfig()
     target: TargetConfig = TargetConfig()
     qnn: tuple[QNNConfig, ...] = (QNNConfig(modes=9, photons=4), QNNConfig(modes=8, photons=4))
@@ -237,7 +241,7 @@ class RunConfig(Section):
             *,
             device: str = ...,
             seed: int = ...,
-            controls: bool = ...,
+            controls: bool | Sequence[str] = ...,
             data: DataConfig | Table = ...,
             target: TargetConfig | Table = ...,
             qnn: Sequence[QNNConfig | Table] = ...,

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import ConfigError
 from ..generator.mps import Generator
 from ..seeds import child_seed
+from .baselines import (
+    DirectWeights,
+    FreshRandomGenerator,
+    PrunedWeights,
+    PruningSchedule,
+    RandomSubspaceGenerator,
+    initial_weights,
+)
+from .compressed import hashed, low_rank, shared_rows
+from .control_names import CONTROLS
 from .fit import EpochResult, FitState, Fitter, trial_seed
 from .loop import Training
-
-CONTROLS = ("frozen_random", "constant", "random_subspace", "plain_network")
-#: Entries that the dense random matrix of :class:`RandomSubspaceGenerator` may have (4 bytes each).
-MAX_ENTRIES = 250_000_000
+from .small_network import small_network
+from .targets import Target
 
 
 def frozen_random(sizes: Sequence[int], *, seed: int) -> Tensor:
@@ -47,76 +56,18 @@ def constant(sizes: Sequence[int]) -> Tensor:
     return torch.ones(int(np.prod(sizes)))
 
 
-@final
-class RandomSubspaceGenerator(Generator):
-    """w = w0 + P theta: d trained numbers theta, a fixed Gaussian P with columns of length 1, and fixed w0.
-
-    :param initial: w0, the network's own seeded initial weights, ``(target_size,)``.
-    :param dimension: d.
-    :param seed: of P.
-
-    >>> generator = RandomSubspaceGenerator(torch.zeros(100), 7, seed=1)
-    >>> generator.parameter_count, float(generator(torch.ones(1)).detach().norm())
-    (7, 0.0)
-    """
-
-    def __init__(self, initial: Tensor, dimension: int, *, seed: int) -> None:
-        super().__init__()
-        self.target_size, self.outcomes_needed = len(initial), 0
-        if dimension * len(initial) > MAX_ENTRIES:
-            raise ConfigError(
-                f"a random subspace of {dimension} parameters for {len(initial)} weights needs a matrix of "
-                f"{dimension * len(initial)} entries; {MAX_ENTRIES} are allowed. Use a smaller bond_dim."
-            )
-        rng = torch.Generator().manual_seed(seed)  # the global stream stays where it is
-        matrix = torch.randn(len(initial), dimension, generator=rng)
-        self.theta = nn.Parameter(torch.zeros(dimension))
-        # Up to a gigabyte that the seed gives back: it has no place in a checkpoint.
-        self.register_buffer("matrix", matrix / matrix.norm(dim=0), persistent=False)
-        self.register_buffer("initial", initial.detach().clone(), persistent=False)
-
-    def reset(self, *, seed: int) -> None:
-        """theta = 0; the subspace stays, so there is but one start and the seed is ignored."""
-        with torch.no_grad():
-            self.theta.zero_()
-
-    def forward(self, p: Tensor) -> Tensor:
-        """The weights; ``p`` is ignored.
-
-        :returns: ``(target_size,)``.
-        """
-        matrix: Tensor = self.get_buffer("matrix")
-        return self.get_buffer("initial") + matrix @ self.theta
-
-
-@final
-class DirectWeights(Generator):
-    """The plain network: every weight is a parameter.
-
-    :param initial: the network's own seeded initial weights, ``(target_size,)``.
-    """
-
-    def __init__(self, initial: Tensor) -> None:
-        super().__init__()
-        self.target_size, self.outcomes_needed = len(initial), 0
-        self.weights = nn.Parameter(initial.detach().clone())
-        self.register_buffer("initial", initial.detach().clone(), persistent=False)
-
-    def reset(self, *, seed: int) -> None:
-        """The initial weights; there is but one start and the seed is ignored."""
-        with torch.no_grad():
-            self.weights.copy_(self.get_buffer("initial"))
-
-    def forward(self, p: Tensor) -> Tensor:
-        """The weights; ``p`` is ignored.
-
-        :returns: ``(target_size,)``.
-        """
-        return self.weights
-
-
 #: Peak learning rates of the controls that do not share the generator's, chosen on validation images like its own.
-CONTROL_LR = {"random_subspace": 0.1, "plain_network": 0.003}
+CONTROL_LR = {
+    "random_subspace": 0.1,
+    "plain_network": 0.003,
+    "small_network": 0.03,
+    "pruned": 0.003,
+    "weight_sharing": 0.003,
+    "hashed": 0.03,
+    "low_rank": 0.01,
+}
+#: Parts of all epochs between which weights are pruned.
+PRUNED_BETWEEN = (0.1, 0.6)
 
 
 @final
@@ -124,15 +75,17 @@ CONTROL_LR = {"random_subspace": 0.1, "plain_network": 0.003}
 class Control:
     """One control, ready to train.
 
-    :param fitter: of its generator; it holds no state.
+    :param fitter: of its generator, for a network that need not be the run's; it holds no state.
     :param p: the frozen p that the generator sees.
     :param trials: independent starts, of which the one with the lowest training loss goes on; 0 for one start.
+    :param before_epoch: called before each epoch with what is trained, where the generator changes in between.
     """
 
     name: str
     fitter: Fitter
     p: Tensor
     trials: int = 0
+    before_epoch: Callable[[FitState, int], None] = lambda state, epoch: None
 
 
 def open_control(name: str, training: Training) -> Control:
@@ -141,33 +94,103 @@ def open_control(name: str, training: Training) -> Control:
     Controls with random starts get the run's trials, chosen by training loss like its own; the others spend those
     epochs in a longer schedule.
 
-    :raises ConfigError: for an unknown name, or a random subspace that would not fit in memory.
+    :raises NoSuchControl: for one that this network and this budget do not allow; see
+        :class:`~qpu_sdk.training.baselines.NoSuchControl`.
+    :raises ConfigError: for an unknown name.
     """
-    run, target, sizes = training.fitter, training.target, training.bank.sizes
     seed = child_seed(training.seed, "control", name)
-    if name in ("frozen_random", "constant"):
-        p = frozen_random(sizes, seed=seed) if name == "frozen_random" else constant(sizes)
-        trials = training.config.trials if training.config.trials > 1 else 0
-        epochs = training.schedule.epochs if trials else training.schedule.total_epochs
-        return Control(name, replace(run, total_epochs=epochs), p, trials)
-    initial = target.flat(dict(target.module.named_parameters()))
-    generator: Generator
+    sizes, generator = training.bank.sizes, training.fitter.generator
     match name:
-        case "random_subspace":
-            generator = RandomSubspaceGenerator(initial, min(trainable_parameters(training), target.size), seed=seed)
-        case "plain_network":
-            generator = DirectWeights(initial)
+        case "frozen_random":
+            return _on(frozen_random(sizes, seed=seed), name, training)
+        case "constant":
+            return _on(constant(sizes), name, training)
+        case "untrained_circuits":
+            return _on(_untrained(training), name, training)
+        case "fresh_random":
+            return _on(torch.ones(1), name, training, FreshRandomGenerator(generator, seed=seed))
+        case "small_network":
+            return _small(name, training, seed=seed)
+        case "pruned":
+            return _pruned(name, training)
         case _:
-            raise ConfigError(f"control {name!r} is unknown. Use one of {', '.join(CONTROLS)}.")
-    # A covariance of all weights of a network would be too large for rotated-adam.
-    config = training.config.model_copy(update={"lr": CONTROL_LR[name], "optimiser": "adam"})
-    fitter = replace(run, generator=generator, config=config, total_epochs=training.schedule.total_epochs)
-    return Control(name, fitter, torch.ones(1))
+            return _alone(name, training, _baseline(name, training, seed=seed), training.target)
 
 
 def trainable_parameters(training: Training) -> int:
     """Phases and generator parameters of a run: the budget that its controls get."""
     return training.bank.declared + training.fitter.generator.parameter_count
+
+
+def _on(p: Tensor, name: str, training: Training, generator: Generator | None = None) -> Control:
+    """The run's own generator, or one around it, on a p that does not change."""
+    fitter = replace(training.fitter, generator=generator or training.fitter.generator)
+    return _with_trials(Control(name, fitter, p), training)
+
+
+def _with_trials(control: Control, training: Training) -> Control:
+    """The same with the run's independent starts, or all epochs in one where it has none."""
+    trials = training.config.trials if training.config.trials > 1 else 0
+    epochs = training.schedule.epochs if trials else training.schedule.total_epochs
+    return replace(control, fitter=replace(control.fitter, total_epochs=epochs), trials=trials)
+
+
+def _untrained(training: Training) -> Tensor:
+    """The p of the ideal circuits at the phases that the run's first trial begins with, ``(K,)``."""
+    phases = training.bank.initial_phases(seed=trial_seed(training.seed, "phases", 0))
+    return training.bank.exact(torch.from_numpy(phases)).detach()
+
+
+def _alone(name: str, training: Training, generator: Generator, target: Target) -> Control:
+    """A generator without circuits under plain Adam, in one run of all epochs."""
+    # A covariance of all weights of a network would be too large for rotated-adam.
+    config = training.config.model_copy(update={"lr": CONTROL_LR[name], "optimiser": "adam"})
+    epochs = training.schedule.total_epochs
+    fitter = replace(training.fitter, generator=generator, target=target, config=config, total_epochs=epochs)
+    return Control(name, fitter, torch.ones(1))
+
+
+def _baseline(name: str, training: Training, *, seed: int) -> Generator:
+    """Another generator of all weights of the run's network."""
+    target, budget = training.target, trainable_parameters(training)
+    match name:
+        case "plain_network":
+            return DirectWeights(initial_weights(target))
+        case "random_subspace":
+            return RandomSubspaceGenerator(initial_weights(target), min(budget, target.size), seed=seed)
+        case "weight_sharing":
+            return shared_rows(target, budget)
+        case "hashed":
+            return hashed(target, budget, seed=seed)
+        case "low_rank":
+            return low_rank(target, budget)
+    raise ConfigError(f"control {name!r} is unknown. Use one of {', '.join(CONTROLS)}.")
+
+
+def _small(name: str, training: Training, *, seed: int) -> Control:
+    images = training.batches.images
+    classes = training.target.probe(images.shape[1:]).shape[1]
+    make = partial(small_network, tuple(images.shape[1:]), classes, trainable_parameters(training))
+    target = Target(make(seed=seed))
+
+    def start(seed: int) -> Tensor:
+        return initial_weights(Target(make(seed=seed)))
+
+    # Networks of a few channels differ by their start more than by anything else.
+    return _with_trials(_alone(name, training, DirectWeights(initial_weights(target), start), target), training)
+
+
+def _pruned(name: str, training: Training) -> Control:
+    """The plain network, of which the smallest weights go while it is trained."""
+    size, epochs = training.target.size, training.schedule.total_epochs
+    begin, end = (int(part * epochs) for part in PRUNED_BETWEEN)
+    schedule = PruningSchedule(size, min(trainable_parameters(training), size), begin, end)
+    generator = PrunedWeights(initial_weights(training.target), schedule.keep)
+
+    def prune(state: FitState, epoch: int) -> None:
+        generator.prune_(state.parameters["weights"], schedule.count(epoch))
+
+    return replace(_alone(name, training, generator, training.target), before_epoch=prune)
 
 
 def train_control(control: Control, training: Training) -> Iterator[tuple[FitState, EpochResult]]:
@@ -184,5 +207,6 @@ def train_control(control: Control, training: Training) -> Iterator[tuple[FitSta
             best, best_loss = state, result.loss
     state = best if best is not None else fitter.init(seed=trial_seed(training.seed, "generator", 0))
     for epoch in range(tried, fitter.total_epochs):
+        control.before_epoch(state, epoch)
         state, result = fitter.run_epoch(state, training.batches, epoch, control.p)
         yield state, result

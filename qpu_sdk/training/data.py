@@ -60,6 +60,10 @@ class Images:
         """Those of these indices, in their order."""
         return Images(self.x[chosen], self.y[chosen])
 
+    def as_rows(self) -> Images:
+        """The same with every image as a row of numbers."""
+        return Images(self.x.reshape(len(self), math.prod(self.x.shape[1:])), self.y)
+
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Pixels ``(n, C, H, W)`` and classes ``(n,)`` as tensors, sharing memory."""
         from torch import from_numpy
@@ -74,6 +78,7 @@ class Dataset:
 
     :param scale: what the whole numbers of the training part were divided by; None for floats and bool.
     :param flat: whether they came as rows of numbers, which are a square image or so many features.
+    :param second: a second test set, if there is one.
     """
 
     name: str
@@ -82,6 +87,7 @@ class Dataset:
     validation: Images
     scale: float | None = None
     flat: bool = False
+    second: Images | None = None
 
     @classmethod
     def of(cls, *parts: Any, name: str = GIVEN, scale: float | None = None) -> Dataset:
@@ -114,16 +120,15 @@ class Dataset:
     def __repr__(self) -> str:
         """Name, sizes and shape: pixels are no text."""
         sizes = {"train": self.train, "test": self.test, "validation": self.validation}
+        sizes |= {} if self.second is None else {"second": self.second}
         told = ", ".join(f"{part}={len(images)}" for part, images in sizes.items())
         return f"Dataset({self.name!r}, {told}, shape={self.train.x.shape[1:]}, classes={self.classes})"
 
     def as_rows(self) -> Dataset:
         """The same with every image as a row of numbers."""
-        parts = (self.train, self.test, self.validation)
-        train, test, validation = (
-            Images(part.x.reshape(len(part), math.prod(part.x.shape[1:])), part.y) for part in parts
-        )
-        return replace(self, train=train, test=test, validation=validation)
+        second = None if self.second is None else self.second.as_rows()
+        train, test, validation = (part.as_rows() for part in (self.train, self.test, self.validation))
+        return replace(self, train=train, test=test, validation=validation, second=second)
 
     @property
     def classes(self) -> int:
@@ -134,7 +139,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 of all arrays."""
         digest = hashlib.sha256()
-        for part in (self.train, self.test, self.validation):
+        for part in (self.train, self.test, self.validation, *([] if self.second is None else [self.second])):
             for array in (part.x, part.y):
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()

@@ -44,7 +44,7 @@ def hash_of(values: Mapping[str, Any]) -> str:
 
 def toml_of(values: Mapping[str, Any]) -> str:
     """Tables as TOML; unset keys are left out."""
-    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, dict | list)]
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if not _is_table(value)]
     for key, value in values.items():
         for table in value if key == "qnn" else [value]:
             if isinstance(table, dict):
@@ -52,6 +52,11 @@ def toml_of(values: Mapping[str, Any]) -> str:
                 words = table | {name: _NO_LIMIT for name in _LIMITS & table.keys() if table[name] is None}
                 lines += [f"{name} = {_toml(entry)}" for name, entry in words.items() if entry is not None]
     return "\n".join(lines) + "\n"
+
+
+def _is_table(value: Any) -> bool:
+    """A table, or a list of such."""
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value))
 
 
 def _toml(value: Any) -> str:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from qpu_sdk import __version__
 from qpu_sdk.training.config_file import load_config
+from qpu_sdk.training.control_names import STANDARD_CONTROLS
 from qpu_sdk.training.schedule import Schedule
 from tests.commands import BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED, Commands, interrupt_after, same_model
 from tests.digits import TINY, train_arguments, write_digits
@@ -83,7 +84,7 @@ def test_train_reads_a_configuration_and_prints_text(
 
 def test_controls_get_the_same_budget(finished: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> None:
     summary = succeed(*train_arguments(finished[0], tmp_path / "run"), "--controls")
-    assert set(summary["controls"]) == {"frozen_random", "constant", "random_subspace", "plain_network"}
+    assert set(summary["controls"]) == {*STANDARD_CONTROLS}
     assert summary["control_parameters"]["random_subspace"] == summary["trainable_parameters"]["total"]
     assert summary["control_parameters"]["plain_network"] == 6690
     assert summary["test_accuracy"] == finished[2]["test_accuracy"]

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from qpu_sdk.errors import ConfigError
 from qpu_sdk.training.config import QNNConfig, RunConfig, SPSAConfig
 from qpu_sdk.training.config_file import load_config, parse_config
+from qpu_sdk.training.control_names import CONTROLS, STANDARD_CONTROLS, chosen_controls
 from qpu_sdk.training.schedule import Schedule
 
 SIZES = {"data": ["train_size", "test_size"], "training": ["rounds", "batch_size", "shots"], "budget": ["settings"]}
@@ -41,7 +42,8 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     optional = st.none() | st.integers(1, 10**9)
     tree: dict[str, Any] = {table: {key: draw(optional) for key in keys} for table, keys in SIZES.items()}
     tree = {table: {k: v for k, v in keys.items() if v is not None} for table, keys in tree.items()}
-    tree |= {"device": draw(st.text()), "seed": draw(st.integers(0, 2**70)), "controls": draw(st.booleans())}
+    tree |= {"device": draw(st.text()), "seed": draw(st.integers(0, 2**70))}
+    tree["controls"] = draw(st.booleans() | st.lists(st.sampled_from(CONTROLS), unique=True))
     tree["data"]["source"] = draw(st.text())
     tree["qnn"] = draw(st.lists(qnns(), min_size=2, max_size=3))
     tree["training"]["lr"] = draw(RATES)
@@ -244,6 +246,11 @@ def test_long_values_are_shortened() -> None:
         ("generator.kind=paper", "generator.kind", "paper"),
         ('generator.kind="paper"', "generator.kind", "paper"),
         ("controls=true", "controls", True),
+        ("controls=True", "controls", True),
+        ("controls=false", "controls", False),
+        ("controls=pruned", "controls", ("pruned",)),
+        ('controls=["pruned","hashed"]', "controls", ("pruned", "hashed")),
+        ("controls=[]", "controls", ()),
         ("spsa.c=1e-3", "spsa.c", 1e-3),
         ("data.source=folder/digits.npz", "data.source", "folder/digits.npz"),
         ("device=local:slos?transmittance=0.3", "device", "local:slos?transmittance=0.3"),
@@ -380,3 +387,25 @@ def test_numbers_of_a_configuration_are_whole_where_they_count(value: Any) -> No
     for make in (lambda: RunConfig(seed=value), lambda: RunConfig(training={"rounds": value})):
         with pytest.raises(ConfigError, match="whole number"):
             make()
+
+
+# -- controls ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ['["prune"]', "[3]", '[["pruned"]]', "prune", "3", "{a = 1}", '["pruned", true]'])
+def test_controls_that_there_are_not_are_one_line_with_those_that_there_are(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"controls: .*small_network.*low_rank") as caught:
+        load_config(overrides=[f"controls={value}"])
+    assert "\n" not in str(caught.value)
+
+
+def test_controls_are_chosen_by_name_or_all_that_are_standard() -> None:
+    assert chosen_controls(RunConfig().controls) == ()
+    assert chosen_controls(RunConfig(controls=True).controls) == STANDARD_CONTROLS
+    assert chosen_controls(RunConfig(controls=["pruned", "constant", "pruned"]).controls) == ("pruned", "constant")
+    assert set(STANDARD_CONTROLS) < set(CONTROLS)
+
+
+def test_lists_of_controls_identify_a_run() -> None:
+    fingerprints = {RunConfig(controls=c).fingerprint for c in (False, True, ["pruned"], ["hashed"])}
+    assert len(fingerprints) == 4

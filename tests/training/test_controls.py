@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from qpu_sdk.errors import ConfigError
-from qpu_sdk.training.controls import DirectWeights, RandomSubspaceGenerator, constant, frozen_random
+from qpu_sdk.training.baselines import DirectWeights, RandomSubspaceGenerator
+from qpu_sdk.training.controls import constant, frozen_random
 
 
 def test_frozen_random_has_mean_one() -> None:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from qpu_sdk.errors import ConfigError
+from qpu_sdk.training.baselines import DirectWeights
 from qpu_sdk.training.batches import Batches
 from qpu_sdk.training.config import TrainingConfig
-from qpu_sdk.training.controls import CONTROLS, DirectWeights, open_control, train_control, trainable_parameters
+from qpu_sdk.training.control_names import CONTROLS, VOID
+from qpu_sdk.training.controls import open_control, train_control, trainable_parameters
 from qpu_sdk.training.evaluation import evaluate
 from qpu_sdk.training.fit import Fitter, clip_by_norm
 from qpu_sdk.training.targets import Target
@@ -154,7 +156,7 @@ def test_evaluation_does_not_depend_on_its_batches(count: int) -> None:
 # -- controls ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CONTROLS)
+@pytest.mark.parametrize("name", [name for name in CONTROLS if name not in VOID])
 @pytest.mark.parametrize("changes", [{}, {"training": {"trials": 2, "trial_epochs": 2, "warm_start_epochs": 3}}])
 def test_controls_train_for_as_many_epochs_as_the_run(name: str, changes: dict[str, Any]) -> None:
     run = tiny.training(tiny.config(**changes, seed=4))
@@ -178,12 +180,26 @@ def test_controls_have_the_budget_of_the_run() -> None:
     assert budget == sum(q.open_mesh().declared for q in config.qnn) + own
     assert counted["random_subspace"] == min(budget, TARGET.size)
     assert counted["plain_network"] == TARGET.size
-    for name in ("constant", "frozen_random"):
+    assert all(count <= budget for count in counted.values())
+    for name in ("constant", "frozen_random", "untrained_circuits"):
         assert counted[name] == own
         assert float(controls[name].p.mean()) == pytest.approx(1.0, abs=1e-5)
+    assert torch.equal(controls["untrained_circuits"].p, run.bank.exact(torch.from_numpy(run.init().learnt.spsa.x)))
     assert np.ptp(controls["frozen_random"].p.numpy()) > 0.5
 
 
 def test_unknown_controls_are_refused() -> None:
     with pytest.raises(ConfigError, match="'other' is unknown"):
         open_control("other", tiny.training(tiny.config()))
+
+
+def test_pruning_ends_at_the_budget() -> None:
+    run = tiny.training(tiny.config(generator={"bond_dim": 1}, training={"final_epochs": 20}))
+    control = open_control("pruned", run)
+    budget, left = trainable_parameters(run), []
+    assert budget < TARGET.size
+    for state, _ in train_control(control, run):
+        left.append(int((control.fitter.weights(state, control.p) != 0).sum()))
+    assert left[0] == TARGET.size
+    assert left == sorted(left, reverse=True)
+    assert left[-1] == control.fitter.generator.parameter_count == budget

@@ -1,1 +1,1 @@
-"""The tables of the work this grows from (arXiv:2505.08474), run again: a sweep each, a JSON each, and one page of claims."""
+"""The tables of the published work (arXiv:2505.08474), run again: a sweep and a JSON each, and one page of claims."""

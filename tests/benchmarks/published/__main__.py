@@ -1,7 +1,8 @@
 """``python -m tests.benchmarks.published TABLE MNIST``: run the sweep of a table, or go on with it, and write its JSON.
 
-The protocol: 6,000 training and 600 test images drawn by seed from MNIST's training files, and as a second test set that
-no seed draws all 10,000 images of its test files. Runs are folders under runs/published; what is done is not done again.
+The protocol: 6,000 training and 600 test images drawn by seed from MNIST's training files, and as a second test set,
+which no seed draws, all 10,000 images of its test files. Runs are folders under runs/published; what is done is not done
+again.
 """
 
 from __future__ import annotations
@@ -67,8 +68,10 @@ def with_seeds(file: Path, seeds: str) -> Path:
     """The file of cells, or one beside it with other seeds."""
     if not seeds:
         return file
-    text = file.read_text(encoding="utf-8").replace('"seed=1..5"', f'"seed={seeds}"').replace(
-        '"seed=1..3"', f'"seed={seeds}"'
+    text = (
+        file.read_text(encoding="utf-8")
+        .replace('"seed=1..5"', f'"seed={seeds}"')
+        .replace('"seed=1..3"', f'"seed={seeds}"')
     )
     other = ROOT / "runs" / "published" / file.name
     other.write_text(text.replace('"../../../', f'"{ROOT.as_posix()}/'), encoding="utf-8")

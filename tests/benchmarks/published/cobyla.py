@@ -72,7 +72,9 @@ def rounds(mnist: str, seed: int, minutes: float) -> list[tables.Row]:
         state = one_round(training, state, r)
         settings += 2 * (1 + EVALUATIONS)
         weights = training.weights(state, state.p)
-        accuracy = [evaluate(training.target, weights, *part.tensors()).accuracy for part in (dataset.test, dataset.second)]
+        accuracy = [
+            evaluate(training.target, weights, *part.tensors()).accuracy for part in (dataset.test, dataset.second)
+        ]
         rows.append(
             {
                 "seed": seed,
@@ -122,7 +124,9 @@ def main() -> None:
     begun, mnist = time.monotonic(), str(Path(arguments.mnist).resolve())
     with torch_threads(1):
         rows = [row for s in range(1, arguments.seeds + 1) for row in rounds(mnist, s, arguments.minutes)]
-    command = f"python -m tests.benchmarks.published.cobyla MNIST --minutes {arguments.minutes:g} --seeds {arguments.seeds}"
+    command = (
+        f"python -m tests.benchmarks.published.cobyla MNIST --minutes {arguments.minutes:g} --seeds {arguments.seeds}"
+    )
     tables.write("cobyla", {"command": command, "seconds": round(time.monotonic() - begun), "rows": rows})
 
 

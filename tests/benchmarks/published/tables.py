@@ -144,9 +144,7 @@ class Group:
 
     def minus(self, name: str, table: str = "controls", own: str = "test") -> MeanInterval | None:
         """The run minus a control, seed by seed, in points."""
-        return paired(
-            by_seed(self.rows, lambda row: row[own]), by_seed(self.rows, lambda row: row[table].get(name))
-        )
+        return paired(by_seed(self.rows, lambda row: row[own]), by_seed(self.rows, lambda row: row[table].get(name)))
 
 
 def groups(found: Mapping[str, Any], key: str = "cell") -> dict[Any, Group]:
@@ -165,7 +163,16 @@ def cell(found: MeanInterval | None) -> str:
 
 def bond_table(found: Mapping[str, Any]) -> str:
     """Accuracy by bond dimension beside what was published."""
-    head = ["chi", "parameters (identifiable)", "seeds", "published %", "**test %**", "train %", "t10k %", "training, s"]
+    head = [
+        "chi",
+        "parameters (identifiable)",
+        "seeds",
+        "published %",
+        "**test %**",
+        "train %",
+        "t10k %",
+        "training, s",
+    ]
     rows = []
     for chi, (mean, deviation) in BOND.items():
         group = groups(found).get(f"chi={chi}")
@@ -223,7 +230,12 @@ def ablation_table(named: Mapping[str, Group], exact: Mapping[str, Group]) -> st
             ]
             rows.append(
                 ["by exact gradients alone", f"{other.first['parameters']:,}", str(len(other.rows))]
-                + [cell(other.figure("test")), _difference(apart[0]), cell(other.figure("second")), _difference(apart[1])]
+                + [
+                    cell(other.figure("test")),
+                    _difference(apart[0]),
+                    cell(other.figure("second")),
+                    _difference(apart[1]),
+                ]
             )
         rows += [row for control, title in ABLATION.items() if (row := _control_row(group, control, title))]
     return markdown(head, rows)
