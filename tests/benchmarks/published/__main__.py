@@ -1,8 +1,8 @@
 """``python -m tests.benchmarks.published TABLE MNIST``: run the sweep of a table, or go on with it, and write its JSON.
 
 The protocol: 6,000 training and 600 test images drawn by seed from MNIST's training files, and as a second test set,
-which no seed draws, all 10,000 images of its test files. Runs are folders under runs/published; what is done is not done
-again.
+which no seed draws, all 10,000 images of its test files. Runs are folders under runs/published; what is done is not
+done again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""``python -m tests.benchmarks.published.cobyla MNIST``: the published schedule on sampled shots, as far as time allows.
+"""``python -m tests.benchmarks.published.cobyla MNIST``: the published schedule on sampled shots, while time allows.
 
-A round is one measurement of p, five epochs of Adam (rate 1e-3, batches of 128) on the generator of chi = 4, which starts
-with noise of 1e-9, and 1,000 evaluations of COBYLA on the phases (rhobeg 1, one random batch of 1,000 images). Published are
-200 rounds; every evaluation asks two settings of 100,000 shots. The device is that of our runs: a perfect simulator, of which
-counts are sampled. Writes docs/results/cobyla.json.
+A round is one measurement of p, five epochs of Adam (rate 1e-3, batches of 128) on the generator of chi = 4, which
+starts with noise of 1e-9, and 1,000 evaluations of COBYLA on the phases (rhobeg 1, one random batch of 1,000 images).
+Published are 200 rounds; every evaluation asks two settings of 100,000 shots. The device is that of our runs: a perfect
+simulator, of which counts are sampled. Writes docs/results/cobyla.json.
 """
 
 from __future__ import annotations
@@ -72,9 +72,8 @@ def rounds(mnist: str, seed: int, minutes: float) -> list[tables.Row]:
         state = one_round(training, state, r)
         settings += 2 * (1 + EVALUATIONS)
         weights = training.weights(state, state.p)
-        accuracy = [
-            evaluate(training.target, weights, *part.tensors()).accuracy for part in (dataset.test, dataset.second)
-        ]
+        parts = (dataset.test, dataset.second)
+        accuracy = [evaluate(training.target, weights, *part.tensors()).accuracy for part in parts]
         rows.append(
             {
                 "seed": seed,
@@ -124,9 +123,7 @@ def main() -> None:
     begun, mnist = time.monotonic(), str(Path(arguments.mnist).resolve())
     with torch_threads(1):
         rows = [row for s in range(1, arguments.seeds + 1) for row in rounds(mnist, s, arguments.minutes)]
-    command = (
-        f"python -m tests.benchmarks.published.cobyla MNIST --minutes {arguments.minutes:g} --seeds {arguments.seeds}"
-    )
+    command = f"python -m tests.benchmarks.published.cobyla MNIST --minutes {arguments.minutes:g}"
     tables.write("cobyla", {"command": command, "seconds": round(time.monotonic() - begun), "rows": rows})
 
 

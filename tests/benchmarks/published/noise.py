@@ -5,7 +5,7 @@ from __future__ import annotations
 from qpu_sdk.runs.sweep_result import CellResult
 from tests.benchmarks.published.tables import Row, row_of
 
-#: Windows with a click that a source of 80 MHz gives in the seconds that a setting takes anyway, and in five times that.
+#: Windows with a click that a source of 80 MHz gives in the seconds that a setting takes anyway; five times at the end.
 NOISE_SHOTS = ("training.shots=20_000_000", "spsa.shots=20_000_000", "training.final_shots=100_000_000")
 
 

@@ -224,21 +224,18 @@ def ablation_table(named: Mapping[str, Group], exact: Mapping[str, Group]) -> st
         rows.append([told, f"{group.first['parameters']:,}", str(len(group.rows)), f"**{cell(group.figure('test'))}**"])
         rows[-1] += ["", f"**{cell(group.figure('second'))}**", ""]
         if (other := exact.get(name)) is not None:
-            apart = [
-                paired(by_seed(group.rows, lambda r: r[key]), by_seed(other.rows, lambda r: r[key]))
-                for key in ("test", "second")
-            ]
-            rows.append(
-                ["by exact gradients alone", f"{other.first['parameters']:,}", str(len(other.rows))]
-                + [
-                    cell(other.figure("test")),
-                    _difference(apart[0]),
-                    cell(other.figure("second")),
-                    _difference(apart[1]),
-                ]
-            )
+            rows.append(_exact_row(group, other))
         rows += [row for control, title in ABLATION.items() if (row := _control_row(group, control, title))]
     return markdown(head, rows)
+
+
+def _exact_row(group: Group, other: Group) -> list[str]:
+    """The same runs without SPSA."""
+    cells = ["by exact gradients alone", f"{other.first['parameters']:,}", str(len(other.rows))]
+    for key in ("test", "second"):
+        own, theirs = ({row["seed"]: row[key] for row in one.rows} for one in (group, other))
+        cells += [cell(other.figure(key)), _difference(paired(own, theirs))]
+    return cells
 
 
 def _control_row(group: Group, control: str, title: str) -> list[str]:
@@ -319,9 +316,7 @@ def circuits_table(found: Mapping[str, Any]) -> str:
     rows = []
     for group in groups(found).values():
         first = group.first
-        rows.append(
-            [str(first["qnns"]), str(first["photons"]), first["modes"], f"{first['outcomes']:,}"]
-            + [f"{first['phases']:,}", f"{first['parameters']:,}", str(len(group.rows))]
-            + [cell(group.figure("test")), cell(group.figure("second"))]
-        )
+        cells = [str(first["qnns"]), str(first["photons"]), first["modes"], f"{first['outcomes']:,}"]
+        cells += [f"{first['phases']:,}", f"{first['parameters']:,}", str(len(group.rows))]
+        rows.append([*cells, cell(group.figure("test")), cell(group.figure("second"))])
     return markdown(head, rows)

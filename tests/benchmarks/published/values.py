@@ -1,4 +1,4 @@
-"""What was published: arXiv:2505.08474 and, where it says so, the notebooks of its authors (percent; +- is ddof = 0)."""
+"""What was published: arXiv:2505.08474 and, where it says so, its authors' notebooks (percent; +- is ddof = 0)."""
 
 from __future__ import annotations
 
