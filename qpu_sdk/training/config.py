@@ -160,6 +160,12 @@ class TrainingConfig(Section):
     shots: Shots = 100_000
     final_shots: Shots = 1_000_000
     threads: Threads | None = None
+    augment_shift: PositiveOrZero = 0
+
+    @model_serializer(mode="wrap")
+    def _without_unset_augmentation(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``augment_shift`` out where it is 0, as ``scale`` of the images where it is not set."""
+        return {key: value for key, value in inner(self).items() if key != "augment_shift" or value}
 
     @model_validator(mode="after")
     def _trials_are_warm(self) -> TrainingConfig:

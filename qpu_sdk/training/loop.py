@@ -121,7 +121,7 @@ class Training:
         """
         outcomes, size = bank.joint_outcomes, config.training.batch_size
         check_network(dataset, target, generator, outcomes=outcomes, batch_size=size)
-        batches = Batches.of(dataset, seed=config.seed)
+        batches = Batches.of(dataset, seed=config.seed, shift=config.training.augment_shift)
         steps = math.ceil(len(batches.labels) / config.training.batch_size)  # a smaller last batch is a step too
         fitter = Fitter(generator, target, config.training, total_epochs=schedule.epochs, steps_per_epoch=steps)
         spsa = open_spsa(config.spsa, rounds=config.training.rounds)
