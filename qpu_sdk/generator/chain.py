@@ -81,7 +81,7 @@ class _ChainWeights(torch.autograd.Function):
 
 def _side_by_side(pairs: Array) -> Array:
     """[M(-1) | M(+1)] of every bit: ``(k, 2, chi, chi) -> (k, chi, 2 chi)``."""
-    return pairs.transpose(0, 2, 1, 3).reshape(len(pairs), pairs.shape[2], -1)
+    return pairs.transpose(0, 2, 1, 3).reshape(len(pairs), pairs.shape[2], 2 * pairs.shape[3])
 
 
 def _all_rows(start: Array, blocks: Array) -> list[Array]:

@@ -1,7 +1,7 @@
 """Matrix-product-state generators: outcome probabilities p -> flat weights w of a target network.
 
 Weight i belongs to an index of n bits b_1 ... b_n in {-1, +1} (most significant first, 0 -> -1) and to the
-probability p_i. Both generators here end in a site that is affine in p_i, so
+probability p_i. All generators here end in a site that is affine in p_i, so
 
     w_i = alpha_i + beta_i p_i,     (alpha_i, beta_i) = left(b_1 .. b_k) . right(b_{k+1} .. b_n),
 
@@ -210,7 +210,7 @@ class TaperedMPSGenerator(Generator):
     signs: Tensor
     identity: Tensor
 
-    def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 0.01) -> None:
+    def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 0.1) -> None:
         super().__init__()
         rank = checked_bond(bond_dim)
         self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError, most=MOST_WEIGHTS)

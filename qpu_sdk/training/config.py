@@ -127,7 +127,7 @@ class QNNConfig(Section):
 class GeneratorConfig(Section):
     """From probabilities to weights; see :mod:`qpu_sdk.generator.mps`."""
 
-    kind: Literal["lean", "paper"] = "lean"
+    kind: Literal["tapered", "lean", "paper"] = "lean"
     bond_dim: Positive = 6
     init_std: AtLeastZero | None = None
 
