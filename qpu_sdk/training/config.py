@@ -47,6 +47,8 @@ from .written import hash_of, or_none, toml_of
 Table: TypeAlias = Mapping[str, Any]
 #: What no fingerprint has: limits may be raised, and files may lie elsewhere.
 _UNHASHED: Any = {"budget": True, "mitigation": {"record", "max_age_h"}, "target": {"folder"}}
+#: Keys of [training] that came after the first release, with the values that they had before.
+_LATER: Table = {"augment_shift": 0, "warm_start_optimiser": "adam"}
 #: Keys that may change in mid-run: of what is not measured yet.
 CHANGEABLE = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
@@ -161,11 +163,12 @@ class TrainingConfig(Section):
     final_shots: Shots = 1_000_000
     threads: Threads | None = None
     augment_shift: PositiveOrZero = 0
+    warm_start_optimiser: Literal["adam", "rotated-adam"] = "adam"
 
     @model_serializer(mode="wrap")
-    def _without_unset_augmentation(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``augment_shift`` out where it is 0, as ``scale`` of the images where it is not set."""
-        return {key: value for key, value in inner(self).items() if key != "augment_shift" or value}
+    def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave keys that came later out where they change nothing, as ``scale`` of the images where it is not set."""
+        return {key: value for key, value in inner(self).items() if _LATER.get(key, ...) != value}
 
     @model_validator(mode="after")
     def _trials_are_warm(self) -> TrainingConfig:

@@ -30,7 +30,7 @@ from .config import RunConfig, TrainingConfig
 from .data import Dataset
 from .evaluation import check_fit, check_learns
 from .fit import Diverged, FitState, Fitter, check_finite, clones, diverging, gradients_of, one_pass, trial_seed
-from .optimiser import Adam, NamedTensors
+from .optimiser import NamedTensors, Optimiser, open_optimiser
 from .qnn import QNNBank, joint_error, joint_measured
 from .schedule import Schedule, Unit, open_spsa
 from .spsa import SPSA, SPSAState
@@ -39,7 +39,7 @@ from .targets import Target
 Row = dict[str, Any]
 
 #: Of the phases in epochs of exact gradients.
-EXACT = Adam()
+EXACT_BETA2 = 0.999
 #: What to lower when the warm start diverges.
 _WARM_KEYS = "training.lr or training.warm_start_lr, or clip with training.clip"
 
@@ -132,6 +132,12 @@ class Training:
         """The network whose weights are generated."""
         return self.fitter.target
 
+    @property
+    def exact(self) -> Optimiser:
+        """Of the phases in epochs of exact gradients."""
+        name = self.config.warm_start_optimiser
+        return open_optimiser(name, beta2=EXACT_BETA2 if name == "adam" else self.config.beta2)
+
     def init(self) -> TrainingState:
         """The state before the first unit.
 
@@ -189,7 +195,7 @@ class Training:
         phases = self.bank.initial_phases(seed=trial_seed(self.seed, "phases", trial))
         return Learnt(
             self.fitter.init(seed=trial_seed(self.seed, "generator", trial)),
-            EXACT.init([torch.from_numpy(phases)]),
+            self.exact.init([torch.from_numpy(phases)]),
             self.spsa.init(phases, seed=child_seed(self.seed, "spsa")),
         )
 
@@ -225,7 +231,7 @@ class Training:
                 objective, logits = self.fitter.objective(fit, self.bank.exact(phases), images, labels)
                 own, *rest = torch.autograd.grad(objective, variables)
             shrunk = self.fitter.rate(fit.step) / config.lr  # one schedule for both
-            EXACT.step_(adam, [phases], [own], config.warm_start_lr * shrunk)
+            self.exact.step_(adam, [phases], [own], config.warm_start_lr * shrunk)
             self.fitter.apply_(fit, rest)
             return logits
 
