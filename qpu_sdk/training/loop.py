@@ -38,7 +38,7 @@ from .targets import Target
 
 Row = dict[str, Any]
 
-#: Of the phases in epochs of exact gradients.
+#: Of Adam for the phases in epochs of exact gradients.
 EXACT_BETA2 = 0.999
 #: What to lower when the warm start diverges.
 _WARM_KEYS = "training.lr or training.warm_start_lr, or clip with training.clip"
@@ -91,6 +91,7 @@ class Training:
 
     :param seed: of everything random.
     :param spsa_images: training images behind each loss that SPSA compares.
+    :param exact: of the phases in epochs of exact gradients.
     """
 
     seed: int
@@ -101,6 +102,7 @@ class Training:
     batches: Batches
     fitter: Fitter
     bank: QNNBank
+    exact: Optimiser
 
     @classmethod
     def of(
@@ -125,18 +127,14 @@ class Training:
         steps = math.ceil(len(batches.labels) / config.training.batch_size)  # a smaller last batch is a step too
         fitter = Fitter(generator, target, config.training, total_epochs=schedule.epochs, steps_per_epoch=steps)
         spsa = open_spsa(config.spsa, rounds=config.training.rounds)
-        return cls(config.seed, config.training, schedule, spsa, config.spsa.images, batches, fitter, bank)
+        name = config.warm_start_optimiser
+        exact = open_optimiser(name, beta2=EXACT_BETA2 if name == "adam" else config.training.beta2)
+        return cls(config.seed, config.training, schedule, spsa, config.spsa.images, batches, fitter, bank, exact)
 
     @property
     def target(self) -> Target:
         """The network whose weights are generated."""
         return self.fitter.target
-
-    @property
-    def exact(self) -> Optimiser:
-        """Of the phases in epochs of exact gradients."""
-        name = self.config.warm_start_optimiser
-        return open_optimiser(name, beta2=EXACT_BETA2 if name == "adam" else self.config.beta2)
 
     def init(self) -> TrainingState:
         """The state before the first unit.
