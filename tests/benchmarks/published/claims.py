@@ -130,7 +130,7 @@ def _compression_claims(bond: Mapping[str, Group]) -> Iterator[Claim]:
 
 
 def _noise_claims(found: Mapping[str, Any]) -> Iterator[Claim]:
-    axes = dict.fromkeys(row["axis"] for row in found["rows"] if row["axis"] != "none")
+    axes = dict.fromkeys(row["axis"] for row in found["rows"] if row["axis"] not in ("none", *MACHINES))
     for axis in axes:
         losses = []
         for value in dict.fromkeys(row["value"] for row in found["rows"] if row["axis"] == axis):
@@ -148,6 +148,8 @@ def _noise_claims(found: Mapping[str, Any]) -> Iterator[Claim]:
 
 
 _LOSSES = ("brightness", "transmittance")
+#: Rows of the table of noise that are no axis, but all published figures of a machine.
+MACHINES = ("ascella", "belenos")
 
 
 def _ablation_claims(bond: Mapping[str, Group]) -> Iterator[Claim]:
