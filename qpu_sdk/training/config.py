@@ -131,9 +131,12 @@ class QNNConfig(Section):
 
 @final
 class GeneratorConfig(Section):
-    """From probabilities to weights; see :mod:`qpu_sdk.generator.mps`."""
+    """From probabilities to weights; see :mod:`qpu_sdk.generator.mps` and, for phases, :mod:`qpu_sdk.generator.phases`.
 
-    kind: Literal["tapered", "lean", "paper"] = "tapered"
+    :param bond_dim: of chains; ``phases`` has none.
+    """
+
+    kind: Literal["tapered", "lean", "paper", "phases"] = "tapered"
     bond_dim: Positive = 8
     init_std: AtLeastZero | None = None
 
@@ -151,7 +154,7 @@ class TrainingConfig(Section):
     :param warm_start_optimiser: of the phases; none: ``rotated-adam`` for tapered chains, ``adam`` for others.
     """
 
-    warm_start_epochs: PositiveOrZero = 150
+    warm_start_epochs: PositiveOrZero = 110
     warm_start_lr: Rate = 0.05
     trials: Positive = 4
     trial_epochs: Positive = 6

@@ -48,7 +48,7 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     tree["qnn"] = draw(st.lists(qnns(), min_size=2, max_size=3))
     tree["training"] |= {"lr": draw(RATES), "augment_shift": draw(st.integers(0, 3))}
     tree["spsa"] = {"c": draw(RATES), "A": draw(st.floats(0, 1e9)), "blocking": draw(st.booleans())}
-    tree["generator"] = {"kind": draw(st.sampled_from(["tapered", "lean", "paper"])), "init_std": draw(RATES)}
+    tree["generator"] = {"kind": draw(st.sampled_from(["tapered", "lean", "paper", "phases"])), "init_std": draw(RATES)}
     return tree
 
 
