@@ -43,9 +43,12 @@ class Arm:
 ARMS = (
     Arm("paper, chi = 4", "paper.toml", ("generator.bond_dim=4",)),
     Arm("paper, chi = 10", "paper.toml", ("generator.bond_dim=10",)),
-    Arm("lean, r = 6", "lean.toml"),
-    Arm("lean, no SPSA", "lean.toml", ("spsa.steps=0",), controls=False, seeds=(2, 3)),
-    Arm("lean, `make run` data", "lean.toml", protocol=False, seeds=(3, 2, 1)),
+    Arm("tapered, r = 8", "lean.toml"),
+    Arm("tapered, r = 8, shifts", "shifted.toml"),
+    Arm("tapered, r = 23, shifts", "shifted.toml", ("generator.bond_dim=23", "training.trials=1")),
+    Arm("larger target, r = 21, shifts", "normed.toml"),
+    Arm("tapered, no SPSA", "lean.toml", ("spsa.steps=0",), controls=False, seeds=(2, 3)),
+    Arm("tapered, `make run` data", "lean.toml", protocol=False, seeds=(3, 2, 1)),
 )
 
 
