@@ -60,7 +60,7 @@ def test_faults_are_understood() -> None:
     assert len(Faults.load(EXAMPLES / "faults.toml").rules) == 3
 
 
-@pytest.mark.parametrize("name", ["lean.toml", "paper.toml", "belenos.toml", "normed.toml"])
+@pytest.mark.parametrize("name", ["lean.toml", "paper.toml", "belenos.toml", "normed.toml", "shifted.toml"])
 def test_runs_fit_four_hundred_settings(name: str) -> None:
     assert Schedule.of(load_config(EXAMPLES / name)).settings <= 400
 
