@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ..errors import CheckpointError
 from ..files import first_problem, regular
+from .paired import decides
 from .summary import RunSummary
 from .sweep_folder import SweepFolder
 
@@ -85,7 +86,7 @@ def _figures(cells: list[CellResult]) -> list[str]:
     if not done:
         return [seeds, "", "", "", ""]
     first = done[0]
-    names = {name for summary in done for name in summary.controls if name != "plain_network"}
+    names = {name for summary in done for name in summary.controls if decides(summary, name)}
     means = {name: _mean([100 * s.controls[name] for s in done if name in s.controls]) for name in names}
     best = max(means, key=lambda name: means[name][0], default=None)
     told = "" if best is None else f"{_spread(*means[best])} ({best.replace('_', ' ')})"
