@@ -36,6 +36,7 @@ class Task:
     :param toml: its configuration, with absolute paths.
     :param versions: of the packages here, which the worker must have too.
     :param folder: where the cell is, on a disk that the worker has; "" for a worker elsewhere, which returns the files.
+    :param files: what is there of it already, for a worker elsewhere, which goes on from there.
     :param warm: folder of its warm start, on the same disk.
     :param warm_files: or the files of that folder.
     :param warm_only: True for a warm start itself.
@@ -46,6 +47,7 @@ class Task:
     toml: str
     versions: Mapping[str, str]
     folder: str = ""
+    files: bytes = b""
     warm: str = ""
     warm_files: bytes = b""
     warm_only: bool = False
@@ -65,6 +67,8 @@ def work(task: Task) -> bytes:
             return b""
         with TemporaryDirectory(prefix="qpu-sdk-") as place:
             folder, warm = Path(place) / task.name, Path(place) / ".warm"
+            if task.files:
+                unpack(task.files, folder)
             if task.warm_files:
                 unpack(task.warm_files, warm)
             _do(config, folder, warm if task.warm_files else None, task)

@@ -13,11 +13,12 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from ..errors import BudgetExceeded, ConfigError
 from ..training.config import RunConfig
 from ..versions import versions
+from ..words import one_line
 from .cell_work import Task, check_versions, work
 from .cells import Cell, Over, cells_of
 from .sweep_folder import CellEntry, SweepFolder, check_here
@@ -25,6 +26,9 @@ from .sweep_plan import SweepPlan, plan_cells
 from .sweep_result import Sweep
 from .sweep_work import Advance, Part, parts_of, worked
 from .workers import Workers
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Submit = Callable[[Task], "Future[bytes]"]
 LIMITS = ("settings", "shots", "credits", "jobs", "seconds")
@@ -70,7 +74,7 @@ def sweep(
     """
     cells = cells_of(config, over, overrides)
     folder = SweepFolder.of(out)
-    elsewhere = scheduler is not None or executor is not None
+    elsewhere = _elsewhere(workers, scheduler, executor)
     if elsewhere:
         check_here(cells)
     with folder.held():
@@ -79,8 +83,7 @@ def sweep(
         check_budget(cells, folder, budget)
         going = _Going(folder, entries, parts_of(left, folder))
         if left:
-            number = workers if workers is not None else os.cpu_count() or 1
-            with _submitting(number, scheduler, executor, folder) as submit:
+            with _submitting(workers or os.cpu_count() or 1, scheduler, executor, folder) as submit:
                 worked(going.parts, submit, elsewhere=elsewhere, force=force, settled=going.settled, observer=observer)
         return Sweep.load(folder.path)
 
@@ -102,6 +105,16 @@ class _Going:
         self.folder.save(self.entries)
 
 
+def _elsewhere(workers: int | None, scheduler: str | None, executor: Executor | None) -> bool:
+    """Whether others than processes of this machine do it; raises :class:`ConfigError` when several shall."""
+    asked = {"workers": workers, "a scheduler": scheduler, "an executor": executor}
+    if len(named := [name for name, value in asked.items() if value is not None]) > 1:
+        raise ConfigError(f"a sweep is given {' and '.join(named)}. Choose one; workers are processes of this machine.")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"{workers} workers do nothing. Use 1 or more.")
+    return workers is None and bool(named)
+
+
 @contextmanager
 def _submitting(number: int, scheduler: str | None, executor: Executor | None, folder: SweepFolder) -> Iterator[Submit]:
     """How a task is handed on."""
@@ -111,8 +124,6 @@ def _submitting(number: int, scheduler: str | None, executor: Executor | None, f
         with _dask(scheduler) as submit:
             yield submit
     else:
-        if number < 1:
-            raise ConfigError(f"{number} workers do nothing. Use 1 or more.")
         with Workers(number, log=folder.log) as pool:
             yield pool.submit
 
@@ -132,9 +143,22 @@ def _dask(address: str) -> Iterator[Submit]:
             "the address."
         ) from error
     with client:
-        client.run(check_versions, versions())
+        _check_workers(client)
         executor = client.get_executor(pure=False, retries=0)
         yield lambda task: executor.submit(work, task)
+
+
+def _check_workers(client: Client) -> None:
+    """Have every worker that is there say what it has; those that come later are asked with their first cell."""
+    try:
+        client.run(check_versions, versions())
+    except ConfigError:
+        raise
+    except Exception as error:  # what a worker without this package raises is Dask's business
+        raise ConfigError(
+            f"a worker of the scheduler cannot do cells ({one_line(f'{type(error).__name__}: {error}', 200)}). Install "
+            "the same versions everywhere."
+        ) from error
 
 
 def check_budget(cells: Sequence[Cell], folder: SweepFolder, budget: Mapping[str, float] | None) -> None:
@@ -143,6 +167,9 @@ def check_budget(cells: Sequence[Cell], folder: SweepFolder, budget: Mapping[str
         return
     if unknown := sorted(set(budget) - set(LIMITS)):
         raise ConfigError(f"a sweep has no budget of {unknown[0]}. Limit {', '.join(LIMITS)}.")
+    for key, limit in budget.items():
+        if not limit >= 0:  # neither is a number that is none
+            raise ConfigError(f"the budget of the sweep is {limit:g} {key}. Give 0 or more.")
     total = plan_cells(cells, folder, offline=False).total
     for key, limit in budget.items():
         if (need := getattr(total, key)) > limit:
@@ -163,5 +190,8 @@ def plan_sweep(
     """What a sweep will do before it does it: cells, settings, shots, credits, machine time, and time of training.
 
     :raises ConfigError: as of :func:`sweep`.
+    :raises CheckpointError: when the folder holds another sweep, or a run.
     """
-    return plan_cells(cells_of(config, over, overrides), SweepFolder.of(out), offline=offline, timed=True)
+    cells, folder = cells_of(config, over, overrides), SweepFolder.of(out)
+    folder.asked(cells)
+    return plan_cells(cells, folder, offline=offline, timed=True)

@@ -50,7 +50,7 @@ class Sweep:
         cells = []
         for entry in folder.entries():
             run = folder.run(entry.same_as or entry.name)
-            summary = _summary(run.summary) if run.summary.is_file() else None
+            summary = read_summary(run.summary) if run.summary.is_file() else None
             cells.append(CellResult(entry.name, entry.values, run.path, summary, entry.error))
         return cls(folder.path, tuple(cells))
 
@@ -106,7 +106,8 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _summary(path: Path) -> RunSummary:
+def read_summary(path: Path) -> RunSummary:
+    """Of a run; raises :class:`CheckpointError` when it is damaged."""
     try:
         return RunSummary.model_validate_json(regular(path).read_text(encoding="utf-8"))
     except (OSError, ValidationError, ValueError) as error:

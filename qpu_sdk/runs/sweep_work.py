@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, final
 
@@ -54,6 +55,11 @@ class Part:
         """Whether nothing more becomes of it."""
         return self.state in ("done", "failed")
 
+    @cached_property
+    def files(self) -> bytes:
+        """Of its folder, once it is done: one archive for all that begin there."""
+        return pack(self.folder.path)
+
     @property
     def progress(self) -> tuple[int, int]:
         """Units that are done, as far as they are on the disk here, and their number; the controls' are not counted."""
@@ -81,7 +87,7 @@ class Part:
 class Advance:
     """How far a sweep is.
 
-    :param running: the parts at work.
+    :param running: the parts at work, as far as the executor tells.
     :param settled: parts that are done or given up since the last look.
     """
 
@@ -98,7 +104,7 @@ class Advance:
     @property
     def share(self) -> float:
         """Of the units that were left, those that are done."""
-        done = sum(part.progress[0] - part.done_before for part in self.parts)
+        done = sum(max(0, part.progress[0] - part.done_before) for part in self.parts)
         return done / max(1, sum(part.units - part.done_before for part in self.parts))
 
 
@@ -143,47 +149,79 @@ def worked(
     :raises QPUError: when the executor itself is broken; what was done stays done.
     """
     at_work: dict[Future[bytes], Part] = {}
-    while not all(part.ended for part in parts):
-        for part in parts:
-            if part.state == "waiting" and part.warm is not None and part.warm.state == "failed":
-                part.state, part.error = "failed", f"its {part.warm.name} failed: {part.warm.error}"
-                settled(part)
-            elif part.state == "waiting" and (part.warm is None or part.warm.state == "done"):
-                part.state = "running"
-                at_work[submit(_task(part, elsewhere=elsewhere, force=force))] = part
-        done, _ = wait(at_work, timeout=LOOK_S, return_when=FIRST_COMPLETED)
-        ended = [at_work.pop(future) for future in done if _settle(at_work[future], future, elsewhere=elsewhere)]
-        for future in [future for future in done if future in at_work]:
-            del at_work[future]  # to be tried once more
-        for part in ended:
-            if not part.warm_only:
-                settled(part)
-        if observer is not None:
-            running = [part for part in at_work.values() if elsewhere or part.folder.config.is_file()]
-            observer(Advance(parts, running, ended))
+    try:
+        while not all(part.ended for part in parts):
+            ended = [part for part in parts if _is_lost(part)]
+            for part in parts:
+                if part.state == "waiting" and (part.warm is None or part.warm.state == "done"):
+                    future = _submitted(submit, _task(part, elsewhere=elsewhere, force=force))
+                    at_work[future], part.state = part, "running"
+            done, _ = wait(at_work, timeout=LOOK_S, return_when=FIRST_COMPLETED)
+            # What has arrived is kept before anything is said of an executor that broke.
+            for future in sorted(done, key=_is_broken):
+                part = at_work.pop(future)
+                ended += [part] if _settle(part, future, elsewhere=elsewhere) else []
+            for part in ended:
+                if not part.warm_only:
+                    settled(part)
+            if observer is not None:
+                running = [part for future, part in at_work.items() if future.running()]
+                observer(Advance(parts, running, ended))
+            _raise_broken(done)
+    finally:
+        for future in at_work:
+            future.cancel()  # an executor of the caller's would go on with what nobody waits for
+
+
+def _is_lost(part: Part) -> bool:
+    """Whether a part waited for a warm start that is given up now, and is given up with it."""
+    if part.state != "waiting" or part.warm is None or part.warm.state != "failed":
+        return False
+    part.state, part.error = "failed", f"its {part.warm.name} failed: {part.warm.error}"
+    return True
+
+
+def _submitted(submit: Callable[[Task], Future[bytes]], task: Task) -> Future[bytes]:
+    try:
+        return submit(task)
+    except (BrokenExecutor, RuntimeError) as error:  # broken, shut down, or closed
+        raise _broken(error) from error
+
+
+def _is_broken(future: Future[bytes]) -> bool:
+    return not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
+
+
+def _raise_broken(futures: Iterable[Future[bytes]]) -> None:
+    for future in futures:
+        if _is_broken(future):
+            error = future.exception()
+            assert error is not None
+            raise _broken(error) from error
+
+
+def _broken(error: BaseException) -> QPUError:
+    return QPUError(f"the executor takes no more work ({one_line(error)}). Call again with another to go on.")
 
 
 def _task(part: Part, *, elsewhere: bool, force: bool) -> Task:
-    task = {"name": part.folder.path.name, "toml": part.config.to_toml(), "versions": versions()}
-    options = {"warm_only": part.warm_only, "force": force}
-    warm = "" if part.warm is None else str(part.warm.folder.path.absolute())
+    here, warm = part.folder.path.absolute(), part.warm
+    task = Task(part.folder.path.name, part.config.to_toml(), versions(), warm_only=part.warm_only, force=force)
     if not elsewhere:
-        return Task(**task, folder=str(part.folder.path.absolute()), warm=warm, **options)  # type: ignore[arg-type]
-    return Task(**task, warm_files=pack(Path(warm)) if warm else b"", **options)  # type: ignore[arg-type]
+        return replace(task, folder=str(here), warm="" if warm is None else str(warm.folder.path.absolute()))
+    begun = pack(here) if part.folder.config.is_file() else b""
+    return replace(task, files=begun, warm_files=b"" if warm is None or begun else warm.files)
 
 
 def _settle(part: Part, future: Future[bytes], *, elsewhere: bool) -> bool:
-    """Take what a worker gave; False to have it tried once more.
-
-    :raises QPUError: when the executor takes no more work.
-    """
+    """Take what a worker gave; False to have it tried once more, or by another executor."""
     try:
         files = future.result()
         if elsewhere:
             _arrived(files, part.folder.path)
         part.state, part.error = "done", ""
-    except BrokenExecutor as error:
-        raise QPUError(f"the executor is broken ({one_line(error)}). Call again with another to go on.") from error
+    except BrokenExecutor:
+        part.state = "waiting"
     except Exception as error:  # of another machine: whatever it is, the other cells go on
         part.tries += 1
         part.error = one_line(error if isinstance(error, QPUError) else f"{type(error).__name__}: {error}", 500)
