@@ -19,7 +19,7 @@ from .train import overridden
 if TYPE_CHECKING:
     from ..runs.sweep_plan import SweepPlan
     from ..runs.sweep_result import Sweep
-    from ..runs.sweep_work import Advance, Part
+    from ..runs.sweep_work import Advance, WorkItem
 
 Option = typer.Option
 #: Columns that a name of a part takes at most.
@@ -207,7 +207,7 @@ class _Progress:
         left = "" if (s := self._left(advance)) is None else f", {duration(s)} left"
         self._bars.update(self._all, completed=advance.share, told=f"{done} of {cells}{left}")
 
-    def _show(self, part: Part) -> None:
+    def _show(self, part: WorkItem) -> None:
         done, units = part.progress
         if part.name not in self._tasks:
             self._tasks[part.name] = self._bars.add_task(
@@ -220,7 +220,7 @@ class _Progress:
         share, so_far = advance.share, time.monotonic() - self._begun
         return so_far * (1.0 - share) / share if share > 0.005 else None
 
-    def _ended(self, part: Part, advance: Advance) -> None:
+    def _ended(self, part: WorkItem, advance: Advance) -> None:
         if self._quiet:
             return
         done, cells = advance.cells

@@ -68,11 +68,11 @@ def work(task: Task) -> bytes:
         with TemporaryDirectory(prefix="qpu-sdk-") as place:
             folder, warm = Path(place) / task.name, Path(place) / ".warm"
             if task.files:
-                unpack(task.files, folder)
+                unpack_folder(task.files, folder)
             if task.warm_files:
-                unpack(task.warm_files, warm)
+                unpack_folder(task.warm_files, warm)
             _do(config, folder, warm if task.warm_files else None, task)
-            return pack(folder)
+            return pack_folder(folder)
 
 
 def check_versions(wanted: Mapping[str, str]) -> None:
@@ -98,7 +98,7 @@ def _do(config: RunConfig, folder: Path, warm: Path | None, task: Task) -> None:
         runs.train(config, folder, warm=warm, force=task.force)
 
 
-def pack(folder: Path) -> bytes:
+def pack_folder(folder: Path) -> bytes:
     """All files of a folder as one archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -108,7 +108,7 @@ def pack(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(files: bytes, folder: Path) -> None:
+def unpack_folder(files: bytes, folder: Path) -> None:
     """Write the files of an archive into a new folder.
 
     :raises CheckpointError: when it is no archive, or a name in it leads elsewhere.

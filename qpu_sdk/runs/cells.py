@@ -16,7 +16,7 @@ from typing import Any, final
 from ..errors import ConfigError
 from ..files import user_path
 from ..training.config import RunConfig
-from ..training.config_file import assign, configured, read_tree, toml_value
+from ..training.config_file import assign, configured, read_toml, toml_value
 from ..words import short
 from .paths import with_absolute_paths
 
@@ -141,7 +141,7 @@ def _base(config: object) -> tuple[dict[str, Any], Path | None, list[dict[str, A
     if isinstance(config, RunConfig):
         return config.model_dump(mode="json", exclude_none=True), None, [], []
     path = user_path(config, "the path of a configuration")
-    tree = read_tree(path)
+    tree = read_toml(path)
     if not _OF_A_SWEEP & tree.keys():
         return tree, path, [], []
     if unknown := sorted(tree.keys() - _OF_A_SWEEP):
@@ -157,7 +157,7 @@ def _base(config: object) -> tuple[dict[str, Any], Path | None, list[dict[str, A
     if base is None:
         return {}, None, tables, [parse_over(text) for text in over]
     inner = path.parent / user_path(base, f"config of {path}")
-    return read_tree(inner), inner, tables, [parse_over(text) for text in over]
+    return read_toml(inner), inner, tables, [parse_over(text) for text in over]
 
 
 def _as_pairs(over: Over) -> list[tuple[str, list[Any]]]:

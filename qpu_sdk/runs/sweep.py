@@ -15,23 +15,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
+from ..arrays import real, whole
 from ..errors import BudgetExceeded, ConfigError
 from ..training.config import RunConfig
 from ..versions import versions
-from ..words import one_line
+from ..words import one_line, short
 from .cell_work import Task, check_versions, work
 from .cells import Cell, Over, cells_of
 from .sweep_folder import CellEntry, SweepFolder, check_here
 from .sweep_plan import SweepPlan, plan_cells
 from .sweep_result import Sweep
-from .sweep_work import Advance, Part, parts_of, worked
+from .sweep_work import Advance, WorkItem, parts_of, worked
 from .workers import Workers
 
 if TYPE_CHECKING:
     from distributed import Client
 
 Submit = Callable[[Task], "Future[bytes]"]
-LIMITS = ("settings", "shots", "credits", "jobs", "seconds")
+_LIMITS = ("settings", "shots", "credits", "jobs", "seconds")
+#: More processes than any machine has cores.
+MOST_WORKERS = 1024
 
 
 def sweep(
@@ -83,7 +86,7 @@ def sweep(
         check_budget(cells, folder, budget)
         going = _Going(folder, entries, parts_of(left, folder))
         if left:
-            with _submitting(workers or os.cpu_count() or 1, scheduler, executor, folder) as submit:
+            with _submitting(worker_count(workers), scheduler, executor, folder) as submit:
                 worked(going.parts, submit, elsewhere=elsewhere, force=force, settled=going.settled, observer=observer)
         return Sweep.load(folder.path)
 
@@ -95,9 +98,9 @@ class _Going:
 
     folder: SweepFolder
     entries: list[CellEntry]
-    parts: list[Part] = field(default_factory=list)
+    parts: list[WorkItem] = field(default_factory=list)
 
-    def settled(self, part: Part) -> None:
+    def settled(self, part: WorkItem) -> None:
         """Write down what became of a cell, and of those that are the same."""
         for entry in self.entries:
             if part.name in (entry.name, entry.same_as):
@@ -110,9 +113,15 @@ def _elsewhere(workers: int | None, scheduler: str | None, executor: Executor | 
     asked = {"workers": workers, "a scheduler": scheduler, "an executor": executor}
     if len(named := [name for name, value in asked.items() if value is not None]) > 1:
         raise ConfigError(f"a sweep is given {' and '.join(named)}. Choose one; workers are processes of this machine.")
-    if workers is not None and workers < 1:
-        raise ConfigError(f"{workers} workers do nothing. Use 1 or more.")
+    worker_count(workers)
     return workers is None and bool(named)
+
+
+def worker_count(workers: object) -> int:
+    """Processes of this machine; raises :class:`ConfigError` for what is no whole number from 1 to 1024."""
+    if workers is None:
+        return os.cpu_count() or 1
+    return whole(workers, "workers", ConfigError, least=1, most=MOST_WORKERS)
 
 
 @contextmanager
@@ -162,21 +171,31 @@ def _check_workers(client: Client) -> None:
 
 
 def check_budget(cells: Sequence[Cell], folder: SweepFolder, budget: Mapping[str, float] | None) -> None:
-    """Raise :class:`BudgetExceeded` when all cells together may take more than is allowed."""
-    if not budget:
+    """Raise :class:`BudgetExceeded` when all cells together may take more than is allowed.
+
+    :raises ConfigError: for a budget that is none.
+    """
+    limits = limits_of(budget or {})
+    if not limits:
         return
-    if unknown := sorted(set(budget) - set(LIMITS)):
-        raise ConfigError(f"a sweep has no budget of {unknown[0]}. Limit {', '.join(LIMITS)}.")
-    for key, limit in budget.items():
-        if not limit >= 0:  # neither is a number that is none
-            raise ConfigError(f"the budget of the sweep is {limit:g} {key}. Give 0 or more.")
     total = plan_cells(cells, folder, offline=False).total
-    for key, limit in budget.items():
+    for key, limit in limits.items():
         if (need := getattr(total, key)) > limit:
             raise BudgetExceeded(
                 f"all cells together may take {need:,.6g} {key}; the budget of the sweep is {limit:,.6g}. Ask for "
                 f"fewer cells, or allow it: --budget {key}={need:.9g}."
             )
+
+
+def limits_of(budget: Mapping[str, object]) -> dict[str, float]:
+    """Limits by what they limit; raises :class:`ConfigError` for what no sweep takes, and for what is no number.
+
+    >>> limits_of({"credits": 50})
+    {'credits': 50.0}
+    """
+    if unknown := sorted(set(map(str, budget)) - set(_LIMITS)):
+        raise ConfigError(f"a sweep has no budget of {short(unknown[0])}. Limit {', '.join(_LIMITS)}.")
+    return {key: real(value, f"the sweep's budget of {key}", ConfigError, least=0.0) for key, value in budget.items()}
 
 
 def plan_sweep(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..training.config import RunConfig
 from ..training.schedule import Schedule
 from ..versions import versions
 from ..words import one_line
-from .cell_work import Task, pack, unpack
+from .cell_work import Task, pack_folder, unpack_folder
 from .cells import Cell
 from .folder import RunFolder, finished_controls
 from .sweep_folder import SweepFolder
@@ -29,7 +29,7 @@ LOOK_S = 0.5
 
 @final
 @dataclass
-class Part:
+class WorkItem:
     """A cell that is to be done, or a warm start that several of them have in common.
 
     :param warm: the part that has to be done before.
@@ -38,7 +38,7 @@ class Part:
     name: str
     config: RunConfig
     folder: RunFolder
-    warm: Part | None = None
+    warm: WorkItem | None = None
     warm_only: bool = False
     tries: int = 0
     error: str = ""
@@ -58,7 +58,7 @@ class Part:
     @cached_property
     def files(self) -> bytes:
         """Of its folder, once it is done: one archive for all that begin there."""
-        return pack(self.folder.path)
+        return pack_folder(self.folder.path)
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -91,9 +91,9 @@ class Advance:
     :param settled: parts that are done or given up since the last look.
     """
 
-    parts: Sequence[Part]
-    running: Sequence[Part]
-    settled: Sequence[Part]
+    parts: Sequence[WorkItem]
+    running: Sequence[WorkItem]
+    settled: Sequence[WorkItem]
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -108,9 +108,9 @@ class Advance:
         return done / max(1, sum(part.units - part.done_before for part in self.parts))
 
 
-def parts_of(cells: Sequence[Cell], folder: SweepFolder) -> list[Part]:
+def parts_of(cells: Sequence[Cell], folder: SweepFolder) -> list[WorkItem]:
     """What is to be done for the cells that are left: warm starts that two or more have in common, then the cells."""
-    warm: dict[str, Part] = {}
+    warm: dict[str, WorkItem] = {}
     wanted: dict[str, list[Cell]] = {}
     for cell in cells:
         if Schedule.of(cell.config).exact_epochs and not folder.run(cell.name).config.is_file():
@@ -121,10 +121,11 @@ def parts_of(cells: Sequence[Cell], folder: SweepFolder) -> list[Part]:
             name = f"warm start of {sharing[0].name}"
             name += f" and {len(sharing) - 1} more" if len(sharing) > 1 else ""
             warm |= dict.fromkeys(
-                (cell.name for cell in sharing), Part(name, warm_config(sharing[0].config), RunFolder(path), None, True)
+                (cell.name for cell in sharing),
+                WorkItem(name, warm_config(sharing[0].config), RunFolder(path), None, True),
             )
     parts = list({id(part): part for part in warm.values()}.values())
-    parts += [Part(cell.name, cell.config, folder.run(cell.name), warm.get(cell.name)) for cell in cells]
+    parts += [WorkItem(cell.name, cell.config, folder.run(cell.name), warm.get(cell.name)) for cell in cells]
     for part in parts:
         if part.warm is not None:  # what the warm start has done is not done again
             part.done_before = Schedule.of(part.config).exact_epochs
@@ -133,12 +134,12 @@ def parts_of(cells: Sequence[Cell], folder: SweepFolder) -> list[Part]:
 
 
 def worked(
-    parts: Sequence[Part],
+    parts: Sequence[WorkItem],
     submit: Callable[[Task], Future[bytes]],
     *,
     elsewhere: bool,
     force: bool,
-    settled: Callable[[Part], None],
+    settled: Callable[[WorkItem], None],
     observer: Callable[[Advance], None] | None,
 ) -> None:
     """Do all parts, each when what it waits for is done.
@@ -148,7 +149,7 @@ def worked(
     :param settled: is called when a cell is done, or given up.
     :raises QPUError: when the executor itself is broken; what was done stays done.
     """
-    at_work: dict[Future[bytes], Part] = {}
+    at_work: dict[Future[bytes], WorkItem] = {}
     try:
         while not all(part.ended for part in parts):
             ended = [part for part in parts if _is_lost(part)]
@@ -173,7 +174,7 @@ def worked(
             future.cancel()  # an executor of the caller's would go on with what nobody waits for
 
 
-def _is_lost(part: Part) -> bool:
+def _is_lost(part: WorkItem) -> bool:
     """Whether a part waited for a warm start that is given up now, and is given up with it."""
     if part.state != "waiting" or part.warm is None or part.warm.state != "failed":
         return False
@@ -189,38 +190,42 @@ def _submitted(submit: Callable[[Task], Future[bytes]], task: Task) -> Future[by
 
 
 def _is_broken(future: Future[bytes]) -> bool:
-    return not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
+    """Whether its executor is: a scheduler that is gone has cancelled what it had."""
+    return future.cancelled() or isinstance(future.exception(), BrokenExecutor | CancelledError)
 
 
 def _raise_broken(futures: Iterable[Future[bytes]]) -> None:
     for future in futures:
         if _is_broken(future):
-            error = future.exception()
-            assert error is not None
+            error = CancelledError() if future.cancelled() else future.exception() or CancelledError()
             raise _broken(error) from error
 
 
 def _broken(error: BaseException) -> QPUError:
-    return QPUError(f"the executor takes no more work ({one_line(error)}). Call again with another to go on.")
+    told = one_line(f"{type(error).__name__}: {error}".removesuffix(": "))
+    return QPUError(
+        f"the scheduler or executor takes no more work ({told}). What is done stays done; do the same with another to "
+        "go on."
+    )
 
 
-def _task(part: Part, *, elsewhere: bool, force: bool) -> Task:
+def _task(part: WorkItem, *, elsewhere: bool, force: bool) -> Task:
     here, warm = part.folder.path.absolute(), part.warm
     task = Task(part.folder.path.name, part.config.to_toml(), versions(), warm_only=part.warm_only, force=force)
     if not elsewhere:
         return replace(task, folder=str(here), warm="" if warm is None else str(warm.folder.path.absolute()))
-    begun = pack(here) if part.folder.config.is_file() else b""
+    begun = pack_folder(here) if part.folder.config.is_file() else b""
     return replace(task, files=begun, warm_files=b"" if warm is None or begun else warm.files)
 
 
-def _settle(part: Part, future: Future[bytes], *, elsewhere: bool) -> bool:
+def _settle(part: WorkItem, future: Future[bytes], *, elsewhere: bool) -> bool:
     """Take what a worker gave; False to have it tried once more, or by another executor."""
     try:
         files = future.result()
         if elsewhere:
             _arrived(files, part.folder.path)
         part.state, part.error = "done", ""
-    except BrokenExecutor:
+    except (BrokenExecutor, CancelledError):
         part.state = "waiting"
     except Exception as error:  # of another machine: whatever it is, the other cells go on
         part.tries += 1
@@ -233,7 +238,7 @@ def _arrived(files: bytes, folder: Path) -> None:
     """A whole folder or none: what a killed sweep had begun to write is written again."""
     arriving = folder.with_name(f".{folder.name}.arriving")
     shutil.rmtree(arriving, ignore_errors=True)
-    unpack(files, arriving)
+    unpack_folder(files, arriving)
     folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     arriving.replace(folder)

@@ -40,6 +40,7 @@ GRACE_S = 20.0
 INTERRUPTED = "interrupted"
 
 
+@final
 class WorkerDied(QPUError):
     """The process that did a cell is gone: out of memory, killed, or crashed."""
 

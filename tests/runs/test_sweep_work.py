@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from rich.console import Console
 
 from qpu_sdk.cli.sweep import _Progress
 from qpu_sdk.errors import BudgetExceeded, CheckpointError, ConfigError, QPUError
-from qpu_sdk.runs.cell_work import Task, pack, work
+from qpu_sdk.runs.cell_work import Task, pack_folder, work
 from qpu_sdk.runs.cells import Cell, cells_of
 from qpu_sdk.runs.folder import RunFolder
 from qpu_sdk.runs.sweep import _check_workers, plan_sweep, sweep
 from qpu_sdk.runs.sweep_folder import SweepFolder
-from qpu_sdk.runs.sweep_work import Advance, Part, parts_of, worked
+from qpu_sdk.runs.sweep_work import Advance, WorkItem, parts_of, worked
 from qpu_sdk.runs.train import train
 from qpu_sdk.runs.workers import WorkerDied, Workers
 from qpu_sdk.training.config import RunConfig
@@ -53,13 +53,13 @@ class Stop:
         raise AssertionError
 
 
-def parts(cells: list[Cell], folder: Path) -> list[Part]:
+def parts(cells: list[Cell], folder: Path) -> list[WorkItem]:
     return parts_of(cells, SweepFolder.of(folder))
 
 
-def done_by(parts: list[Part], submit: Any, **options: Any) -> list[Part]:
+def done_by(parts: list[WorkItem], submit: Any, **options: Any) -> list[WorkItem]:
     """Settled parts, in their order."""
-    settled: list[Part] = []
+    settled: list[WorkItem] = []
     given = {"elsewhere": True, "force": False, "observer": None}
     worked(parts, submit, settled=settled.append, **(given | options))
     return settled
@@ -81,13 +81,13 @@ def ended(result: bytes | BaseException) -> Future[bytes]:
 def test_what_arrived_is_kept_when_the_executor_breaks(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "model.bin").write_bytes(b"1")
-    whole = pack(tmp_path / "run")
+    whole = pack_folder(tmp_path / "run")
     asked = parts(cells_of(None, [*COLD, "seed=1..4"]), tmp_path / "out")
     futures: dict[str, Future[bytes]] = {
         part.name: ended(whole if number % 2 else BrokenProcessPool("one died")) for number, part in enumerate(asked)
     }
-    settled: list[Part] = []
-    with pytest.raises(QPUError, match=r"takes no more work \(one died\). Call again with another to go on"):
+    settled: list[WorkItem] = []
+    with pytest.raises(QPUError, match=r"takes no more work \(BrokenProcessPool: one died\). What is done stays done"):
         worked(
             asked,
             lambda task: futures[task.name],
@@ -101,10 +101,26 @@ def test_what_arrived_is_kept_when_the_executor_breaks(tmp_path: Path) -> None:
     assert [part.state for part in asked] == ["waiting", "done", "waiting", "done"]
 
 
+def test_a_scheduler_that_is_gone_fails_no_cell(tmp_path: Path) -> None:
+    """It cancels what it had, which says nothing of the cells."""
+    asked = parts(cells_of(None, [*COLD, "seed=1..2"]), tmp_path)
+
+    def cancelled() -> Future[bytes]:
+        future: Future[bytes] = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+    for lost in (cancelled, lambda: ended(CancelledError())):
+        with pytest.raises(QPUError, match=r"takes no more work \(CancelledError\)"):
+            done_by(asked, lambda task, lost=lost: lost())
+        assert [(part.state, part.tries) for part in asked] == [("waiting", 0)] * 2
+
+
 def test_an_executor_that_is_shut_down_is_one_line(tmp_path: Path) -> None:
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
-    with pytest.raises(QPUError, match=r"the executor takes no more work"):
+    with pytest.raises(QPUError, match=r"the scheduler or executor takes no more work \(RuntimeError"):
         sweep(None, tmp_path, over={"seed": [1]}, executor=pool)
 
 
@@ -181,7 +197,7 @@ def test_progress_fits_and_tells_cells_apart(width: int, monkeypatch: pytest.Mon
     console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
     monkeypatch.setattr("qpu_sdk.cli.sweep.console", lambda: console)
     cells = cells_of(None, ["generator.bond_dim=4", "device=local:slos?noise=belenos", "seed=10..12"])
-    asked = [Part(cell.name, cell.config, RunFolder(tmp_path / cell.name), state="running") for cell in cells]
+    asked = [WorkItem(cell.name, cell.config, RunFolder(tmp_path / cell.name), state="running") for cell in cells]
     bars = _Progress(quiet=False)
     bars._advanced(Advance(asked, asked, []))
     with console.capture() as captured:
@@ -249,14 +265,14 @@ def test_workers_of_a_scheduler_that_cannot_do_cells_are_one_line() -> None:
 def test_two_kinds_of_workers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"given workers and a scheduler. Choose one"):
         sweep(None, tmp_path / "out", over={"seed": [1]}, workers=2, scheduler="tcp://127.0.0.1:1")
-    with pytest.raises(ConfigError, match=r"0 workers do nothing"):
+    with pytest.raises(ConfigError, match=r"workers is 0. Use 1 or more"):
         sweep(None, tmp_path / "out", over={"seed": [1]}, workers=0)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("limit", [float("nan"), -1.0])
 def test_a_budget_that_is_no_limit_is_refused(tmp_path: Path, limit: float) -> None:
-    with pytest.raises(ConfigError, match=r"the budget of the sweep is .* shots. Give 0 or more"):
+    with pytest.raises(ConfigError, match=r"the sweep's budget of shots is .* Use "):
         sweep(None, tmp_path, over={"seed": [1]}, budget={"shots": limit})
     with pytest.raises(BudgetExceeded):
         sweep(None, tmp_path, over={"seed": [1]}, budget={"shots": 0})
