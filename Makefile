@@ -4,14 +4,15 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs protocol mitigation sizes mismatch real seen noisy faults validate rehearsal clean
+.PHONY: run test check bench docs published bond lean better noise budget circuits phases cobyla claims mitigation sizes mismatch \
+  real seen faults validate rehearsal clean
 
 # The environment is made anew when a file that says what is in it changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[data,dev,cloud-emulator]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[data,dev,cloud-emulator,dask]"
 	touch $@
 
 # The default run: goes on with one that is not finished, else begins another in the next free folder.
@@ -36,15 +37,26 @@ check: $(VENV)/.installed
 bench: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.run
 	@$(BIN)/python -m tests.benchmarks.calibration
+	@$(BIN)/python -m tests.benchmarks.sweeps
 
 # The pages and the reference, in docs/_build/html; a warning is an error.
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
 
-# The accuracy table of docs/results.md: needs MNIST in torchvision's layout, make protocol MNIST=FOLDER
-protocol: $(VENV)/.installed
-	$(BIN)/python -m tests.benchmarks.protocol $(MNIST)
+# The tables of the published work and the page of claims: make published MNIST=FOLDER, in torchvision's layout; with
+# SCHEDULER=tcp://HOST:8786 on the workers of a Dask cluster. Each by itself: make noise MNIST=FOLDER. What is done is not
+# done again; docs/results/<table>.json hold the figures, make claims writes docs/claims.md and the README's table.
+TABLES = bond lean better noise budget circuits phases
+published: $(TABLES) cobyla claims
+$(TABLES): $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.published $@ $(MNIST) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+
+cobyla: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.published.cobyla $(MNIST)
+
+claims: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.published.claims
 
 # Mitigations side by side, ours and Perceval's; writes docs/results/mitigation.json and the tables of docs/mitigation.md.
 mitigation: $(VENV)/.installed
@@ -63,10 +75,6 @@ real: $(VENV)/.installed
 # Time and memory of a mitigation by modes and photons; writes the table of docs/mitigation.md.
 sizes: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.sizes --write
-
-# The protocol on noisy devices, with and without mitigation: make noisy MNIST=FOLDER; needs make protocol's results.
-noisy: $(VENV)/.installed
-	$(BIN)/python -m tests.benchmarks.noisy $(MNIST)
 
 # Every fault of the cloud, for Perceval's client and ours side by side; writes docs/results/faults.md.
 faults: $(VENV)/.installed

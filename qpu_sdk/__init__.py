@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .export.weights import load_model as load_model
     from .generator.mps import LeanMPSGenerator as LeanMPSGenerator
     from .generator.mps import MPSGenerator as MPSGenerator
+    from .generator.mps import TaperedMPSGenerator as TaperedMPSGenerator
     from .mitigation.distribution import Distribution as Distribution
     from .mitigation.mitigate import mitigate as mitigate
     from .mitigation.plug_in import CalibratedMitigation as CalibratedMitigation
@@ -85,6 +86,7 @@ _HOMES = {
     # parts of training
     "MPSGenerator": "generator.mps",
     "LeanMPSGenerator": "generator.mps",
+    "TaperedMPSGenerator": "generator.mps",
     "SPSA": "training.spsa",
     # runs
     "RunConfig": "training.config",

@@ -10,6 +10,8 @@ import pytest
 
 from qpu_sdk.emulator.faults import Faults
 from qpu_sdk.runs.device_figures import device_figures
+from qpu_sdk.runs.feasible import open_parts
+from qpu_sdk.runs.opened import NOTHING_GIVEN
 from qpu_sdk.runs.plan import plan_run
 from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import load_config
@@ -40,6 +42,13 @@ def test_paper_has_the_published_parameters(chi: int, generator: int) -> None:
     assert config.generator.kind == "paper"
 
 
+def test_normed_has_as_few_numbers_as_it_says() -> None:
+    config = load_config(EXAMPLES / "normed.toml")
+    target, _, generator = open_parts(config, NOTHING_GIVEN)
+    phases = sum(q.mesh.declared for q in qnns_of(config))
+    assert (target.size, generator.parameter_count, phases) == (14_554, 3_108, 88)
+
+
 def test_belenos_can_work_on_belenos() -> None:
     config = load_config(EXAMPLES / "belenos.toml")
     plan = plan_run(config, {config.device: device_figures(config, config.device, offline=True)})
@@ -51,7 +60,7 @@ def test_faults_are_understood() -> None:
     assert len(Faults.load(EXAMPLES / "faults.toml").rules) == 3
 
 
-@pytest.mark.parametrize("name", ["lean.toml", "paper.toml", "belenos.toml"])
+@pytest.mark.parametrize("name", ["lean.toml", "paper.toml", "belenos.toml", "normed.toml", "shifted.toml"])
 def test_runs_fit_four_hundred_settings(name: str) -> None:
     assert Schedule.of(load_config(EXAMPLES / name)).settings <= 400
 

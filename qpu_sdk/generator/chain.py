@@ -25,7 +25,8 @@ def chain_weights(left: Tensor, middle: Tensor, right: Tensor, ends: tuple[Tenso
     :param left: matrices of the leading bits, ``(k, 2, chi, chi)``; entry 0 is bit -1, entry 1 bit +1.
     :param middle: between the halves, ``(chi, chi)``.
     :param right: matrices of the trailing bits, ``(n - k, 2, chi, chi)``.
-    :param ends: ``first``, ``(chi,)``, and ``last``, ``(2, chi)``: the columns of alpha and of beta.
+    :param ends: ``first``, ``(2^a, chi)``, the rows of the first a bits (of none, one row), and ``last``,
+        ``(2, 2^z, chi)``, the columns of alpha and of beta for the last z bits.
     :param p: ``(size,)`` with size <= 2^n.
     :returns: ``(size,)``.
     """
@@ -42,34 +43,37 @@ class _ChainWeights(torch.autograd.Function):
         ctx: Any, left: Tensor, middle: Tensor, right: Tensor, first: Tensor, last: Tensor, p: Tensor
     ) -> Tensor:
         forth, back = _side_by_side(left.detach().numpy()), _side_by_side(right.detach().numpy()[::-1].swapaxes(2, 3))
-        rows = _all_rows(first.detach().numpy()[None], forth)
-        columns = _all_rows(last.detach().numpy(), back)
+        rows = _all_rows(first.detach().numpy(), forth)
+        order = _reversed_bits(last.shape[1].bit_length() - 1)  # the last bit is the most significant of columns
+        columns = _all_rows(last.detach().numpy()[:, order].reshape(-1, last.shape[2]), back)
         lead = rows[-1] @ middle.detach().numpy()
-        tail = columns[-1].reshape(2, -1, len(middle))[:, _reversed_bits(len(right))]  # built from its last bit on
+        tail = columns[-1].reshape(2, -1, len(middle))  # built from its last bit on
+        tail = tail[:, _reversed_bits(tail.shape[1].bit_length() - 1)]
         p_used = p.detach().numpy()
         alpha, beta = (lead @ tail.swapaxes(1, 2)).reshape(2, -1)[:, : len(p_used)]
         w = alpha + beta * p_used
-        ctx.parts = forth, back, rows, columns, lead, tail, middle.detach().numpy(), p_used, beta
+        ctx.parts = forth, back, rows, columns, lead, tail, middle.detach().numpy(), order, p_used, beta
         return torch.from_numpy(w - w.mean())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        forth, back, rows, columns, lead, tail, middle, p, beta = ctx.parts
+        forth, back, rows, columns, lead, tail, middle, order, p, beta = ctx.parts
         g = gradients[0].numpy() - gradients[0].numpy().mean()
         table = np.zeros((2, len(lead) * tail.shape[1]), dtype=g.dtype)
         table[0, : len(p)], table[1, : len(p)] = g, g * p
         table = table.reshape(2, len(lead), -1)
         grad_lead = table[0] @ tail[0] + table[1] @ tail[1]
-        grad_tail = (table.swapaxes(1, 2) @ lead)[:, _reversed_bits(len(back))].reshape(-1, len(middle))
+        grad_tail = table.swapaxes(1, 2) @ lead
+        grad_tail = grad_tail[:, _reversed_bits(tail.shape[1].bit_length() - 1)].reshape(-1, len(middle))
         grad_left, grad_first = _all_rows_back(rows, forth, grad_lead @ middle.T)
         grad_right, grad_last = _all_rows_back(columns, back, grad_tail)
         parts = (
             grad_left,
             rows[-1].T @ grad_lead,
             grad_right[::-1].swapaxes(2, 3).copy(),  # torch takes no array that runs backwards
-            grad_first[0],
-            grad_last,
+            grad_first,
+            grad_last.reshape(2, len(order), -1)[:, order],
             beta * g,
         )
         return tuple(torch.from_numpy(part) for part in parts)
@@ -77,7 +81,7 @@ class _ChainWeights(torch.autograd.Function):
 
 def _side_by_side(pairs: Array) -> Array:
     """[M(-1) | M(+1)] of every bit: ``(k, 2, chi, chi) -> (k, chi, 2 chi)``."""
-    return pairs.transpose(0, 2, 1, 3).reshape(len(pairs), pairs.shape[2], -1)
+    return pairs.transpose(0, 2, 1, 3).reshape(len(pairs), pairs.shape[2], 2 * pairs.shape[3])
 
 
 def _all_rows(start: Array, blocks: Array) -> list[Array]:

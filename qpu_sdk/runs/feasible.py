@@ -8,7 +8,8 @@ from ..calibration.twin import twin
 from ..devices.address import DeviceAddress
 from ..devices.registry import open_device
 from ..errors import MitigationError, ProgramError
-from ..generator.mps import Generator, LeanMPSGenerator, MPSGenerator
+from ..generator.mps import Generator, LeanMPSGenerator, MPSGenerator, TaperedMPSGenerator
+from ..generator.phases import PhasesGenerator
 from ..mitigation.methods import AUTO
 from ..photonics.program import Program
 from ..seeds import child_seed
@@ -68,17 +69,24 @@ def open_parts(config: RunConfig, given: Given) -> tuple[Target, Dataset, Genera
     else:
         dataset = split_dataset(given.data, config.data, seed=config.data_seed)
     dataset = as_taken(with_second_test(dataset, config.data), target)
-    generator = open_generator(config.generator, target.size, seed=child_seed(config.seed, "generator"))
+    generator = open_generator(config.generator, target, seed=child_seed(config.seed, "generator"))
     return target, dataset, generator
 
 
-def open_generator(config: GeneratorConfig, target_size: int, *, seed: int) -> Generator:
+def open_generator(config: GeneratorConfig, target: Target, *, seed: int) -> Generator:
     """The untrained generator of a run."""
-    if config.kind == "paper":
-        std = 1e-9 if config.init_std is None else config.init_std
-        return MPSGenerator(target_size, config.bond_dim, seed=seed, init_std=std)
-    std = 0.01 if config.init_std is None else config.init_std
-    return LeanMPSGenerator(target_size, config.bond_dim, seed=seed, init_std=std)
+    target_size = target.size
+    own = {} if config.init_std is None else {"init_std": config.init_std}
+    match config.kind:
+        case "paper":
+            return MPSGenerator(target_size, config.bond_dim, seed=seed, **own)
+        case "lean":
+            return LeanMPSGenerator(target_size, config.bond_dim, seed=seed, **own)
+        case "tapered":
+            return TaperedMPSGenerator(target_size, config.bond_dim, seed=seed, **own)
+        case "phases":
+            initial = target.flat(dict(target.module.named_parameters()))
+            return PhasesGenerator(initial, target.sizes, seed=seed)
 
 
 def method_problems(config: RunConfig, mitigation: Mitigation) -> list[MitigationError]:

@@ -48,6 +48,8 @@ from .written import hash_of, or_none, toml_of
 Table: TypeAlias = Mapping[str, Any]
 #: What no fingerprint has: limits may be raised, and files may lie elsewhere.
 _UNHASHED: Any = {"budget": True, "mitigation": {"record", "max_age_h"}, "target": {"folder"}}
+#: Keys of [training] that came after the first release; where they are 0 or unset, nothing is as it was not before.
+_LATER = {"augment_shift", "warm_start_optimiser"}
 #: Keys that may change in mid-run: of what is not measured yet.
 CHANGEABLE = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
@@ -129,10 +131,13 @@ class QNNConfig(Section):
 
 @final
 class GeneratorConfig(Section):
-    """From probabilities to weights; see :mod:`qpu_sdk.generator.mps`."""
+    """From probabilities to weights; see :mod:`qpu_sdk.generator.mps` and, for phases, :mod:`qpu_sdk.generator.phases`.
 
-    kind: Literal["lean", "paper"] = "lean"
-    bond_dim: Positive = 6
+    :param bond_dim: of chains; ``phases`` has none.
+    """
+
+    kind: Literal["tapered", "lean", "paper", "phases"] = "tapered"
+    bond_dim: Positive = 8
     init_std: AtLeastZero | None = None
 
     @field_validator("bond_dim")
@@ -143,11 +148,15 @@ class GeneratorConfig(Section):
 
 @final
 class TrainingConfig(Section):
-    """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit."""
+    """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit.
 
-    warm_start_epochs: PositiveOrZero = 70
-    warm_start_lr: Rate = 0.02
-    trials: Positive = 6
+    :param augment_shift: most pixels by which training images are moved, each way, anew in every epoch.
+    :param warm_start_optimiser: of the phases; none: ``rotated-adam`` for tapered chains, ``adam`` for others.
+    """
+
+    warm_start_epochs: PositiveOrZero = 110
+    warm_start_lr: Rate = 0.05
+    trials: Positive = 4
     trial_epochs: Positive = 6
     rounds: PositiveOrZero = 4
     generator_epochs: PositiveOrZero = 4
@@ -164,6 +173,13 @@ class TrainingConfig(Section):
     shots: Shots = 100_000
     final_shots: Shots = 1_000_000
     threads: Threads | None = None
+    augment_shift: PositiveOrZero = 0
+    warm_start_optimiser: Literal["adam", "rotated-adam"] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave keys that came later out where they change nothing, as ``scale`` of the images where it is not set."""
+        return {key: value for key, value in inner(self).items() if key not in _LATER or value}
 
     @model_validator(mode="after")
     def _trials_are_warm(self) -> TrainingConfig:
@@ -218,7 +234,7 @@ class RunConfig(Section):
     """The whole configuration.
 
     >>> RunConfig().generator.bond_dim
-    6
+    8
     """
 
     device: str = "local:slos"
@@ -262,6 +278,12 @@ class RunConfig(Section):
                 f"{MOST_JOINT:,} is the limit. Use fewer modes, photons or circuits"
             )
         return self
+
+    @property
+    def warm_start_optimiser(self) -> str:
+        """Of the phases: that of the configuration, or else the kind of generator decides."""
+        by_kind = "rotated-adam" if self.generator.kind == "tapered" else "adam"
+        return self.training.warm_start_optimiser or by_kind
 
     def device_of(self, index: int) -> str:
         """Device string of a QNN."""

@@ -31,7 +31,7 @@ from .config import RunConfig, TrainingConfig
 from .data import Dataset
 from .evaluation import check_fit, check_learns
 from .fit import Diverged, FitState, Fitter, check_finite, clones, diverging, gradients_of, one_pass, trial_seed
-from .optimiser import Adam, NamedTensors
+from .optimiser import NamedTensors, Optimiser, open_optimiser
 from .qnn import QNNBank, joint_error, joint_measured
 from .schedule import Schedule, Unit, open_spsa
 from .spsa import SPSA, SPSAState
@@ -39,8 +39,8 @@ from .targets import Target
 
 Row = dict[str, Any]
 
-#: Of the phases in epochs of exact gradients.
-EXACT = Adam()
+#: Of Adam for the phases in epochs of exact gradients.
+EXACT_BETA2 = 0.999
 #: What to lower when the warm start diverges.
 _WARM_KEYS = "training.lr or training.warm_start_lr, or clip with training.clip"
 
@@ -92,6 +92,7 @@ class Training:
 
     :param seed: of everything random.
     :param spsa_images: training images behind each loss that SPSA compares.
+    :param exact: of the phases in epochs of exact gradients.
     """
 
     seed: int
@@ -102,6 +103,7 @@ class Training:
     batches: Batches
     fitter: Fitter
     bank: QNNBank
+    exact: Optimiser
 
     @classmethod
     def of(
@@ -122,11 +124,13 @@ class Training:
         """
         outcomes, size = bank.joint_outcomes, config.training.batch_size
         check_network(dataset, target, generator, outcomes=outcomes, batch_size=size)
-        batches = Batches.of(dataset, seed=config.seed)
+        batches = Batches.of(dataset, seed=config.seed, shift=config.training.augment_shift)
         steps = math.ceil(len(batches.labels) / config.training.batch_size)  # a smaller last batch is a step too
         fitter = Fitter(generator, target, config.training, total_epochs=schedule.epochs, steps_per_epoch=steps)
         spsa = open_spsa(config.spsa, rounds=config.training.rounds)
-        return cls(config.seed, config.training, schedule, spsa, config.spsa.images, batches, fitter, bank)
+        name = config.warm_start_optimiser
+        exact = open_optimiser(name, beta2=EXACT_BETA2 if name == "adam" else config.training.beta2)
+        return cls(config.seed, config.training, schedule, spsa, config.spsa.images, batches, fitter, bank, exact)
 
     @property
     def target(self) -> Target:
@@ -193,7 +197,7 @@ class Training:
         phases = self.bank.initial_phases(seed=trial_seed(self.seed, "phases", trial))
         return Learnt(
             self.fitter.init(seed=trial_seed(self.seed, "generator", trial)),
-            EXACT.init([torch.from_numpy(phases)]),
+            self.exact.init([torch.from_numpy(phases)]),
             self._fresh_spsa(phases),
         )
 
@@ -236,7 +240,7 @@ class Training:
                 objective, logits = self.fitter.objective(fit, self.bank.exact(phases), images, labels)
                 own, *rest = torch.autograd.grad(objective, variables)
             shrunk = self.fitter.rate(fit.step) / config.lr  # one schedule for both
-            EXACT.step_(adam, [phases], [own], config.warm_start_lr * shrunk)
+            self.exact.step_(adam, [phases], [own], config.warm_start_lr * shrunk)
             self.fitter.apply_(fit, rest)
             return logits
 

@@ -101,7 +101,7 @@ class RotatedAdam(Optimiser):
         """One step; the first ones, before there is a basis, along the parameters themselves."""
         mean, square, count = state["mean"], state["square"], _counted(state)
         covariances, bases = _numbered("covariance", state), _numbered("basis", state)
-        g = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        g = torch.cat([gradient.reshape(-1) for gradient in gradients]).to(mean.dtype)  # phases are of 64 bits
         for covariance, part in zip(covariances, torch.split(g, [len(c) for c in covariances]), strict=True):
             covariance.mul_(self.beta2).addr_(part, part, alpha=1 - self.beta2)
         mean.mul_(self.beta1).add_(g, alpha=1 - self.beta1)

@@ -52,7 +52,7 @@ class Schedule:
 
     >>> schedule = Schedule.of(RunConfig(spsa={"steps": 0}, training={"rounds": 3}))
     >>> schedule.settings, schedule.shots, schedule.epochs, schedule.total_epochs
-    (8, 2600000, 102, 132)
+    (8, 2600000, 142, 160)
     """
 
     units: tuple[Unit, ...]

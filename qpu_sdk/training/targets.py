@@ -18,6 +18,7 @@ from ..errors import ConfigError
 from ..words import one_line
 from .config import TargetConfig
 from .factories import open_factory
+from .networks import normed_cnn
 
 
 @final
@@ -50,7 +51,10 @@ def paper_cnn() -> nn.Module:
 
 
 #: Targets that a model file may name; anything else must be named by the user.
-BUILT_IN: Mapping[str, Callable[[], nn.Module]] = {"qpu_sdk.training.targets:paper_cnn": paper_cnn}
+BUILT_IN: Mapping[str, Callable[[], nn.Module]] = {
+    "qpu_sdk.training.targets:paper_cnn": paper_cnn,
+    "qpu_sdk.training.networks:normed_cnn": normed_cnn,
+}
 
 
 #: Images that tell whether two networks compute the same, and the seed of these and of the weights.

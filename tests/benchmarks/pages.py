@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -15,3 +17,10 @@ def replace_between(page: Path, name: str, content: str) -> None:
     text = page.read_text(encoding="utf-8")
     start, stop = text.index(begin) + len(begin), text.index(end)
     page.write_text(f"{text[:start]}\n{content}\n{text[stop:]}", encoding="utf-8")
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation (ddof = 1) in percent; nothing for no values."""
+    if len(values) < 2:
+        return "".join(f"{100 * value:.2f}" for value in values)
+    return f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f}"

@@ -15,11 +15,11 @@ import sys
 from typing import Any
 
 from qpu_sdk.devices.machines import MACHINES, NOISE_PRESETS
-from tests.benchmarks.pages import RESULTS_PAGE, ROOT, replace_between
-from tests.benchmarks.protocol import CONTROLS, mean_and_spread
+from tests.benchmarks.pages import RESULTS_PAGE, ROOT, mean_and_spread, replace_between
 
 RESULTS = ROOT / "docs" / "results" / "rehearsal.json"
 SEEDS = (0, 1, 2)
+CONTROLS = ("frozen_random", "constant", "random_subspace", "plain_network")
 #: The published training (arXiv:2505.08474, finite differences).
 PUBLISHED_SETTINGS = 400_400
 

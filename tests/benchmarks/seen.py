@@ -17,8 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any, final
 
-from tests.benchmarks.pages import ROOT, replace_between
-from tests.benchmarks.protocol import mean_and_spread
+from tests.benchmarks.pages import ROOT, mean_and_spread, replace_between
 
 RESULTS = ROOT / "docs" / "results" / "seen.json"
 PAGE = ROOT / "docs" / "real-machines.md"

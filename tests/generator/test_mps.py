@@ -10,13 +10,20 @@ import torch
 from torch import Tensor
 
 from qpu_sdk.errors import ConfigError
-from qpu_sdk.generator.mps import Generator, LeanMPSGenerator, MPSGenerator, identifiable_parameters
+from qpu_sdk.generator.mps import (
+    Generator,
+    LeanMPSGenerator,
+    MPSGenerator,
+    TaperedMPSGenerator,
+    identifiable_parameters,
+)
 from tests.oracles.mps_chain import Chain, bit_rows, chain_weights
 
 PAPER_SIZE = 6690
 PHASES = 192
 SMALL_SIZES = (2, 3, 4, 5, 7, 8, 9, 33, 100)
-KINDS = (MPSGenerator, LeanMPSGenerator)
+KINDS = (MPSGenerator, LeanMPSGenerator, TaperedMPSGenerator)
+Kind = type[MPSGenerator] | type[LeanMPSGenerator] | type[TaperedMPSGenerator]
 G = TypeVar("G", bound=Generator)
 
 
@@ -55,6 +62,30 @@ def lean_oracle(generator: LeanMPSGenerator, p: Tensor) -> Tensor:
     return w - w.mean()
 
 
+def tapered_oracle(generator: TaperedMPSGenerator, p: Tensor) -> Tensor:
+    bits, (count, rank, _) = max(2, (generator.target_size - 1).bit_length()), generator.cores.shape
+    one, weights = torch.eye(rank, dtype=p.dtype), []
+    rows, columns = torch.cat([one, generator.left]), generator.right
+    lead = len(rows).bit_length() - 1
+    for i, row in enumerate(bit_rows(bits, generator.target_size, p.dtype)):
+        vector = rows[i >> (bits - lead)]
+        for bit, core in zip(row[lead : lead + count], generator.cores, strict=True):
+            vector = vector @ (one + bit * core)
+        chosen = i % columns.shape[1]
+        weights.append(vector @ (columns[0, chosen] + p[i] * columns[1, chosen]))
+    w = torch.stack(weights)
+    return w - w.mean()
+
+
+def oracle_of(generator: Generator, p: Tensor) -> Tensor:
+    if isinstance(generator, MPSGenerator):
+        return paper_oracle(generator, p)
+    if isinstance(generator, LeanMPSGenerator):
+        return lean_oracle(generator, p)
+    assert isinstance(generator, TaperedMPSGenerator)
+    return tapered_oracle(generator, p)
+
+
 def relative_error(a: Tensor, b: Tensor) -> float:
     return float(((a - b).abs().max() / b.abs().max()).detach())
 
@@ -66,7 +97,8 @@ def gradients(weights: Tensor, generator: Generator, p: Tensor) -> list[Tensor]:
 
 def assert_same(got: list[Tensor], expected: list[Tensor]) -> None:
     for one, other in zip(got, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11 * float(other.abs().max() + 1))
+        largest = max(other.abs().ravel().tolist(), default=0.0)  # a tensor may be empty
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11 * (largest + 1))
 
 
 @pytest.mark.parametrize("chi", [1, 2, 4])
@@ -119,10 +151,44 @@ def test_lean_gradients_are_those_of_the_formula(size: int) -> None:
     assert_same(gradients(generator(p), generator, p), gradients(lean_oracle(generator, p), generator, p))
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3, 4, 7, 8])
+@pytest.mark.parametrize("size", [64, 65, 100, 500])
+def test_tapered_generator_and_its_gradients_are_those_of_its_formula(size: int, rank: int) -> None:
+    generator = shaken(TaperedMPSGenerator(size, rank, seed=1), seed=26)
+    p = exponential(size + 2, seed=27).requires_grad_()
+    got, expected = generator(p), tapered_oracle(generator, p)
+    assert relative_error(got, expected) < 1e-12
+    assert_same(gradients(got, generator, p), gradients(expected, generator, p))
+
+
+@pytest.mark.parametrize(("size", "rank"), [(6690, 8), (6690, 6), (6690, 1), (100, 3), (4, 2), (4097, 5)])
+def test_tapered_parameters_are_those_of_three_parts(size: int, rank: int) -> None:
+    bits, lead = max(2, math.ceil(math.log2(size))), max(1, math.ceil(math.log2(rank)))
+    parts = (2**lead - rank) * rank, (bits - 2 * lead + 1) * rank**2, 2**lead * rank
+    assert TaperedMPSGenerator(size, rank, seed=0).parameter_count == sum(parts)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 4, 6, 8])
+def test_no_parameter_of_a_tapered_generator_is_redundant_but_the_mean(rank: int) -> None:
+    generator = TaperedMPSGenerator(256, rank, seed=1)  # of all bits: weights that are left out take some with them
+    assert identifiable_parameters(generator, seed=2) >= generator.parameter_count - 1
+
+
+def test_a_tapered_chain_is_a_lean_one_of_its_rank() -> None:
+    tapered, lean = TaperedMPSGenerator(256, 3, seed=1), LeanMPSGenerator(256, 3, seed=1)
+    assert identifiable_parameters(tapered, seed=2) == identifiable_parameters(lean, seed=2)
+
+
+def test_a_rank_beyond_the_bits_is_refused_with_the_largest() -> None:
+    assert TaperedMPSGenerator(33, 8, seed=1)(torch.ones(33)).shape == (33,)
+    with pytest.raises(ConfigError, match="Use 4 or less"):
+        TaperedMPSGenerator(32, 5, seed=1)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_second_derivative_is_right_or_refused(kind: type[MPSGenerator] | type[LeanMPSGenerator]) -> None:
+def test_a_second_derivative_is_right_or_refused(kind: Kind) -> None:
     generator, p = shaken(kind(9, 2, seed=1), seed=24), exponential(9, seed=25)
-    oracle = paper_oracle(generator, p) if isinstance(generator, MPSGenerator) else lean_oracle(generator, p)
+    oracle = oracle_of(generator, p)
     try:
         got = second_derivative(generator(p), generator)
     except RuntimeError:

@@ -46,9 +46,9 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     tree["controls"] = draw(st.booleans() | st.lists(st.sampled_from(CONTROLS), unique=True))
     tree["data"]["source"] = draw(st.text())
     tree["qnn"] = draw(st.lists(qnns(), min_size=2, max_size=3))
-    tree["training"]["lr"] = draw(RATES)
+    tree["training"] |= {"lr": draw(RATES), "augment_shift": draw(st.integers(0, 3))}
     tree["spsa"] = {"c": draw(RATES), "A": draw(st.floats(0, 1e9)), "blocking": draw(st.booleans())}
-    tree["generator"] = {"kind": draw(st.sampled_from(["lean", "paper"])), "init_std": draw(RATES)}
+    tree["generator"] = {"kind": draw(st.sampled_from(["tapered", "lean", "paper", "phases"])), "init_std": draw(RATES)}
     return tree
 
 
@@ -78,6 +78,13 @@ def test_default_configuration_round_trips(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(RunConfig().to_toml(), encoding="utf-8")
     assert load_config(path) == RunConfig() == load_config()
+
+
+def test_what_is_not_augmented_has_the_fingerprint_and_the_file_of_before() -> None:
+    plain, none, moved = RunConfig(), *(RunConfig(training={"augment_shift": n}) for n in (0, 1))
+    assert plain.fingerprint == none.fingerprint != moved.fingerprint
+    assert "augment_shift" not in none.to_toml()
+    assert "augment_shift = 1" in moved.to_toml()
 
 
 def test_fingerprint_tells_configurations_apart() -> None:

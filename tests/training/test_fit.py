@@ -58,6 +58,58 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     assert not torch.equal(orders[0], orders[3])
 
 
+@pytest.mark.parametrize("shift", [1, 2])
+def test_shifted_images_have_zeros_where_nothing_was_and_their_own_labels(shift: int) -> None:
+    batches = Batches.of(tiny.dataset(), seed=1, shift=shift)
+    seen: set[tuple[int, int]] = set()
+    order = torch.cat([labels for _, labels in Batches.of(tiny.dataset(), seed=1).epoch(0, 48)])
+    [(plain, _)] = Batches.of(tiny.dataset(), seed=1).epoch(0, 48)
+    [(images, labels)] = batches.epoch(0, 48)
+    assert torch.equal(labels, order)
+    moves = [(down, right) for down in range(-shift, shift + 1) for right in range(-shift, shift + 1)]
+    for image, before in zip(images, plain, strict=True):
+        fitting = [move for move in moves if torch.equal(image, moved(before, *move))]
+        assert len(fitting) == 1
+        seen |= set(fitting)
+    assert len(seen) > len(moves) // 2
+
+
+def moved(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """Pixel by pixel."""
+    out, (_, height, width) = torch.zeros_like(image), image.shape
+    for y in range(height):
+        for x in range(width):
+            if 0 <= y - down < height and 0 <= x - right < width:
+                out[:, y, x] = image[:, y - down, x - right]
+    return out
+
+
+def test_shifts_depend_on_seed_and_epoch_alone() -> None:
+    drawn = []
+    for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0)):
+        batches = Batches.of(tiny.dataset(), seed=seed, shift=1)
+        list(batches.epoch(3, 7))  # what was drawn before does not count
+        drawn.append(torch.cat([images for images, _ in batches.epoch(epoch, 7)]))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not any(torch.equal(drawn[0], other) for other in drawn[2:])
+
+
+def test_no_shift_leaves_images_as_they_are() -> None:
+    for (plain, _), (images, _) in zip(
+        Batches.of(tiny.dataset(), seed=1).epoch(2, 7),
+        Batches.of(tiny.dataset(), seed=1, shift=0).epoch(2, 7),
+        strict=True,
+    ):
+        assert torch.equal(plain, images)
+
+
+def test_shifts_are_refused_where_they_mean_nothing() -> None:
+    with pytest.raises(ConfigError, match="augment_shift moves images"):
+        Batches.of(tiny.dataset().as_rows(), seed=1, shift=1)
+    with pytest.raises(ConfigError, match="Set it to 3 or less"):
+        Batches.of(tiny.dataset(), seed=1, shift=4)
+
+
 def test_samples_are_fixed_subsets() -> None:
     batches = Batches.of(tiny.dataset(), seed=1)
     (one, _), (same, _), (other, _) = (batches.sample(20, label) for label in (0, 0, 1))

@@ -23,7 +23,8 @@ from qpu_sdk.photonics.program import Program
 from qpu_sdk.runs.checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.evaluation import evaluate
-from qpu_sdk.training.loop import Training, TrainingState
+from qpu_sdk.training.loop import EXACT_BETA2, Training, TrainingState
+from qpu_sdk.training.optimiser import open_optimiser
 from tests.training import tiny
 
 EVERYTHING = {"training": {"warm_start_epochs": 2}, "spsa": {"blocking": True, "smoothing": "adam"}}
@@ -114,6 +115,34 @@ def test_a_run_learns_the_tiny_problem() -> None:
     after = evaluate(run.target, weights(run, finish(run)), images, labels).accuracy
     assert before < 0.7
     assert after > 0.9
+
+
+@pytest.mark.parametrize("kind", ["tapered", "lean", "paper"])
+def test_the_kind_of_generator_chooses_the_optimiser_of_the_phases_unless_it_is_given(kind: str) -> None:
+    usual = "rotated-adam" if kind == "tapered" else "adam"
+    for named, expected in ((None, usual), ("adam", "adam"), ("rotated-adam", "rotated-adam")):
+        training = {"warm_start_epochs": 1} | ({} if named is None else {"warm_start_optimiser": named})
+        run = tiny.training(tiny.config(generator={"kind": kind}, training=training))
+        assert run.exact == open_optimiser(expected, beta2=EXACT_BETA2 if expected == "adam" else run.config.beta2)
+
+
+@pytest.mark.parametrize("name", ["adam", "rotated-adam"])
+def test_a_warm_start_that_is_stopped_and_shifted_goes_on_with_the_same_bits(name: str) -> None:
+    training = {"warm_start_epochs": 12, "rounds": 0, "warm_start_optimiser": name, "augment_shift": 1}
+    config = tiny.config(training=training)
+    whole, run = tiny.training(config), tiny.training(config)
+    state = run.init()
+    for unit in run.schedule.units[:9]:  # after the first basis
+        state, _ = run.step(state, unit)
+    assert bits(finish(tiny.training(config), state)) == bits(finish(whole))
+
+
+def test_shifts_change_what_is_learnt_and_none_does_not() -> None:
+    plain, none, moved = (
+        finish(tiny.training(tiny.config(training={"warm_start_epochs": 1, "rounds": 0} | more))).learnt.fit
+        for more in ({}, {"augment_shift": 0}, {"augment_shift": 1})
+    )
+    assert bits(plain) == bits(none) != bits(moved)
 
 
 def test_spent_settings_and_shots_are_those_planned() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from qpu_sdk.errors import ConfigError
 from qpu_sdk.training.config import GIVEN, TargetConfig
-from qpu_sdk.training.targets import PaperCNN, Target, check_rebuilt, load_target, paper_cnn
+from qpu_sdk.training.targets import BUILT_IN, PaperCNN, Target, check_rebuilt, load_target, paper_cnn
 
 PAPER = "qpu_sdk.training.targets:paper_cnn"
 
@@ -364,6 +364,27 @@ def test_networks_that_cannot_be_generated_are_one_line(build: Callable[[], nn.M
     with pytest.raises(ConfigError, match=words) as caught:
         Target(build())
     assert "\n" not in str(caught.value)
+
+
+# -- built in ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("factory", "size"), [(PAPER, 6_690), ("qpu_sdk.training.networks:normed_cnn", 14_554)])
+def test_built_in_targets_tell_ten_classes_of_digits(factory: str, size: int) -> None:
+    assert factory in BUILT_IN
+    target = load_target(factory, seed=1)
+    assert (target.size, target.frozen) == (size, 0)
+    assert target.logits(random_weights(target.size), random_images(3, 1, 28, 28)).shape == (3, 10)
+
+
+def test_the_scale_of_normed_layers_does_not_matter_and_that_of_the_last_does() -> None:
+    target = load_target("qpu_sdk.training.networks:normed_cnn", seed=1)
+    weights, images = 0.1 * random_weights(target.size), random_images(20, 1, 28, 28)
+    before = target.logits(weights, images, learning=True)
+    for name in ("conv1.weight", "conv2.weight", "conv3.weight", "last.weight"):
+        scaled = {n: t * (3.0 if n == name else 1.0) for n, t in target.tensors(weights).items()}
+        after = target.logits(target.flat(scaled), images, learning=True)
+        assert torch.allclose(after, before, rtol=1e-2, atol=1e-3) == (name != "last.weight")
 
 
 # -- batch norms -------------------------------------------------------------------------------------------

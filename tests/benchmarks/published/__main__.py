@@ -27,6 +27,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "better": (),
     "noise": ("generator.bond_dim=10", *NOISE_SHOTS),
     "circuits": (),
+    "phases": (),
 }
 ROWS = {"noise": noise_rows, "circuits": circuit_rows}
 
@@ -37,20 +38,18 @@ def overrides(table: str, mnist: str) -> list[str]:
     return [*data, f"data.second_test={mnist}", *TABLES[table]]
 
 
-def run(table: str, mnist: str, seeds: str) -> None:
+def run(table: str, mnist: str, seeds: str, scheduler: str | None) -> None:
     """The sweep, and its JSON after it."""
     begun, folder = time.monotonic(), ROOT / "runs" / "published" / table
-    said = [0]
 
     def tell(advance: Advance) -> None:
         for part in advance.settled:
             sys.stdout.write(f"{'/'.join(map(str, advance.cells))}  {part.name}  {part.error or 'done'}\n")
             sys.stdout.flush()
-        said[0] += 1
 
     share_warm_starts(folder)
     file = with_seeds(HERE / f"{table}.toml", seeds)
-    found = qs.sweep(file, folder, overrides=overrides(table, mnist), observer=tell, force=True)
+    found = qs.sweep(file, folder, overrides=overrides(table, mnist), observer=tell, force=True, scheduler=scheduler)
     command = f"python -m tests.benchmarks.published {table} MNIST"
     tables.store(table, found, command=command, seconds=time.monotonic() - begun, rows=ROWS.get(table))
 
@@ -84,8 +83,9 @@ def main() -> None:
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("mnist", help="folder in torchvision's MNIST layout")
     parser.add_argument("--seeds", default="", help="fewer or more than the file says: 1..3")
+    parser.add_argument("--scheduler", help="address of a Dask scheduler whose workers do it")
     arguments = parser.parse_args()
-    run(arguments.table, str(Path(arguments.mnist).resolve()), arguments.seeds)
+    run(arguments.table, str(Path(arguments.mnist).resolve()), arguments.seeds, arguments.scheduler)
 
 
 if __name__ == "__main__":

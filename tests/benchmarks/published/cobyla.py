@@ -46,6 +46,7 @@ OVERRIDES = (
     "training.weight_penalty=0",
     "training.trials=1",
     "training.warm_start_epochs=0",
+    "budget.settings=none",
 )
 
 

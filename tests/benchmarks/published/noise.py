@@ -11,5 +11,6 @@ NOISE_SHOTS = ("training.shots=20_000_000", "spsa.shots=20_000_000", "training.f
 
 def noise_rows(done: CellResult) -> Row:
     """A row of one run."""
-    axis, _, value = str(done.values["cell"]).partition("=")
-    return {"axis": axis, "value": float(value), "method": done.values["mitigation.method"]} | row_of(done)
+    figure, _, method = str(done.values["cell"]).partition(",")
+    axis, _, value = figure.partition("=")
+    return {"axis": axis, "value": float(value), "method": method or "auto"} | row_of(done)
