@@ -24,6 +24,7 @@ import typer
 import qpu_sdk as qs
 from qpu_sdk.cli.app import app
 from qpu_sdk.mitigation.methods import METHODS
+from qpu_sdk.runs.cells import cells_of
 from qpu_sdk.training.config_file import load_config, parse_config
 
 from .test_front_door import stripes
@@ -188,11 +189,15 @@ def every_command() -> Iterator[Any]:
 
 
 @every_page
-def test_configurations_are_understood(page: Path) -> None:
+def test_configurations_are_understood(page: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     for block in blocks(page):
         if block.language == "toml":
             tree = tomllib.loads(block.text)
-            if "project" not in tree:
+            if "cell" in tree:
+                (tmp_path / "cells.toml").write_text(block.text, encoding="utf-8")
+                assert len(cells_of(tmp_path / "cells.toml")) >= len(tree["cell"])
+            elif "project" not in tree:
                 parse_config(tree, where=f"{page.name}:{block.line}")
 
 

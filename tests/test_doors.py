@@ -35,6 +35,7 @@ from qpu_sdk.generator.mps import identifiable_parameters
 from qpu_sdk.photonics.counts import merge
 from qpu_sdk.photonics.fock import check_modes_photons
 from qpu_sdk.photonics.meshes import open_mesh
+from qpu_sdk.runs.sweep import limits_of, worker_count
 from qpu_sdk.seeds import child_seed
 
 Call = Callable[[Any], Any]
@@ -122,6 +123,7 @@ WHOLE: dict[str, tuple[Call, tuple[int, ...]]] = {
     "DeviceSpec.max_photons": (lambda n: repr(qs.DeviceSpec("lab", 9, n)), (1, 9)),
     "DeviceSpec.max_shots": (lambda n: repr(qs.DeviceSpec("lab", 9, 2, max_shots=n)), (1, 9)),
     "DeviceSpec.check.shots": (lambda n: qs.DeviceSpec("lab", 9, 2).check([PROGRAM], shots=n)[1], (1, 9)),
+    "sweep.workers": (worker_count, (1, 9)),
     "open_device.seed": (lambda n: qs.open_device("local:slos", seed=n).run(PROGRAM, shots=50).to_json(), (0, 100)),
     "LocalDevice.seed": (lambda n: LocalDevice(seed=n).run(PROGRAM, shots=50).to_json(), (0, 100)),
     "child_seed": (child_seed, (0, 100)),
@@ -193,6 +195,7 @@ REAL: dict[str, tuple[Call, tuple[float, ...]]] = {
         (0.5,),
     ),
     "Distribution.interval": (lambda x: EVEN.interval(x)[0].tolist(), (0.5, 0.875)),
+    "sweep.budget": (lambda x: limits_of({"shots": x}), (0.0, 2.5)),
     "Job.result.timeout_s": (lambda x: JOB.result(x)[0].to_json(), (10.0, 1024.0)),
     "Job.wait_all": (lambda x: wait_all([JOB], timeout_s=x), (0.0, 1024.0)),
     "calibrate_from.validity_h": (lambda x: refitted(validity_h=x), (1.5,)),

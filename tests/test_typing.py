@@ -73,6 +73,10 @@ run = qs.resume(Path("runs/stripes"), target=net, data=data)
 accuracy: float = run.summary.test_accuracy
 page: Path = run.report
 page = qs.report(run.path, "runs/other", out="page.html").page
+over = {"seed": range(3), "generator.bond_dim": [2, 4]}
+cells = qs.sweep(config, "runs/many", over=over, budget={"shots": 1e9}).cells
+best: float = max(cell.summary.test_accuracy for cell in cells if cell.summary is not None)
+page = qs.sweep("run.toml", Path("runs/many"), over=["seed=1..3"], workers=2).path
 net = qs.load_model("runs/stripes").module()
 generators = qs.MPSGenerator(10, 2, seed=1), qs.LeanMPSGenerator(10, 2, seed=1)
 optimiser: type[qs.SPSA] = qs.SPSA

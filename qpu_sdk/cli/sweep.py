@@ -19,7 +19,7 @@ from .train import overridden
 if TYPE_CHECKING:
     from ..runs.sweep_plan import SweepPlan
     from ..runs.sweep_result import Sweep
-    from ..runs.sweep_work import Advance, Part
+    from ..runs.sweep_work import Advance, WorkItem
 
 Option = typer.Option
 #: Columns that a name of a part takes at most.
@@ -90,7 +90,7 @@ def _limits(budget: list[str]) -> dict[str, float]:
 def _show_plan(plan: SweepPlan, workers: int | None, json_: bool) -> None:
     import os
 
-    number = workers if workers is not None else os.cpu_count() or 1
+    number = max(1, min(workers or os.cpu_count() or 1, len(plan.left)))  # more have nothing to do
     training = plan.training_s
     if json_:
         cells = [
@@ -154,6 +154,18 @@ def _show(found: Sweep, json_: bool) -> None:
         fail(f"{number_of(len(failed), 'cell')} failed twice; the others are done. {' | '.join(lines)}", BAD_INPUT)
 
 
+def _cut(name: str, width: int) -> str:
+    """A name in so many columns; its end is what tells cells apart.
+
+    >>> _cut("generator.bond_dim=4,seed=12", 16)
+    'gener…=4,seed=12'
+    """
+    if len(name) <= width:
+        return name
+    head = width // 3
+    return f"{name[:head]}…{name[len(name) - (width - head - 1) :]}"
+
+
 @final
 class _Progress:
     """A line of every running cell and one of all; on what is no terminal, a line of every cell that ended."""
@@ -195,11 +207,12 @@ class _Progress:
         left = "" if (s := self._left(advance)) is None else f", {duration(s)} left"
         self._bars.update(self._all, completed=advance.share, told=f"{done} of {cells}{left}")
 
-    def _show(self, part: Part) -> None:
+    def _show(self, part: WorkItem) -> None:
         done, units = part.progress
         if part.name not in self._tasks:
-            name = part.name if len(part.name) <= self._width else f"{part.name[: self._width - 1]}…"
-            self._tasks[part.name] = self._bars.add_task(plain(name).plain, total=units, told="")
+            self._tasks[part.name] = self._bars.add_task(
+                _cut(plain(part.name).plain, self._width), total=units, told=""
+            )
         self._bars.update(self._tasks[part.name], completed=done, told=part.stage)
 
     def _left(self, advance: Advance) -> float | None:
@@ -207,7 +220,7 @@ class _Progress:
         share, so_far = advance.share, time.monotonic() - self._begun
         return so_far * (1.0 - share) / share if share > 0.005 else None
 
-    def _ended(self, part: Part, advance: Advance) -> None:
+    def _ended(self, part: WorkItem, advance: Advance) -> None:
         if self._quiet:
             return
         done, cells = advance.cells

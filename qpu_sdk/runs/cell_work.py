@@ -36,6 +36,7 @@ class Task:
     :param toml: its configuration, with absolute paths.
     :param versions: of the packages here, which the worker must have too.
     :param folder: where the cell is, on a disk that the worker has; "" for a worker elsewhere, which returns the files.
+    :param files: what is there of it already, for a worker elsewhere, which goes on from there.
     :param warm: folder of its warm start, on the same disk.
     :param warm_files: or the files of that folder.
     :param warm_only: True for a warm start itself.
@@ -46,6 +47,7 @@ class Task:
     toml: str
     versions: Mapping[str, str]
     folder: str = ""
+    files: bytes = b""
     warm: str = ""
     warm_files: bytes = b""
     warm_only: bool = False
@@ -65,10 +67,12 @@ def work(task: Task) -> bytes:
             return b""
         with TemporaryDirectory(prefix="qpu-sdk-") as place:
             folder, warm = Path(place) / task.name, Path(place) / ".warm"
+            if task.files:
+                unpack_folder(task.files, folder)
             if task.warm_files:
-                unpack(task.warm_files, warm)
+                unpack_folder(task.warm_files, warm)
             _do(config, folder, warm if task.warm_files else None, task)
-            return pack(folder)
+            return pack_folder(folder)
 
 
 def check_versions(wanted: Mapping[str, str]) -> None:
@@ -94,7 +98,7 @@ def _do(config: RunConfig, folder: Path, warm: Path | None, task: Task) -> None:
         runs.train(config, folder, warm=warm, force=task.force)
 
 
-def pack(folder: Path) -> bytes:
+def pack_folder(folder: Path) -> bytes:
     """All files of a folder as one archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -104,7 +108,7 @@ def pack(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(files: bytes, folder: Path) -> None:
+def unpack_folder(files: bytes, folder: Path) -> None:
     """Write the files of an archive into a new folder.
 
     :raises CheckpointError: when it is no archive, or a name in it leads elsewhere.

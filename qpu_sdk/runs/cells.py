@@ -7,15 +7,16 @@ import hashlib
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, final
 
 from ..errors import ConfigError
 from ..files import user_path
 from ..training.config import RunConfig
-from ..training.config_file import assign, configured, read_tree, toml_value
+from ..training.config_file import assign, configured, read_toml, toml_value
 from ..words import short
 from .paths import with_absolute_paths
 
@@ -140,7 +141,7 @@ def _base(config: object) -> tuple[dict[str, Any], Path | None, list[dict[str, A
     if isinstance(config, RunConfig):
         return config.model_dump(mode="json", exclude_none=True), None, [], []
     path = user_path(config, "the path of a configuration")
-    tree = read_tree(path)
+    tree = read_toml(path)
     if not _OF_A_SWEEP & tree.keys():
         return tree, path, [], []
     if unknown := sorted(tree.keys() - _OF_A_SWEEP):
@@ -156,7 +157,7 @@ def _base(config: object) -> tuple[dict[str, Any], Path | None, list[dict[str, A
     if base is None:
         return {}, None, tables, [parse_over(text) for text in over]
     inner = path.parent / user_path(base, f"config of {path}")
-    return read_tree(inner), inner, tables, [parse_over(text) for text in over]
+    return read_toml(inner), inner, tables, [parse_over(text) for text in over]
 
 
 def _as_pairs(over: Over) -> list[tuple[str, list[Any]]]:
@@ -164,11 +165,28 @@ def _as_pairs(over: Over) -> list[tuple[str, list[Any]]]:
         return [parse_over(over)]
     if not isinstance(over, Mapping):
         return [parse_over(text) for text in over]
-    pairs = [(str(key), list(values)) for key, values in over.items()]
-    for key, values in pairs:
-        if not values:
-            raise ConfigError(f"over has no values of {key}. Give one or more.")
-    return pairs
+    return [(str(key), _values(str(key), values)) for key, values in over.items()]
+
+
+def _values(key: str, values: object) -> list[Any]:
+    """Values as TOML has them; those of numpy and paths are written in it."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise ConfigError(f"over has {short(values)} for {key}. Give a list of values: {{{key!r}: [{short(values)}]}}.")
+    found = [_plain(key, value) for value in values]
+    if not found:
+        raise ConfigError(f"over has no values of {key}. Give one or more.")
+    return found
+
+
+def _plain(key: str, value: Any) -> Any:
+    value = value.tolist() if hasattr(value, "tolist") else str(value) if isinstance(value, PurePath) else value
+    try:
+        json.dumps(value)
+    except TypeError:
+        raise ConfigError(
+            f"over has a {type(value).__name__} for {key}. Give numbers, texts, true or false, or lists of these."
+        ) from None
+    return value
 
 
 def _axes(pairs: list[tuple[str, list[Any]]]) -> list[tuple[str, list[Any]]]:
@@ -216,9 +234,10 @@ def _as_name(key: str, value: Any) -> str:
 def _named_apart(cells: Sequence[Cell]) -> list[Cell]:
     """Names as folders can have them, each another: what is cut or written otherwise is told apart by its content."""
     plain = [re.sub(r"[^A-Za-z0-9._+,=-]+", "-", cell.name).lstrip("-.") for cell in cells]
+    times = Counter(plain)
     named = []
     for cell, name in zip(cells, plain, strict=True):
-        if len(name) > _LONGEST_NAME or plain.count(name) > 1 or not name:
+        if len(name) > _LONGEST_NAME or times[name] > 1 or not name:
             told = json.dumps([cell.name, cell.identity])
             name = f"{name[:_LONGEST_NAME]}~{hashlib.sha256(told.encode()).hexdigest()[:8]}"
         named.append(Cell(name, cell.values, cell.config))

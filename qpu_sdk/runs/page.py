@@ -160,8 +160,8 @@ def _accuracy_tables(group: SeedGroup) -> Iterator[Html]:
             else "The seeds differ in their images, too."
         )
         yield paragraph(f"Intervals are {100 * CONFIDENCE:.0f} % of the mean over seeds, by Student's t. {images}")
-    if any(not one.decides for one in group.differences):
-        yield paragraph("The plain network trains all weights, not an equal budget: it decides nothing here.")
+    if silent := [control_title(one.control) for one in group.differences if not one.decides]:
+        yield paragraph(f"Void or not within the budget, so that they decide nothing here: {'; '.join(silent)}.")
     second = list(_second_rows(summaries))
     if second:
         yield table(second, ("second test set", "accuracy"))
@@ -178,13 +178,12 @@ def _control_row(one: PairedDifference, summaries: Sequence[RunSummary]) -> tupl
 def _second_rows(summaries: Sequence[RunSummary]) -> Iterator[tuple[str, str]]:
     """Accuracy on a second test set, where runs have one."""
     for summary in summaries:
-        accuracy, size = (getattr(summary, f"second_test_{key}", None) for key in ("accuracy", "size"))
+        accuracy, size = summary.second_test_accuracy, summary.second_test_size
         if accuracy is None:
             continue
         named = "this run" if len(summaries) == 1 else f"seed {summary.seed}"
         yield f"{named}{'' if size is None else f', {size:,} images'}", percent(accuracy)
-        controls: Mapping[str, float] = getattr(summary, "second_controls", None) or {}
-        for name, value in controls.items():
+        for name, value in summary.second_controls.items():
             yield f"{named}: {control_title(name)}", f"{percent(value)} ({points(accuracy - value)} points)"
 
 

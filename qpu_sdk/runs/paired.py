@@ -8,31 +8,46 @@ by seed, and what the seeds share falls out of them. One seed has no spread: the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
 from ..rendering.text import number_of, percent
 from ..statistics import normal_quantile, student_quantile
+from ..training.control_names import VOID
 from .summary import RunSummary
-from .verdict import CONTROL_NAMES, verdict
 
+#: What each control is, where names alone would not say it.
+CONTROL_NAMES = {
+    "frozen_random": "control: p random and frozen",
+    "constant": "control: p constant",
+    "random_subspace": "control: random subspace, as many parameters",
+    "plain_network": "control: plain network, all weights trained",
+    "small_network": "control: small network, as many weights",
+    "untrained_circuits": "control: p of untrained circuits",
+    "fresh_random": "void control: p random at every call",
+    "pruned": "control: plain network, pruned to as many weights",
+    "weight_sharing": "control: largest layer of a few shared rows",
+    "hashed": "control: weights share as many numbers by a hash",
+    "low_rank": "control: layers of low rank, as many parameters",
+}
 #: Probability that an interval holds the truth.
 CONFIDENCE = 0.95
-#: Controls that get more than the run's budget, so that they say nothing of its circuits.
-_MORE_BUDGET = ("plain_network",)
 #: Controls that lack nothing but the trained circuits.
-_NO_CIRCUITS = ("frozen_random", "constant", "untrained_circuits", "fresh_random")
+_NO_CIRCUITS = ("frozen_random", "constant", "untrained_circuits")
+#: Standard errors above chance from which a result is no accident.
+_ABOVE_CHANCE = 2.0
 
 #: Differences of fractions are equal up to this.
 _ROUNDING = 1e-12
 
-VerdictKind = Literal["benefit", "none", "worse", "unknown"]
+VerdictKind = Literal["benefit", "none", "worse", "chance", "unknown"]
 #: Each kind of verdict in a cell of a table.
 KIND_NAMES: dict[VerdictKind, str] = {
     "benefit": "benefit shown",
     "none": "no benefit shown",
     "worse": "worse than a control",
+    "chance": "at chance",
     "unknown": "no control to compare with",
 }
 
@@ -65,6 +80,7 @@ class PairedDifference:
     :param seeds: pairs.
     :param by_images: True where the interval is that of the test images, because the seeds have no spread to tell.
     :param test_size: images behind each accuracy.
+    :param decides: whether the control tells what the circuits contribute (:func:`decides`).
     """
 
     control: str
@@ -74,11 +90,7 @@ class PairedDifference:
     seeds: int
     by_images: bool
     test_size: int
-
-    @property
-    def decides(self) -> bool:
-        """Whether the control has no more than the run's budget."""
-        return self.control not in _MORE_BUDGET
+    decides: bool = True
 
     def __str__(self) -> str:
         """In one line.
@@ -130,7 +142,16 @@ def control_title(control: str) -> str:
     >>> control_title("constant"), control_title("of_tomorrow")
     ('p constant', 'of tomorrow')
     """
-    return CONTROL_NAMES.get(control, spoken(control)).removeprefix("control: ")
+    return control_row(control).removeprefix("control: ")
+
+
+def control_row(control: str) -> str:
+    """A control among other rows.
+
+    >>> control_row("constant"), control_row("of_tomorrow")
+    ('control: p constant', 'control: of tomorrow')
+    """
+    return CONTROL_NAMES.get(control, f"control: {spoken(control)}")
 
 
 def points(fraction: float) -> str:
@@ -171,23 +192,34 @@ def image_interval(accuracy: float, size: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def decides(summary: RunSummary, control: str) -> bool:
+    """Whether a control trains no more numbers than the run, and stays what it was trained to be.
+
+    One whose numbers the summary does not count decides nothing.
+    """
+    count = summary.control_parameters.get(control)
+    return count is not None and count <= summary.trainable_parameters.total and control not in VOID
+
+
 def paired_difference(summaries: Sequence[RunSummary], control: str) -> PairedDifference | None:
     """The run minus one control, over the seeds that have both; None where none has.
 
     :param summaries: of runs that differ by their seeds alone.
     """
-    pairs = [(s.test_accuracy, s.controls[control], s.test_size) for s in summaries if control in s.controls]
+    have = [summary for summary in summaries if control in summary.controls]
+    pairs = [(s.test_accuracy, s.controls[control], s.test_size) for s in have]
     if not pairs:
         return None
+    n, tells = len(pairs), all(decides(summary, control) for summary in have)
     found, size = mean_interval([own - other for own, other, _ in pairs]), min(size for *_, size in pairs)
     if found.spread is not None and found.spread > _ROUNDING:
         assert found.low is not None
         assert found.high is not None
-        return PairedDifference(control, found.mean, found.low, found.high, len(pairs), False, size)
+        return PairedDifference(control, found.mean, found.low, found.high, n, False, size, tells)
     # Of one seed, or of several that agree to the image: equal differences are no proof that there is no error.
-    variance = sum((own * (1 - own) + other * (1 - other)) / n for own, other, n in pairs) / len(pairs)
+    variance = sum((own * (1 - own) + other * (1 - other)) / images for own, other, images in pairs) / n
     half = normal_quantile(CONFIDENCE) * math.sqrt(variance)
-    return PairedDifference(control, found.mean, found.mean - half, found.mean + half, len(pairs), True, size)
+    return PairedDifference(control, found.mean, found.mean - half, found.mean + half, n, True, size, tells)
 
 
 def paired_differences(summaries: Sequence[RunSummary]) -> list[PairedDifference]:
@@ -200,34 +232,58 @@ def paired_differences(summaries: Sequence[RunSummary]) -> list[PairedDifference
 def seed_verdict(summaries: Sequence[RunSummary]) -> SeedVerdict:
     """Whether the quantum part is shown to help, by the intervals of the paired differences.
 
-    A benefit is shown where every interval lies above 0, one over each control of no more budget. Where one lies below
-    0, the run is worse than that control.
+    A benefit is shown where every interval lies above 0, one over each control within the budget. Where one lies below
+    0, the run is worse than that control. Controls beyond the budget are told of and decide nothing.
 
-    :param summaries: of runs that differ by their seeds alone.
+    :param summaries: of one run, or of runs that differ by their seeds alone.
     """
-    chances = [verdict(summary.model_copy(update={"controls": {}})) for summary in summaries]
-    if all(chances):
-        return SeedVerdict("unknown", str(chances[0])[:1].upper() + str(chances[0])[1:])
-    found = [one for one in paired_differences(summaries) if one.decides]
+    if all(map(_at_chance, summaries)):
+        share = percent(summaries[0].chance or 0.0)
+        return SeedVerdict(
+            "chance",
+            f"At chance: {share} of the test images are of one class, so who always says that one does as well. Train "
+            "for more epochs, or with another training.lr.",
+        )
+    kind, text = _compared([one for one in paired_differences(summaries) if one.decides])
+    return SeedVerdict(kind, " ".join([text, *_beyond_budget(summaries)]))
+
+
+def _compared(found: Sequence[PairedDifference]) -> tuple[VerdictKind, str]:
+    """By the controls that decide, the best of them first."""
+    nothing = "No benefit of the quantum part shown"
     if not found:
-        return SeedVerdict(
-            "unknown",
-            "Nothing tells what the quantum part contributes: no control of equal budget was trained. Train with "
-            "--controls.",
+        return "unknown", (
+            "Nothing tells what the quantum part contributes: no control within the budget was trained. Train with "
+            "--controls."
         )
-    worse = [one for one in found if one.high < 0.0]
-    if worse:
-        without = [one for one in worse if one.control in _NO_CIRCUITS]
-        if without:
-            return SeedVerdict("worse", f"No benefit of the quantum part shown: worse than without it ({without[0]}).")
-        return SeedVerdict(
-            "worse", f"No benefit of the quantum part shown: a classical control does better ({worse[0]})."
-        )
-    open_ = [one for one in found if one.low <= 0.0]
-    if open_:
-        return SeedVerdict("none", f"No benefit of the quantum part shown: the intervals overlap ({open_[0]}).")
-    against = "every control of equal budget" if len(found) > 1 else "the one control of equal budget"
-    return SeedVerdict("benefit", f"Benefit of the quantum part shown: better than {against} ({found[0]}).")
+    if worse := [one for one in found if one.high < 0.0]:
+        if without := [one for one in worse if one.control in _NO_CIRCUITS]:
+            return "worse", f"{nothing}: worse than without it ({without[0]})."
+        return "worse", f"{nothing}: a classical control does better ({worse[0]})."
+    if undecided := [one for one in found if one.low <= 0.0]:
+        return "none", f"{nothing}: the intervals overlap ({undecided[0]})."
+    against = "every control within the budget" if len(found) > 1 else "the one control within the budget"
+    return "benefit", f"Benefit of the quantum part shown: better than {against} ({found[0]})."
+
+
+def _at_chance(summary: RunSummary) -> bool:
+    chance = summary.chance
+    if chance is None:
+        return False
+    error = math.sqrt(max(0.0, chance * (1.0 - chance)) / summary.test_size)
+    return summary.test_accuracy <= chance + _ABOVE_CHANCE * error
+
+
+def _beyond_budget(summaries: Sequence[RunSummary]) -> Iterator[str]:
+    """A sentence on each control that trains more numbers than the runs, with its mean over the seeds."""
+    for name in dict.fromkeys(name for summary in summaries for name in summary.controls):
+        have = [summary for summary in summaries if name in summary.controls]
+        counts = {summary.control_parameters.get(name) for summary in have} - {None}
+        if not counts or name in VOID or all(decides(summary, name) for summary in have):
+            continue
+        mean, title = math.fsum(summary.controls[name] for summary in have) / len(have), control_title(name)
+        sizes = ", ".join(f"{count:,}" for count in sorted(filter(None, counts)))
+        yield f"{title[:1].upper()}{title[1:]} ({sizes}), reaches {percent(mean)} and is beyond the budget."
 
 
 def accuracy_text(summaries: Sequence[RunSummary]) -> str:

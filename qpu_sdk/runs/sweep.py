@@ -13,21 +13,28 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
+from ..arrays import real, whole
 from ..errors import BudgetExceeded, ConfigError
 from ..training.config import RunConfig
 from ..versions import versions
+from ..words import one_line, short
 from .cell_work import Task, check_versions, work
 from .cells import Cell, Over, cells_of
 from .sweep_folder import CellEntry, SweepFolder, check_here
 from .sweep_plan import SweepPlan, plan_cells
 from .sweep_result import Sweep
-from .sweep_work import Advance, Part, parts_of, worked
+from .sweep_work import Advance, WorkItem, parts_of, worked
 from .workers import Workers
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 Submit = Callable[[Task], "Future[bytes]"]
-LIMITS = ("settings", "shots", "credits", "jobs", "seconds")
+_LIMITS = ("settings", "shots", "credits", "jobs", "seconds")
+#: More processes than any machine has cores.
+MOST_WORKERS = 1024
 
 
 def sweep(
@@ -70,7 +77,7 @@ def sweep(
     """
     cells = cells_of(config, over, overrides)
     folder = SweepFolder.of(out)
-    elsewhere = scheduler is not None or executor is not None
+    elsewhere = _elsewhere(workers, scheduler, executor)
     if elsewhere:
         check_here(cells)
     with folder.held():
@@ -79,8 +86,7 @@ def sweep(
         check_budget(cells, folder, budget)
         going = _Going(folder, entries, parts_of(left, folder))
         if left:
-            number = workers if workers is not None else os.cpu_count() or 1
-            with _submitting(number, scheduler, executor, folder) as submit:
+            with _submitting(worker_count(workers), scheduler, executor, folder) as submit:
                 worked(going.parts, submit, elsewhere=elsewhere, force=force, settled=going.settled, observer=observer)
         return Sweep.load(folder.path)
 
@@ -92,14 +98,30 @@ class _Going:
 
     folder: SweepFolder
     entries: list[CellEntry]
-    parts: list[Part] = field(default_factory=list)
+    parts: list[WorkItem] = field(default_factory=list)
 
-    def settled(self, part: Part) -> None:
+    def settled(self, part: WorkItem) -> None:
         """Write down what became of a cell, and of those that are the same."""
         for entry in self.entries:
             if part.name in (entry.name, entry.same_as):
                 entry.state, entry.error = ("failed", part.error) if part.error else ("done", "")
         self.folder.save(self.entries)
+
+
+def _elsewhere(workers: int | None, scheduler: str | None, executor: Executor | None) -> bool:
+    """Whether others than processes of this machine do it; raises :class:`ConfigError` when several shall."""
+    asked = {"workers": workers, "a scheduler": scheduler, "an executor": executor}
+    if len(named := [name for name, value in asked.items() if value is not None]) > 1:
+        raise ConfigError(f"a sweep is given {' and '.join(named)}. Choose one; workers are processes of this machine.")
+    worker_count(workers)
+    return workers is None and bool(named)
+
+
+def worker_count(workers: object) -> int:
+    """Processes of this machine; raises :class:`ConfigError` for what is no whole number from 1 to 1024."""
+    if workers is None:
+        return os.cpu_count() or 1
+    return whole(workers, "workers", ConfigError, least=1, most=MOST_WORKERS)
 
 
 @contextmanager
@@ -111,8 +133,6 @@ def _submitting(number: int, scheduler: str | None, executor: Executor | None, f
         with _dask(scheduler) as submit:
             yield submit
     else:
-        if number < 1:
-            raise ConfigError(f"{number} workers do nothing. Use 1 or more.")
         with Workers(number, log=folder.log) as pool:
             yield pool.submit
 
@@ -132,24 +152,50 @@ def _dask(address: str) -> Iterator[Submit]:
             "the address."
         ) from error
     with client:
-        client.run(check_versions, versions())
+        _check_workers(client)
         executor = client.get_executor(pure=False, retries=0)
         yield lambda task: executor.submit(work, task)
 
 
+def _check_workers(client: Client) -> None:
+    """Have every worker that is there say what it has; those that come later are asked with their first cell."""
+    try:
+        client.run(check_versions, versions())
+    except ConfigError:
+        raise
+    except Exception as error:  # what a worker without this package raises is Dask's business
+        raise ConfigError(
+            f"a worker of the scheduler cannot do cells ({one_line(f'{type(error).__name__}: {error}', 200)}). Install "
+            "the same versions everywhere."
+        ) from error
+
+
 def check_budget(cells: Sequence[Cell], folder: SweepFolder, budget: Mapping[str, float] | None) -> None:
-    """Raise :class:`BudgetExceeded` when all cells together may take more than is allowed."""
-    if not budget:
+    """Raise :class:`BudgetExceeded` when all cells together may take more than is allowed.
+
+    :raises ConfigError: for a budget that is none.
+    """
+    limits = limits_of(budget or {})
+    if not limits:
         return
-    if unknown := sorted(set(budget) - set(LIMITS)):
-        raise ConfigError(f"a sweep has no budget of {unknown[0]}. Limit {', '.join(LIMITS)}.")
     total = plan_cells(cells, folder, offline=False).total
-    for key, limit in budget.items():
+    for key, limit in limits.items():
         if (need := getattr(total, key)) > limit:
             raise BudgetExceeded(
                 f"all cells together may take {need:,.6g} {key}; the budget of the sweep is {limit:,.6g}. Ask for "
                 f"fewer cells, or allow it: --budget {key}={need:.9g}."
             )
+
+
+def limits_of(budget: Mapping[str, object]) -> dict[str, float]:
+    """Limits by what they limit; raises :class:`ConfigError` for what no sweep takes, and for what is no number.
+
+    >>> limits_of({"credits": 50})
+    {'credits': 50.0}
+    """
+    if unknown := sorted(set(map(str, budget)) - set(_LIMITS)):
+        raise ConfigError(f"a sweep has no budget of {short(unknown[0])}. Limit {', '.join(_LIMITS)}.")
+    return {key: real(value, f"the sweep's budget of {key}", ConfigError, least=0.0) for key, value in budget.items()}
 
 
 def plan_sweep(
@@ -163,5 +209,8 @@ def plan_sweep(
     """What a sweep will do before it does it: cells, settings, shots, credits, machine time, and time of training.
 
     :raises ConfigError: as of :func:`sweep`.
+    :raises CheckpointError: when the folder holds another sweep, or a run.
     """
-    return plan_cells(cells_of(config, over, overrides), SweepFolder.of(out), offline=offline, timed=True)
+    cells, folder = cells_of(config, over, overrides), SweepFolder.of(out)
+    folder.asked(cells)
+    return plan_cells(cells, folder, offline=offline, timed=True)

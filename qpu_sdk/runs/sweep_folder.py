@@ -79,8 +79,7 @@ class SweepFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """For this process alone; raises :class:`CheckpointError` when another one has it."""
-        if RunFolder(self.path).config.is_file():
-            raise CheckpointError(f"{self.path} holds a run. Choose another folder for the sweep.")
+        self._check_no_run()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -99,10 +98,17 @@ class SweepFolder:
             lock.close()
 
     def begin(self, cells: Sequence[Cell]) -> list[CellEntry]:
+        """The cells as they stand, written down: as of :meth:`asked`."""
+        entries = self.asked(cells)
+        self.save(entries)
+        return entries
+
+    def asked(self, cells: Sequence[Cell]) -> list[CellEntry]:
         """The cells as they stand: those of a sweep that goes on, or is extended, as they were left.
 
         :raises CheckpointError: when another sweep, or other runs, are there.
         """
+        self._check_no_run()
         first = {cell.identity: cell.name for cell in reversed(cells)}
         entries = [
             CellEntry(
@@ -125,8 +131,11 @@ class SweepFolder:
             self._check_run(cell)
         for entry in entries:
             entry.state = "done" if self.run(entry.same_as or entry.name).summary.is_file() else "waiting"
-        self.save(entries)
         return entries
+
+    def _check_no_run(self) -> None:
+        if RunFolder(self.path).config.is_file():
+            raise CheckpointError(f"{self.path} holds a run. Choose another folder for the sweep.")
 
     def _check_run(self, cell: Cell) -> None:
         written = self.run(cell.name).config

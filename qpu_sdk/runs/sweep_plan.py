@@ -12,6 +12,7 @@ import torch
 from ..devices.budget import Cost
 from ..training.batches import Batches
 from ..training.config import RunConfig
+from ..training.control_names import chosen_controls
 from ..training.fit import Fitter
 from ..training.schedule import Schedule
 from .cells import Cell
@@ -20,8 +21,8 @@ from .feasible import open_parts
 from .given import Given
 from .opened import torch_threads
 from .plan import plan_run
-from .summary import RunSummary
 from .sweep_folder import SweepFolder
+from .sweep_result import read_summary
 from .warm_start import warm_config
 
 #: Steps that are timed, after as many that are not.
@@ -34,7 +35,8 @@ class CellPlan:
     """What one cell takes.
 
     :param cost: at most; of one that is done, what it took.
-    :param epochs: passes over its training images, without those of a warm start that an earlier cell has.
+    :param epochs: passes over its training images that are left, those of its controls included, without those of a
+        warm start that another cell has.
     :param seconds: of training on one thread; None where they were not timed.
     :param same_as: the cell with an equal configuration, which is not done again.
     :param problems: what stands in its way.
@@ -92,9 +94,9 @@ def plan_cells(cells: Sequence[Cell], folder: SweepFolder, *, offline: bool, tim
         planned = plan_run(cell.config, _figures(cell.config, figures, offline))
         cost, done = planned.total, summary.is_file()
         if done:
-            found = RunSummary.model_validate_json(summary.read_text(encoding="utf-8"))
+            found = read_summary(summary)
             cost = Cost(found.circuit_settings, found.shots, found.credits, found.jobs, found.machine_s)
-        epochs = _epochs(cell.config, warm)
+        epochs = 0 if done else _epochs(cell.config, warm, folder)
         seconds = epochs * _epoch_s(cell.config, speeds) if timed and not done else None
         other = "" if same == cell.name else same
         plans.append(CellPlan(cell.name, cost, planned.wall_s, epochs, seconds, done, other, planned.problems))
@@ -102,20 +104,26 @@ def plan_cells(cells: Sequence[Cell], folder: SweepFolder, *, offline: bool, tim
 
 
 def _figures(config: RunConfig, known: dict[str, Figures], offline: bool) -> dict[str, Figures]:
-    """Of the devices of a cell, each asked once for all cells."""
+    """Of the devices of a cell, each asked once for all cells with the same record and prices."""
     for name in config.device_names:
-        if name not in known:
-            known[name] = device_figures(config, name, offline=offline, records=None)
-    return {name: known[name] for name in config.device_names}
+        if (key := _asked(config, name)) not in known:
+            known[key] = device_figures(config, name, offline=offline, records=None)
+    return {name: known[_asked(config, name)] for name in config.device_names}
 
 
-def _epochs(config: RunConfig, warm: set[str]) -> int:
-    schedule, identity = Schedule.of(config), ""
+def _asked(config: RunConfig, name: str) -> str:
+    """What the figures of a device depend on."""
+    return repr((name, config.mitigation.record, config.budget))
+
+
+def _epochs(config: RunConfig, warm: set[str], folder: SweepFolder) -> int:
+    """Passes over the training images: each control takes about as many as the run."""
+    schedule, shared = Schedule.of(config), 0
     if schedule.exact_epochs:
         identity = warm_config(config).fingerprint
-    shared = schedule.exact_epochs if identity in warm else 0
-    warm.add(identity)
-    return schedule.total_epochs - shared
+        shared = schedule.exact_epochs if identity in warm or folder.warm(identity).is_dir() else 0
+        warm.add(identity)
+    return schedule.total_epochs * (1 + len(chosen_controls(config.controls))) - shared
 
 
 def _epoch_s(config: RunConfig, known: dict[str, float]) -> float:

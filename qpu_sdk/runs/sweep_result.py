@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ..errors import CheckpointError
 from ..files import first_problem, regular
+from .paired import decides
 from .summary import RunSummary
 from .sweep_folder import SweepFolder
 
@@ -49,7 +50,7 @@ class Sweep:
         cells = []
         for entry in folder.entries():
             run = folder.run(entry.same_as or entry.name)
-            summary = _summary(run.summary) if run.summary.is_file() else None
+            summary = read_summary(run.summary) if run.summary.is_file() else None
             cells.append(CellResult(entry.name, entry.values, run.path, summary, entry.error))
         return cls(folder.path, tuple(cells))
 
@@ -85,7 +86,7 @@ def _figures(cells: list[CellResult]) -> list[str]:
     if not done:
         return [seeds, "", "", "", ""]
     first = done[0]
-    names = {name for summary in done for name in summary.controls if name != "plain_network"}
+    names = {name for summary in done for name in summary.controls if decides(summary, name)}
     means = {name: _mean([100 * s.controls[name] for s in done if name in s.controls]) for name in names}
     best = max(means, key=lambda name: means[name][0], default=None)
     told = "" if best is None else f"{_spread(*means[best])} ({best.replace('_', ' ')})"
@@ -105,7 +106,8 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _summary(path: Path) -> RunSummary:
+def read_summary(path: Path) -> RunSummary:
+    """Of a run; raises :class:`CheckpointError` when it is damaged."""
     try:
         return RunSummary.model_validate_json(regular(path).read_text(encoding="utf-8"))
     except (OSError, ValidationError, ValueError) as error:

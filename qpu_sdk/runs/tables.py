@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..rendering.text import duration, percent
+from .paired import control_row, seed_verdict
 from .summary import MitigationSummary, RunSummary
-from .verdict import CONTROL_NAMES, verdict
 
 if TYPE_CHECKING:  # it loads torch
     from .plan import Plan
@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # it loads torch
 
 def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
     """Name and value of everything a reader needs to judge the result."""
-    q, told = summary.trainable_parameters, verdict(summary)
+    q = summary.trainable_parameters
     rows = [
-        *([("verdict", told)] if told else []),
+        *_verdict_rows(summary),
         ("test accuracy", f"{percent(summary.test_accuracy)} +- {100 * summary.test_standard_error:.1f}"),
         *_second_rows(summary),
         ("train accuracy", percent(summary.train_accuracy)),
@@ -45,6 +45,12 @@ def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
     return rows
 
 
+def _verdict_rows(summary: RunSummary) -> list[tuple[str, str]]:
+    """The verdict of one seed; without controls there is none, unless the run is at chance."""
+    found = seed_verdict([summary])
+    return [("verdict", found.text)] if summary.controls or found.kind == "chance" else []
+
+
 def _second_rows(summary: RunSummary) -> list[tuple[str, str]]:
     """Accuracy on the second test set, where there is one."""
     accuracy, size = summary.second_test_accuracy, summary.second_test_size
@@ -62,7 +68,8 @@ def _control_rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
             told += f", asked again {percent(summary.controls_again[name])}"
         if name in summary.second_controls:
             told += f"; second test {percent(summary.second_controls[name])}"
-        yield f"{CONTROL_NAMES[name]} ({summary.control_parameters[name]:,})", told
+        count = summary.control_parameters.get(name)
+        yield f"{control_row(name)}{'' if count is None else f' ({count:,})'}", told
 
 
 def _machine_rows(summary: RunSummary) -> list[tuple[str, str]]:

@@ -36,8 +36,11 @@ _ENVIRONMENT = {
 }
 #: Seconds that a worker has to save its run.
 GRACE_S = 20.0
+#: What a worker answers that was told to stop, and then ends.
+INTERRUPTED = "interrupted"
 
 
+@final
 class WorkerDied(QPUError):
     """The process that did a cell is gone: out of memory, killed, or crashed."""
 
@@ -59,7 +62,7 @@ class Workers:
         self._pool = ThreadPoolExecutor(max_workers=number, thread_name_prefix="qpu-sdk-worker")
         self._log, self._own = log, threading.local()
         self._processes: list[subprocess.Popen[str]] = []
-        self._stopped = False
+        self._stopped, self._beginning = False, threading.Lock()
 
     def __enter__(self) -> Workers:
         return self
@@ -73,7 +76,8 @@ class Workers:
 
     def stop(self) -> None:
         """End all of them, those at work after they have saved their runs."""
-        self._stopped = True
+        with self._beginning:  # a process that begins is among those that are told to stop, or does not begin
+            self._stopped = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in self._processes:
             with suppress(OSError):
@@ -91,8 +95,8 @@ class Workers:
     def _work(self, task: Task) -> bytes:
         process = self._process()
         told = asdict(task)
-        if told.pop("warm_files"):
-            raise CheckpointError("a worker of this machine reads warm starts from the disk. Give their folder.")
+        if told.pop("files") or told.pop("warm_files"):
+            raise CheckpointError("a worker of this machine reads runs from the disk. Give their folders.")
         try:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -105,6 +109,9 @@ class Workers:
             code = process.wait()
             raise WorkerDied(f"its process ended with code {code}{_signal_of(code)}. {self._log} may say why.")
         found = json.loads(answer)
+        if found["error"] == INTERRUPTED:
+            process.wait()  # it takes no other task
+            raise WorkerDied("its process was told to stop, and has saved where the run stands.")
         if found["error"]:
             raise QPUError(found["error"])
         return b""
@@ -113,21 +120,25 @@ class Workers:
         """The process of this thread, a new one where there is none that lives."""
         own: subprocess.Popen[str] | None = getattr(self._own, "process", None)
         if own is None or own.poll() is not None:
-            if self._stopped:
-                raise WorkerDied("the sweep was stopped.")
-            with self._log.open("ab") as log:
-                own = subprocess.Popen(
-                    [sys.executable, "-m", "qpu_sdk.runs.workers"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    env=_ENVIRONMENT | os.environ | _with_this_path(),
-                    start_new_session=True,  # Ctrl-C goes to the sweep, which tells them
-                )
+            with self._beginning:
+                if self._stopped:
+                    raise WorkerDied("the sweep was stopped.")
+                own = self._begun()
+                self._processes.append(own)
             self._own.process = own
-            self._processes.append(own)
         return own
+
+    def _begun(self) -> subprocess.Popen[str]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "qpu_sdk.runs.workers"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=_ENVIRONMENT | os.environ | _with_this_path(),
+                start_new_session=True,  # Ctrl-C goes to the sweep, which tells them
+            )
 
 
 def _close(process: subprocess.Popen[str]) -> None:
@@ -183,7 +194,7 @@ def _answer(task: Task, do: Callable[[Task], bytes], busy: threading.Event) -> d
         do(task)
         return {"error": ""}
     except KeyboardInterrupt:
-        return {"error": "interrupted"}
+        return {"error": INTERRUPTED}
     except QPUError as error:
         return {"error": one_line(error, 2000)}
     except Exception as error:  # a network of the user's may raise anything; the next cell is another's

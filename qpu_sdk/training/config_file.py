@@ -50,7 +50,7 @@ def configured(tree: dict[str, Any], path: Path | None) -> RunConfig:
 
 
 def _overridden(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
-    tree = {} if path is None else read_tree(path)
+    tree = {} if path is None else read_toml(path)
     for override in [overrides] if isinstance(overrides, str) else overrides:  # not its letters
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
@@ -73,7 +73,7 @@ def parse_config(tree: dict[str, Any], *, where: str) -> RunConfig:
         raise ConfigError(f"{where}: {config_problem(error, RunConfig)}") from None
 
 
-def read_tree(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     """The nested tables of a file; raises :class:`ConfigError` when it is no TOML, or cannot be read."""
     try:
         return tomllib.loads(regular(path).read_text(encoding="utf-8-sig"))

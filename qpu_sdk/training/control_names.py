@@ -21,8 +21,6 @@ CONTROLS = (
     "hashed",
     "low_rank",
 )
-#: Those that train more numbers than the run: no comparison at equal budget.
-BEYOND_BUDGET = ("plain_network",)
 #: Those whose weights are drawn anew whenever they are asked for, so that there is no trained network to compare.
 VOID = ("fresh_random",)
 _TRUTH = TypeAdapter(bool)

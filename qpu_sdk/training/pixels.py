@@ -176,7 +176,7 @@ def in_range(x: npt.NDArray[np.generic], name: str, *, scale: float | None = Non
         )
     if scale is None:
         scale = scale_of(name, x)
-    with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused below
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # what is no float32 is refused below
         scaled = x.astype(np.float32) if scale is None else x.astype(np.float32) / scale
     if not np.isfinite(scaled).all():
         bad = int(np.argmin(np.isfinite(scaled).all(axis=tuple(range(1, x.ndim)))))

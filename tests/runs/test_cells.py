@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from qpu_sdk.errors import ConfigError
@@ -114,6 +116,30 @@ def test_a_wrong_file_of_cells_is_one_line(tmp_path: Path, text: str, message: s
     (tmp_path / "cells.toml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         cells_of(tmp_path / "cells.toml")
+    assert message in str(caught.value)
+
+
+def test_values_of_numpy_and_paths_are_written_as_what_they_are(digits: Path) -> None:
+    cells = cells_of(None, {"training.lr": np.array([0.25, 0.5]), "seed": np.arange(2), "data.source": [digits]})
+    assert [(cell.config.training.lr, cell.config.seed) for cell in cells] == [
+        (r, s) for r in (0.25, 0.5) for s in (0, 1)
+    ]
+    assert cells[0].name.startswith("training.lr=0.25,seed=0,")
+    assert {cell.config.data.source for cell in cells} == {str(digits)}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("local:slos", "over has 'local:slos' for device. Give a list of values: {'device': ['local:slos']}."),
+        (3, "over has 3 for device. Give a list"),
+        ([object()], "over has a object for device. Give numbers, texts"),
+        ([], "over has no values of device"),
+    ],
+)
+def test_values_that_are_none_are_one_line(values: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        cells_of(None, {"device": values})
     assert message in str(caught.value)
 
 

@@ -93,12 +93,13 @@ BETTER, SAME, WORSE = [0.95, 0.96, 0.955], [0.90, 0.93, 0.94], [0.60, 0.61, 0.60
 )
 def test_the_verdict_follows_from_the_intervals(own: list[float], kind: str, words: str) -> None:
     controls = {"frozen_random": [0.91, 0.925, 0.93], "random_subspace": [0.5, 0.51, 0.52]}
-    # All weights trained: more than the budget, so that it decides nothing.
+    # All weights trained: more than the budget, so that it decides nothing, and is told of.
     found = seed_verdict(seeds(own, **controls, plain_network=[0.99, 0.99, 0.99]))
     assert found.kind == kind
     assert found.text.startswith(words)
     assert "trained circuits minus frozen random: " in found.text
     assert "3 seeds" in found.text
+    assert found.text.endswith("Plain network, all weights trained (6,690), reaches 99.0 % and is beyond the budget.")
 
 
 def test_one_control_that_is_not_beaten_is_enough_for_no_benefit() -> None:
@@ -118,8 +119,9 @@ def test_without_controls_nothing_tells() -> None:
 
 def test_what_is_at_chance_is_said_to_be() -> None:
     found = seed_verdict(seeds([0.1, 0.11], constant=[0.05, 0.05]))
-    assert found.kind == "unknown"
+    assert found.kind == "chance"
     assert found.text.startswith("At chance")
+    assert seed_verdict(seeds([0.1, 0.9])).kind == "unknown"
 
 
 def test_the_best_control_comes_first() -> None:

@@ -401,11 +401,9 @@ def test_configurations_without_a_folder_of_their_own_have_names_apart(tmp_path:
     assert all(label.endswith("and 1 more") for label in labels)
 
 
-def test_a_second_test_set_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RunSummary, "second_test_accuracy", 0.4444, raising=False)
-    monkeypatch.setattr(RunSummary, "second_test_size", 321, raising=False)
-    monkeypatch.setattr(RunSummary, "second_controls", {"constant": 0.2222}, raising=False)
-    write_run(tmp_path / "run")
+def test_a_second_test_set_is_shown(tmp_path: Path) -> None:
+    second = {"second_test_accuracy": 0.4444, "second_test_size": 321, "second_controls": {"constant": 0.2222}}
+    write_run(tmp_path / "run", **second)
     text = read(report(tmp_path / "run").page.read_text(encoding="utf-8")).text
     assert re.search(r"321 images\s*44.4 %", text)
     assert "22.2 % (+22.2 points)" in text

@@ -34,7 +34,8 @@ def example(**changes: Any) -> RunSummary:
         "devices": ["local:slos"],
         "versions": {"python": "3"},
     }
-    return RunSummary(**(values | changes))
+    counts = {name: 6690 if name == "plain_network" else 30 for name in changes.get("controls", {})}
+    return RunSummary(**(values | {"control_parameters": counts} | changes))
 
 
 def test_round_trip() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 import qpu_sdk as qs
 from qpu_sdk.errors import BudgetExceeded, CheckpointError, ConfigError
-from qpu_sdk.runs.cell_work import Task, check_versions, pack, unpack, work
+from qpu_sdk.runs.cell_work import Task, check_versions, pack_folder, unpack_folder, work
 from qpu_sdk.runs.folder import RunFolder
 from qpu_sdk.runs.sweep import plan_sweep, sweep
 from qpu_sdk.runs.sweep_result import Sweep
@@ -198,18 +198,18 @@ def test_an_archive_writes_nowhere_else(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(name, "x")
     with pytest.raises(CheckpointError, match="no name"):
-        unpack(buffer.getvalue(), tmp_path / "in")
+        unpack_folder(buffer.getvalue(), tmp_path / "in")
     with pytest.raises(CheckpointError, match="no archive"):
-        unpack(b"nothing", tmp_path / "in")
+        unpack_folder(b"nothing", tmp_path / "in")
 
 
 def test_archives_keep_every_byte(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "c.bin").write_bytes(bytes(range(256)))
     (tmp_path / "a" / ".hidden").write_bytes(b"")
-    files = pack(tmp_path / "a")
-    unpack(files, tmp_path / "d")
-    assert pack(tmp_path / "d") == files
+    files = pack_folder(tmp_path / "a")
+    unpack_folder(files, tmp_path / "d")
+    assert pack_folder(tmp_path / "d") == files
 
 
 # -- killed ---------------------------------------------------------------------------------------------------
