@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import qpu_sdk as qs
+from qpu_sdk.runs.sweep_result import Sweep
 from qpu_sdk.runs.sweep_work import Advance
 from tests.benchmarks.pages import ROOT
 from tests.benchmarks.published import tables
@@ -47,11 +48,18 @@ def run(table: str, mnist: str, seeds: str, scheduler: str | None) -> None:
             sys.stdout.write(f"{'/'.join(map(str, advance.cells))}  {part.name}  {part.error or 'done'}\n")
             sys.stdout.flush()
 
+    command = f"python -m tests.benchmarks.published {table} MNIST"
     share_warm_starts(folder)
     file = with_seeds(HERE / f"{table}.toml", seeds)
     found = qs.sweep(file, folder, overrides=overrides(table, mnist), observer=tell, force=True, scheduler=scheduler)
-    command = f"python -m tests.benchmarks.published {table} MNIST"
     tables.store(table, found, command=command, seconds=time.monotonic() - begun, rows=ROWS.get(table))
+
+
+def write(table: str) -> None:
+    """The JSON of what is done of a sweep that was stopped."""
+    found = Sweep.load(ROOT / "runs" / "published" / table)
+    command = f"python -m tests.benchmarks.published {table} MNIST"
+    tables.store(table, found, command=command, seconds=0.0, rows=ROWS.get(table))
 
 
 def share_warm_starts(folder: Path) -> None:
@@ -81,10 +89,16 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", choices=TABLES)
-    parser.add_argument("mnist", help="folder in torchvision's MNIST layout")
+    parser.add_argument("mnist", nargs="?", default="", help="folder in torchvision's MNIST layout; none: see --write")
+    parser.add_argument("--write", action="store_true", help="only write the JSON of what is done")
     parser.add_argument("--seeds", default="", help="fewer or more than the file says: 1..3")
     parser.add_argument("--scheduler", help="address of a Dask scheduler whose workers do it")
     arguments = parser.parse_args()
+    if arguments.write:
+        write(arguments.table)
+        return
+    if not arguments.mnist:
+        parser.error("MNIST's folder is missing: make bond MNIST=FOLDER")
     run(arguments.table, str(Path(arguments.mnist).resolve()), arguments.seeds, arguments.scheduler)
 
 

@@ -63,13 +63,24 @@ def against(found: MeanInterval, limit: float) -> Word:
 
 def claims_of(found: Found) -> Iterator[Claim]:
     """Every number of the abstract, in its order."""
-    if "bond" in found:
-        yield from _accuracy_claims(groups(found["bond"]))
-        yield from _compression_claims(groups(found["bond"]))
+    bond = named_bond(found)
+    if {"chi=10", "chi=4"} <= bond.keys():
+        yield from _accuracy_claims(bond)
+        yield from _compression_claims(bond)
     if "noise" in found:
         yield from _noise_claims(found["noise"])
-    if "bond" in found:
-        yield from _ablation_claims(groups(found["bond"]))
+    if "chi=10" in bond:
+        yield from _ablation_claims(bond)
+
+
+def named_bond(found: Found) -> dict[str, Group]:
+    """Runs by bond dimension, with all controls of each."""
+    bond = dict(groups(found["bond"])) if "bond" in found else {}
+    for name in list(bond):
+        own = name.removesuffix(" compression")
+        if own != name and own in bond:
+            bond[own] = with_controls_of(bond[own], bond.pop(name))
+    return bond
 
 
 def _reached(mine: MeanInterval, published: float) -> Word:
@@ -179,12 +190,24 @@ def named_runs(found: Found) -> tuple[dict[str, Group], dict[str, Group]]:
     titles = {"chi=4": "paper, chi = 4", "chi=10": "paper, chi = 10"}
     for table in ("bond", "lean", "better"):
         for name, group in groups(found[table]).items() if table in found else ():
-            title = titles.get(name.removesuffix(" exact"), name.removesuffix(" exact"))
+            own = name.removesuffix(" exact").removesuffix(" compression")
+            title = titles.get(own, own)
             if name.endswith(" exact"):
                 exact[title] = group
             elif any(row["controls"] for row in group.rows):
-                named[title] = group
+                named[title] = group if title not in named else with_controls_of(named[title], group)
     return named, exact
+
+
+def with_controls_of(group: Group, other: Group) -> Group:
+    """The runs with those controls, too, that other runs of the same seeds and training have: controls know no SPSA."""
+    more = {row["seed"]: row for row in other.rows}
+    rows = []
+    for row in group.rows:
+        extra = more.get(row["seed"], {})
+        tables = ("controls", "second_controls", "control_parameters")
+        rows.append(row | {key: {**row[key], **extra.get(key, {})} for key in tables})
+    return Group(tuple(rows))
 
 
 README_CONTROLS = {
