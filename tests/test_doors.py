@@ -88,6 +88,10 @@ def loaded(text: str, **beside: Any) -> str:
         return qs.load_counts(path, **beside)[0].to_json()
 
 
+def tapered(*args: Any, **options: Any) -> Any:
+    return [p.tolist() for p in qs.TaperedMPSGenerator(*args, **options).parameters()]
+
+
 def told(losses: Any) -> Any:
     one = qs.SPSA(a=0.1, resamplings=2)
     return one.tell(one.init(np.zeros(2), seed=1), losses, np.ones(2)).x.tolist()
@@ -143,6 +147,9 @@ WHOLE: dict[str, tuple[Call, tuple[int, ...]]] = {
     "LeanMPSGenerator.target_size": (lambda n: qs.LeanMPSGenerator(n, 2, seed=1).cores.tolist(), (5, 100)),
     "LeanMPSGenerator.bond_dim": (lambda n: qs.LeanMPSGenerator(20, n, seed=1).cores.tolist(), (1, 3)),
     "LeanMPSGenerator.seed": (lambda n: qs.LeanMPSGenerator(20, 2, seed=n).cores.tolist(), (0, 100)),
+    "TaperedMPSGenerator.target_size": (lambda n: tapered(n, 2, seed=1), (20, 100)),
+    "TaperedMPSGenerator.bond_dim": (lambda n: tapered(200, n, seed=1), (2, 3)),
+    "TaperedMPSGenerator.seed": (lambda n: tapered(200, 2, seed=n), (0, 100)),
     "identifiable_parameters.seed": (
         lambda n: identifiable_parameters(qs.LeanMPSGenerator(5, 1, seed=1), seed=n),
         (0, 100),
@@ -204,6 +211,7 @@ REAL: dict[str, tuple[Call, tuple[float, ...]]] = {
     "CalibrationStore.latest.max_age_h": (lambda x: latest(max_age_h=x), (2.0**20,)),
     "MPSGenerator.init_std": (lambda x: qs.MPSGenerator(20, 2, seed=1, init_std=x).cores.tolist(), (0.0, 0.5)),
     "LeanMPSGenerator.init_std": (lambda x: qs.LeanMPSGenerator(20, 2, seed=1, init_std=x).cores.tolist(), (0.0, 0.5)),
+    "TaperedMPSGenerator.init_std": (lambda x: tapered(200, 2, seed=1, init_std=x), (0.0, 0.5)),
     **{f"SPSA.{name}": (lambda x, name=name: spsa(**{name: x}), (0.5, 2.0)) for name in ("a", "c", "A", "alpha")},
     **{f"SPSA.{name}": (lambda x, name=name: spsa(**{name: x}), (0.5, 2.0)) for name in ("gamma", "max_step")},
     "SPSA.first_step": (lambda x: spsa(first_step=x), (0.5, 2.0)),
@@ -333,7 +341,15 @@ def answered(call: Call, value: Any) -> None:
 
 
 #: Doors whose large numbers are right and take long, or much memory.
-SLOW = ("calibrate", "MPSGenerator.target", "LeanMPSGenerator.target", "MPSGenerator.bond", "LeanMPSGenerator.bond")
+SLOW = (
+    "calibrate",
+    "MPSGenerator.target",
+    "LeanMPSGenerator.target",
+    "MPSGenerator.bond",
+    "LeanMPSGenerator.bond",
+    "TaperedMPSGenerator.bond",
+    "TaperedMPSGenerator.target",
+)
 SLOW += (
     "SPSA.resamplings",
     "SPSA.calibration_pairs",

@@ -78,7 +78,7 @@ cells = qs.sweep(config, "runs/many", over=over, budget={"shots": 1e9}).cells
 best: float = max(cell.summary.test_accuracy for cell in cells if cell.summary is not None)
 page = qs.sweep("run.toml", Path("runs/many"), over=["seed=1..3"], workers=2).path
 net = qs.load_model("runs/stripes").module()
-generators = qs.MPSGenerator(10, 2, seed=1), qs.LeanMPSGenerator(10, 2, seed=1)
+generators = qs.MPSGenerator(10, 2, seed=1), qs.LeanMPSGenerator(10, 2, seed=1), qs.TaperedMPSGenerator(10, 2, seed=1)
 optimiser: type[qs.SPSA] = qs.SPSA
 with qs.EmulatedCloud(seed=1, platforms="sim:ideal", noise=noise, time_scale=1e4) as cloud:
     print(cloud.url)

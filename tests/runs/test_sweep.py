@@ -137,7 +137,7 @@ def test_the_budget_of_all_cells_is_checked_before_any_begins(tmp_path: Path, di
     with pytest.raises(BudgetExceeded, match=r"all cells together may take .* settings; the budget of the sweep is"):
         sweep(tiny(digits), tmp_path / "out", over=over, budget={"settings": planned.settings - 1})
     assert not [path for path in (tmp_path / "out").iterdir() if is_cell(path)]
-    with pytest.raises(ConfigError, match=r"a sweep has no budget of time"):
+    with pytest.raises(ConfigError, match=r"a sweep has no budget of 'time'"):
         sweep(tiny(digits), tmp_path / "out", over=over, budget={"time": 1})
 
 
@@ -363,7 +363,7 @@ def test_the_command(tmp_path: Path, digits: Path) -> None:
         (["--over", "generator.bond=1"], "generator.bond"),
         (["--over", "seed"], "is not key=values"),
         (["--budget", "credits"], "is not key=number"),
-        (["--budget", "credit=3", "--over", "seed=1"], "a sweep has no budget of credit"),
+        (["--budget", "credit=3", "--over", "seed=1"], "a sweep has no budget of 'credit'"),
         (["nowhere.toml"], "nowhere.toml"),
     ],
 )
