@@ -100,7 +100,7 @@ class PrunedWeights(Generator):
     :param initial: the network's own seeded initial weights, ``(target_size,)``.
     :param keep: weights that are not zero in the end, which is what is counted; where they are is not.
 
-    >>> generator = PrunedWeights(torch.tensor([3.0, -1.0, 2.0]), 1)
+    >>> generator = PrunedWeights(torch.tensor([3.0, 1.0, 2.0]), 1)
     >>> generator.prune_(generator.weights, 1)
     >>> generator(torch.ones(1)).tolist(), generator.parameter_count
     ([3.0, 0.0, 0.0], 1)
