@@ -15,6 +15,7 @@ from ..devices.journal_file import exclusive
 from ..errors import CheckpointError, ConfigError
 from ..files import first_problem, pretty_json, regular, user_path, write_atomic
 from ..training.config_file import read_config
+from ..words import command
 from .cells import Cell
 from .folder import RunFolder
 
@@ -148,7 +149,7 @@ class SweepFolder:
             return _File.model_validate(json.loads(regular(self.file).read_text(encoding="utf-8"))).cells
         except FileNotFoundError:
             raise CheckpointError(
-                f"{self.path} holds no sweep (no sweep.json). Begin one with qpu-sdk sweep."
+                f"{self.path} holds no sweep (no sweep.json). Begin one with: {command('sweep', '--out', self.path)}"
             ) from None
         except (OSError, ValidationError, ValueError) as error:
             why = first_problem(error) if isinstance(error, ValueError) else str(error)

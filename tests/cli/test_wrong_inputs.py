@@ -201,6 +201,21 @@ LINES = {
     "plan2": Line(
         ["plan", "--data", "digits.npz", *TINY], [], [("--records", ["nowhere", "empty", "nul\0", "\udcff"])]
     ),
+    "sweep": Line(
+        ["sweep", "none.toml", "--out", "new"],
+        [(1, NAMES), (3, ["run", "empty", "empty/x", "nul\0"])],
+        [
+            ("--over", ["", "seed", "seed=", "seed=5..1", "seed=1..999999999", "x.y=1", "[/bold]=1", "nul\0=1"]),
+            ("--set", SETS),
+            ("--budget", ["", "credits", "credits=", "time=1", "shots=nan", "[/bold]=1"]),
+            ("--workers", ["0", "-1", "x", "9999999"]),
+        ],
+    ),
+    "sweep2": Line(
+        ["sweep", "--over", "seed=1", "--data", "digits.npz", "--out", "run", *TINY],
+        [],
+        [("--scheduler", ["", "nowhere", "tcp://", "\udcff"]), ("--budget", ["shots=1"])],
+    ),
     "evaluate": Line(["evaluate", "run"], [(1, NAMES)], [("--data", DATA)]),
     "predict": Line(["predict", "run", "image.npy"], [(1, NAMES), (2, NAMES)]),
     "export": Line(["export", "run", "--out", "new.safetensors"], [(1, NAMES)], [("--format", ["", "x", "[/bold]"])]),

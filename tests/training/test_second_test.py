@@ -101,7 +101,7 @@ def test_a_run_tells_both_accuracies(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {name: entry["second_accuracy"] for name, entry in kept.items()} == summary.second_controls
     rows = dict(summary_rows(summary))
     assert "30 images" in rows["second test accuracy"]
-    assert "second test" in rows["control: p constant (30)"]
+    assert "second test" in rows[f"control: p constant ({summary.control_parameters['constant']:,})"]
     monkeypatch.chdir("/")
     again = resume(run.path, target=tiny.seeded_linear(), data=FULL).summary
     assert again == summary
