@@ -77,9 +77,9 @@ def named_bond(found: Found) -> dict[str, Group]:
     """Runs by bond dimension, with all controls of each."""
     bond = dict(groups(found["bond"])) if "bond" in found else {}
     for name in list(bond):
-        own = name.removesuffix(" compression")
+        own = name.removesuffix(" compression").removesuffix(" exact")
         if own != name and own in bond:
-            bond[own] = with_controls_of(bond[own], bond.pop(name))
+            bond[own] = with_controls_of(bond[own], bond[name])
     return bond
 
 
@@ -194,8 +194,12 @@ def named_runs(found: Found) -> tuple[dict[str, Group], dict[str, Group]]:
             title = titles.get(own, own)
             if name.endswith(" exact"):
                 exact[title] = group
-            elif any(row["controls"] for row in group.rows):
-                named[title] = group if title not in named else with_controls_of(named[title], group)
+            if name == own and any(row["controls"] for row in group.rows):
+                named[title] = group
+        for name, group in groups(found[table]).items() if table in found else ():
+            own = name.removesuffix(" exact").removesuffix(" compression")
+            if name != own and titles.get(own, own) in named:
+                named[titles.get(own, own)] = with_controls_of(named[titles.get(own, own)], group)
     return named, exact
 
 

@@ -25,8 +25,11 @@ def row_of(done: CellResult) -> Row:
     """What a table needs of a run."""
     s = done.summary
     assert s is not None
+    values = {key: value for key, value in done.values.items() if key != "seed"}
+    if "cell" in values:  # of a file that names each seed by itself
+        values["cell"] = str(values["cell"]).removesuffix(f",seed={s.seed}")
     return {
-        **{key: value for key, value in done.values.items() if key != "seed"},
+        **values,
         "seed": s.seed,
         "test": round(s.test_accuracy, DIGITS),
         "second": None if s.second_test_accuracy is None else round(s.second_test_accuracy, DIGITS),
