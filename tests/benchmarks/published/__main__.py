@@ -27,6 +27,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "lean": (),
     "better": (),
     "noise": ("generator.bond_dim=10", *NOISE_SHOTS),
+    "budget": (),
     "circuits": (),
     "phases": (),
 }

@@ -24,6 +24,7 @@ from tests.benchmarks.published.tables import (
     noise_loss,
     noise_table,
     percent_of,
+    phases_table,
     read,
     spread,
 )
@@ -252,19 +253,16 @@ def page(found: Found) -> str:
     """The whole page of claims."""
     named, exact = named_runs(found)
     parts = ["# Claims", INTRODUCTION.strip(), claims_table(found)]
+    ablated, compressed = _with(named, "frozen_random"), _with(named, "pruned")
     sections = [
         ("bond", "Bond dimension", BOND_TEXT, lambda: bond_table(found["bond"])),
-        (
-            "bond",
-            "What the circuits bring",
-            ABLATION_TEXT,
-            lambda: ablation_table(_with(named, "frozen_random"), exact),
-        ),
-        ("bond", "Compression", COMPRESSION_TEXT, lambda: compression_table(_with(named, "pruned"))),
+        ("lean", "The circuits", ABLATION_TEXT, lambda: ablation_table(ablated, exact)),
+        ("lean", "Compression", COMPRESSION_TEXT, lambda: compression_table(compressed)),
         ("noise", "Noise", NOISE_TEXT, lambda: noise_table(found["noise"])),
         ("budget", "Settings, shots and time", BUDGET_TEXT, lambda: budget_table(found["budget"])),
         ("cobyla", "The published schedule", COBYLA_TEXT, lambda: cobyla_table(found["cobyla"])),
         ("circuits", "Number of circuits and of photons", CIRCUITS_TEXT, lambda: circuits_table(found["circuits"])),
+        ("phases", "Phases alone", PHASES_TEXT, lambda: phases_table(found["phases"])),
     ]
     for table, title, text, made in sections:
         if table in found:
@@ -324,6 +322,11 @@ evaluations of COBYLA a round, chi = 4. Published are 200 rounds, of which as ma
 CIRCUITS_TEXT = """
 As many modes as 6,690 joint outcomes take; the generator is the default one. One photon in two circuits would take 82
 modes.
+"""
+PHASES_TEXT = """
+Where photons could matter most: weights that follow the joint distribution, each with a fixed random sign, so that
+the phases and one gain are all that is trained. Beside them a random subspace of as many numbers, and the same
+generator on circuits that nobody trained, whose gain is trained.
 """
 
 

@@ -323,3 +323,16 @@ def circuits_table(found: Mapping[str, Any]) -> str:
         cells += [f"{first['phases']:,}", f"{first['parameters']:,}", str(len(group.rows))]
         rows.append([*cells, cell(group.figure("test")), cell(group.figure("second"))])
     return markdown(head, rows)
+
+
+def phases_table(found: Mapping[str, Any]) -> str:
+    """Generators of phases alone beside a random subspace of as many numbers, and their own circuits untrained."""
+    head = ["circuits", "phases", "numbers", "seeds", "test %", "untrained circuits %", "random subspace %"]
+    head += ["trained minus subspace, points (95 %)"]
+    rows = []
+    for name, group in groups(found).items():
+        first = group.first
+        cells = [name, f"{first['phases']:,}", f"{first['parameters']:,}", str(len(group.rows))]
+        cells += [cell(group.figure("test")), cell(group.control("untrained_circuits"))]
+        rows.append([*cells, cell(group.control("random_subspace")), _difference(group.minus("random_subspace"))])
+    return markdown(head, rows)
