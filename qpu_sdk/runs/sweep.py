@@ -75,7 +75,30 @@ def sweep(
         found = sweep("examples/paper.toml", "runs/chi", over={"generator.bond_dim": [4, 10], "seed": range(1, 6)})
         print(found)
     """
-    cells = cells_of(config, over, overrides)
+    return sweep_cells(
+        cells_of(config, over, overrides),
+        out,
+        workers=workers,
+        scheduler=scheduler,
+        executor=executor,
+        budget=budget,
+        force=force,
+        observer=observer,
+    )
+
+
+def sweep_cells(
+    cells: Sequence[Cell],
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    executor: Executor | None = None,
+    budget: Mapping[str, float] | None = None,
+    force: bool = False,
+    observer: Callable[[Advance], None] | None = None,
+) -> Sweep:
+    """:func:`sweep` of cells that were made, and perhaps chosen, before: see :func:`~qpu_sdk.runs.cells.cells_of`."""
     folder = SweepFolder.of(out)
     elsewhere = _elsewhere(workers, scheduler, executor)
     if elsewhere:

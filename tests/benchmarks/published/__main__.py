@@ -1,19 +1,19 @@
 """``python -m tests.benchmarks.published TABLE MNIST``: run the sweep of a table, or go on with it, and write its JSON.
 
 The protocol: 6,000 training and 600 test images drawn by seed from MNIST's training files, and as a second test set,
-which no seed draws, all 10,000 images of its test files. Runs are folders under runs/published; what is done is not
-done again.
+which no seed draws, all 10,000 images of its test files. Runs are folders under runs/published. What is done is not
+done again, nor is what the JSON has of another machine: it is written whenever a cell is done.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
-import qpu_sdk as qs
-from qpu_sdk.runs.sweep_result import Sweep
+from qpu_sdk.runs.cells import Cell, cells_of
+from qpu_sdk.runs.sweep import sweep_cells
+from qpu_sdk.runs.sweep_folder import SweepFolder
 from qpu_sdk.runs.sweep_work import Advance
 from tests.benchmarks.pages import ROOT
 from tests.benchmarks.published import tables
@@ -40,27 +40,30 @@ def overrides(table: str, mnist: str) -> list[str]:
     return [*data, f"data.second_test={mnist}", *TABLES[table]]
 
 
-def run(table: str, mnist: str, seeds: str, scheduler: str | None) -> None:
-    """The sweep, and its JSON after it."""
-    begun, folder = time.monotonic(), ROOT / "runs" / "published" / table
+def cells_of_table(table: str, mnist: str) -> list[Cell]:
+    """All of them."""
+    return cells_of(HERE / f"{table}.toml", overrides=overrides(table, mnist))
+
+
+def run(table: str, mnist: str, scheduler: str | None) -> None:
+    """The sweep of what no JSON has, and its rows, each as soon as it is there."""
+    folder = ROOT / "runs" / "published" / table
+    cells, known = cells_of_table(table, mnist), tables.known_rows(table)
+    begun = {entry.name for entry in SweepFolder(folder).entries()} if (folder / "sweep.json").is_file() else set()
+    left = [cell for cell in cells if cell.name in begun or tables.identity_of(cell.config) not in known]
+    make = ROWS.get(table, tables.row_of)
 
     def tell(advance: Advance) -> None:
         for part in advance.settled:
             sys.stdout.write(f"{'/'.join(map(str, advance.cells))}  {part.name}  {part.error or 'done'}\n")
             sys.stdout.flush()
+        if advance.settled:
+            tables.store(table, cells, folder, make)
 
-    command = f"python -m tests.benchmarks.published {table} MNIST"
     share_warm_starts(folder)
-    file = with_seeds(HERE / f"{table}.toml", seeds)
-    found = qs.sweep(file, folder, overrides=overrides(table, mnist), observer=tell, force=True, scheduler=scheduler)
-    tables.store(table, found, command=command, seconds=time.monotonic() - begun, rows=ROWS.get(table))
-
-
-def write(table: str) -> None:
-    """The JSON of what is done of a sweep that was stopped."""
-    found = Sweep.load(ROOT / "runs" / "published" / table)
-    command = f"python -m tests.benchmarks.published {table} MNIST"
-    tables.store(table, found, command=command, seconds=0.0, rows=ROWS.get(table))
+    if left:
+        sweep_cells(left, folder, scheduler=scheduler, force=True, observer=tell)
+    tables.store(table, cells, folder, make)
 
 
 def share_warm_starts(folder: Path) -> None:
@@ -72,35 +75,14 @@ def share_warm_starts(folder: Path) -> None:
         link.symlink_to(common, target_is_directory=True)
 
 
-def with_seeds(file: Path, seeds: str) -> Path:
-    """The file of cells, or one beside it with other seeds."""
-    if not seeds:
-        return file
-    text = (
-        file.read_text(encoding="utf-8")
-        .replace('"seed=1..5"', f'"seed={seeds}"')
-        .replace('"seed=1..3"', f'"seed={seeds}"')
-    )
-    other = ROOT / "runs" / "published" / file.name
-    other.write_text(text.replace('"../../../', f'"{ROOT.as_posix()}/'), encoding="utf-8")
-    return other
-
-
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", choices=TABLES)
-    parser.add_argument("mnist", nargs="?", default="", help="folder in torchvision's MNIST layout; none: see --write")
-    parser.add_argument("--write", action="store_true", help="only write the JSON of what is done")
-    parser.add_argument("--seeds", default="", help="fewer or more than the file says: 1..3")
+    parser.add_argument("mnist", help="folder in torchvision's MNIST layout")
     parser.add_argument("--scheduler", help="address of a Dask scheduler whose workers do it")
     arguments = parser.parse_args()
-    if arguments.write:
-        write(arguments.table)
-        return
-    if not arguments.mnist:
-        parser.error("MNIST's folder is missing: make bond MNIST=FOLDER")
-    run(arguments.table, str(Path(arguments.mnist).resolve()), arguments.seeds, arguments.scheduler)
+    run(arguments.table, str(Path(arguments.mnist).resolve()), arguments.scheduler)
 
 
 if __name__ == "__main__":
