@@ -12,7 +12,7 @@ from qpu_sdk.runs.cells import cells_of
 from qpu_sdk.runs.paired import mean_interval
 from tests.benchmarks.pages import README
 from tests.benchmarks.published import tables
-from tests.benchmarks.published.__main__ import HERE, TABLES
+from tests.benchmarks.published.__main__ import HERE, TABLES, cells_of_table
 from tests.benchmarks.published.claims import PAGE, against, claims_of, load, page, readme_table
 from tests.benchmarks.published.values import BOND
 
@@ -119,3 +119,23 @@ def test_differences_are_taken_seed_by_seed() -> None:
     assert found.values == pytest.approx((1.0, 1.0))
     assert found.low == pytest.approx(1.0, abs=1e-6)
     assert tables.paired({1: 0.9}, {2: 0.9}) is None
+
+
+def test_what_another_machine_did_is_known_by_what_decides_it() -> None:
+    here, there = (cells_of_table("noise", folder) for folder in ("/data/mnist", "/elsewhere/mnist"))
+    identities = [tables.identity_of(cell.config) for cell in here]
+    assert identities == [tables.identity_of(cell.config) for cell in there]
+    assert len(set(identities)) == len(identities)
+
+
+def test_rows_of_another_machine_stay_and_stand_in_the_order_of_the_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    cells = cells_of_table("lean", "/data/mnist")
+    rows = [row | {"identity": tables.identity_of(c.config)} for row, c in zip(made_up(4, 0.9), cells, strict=False)]
+    tables.write("lean", {"command": "", "rows": [rows[2], rows[0], rows[1] | {"identity": "of an older table"}]})
+    tables.store("lean", cells, tmp_path / "no sweep here", tables.row_of)
+    kept = tables.read("lean")
+    assert kept is not None
+    assert [row["identity"] for row in kept["rows"]] == [rows[0]["identity"], rows[2]["identity"]]

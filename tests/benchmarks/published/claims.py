@@ -11,7 +11,6 @@ from qpu_sdk.runs.paired import MeanInterval
 from tests.benchmarks.pages import README, ROOT, replace_between
 from tests.benchmarks.published.budget import budget_table, cobyla_table, cost_lines
 from tests.benchmarks.published.tables import (
-    RESULTS,
     Group,
     ablation_table,
     bond_table,
@@ -50,7 +49,7 @@ class Claim:
     why: str = ""
 
 
-def load(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
+def load(folder: Path | None = None) -> dict[str, dict[str, Any]]:
     """All tables that were made."""
     return {name: found for name in NAMES if (found := read(name, folder)) is not None}
 

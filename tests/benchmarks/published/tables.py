@@ -92,9 +92,9 @@ def write(name: str, found: Mapping[str, Any]) -> None:
     path.write_text("\n".join(["{", *lines, ' "rows": [', body, " ]", "}"]) + "\n", encoding="utf-8")
 
 
-def read(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
+def read(name: str, folder: Path | None = None) -> dict[str, Any] | None:
     """A JSON; None where it was never made."""
-    path = folder / f"{name}.json"
+    path = (folder or RESULTS) / f"{name}.json"
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
