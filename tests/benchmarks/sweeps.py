@@ -19,6 +19,8 @@ TURNS = 3
 #: Some seconds a cell, of which no warm start is shared.
 CONFIG = RunConfig(training={"warm_start_epochs": 24, "trials": 1}, spsa={"steps": 1})
 OVER = {"seed": [1, 2, 3, 4]}
+#: Nobody but this machine is listened to.
+HERE = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
 
 
 def main() -> None:
@@ -27,7 +29,7 @@ def main() -> None:
 
     seconds: dict[str, list[float]] = {"pool": [], "dask": []}
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, **HERE) as cluster,
         TemporaryDirectory() as out,
     ):
         qs.sweep(CONFIG, Path(out) / "first", over={"seed": [0, 9]}, scheduler=cluster.scheduler_address)  # they import

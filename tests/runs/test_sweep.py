@@ -302,11 +302,12 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, l
     place = tmp_path_factory.mktemp("dask")
     said = place / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": place}
-    one = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(said)]
+    here = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
+    one = [*here, "--port", "0", "--scheduler-file", str(said)]
     processes = [subprocess.Popen([*dask("dask_scheduler"), *one], **quiet)]
     until(said.is_file, processes[0])
     address = json.loads(said.read_text())["address"]
-    two = [address, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    two = [address, *here, "--nthreads", "1", "--no-nanny"]
     processes += [subprocess.Popen([*dask("dask_worker"), *two], **quiet) for _ in range(2)]
     yield address, processes
     for process in processes[::-1]:
