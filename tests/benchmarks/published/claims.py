@@ -66,7 +66,9 @@ def claims_of(found: Found) -> Iterator[Claim]:
     bond = named_bond(found)
     if {"chi=10", "chi=4"} <= bond.keys():
         yield from _accuracy_claims(bond)
-        yield from _compression_claims(bond)
+    for group in (bond.get("chi=10"), named_runs(found)[0].get("tapered, r = 8")):
+        if group is not None:
+            yield from _compression_claims(group)
     if "noise" in found:
         yield from _noise_claims(found["noise"])
     if "chi=10" in bond:
@@ -120,8 +122,7 @@ def _accuracy_claims(bond: Mapping[str, Group]) -> Iterator[Claim]:
         )
 
 
-def _compression_claims(bond: Mapping[str, Group]) -> Iterator[Claim]:
-    group = bond["chi=10"]
+def _compression_claims(group: Group) -> Iterator[Claim]:
     for name, title in (("pruned", "pruning"), ("weight_sharing", "weight sharing")):
         gain = group.minus(name)
         if gain is None or gain.low is None or gain.high is None:
@@ -132,7 +133,7 @@ def _compression_claims(bond: Mapping[str, Group]) -> Iterator[Claim]:
             "weight_sharing": "published: a tenth of the learning rate, a twentieth of the steps",
         }[name]
         yield Claim(
-            f"6 to 12 points better than {title} at as many numbers",
+            f"6 to 12 points better than {title} at as many numbers ({group.first['parameters']:,})",
             "+6 to +12 points",
             f"{interval(gain, sign=True)} points",
             word,
@@ -166,10 +167,11 @@ MACHINES = ("ascella", "belenos")
 def _ablation_claims(bond: Mapping[str, Group]) -> Iterator[Claim]:
     group = bond["chi=10"]
     void, frozen, minus = (group.control("fresh_random"), group.control("frozen_random"), group.minus("frozen_random"))
-    if void is None or frozen is None or minus is None:
+    if frozen is None or minus is None:
         return
     mean = sum(PUBLISHED_ABLATION.values()) / len(PUBLISHED_ABLATION)
-    ours = f"{interval(void)} %; with the index left in and p frozen {spread(frozen)} %"
+    same = "" if void is None else f"{interval(void)} %; "
+    ours = f"{same}with the index left in and p frozen {spread(frozen)} %"
     why = (
         "the ablation drew p anew at every call, evaluation included, and gave all weights one index; the trained "
         f"circuits minus a frozen random p are {interval(minus, sign=True)} points"
@@ -266,6 +268,9 @@ def page(found: Found) -> str:
     for table, title, text, made in sections:
         if table in found:
             parts += [f"## {title}", f"{text.strip()} {_made(found[table])}", made()]
+    missing = dict.fromkeys(title for table, title, _, _ in sections if table not in found)
+    if missing:
+        parts.append(f"Not run yet: {', '.join(missing)}. Rows with fewer than five seeds are not complete either.")
     if "budget" in found and "cobyla" in found:
         parts.append(cost_lines(found))
     return "\n\n".join(parts) + "\n"
