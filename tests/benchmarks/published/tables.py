@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
@@ -128,7 +128,12 @@ def by_seed(rows: Iterable[Row], what: Callable[[Row], float | None]) -> dict[in
 def paired(first: Mapping[int, float], second: Mapping[int, float]) -> MeanInterval | None:
     """First minus second, in points, over the seeds that both have."""
     both = sorted(first.keys() & second.keys())
-    return percent_of([first[seed] - second[seed] for seed in both]) if both else None
+    if not both:
+        return None
+    found = percent_of([first[seed] - second[seed] for seed in both])
+    if found.spread is not None and found.spread < 1e-9:  # equal to the image by chance: no proof of no error
+        return replace(found, low=None, high=None)
+    return found
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
