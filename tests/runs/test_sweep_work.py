@@ -238,7 +238,7 @@ def test_a_process_that_begins_while_all_stop_is_stopped(
 
     def slowly(pool: Workers) -> subprocess.Popen[str]:
         begins.set()
-        time.sleep(0.3)
+        time.sleep(0.3)  # in which stop() comes; should it come later, all the same holds
         return begun(pool)
 
     monkeypatch.setattr(Workers, "_begun", slowly)

