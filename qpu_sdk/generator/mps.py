@@ -138,8 +138,29 @@ class MPSGenerator(Generator):
         return chain_weights(pairs[:k], self.label, pairs[k:n], (self.first[None], last[:, None]), used)
 
 
+class _OneMatrixABit(Generator, abc.ABC):
+    """What chains with the matrices 1 +- X_k have in common."""
+
+    signs: Tensor
+    identity: Tensor
+    cores: nn.Parameter
+
+    def __init__(self, target_size: int, rank: int, init_std: float) -> None:
+        super().__init__()
+        self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError, most=MOST_WEIGHTS)
+        self.bits = index_bits(self.target_size)
+        self.init_std = real(init_std, "init_std", ConfigError, least=0.0)
+        self.register_buffer("signs", torch.tensor([-1.0, 1.0]).view(2, 1, 1), persistent=False)
+        self.register_buffer("identity", torch.eye(rank), persistent=False)
+
+    @property
+    def pairs(self) -> Tensor:
+        """1 - X_k and 1 + X_k of every bit k that has one, ``(bits, 2, r, r)``."""
+        return self.identity + self.signs * self.cores.unsqueeze(1)
+
+
 @final
-class LeanMPSGenerator(Generator):
+class LeanMPSGenerator(_OneMatrixABit):
     """The chain without its redundancy: one matrix a bit.
 
         w_i = l^T prod_k (1 + b_k(i) X_k) (u_0 + p_i u_1)   minus the mean over i,
@@ -152,20 +173,12 @@ class LeanMPSGenerator(Generator):
     486
     """
 
-    signs: Tensor
-    identity: Tensor
-
     def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 0.01) -> None:
-        super().__init__()
         rank = checked_bond(bond_dim)
-        self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError, most=MOST_WEIGHTS)
-        self.bits = index_bits(self.target_size)
-        self.init_std = real(init_std, "init_std", ConfigError, least=0.0)
+        super().__init__(target_size, rank, init_std)
         self.cores = nn.Parameter(torch.empty(self.bits, rank, rank))
         self.left = nn.Parameter(torch.empty(rank))
         self.right = nn.Parameter(torch.empty(2, rank))
-        self.register_buffer("signs", torch.tensor([-1.0, 1.0]).view(2, 1, 1), persistent=False)
-        self.register_buffer("identity", torch.eye(rank), persistent=False)
         self.reset(seed=seed)
 
     def reset(self, *, seed: int) -> None:
@@ -184,13 +197,13 @@ class LeanMPSGenerator(Generator):
         :returns: weights, ``(target_size,)``.
         """
         half = (self.bits + 1) // 2
-        pairs = self.identity + self.signs * self.cores.unsqueeze(1)
+        pairs = self.pairs
         used = self.checked(p)[: self.target_size]
         return chain_weights(pairs[:half], self.identity, pairs[half:], (self.left[None], self.right[:, None]), used)
 
 
 @final
-class TaperedMPSGenerator(Generator):
+class TaperedMPSGenerator(_OneMatrixABit):
     """The lean chain without what is redundant at its ends: every parameter changes the weights in a way of its own.
 
         w_i = L(b_1 .. b_m)^T prod_k (1 + b_k(i) X_k) (u_0 + p_i u_1)(b_{n-m+2} .. b_n)   minus the mean over i,
@@ -207,15 +220,9 @@ class TaperedMPSGenerator(Generator):
     576
     """
 
-    signs: Tensor
-    identity: Tensor
-
     def __init__(self, target_size: int, bond_dim: int, *, seed: int, init_std: float = 0.1) -> None:
-        super().__init__()
         rank = checked_bond(bond_dim)
-        self.target_size = self.outcomes_needed = whole(target_size, "target_size", ConfigError, most=MOST_WEIGHTS)
-        self.bits = index_bits(self.target_size)
-        self.init_std = real(init_std, "init_std", ConfigError, least=0.0)
+        super().__init__(target_size, rank, init_std)
         self.first_bits = max(1, (rank - 1).bit_length())
         between = self.bits - 2 * self.first_bits + 1
         if between < 1:
@@ -227,8 +234,6 @@ class TaperedMPSGenerator(Generator):
         self.cores = nn.Parameter(torch.empty(between, rank, rank))
         self.left = nn.Parameter(torch.empty(2**self.first_bits - rank, rank))
         self.right = nn.Parameter(torch.empty(2, 2 ** (self.first_bits - 1), rank))
-        self.register_buffer("signs", torch.tensor([-1.0, 1.0]).view(2, 1, 1), persistent=False)
-        self.register_buffer("identity", torch.eye(rank), persistent=False)
         self.reset(seed=seed)
 
     def reset(self, *, seed: int) -> None:
@@ -247,7 +252,7 @@ class TaperedMPSGenerator(Generator):
         :returns: weights, ``(target_size,)``.
         """
         half = max(0, (self.bits + 1) // 2 - self.first_bits)
-        pairs = self.identity + self.signs * self.cores.unsqueeze(1)
+        pairs = self.pairs
         rows = torch.cat([self.identity, self.left])
         used = self.checked(p)[: self.target_size]
         return chain_weights(pairs[:half], self.identity, pairs[half:], (rows, self.right), used)
