@@ -33,10 +33,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Perceval makes its folder when it is imported, and two workers of a new machine would make it at the same moment; nor
-# is the user's own, which may hold a token, any business of the tests. Workers and started processes inherit this one.
+# Perceval makes its folder, and one in it, when it is imported, and two workers of a new machine would make them at the
+# same moment; nor is the user's own, which may hold a token, any business of the tests. Workers and started processes
+# inherit this one.
 if "PCVL_PERSISTENT_PATH" not in os.environ:
     os.environ["PCVL_PERSISTENT_PATH"] = tempfile.mkdtemp(prefix="qpu-sdk-tests-")
+    os.mkdir(os.path.join(os.environ["PCVL_PERSISTENT_PATH"], "job_group"))
     atexit.register(shutil.rmtree, os.environ["PCVL_PERSISTENT_PATH"], ignore_errors=True)
 
 #: Every token that a test uses begins like the vendor's.
