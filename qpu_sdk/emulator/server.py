@@ -28,7 +28,7 @@ def _uvicorn(application: Application) -> Any:
         import uvicorn
     except ImportError:
         raise ConfigError(
-            'the cloud emulator needs uvicorn, which is not installed. Run pip install "qpu_sdk[cloud-emulator]".'
+            'the cloud emulator needs uvicorn, which is not installed. Run pip install "uvicorn>=0.34,<0.55".'
         ) from None
     config = uvicorn.Config(
         application,

