@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,11 +23,23 @@ RunOption = Annotated[
 ]
 
 
-def jobs_list(run: RunOption = None, json_: Json = False) -> None:
-    """All jobs of a run; works while it goes on."""
-    from ..runs.jobs import list_jobs
+def jobs_list(
+    run: RunOption = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Of every run under runs/, or under the folder of --run.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """All jobs of a run, or of all runs; works while they go on.
 
-    _print_jobs(list_jobs(_folder(run)), json_)
+    For example: qpu-sdk jobs list --run runs/belenos; qpu-sdk jobs list --all --json
+    """
+    from ..runs.jobs import list_all_jobs, list_jobs
+
+    if all_:
+        _print_jobs_of_runs(list_all_jobs(run if run is not None else Path("runs")), json_)
+    else:
+        _print_jobs(list_jobs(_folder(run)), json_)
 
 
 def jobs_show(
@@ -91,21 +103,25 @@ def _plain_record(record: JobRecord) -> dict[str, Any]:
 def _print_jobs(records: Sequence[JobRecord], json_: bool) -> None:
     if json_:
         tell_json([_plain_record(r) for r in records])
-        return
-    rows = [("created", "state", "id", "settings", "shots each", "device", "name")]
-    rows += [
-        (
-            moment(r.created),
-            r.state.value,
-            r.job_id or "-",
-            f"{len(r.programs)}",
-            f"{r.shots_each:,}",
-            r.device,
-            r.name + (f": {r.message}" if r.message else ""),
-        )
-        for r in records
-    ]
-    print_table(rows)
+    else:
+        print_table([_HEAD, *map(_row, records)])
+
+
+def _print_jobs_of_runs(found: Mapping[Path, Sequence[JobRecord]], json_: bool) -> None:
+    if json_:
+        tell_json([{"run": str(run)} | _plain_record(r) for run, records in found.items() for r in records])
+    else:
+        rows = [(*_row(r)[:-1], str(run), _row(r)[-1]) for run, records in found.items() for r in records]
+        print_table([(*_HEAD[:-1], "run", _HEAD[-1]), *rows])
+
+
+_HEAD = ("created", "state", "id", "settings", "shots each", "device", "name")
+
+
+def _row(r: JobRecord) -> tuple[str, ...]:
+    named = r.name + (f": {r.message}" if r.message else "")
+    asked = f"{len(r.programs)}", f"{r.shots_each:,}"
+    return moment(r.created), r.state.value, r.job_id or "-", *asked, r.device, named
 
 
 def _told(record: JobRecord, shots: Sequence[int | None]) -> list[tuple[str, str]]:

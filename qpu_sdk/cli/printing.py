@@ -26,6 +26,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
 #: Characters of a message; what names more than a screen of things is read by nobody.
 LONGEST = 2000
+#: Characters of a cell that no narrow terminal cuts.
+_SHORT = 10
 #: More than any device takes in one setting, or has modes; options beyond are slips of the keyboard.
 SHOTS_AT_MOST, MODES_AT_MOST = 10**12, 256
 #: Whether the command that runs was asked for JSON.
@@ -125,10 +127,28 @@ def print_rows(rows: Rows) -> None:
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of cells in columns, of which the first row names them; the last column may be long."""
+    """Print rows of cells in columns, of which the first row names them.
+
+    In a terminal cells wrap to its width; elsewhere a row is a line, for other programs.
+    """
     cells = [[printable(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_wrapped(cells)
+        return
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     tell("\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells))
+
+
+def _print_wrapped(cells: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
+    for column in zip(*cells, strict=True):  # what is short stays whole, so that what is long has the room to wrap
+        table.add_column(plain(column[0]), overflow="fold", no_wrap=max(map(len, column)) <= _SHORT)
+    for row in cells[1:]:
+        table.add_row(*map(plain, row))
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def show_values(values: Mapping[str, Any], json_: bool) -> None:

@@ -164,7 +164,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
         if (why := _no_folder(folder)) is not None:
             unread.append(Unread(_shown(folder), why))
             continue
-        runs = list(_runs_in(folder, set(), unread))
+        runs = list(runs_in(folder, set(), unread))
         if not runs:
             unread.append(Unread(_shown(folder), "it holds no run (no config.toml, no summary.json)"))
         found |= dict.fromkeys(run.resolve() for run in runs)
@@ -208,7 +208,7 @@ def _no_folder(path: Path) -> str | None:
         return _said(error, "it")
 
 
-def _runs_in(folder: Path, seen: set[Path], unread: list[Unread]) -> Iterator[Path]:
+def runs_in(folder: Path, seen: set[Path], unread: list[Unread]) -> Iterator[Path]:
     """Folders of runs in a folder, itself included, in the order of their names."""
     if (real := folder.resolve()) in seen:  # a link that leads back
         return
@@ -221,7 +221,7 @@ def _runs_in(folder: Path, seen: set[Path], unread: list[Unread]) -> Iterator[Pa
     except OSError as error:
         unread.append(Unread(_shown(folder), _said(error, "it")))
         return
-    within = [run for name in below if name not in _PARTS for run in _runs_in(folder / name, seen, unread)]
+    within = [run for name in below if name not in _PARTS for run in runs_in(folder / name, seen, unread)]
     if done or (named and (begun or not within)):  # else a configuration beside runs is that of a sweep
         yield folder
     yield from within

@@ -15,6 +15,7 @@ from ..errors import CheckpointError, DeviceUnavailable
 from ..training.config_file import load_config
 from ..words import command
 from .folder import RunFolder
+from .gathered import Unread, runs_in
 from .opened import open_devices
 
 
@@ -33,6 +34,18 @@ def list_jobs(folder: Path) -> list[JobRecord]:
     """All jobs of a run in the order of their intents; works while the run goes on."""
     with _journal(folder, write=False) as journal:
         return journal.jobs()
+
+
+def list_all_jobs(root: Path) -> dict[Path, list[JobRecord]]:
+    """All jobs of every run under a folder that has any, by the run's folder; works while the runs go on.
+
+    :raises CheckpointError: when no run there has a journal.
+    """
+    closed: list[Unread] = []
+    folders = [path for path in runs_in(root, set(), closed) if RunFolder(path).journal.is_file()]
+    if not folders:
+        raise CheckpointError(f"no run under {root} has a journal. Name the folder that holds runs with --run DIR.")
+    return {folder: jobs for folder in folders if (jobs := list_jobs(folder))}
 
 
 def show_job(folder: Path, key: str) -> tuple[JobRecord, list[int | None]]:

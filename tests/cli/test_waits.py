@@ -72,3 +72,32 @@ def test_a_progress_bar_has_the_word_while_it_is_there(capsys: pytest.CaptureFix
         log.warning("at the end")
     assert capsys.readouterr().err.split("\n") == ["in the middle", "at the end", ""]
     assert json.dumps(logging.getLogger("qpu_sdk").level) == "0"
+
+
+def test_a_log_file_keeps_everything_with_times_and_shows_nothing_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, log = tmp_path / "sdk.log", logging.getLogger("qpu_sdk.devices")
+    path.write_text("before\n")
+    with told(log_file=path):
+        log.info("quiet\nnews")
+        log.warning("loud")
+    assert capsys.readouterr().err == "loud\n"
+    before, quiet, loud = path.read_text().splitlines()
+    assert before == "before"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO qpu_sdk.devices: quiet news", quiet)
+    assert loud.endswith("WARNING qpu_sdk.devices: loud")
+    assert logging.getLogger("qpu_sdk").handlers == []
+
+
+def test_verbose_tells_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    with told(verbose=True):
+        logging.getLogger("qpu_sdk.devices").info("news")
+    assert capsys.readouterr().err == "news\n"
+
+
+def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["--log-file", str(tmp_path / "no" / "x.log"), "devices"])
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "--log-file" in result.stderr
