@@ -142,7 +142,8 @@ def parsed(words: list[str]) -> dict[str, Any]:
     A command that is only named, without arguments, has to be there.
     """
     command: Any = typer.main.get_command(app)
-    words = [word for word in words if word != "--help"]
+    own = {option for parameter in command.params for option in parameter.opts}  # of the program itself
+    words = [word for word in words if word not in own | {"--help"}]
     while words and hasattr(command, "commands"):
         assert words[0] in command.commands, f"no such command: {words[0]}"
         command, words = command.commands[words[0]], words[1:]
