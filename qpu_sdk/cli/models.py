@@ -1,4 +1,4 @@
-"""The commands evaluate, predict and export."""
+"""The commands evaluate and predict."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..words import one_line
-from .printing import BAD_INPUT, Json, complain, fail, show_values, tell, tell_json
+from .printing import BAD_INPUT, Json, complain, show_values, tell, tell_json
 
 DataSource = Annotated[
     str | None,
@@ -82,23 +82,3 @@ def predict_command(
 
 #: What is to be known of an image beside its label.
 _REMARKS = {"inverted": "light and dark turned", "blank": "but nothing is to be seen in it"}
-
-
-def export_command(
-    folder: Annotated[Path, typer.Argument(help="Folder of a finished run, or a model.safetensors.")],
-    format_: Annotated[str, typer.Option("--format", help="safetensors.")] = "safetensors",
-    out: Annotated[
-        Path | None, typer.Option(help="File to write; none: <name of the run>.safetensors in this folder.")
-    ] = None,
-    json_: Json = False,
-) -> None:
-    """Write a trained network in a format that needs neither the SDK nor a quantum computer."""
-    from ..export.weights import export_model, load_model
-
-    if format_ != "safetensors":
-        fail(f"format {format_!r} is not known. Use safetensors.", BAD_INPUT)
-    model = load_model(folder)
-    name = folder.resolve().parent.name if folder.is_file() else folder.resolve().name
-    path = out if out is not None else Path(f"{name}.safetensors")
-    export_model(path, model)
-    show_values({"written": str(path), "tensors": len(model.tensors)}, json_)

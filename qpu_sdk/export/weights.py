@@ -177,26 +177,17 @@ class Model:
 
 def save_model(path: str | Path, model: Model) -> None:
     """Write a model atomically."""
+    write_atomic(path, model_bytes(model))
+
+
+def model_bytes(model: Model) -> bytes:
+    """The file of a model; equal models give equal files."""
     from safetensors.torch import save
 
     # A clone of each: safetensors takes no two tensors that share memory, as tied ones do.
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.tensors.items()}
     provenance = json.dumps(dict(model.metadata), sort_keys=True)
-    write_atomic(path, save(tensors, metadata={METADATA_KEY: provenance}))
-
-
-def export_model(path: str | Path, model: Model) -> None:
-    """:func:`save_model` to a new file.
-
-    :raises DataError: when the file exists already or cannot be written.
-    """
-    path = user_path(path, "the model's path")
-    if path.exists():
-        raise DataError(f"{path} exists already. Choose another --out.")
-    try:
-        save_model(path, model)
-    except OSError as error:
-        raise DataError(f"cannot write {path} ({error}). Choose another --out.") from error
+    return save(tensors, metadata={METADATA_KEY: provenance})
 
 
 def load_model(path: str | Path) -> Model:
