@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,7 @@ def evaluate_command(
 
 def predict_command(
     model: Annotated[Path, typer.Argument(help="model.safetensors, or the folder of a run.")],
-    images: Annotated[list[Path], typer.Argument(help="Pictures, .npy arrays, folders of them, or -.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, .npy and .npz arrays, folders of them, or -.")],
     invert: Annotated[
         bool | None,
         typer.Option(
@@ -74,11 +75,19 @@ def predict_command(
             complain(row["error"], BAD_INPUT)
         elif not json_:
             remarks = [text for key, text in _REMARKS.items() if row[key]]
-            known = f"{one_line(row['image'])}: {row['label']} ({100 * row['probability']:.1f} %)"
-            tell("; ".join([known, *remarks]))
+            tell("; ".join([f"{one_line(row['image'])}: {_likeliest(row['probabilities'])}", *remarks]))
     if bad:
         raise typer.Exit(BAD_INPUT)
 
 
+def _likeliest(probabilities: Sequence[float]) -> str:
+    """The label with its probability, and those behind it, as far as they are shown with one decimal."""
+    order = sorted(range(len(probabilities)), key=lambda label: -probabilities[label])[:_SHOWN]
+    told = [f"{label} ({100 * probabilities[label]:.1f} %)" for label in order]
+    return ", ".join([told[0], *(text for text in told[1:] if "(0.0 %)" not in text)])
+
+
+#: Labels of an image that are shown at most; --json has all.
+_SHOWN = 3
 #: What is to be known of an image beside its label.
 _REMARKS = {"inverted": "light and dark turned", "blank": "but nothing is to be seen in it"}

@@ -30,8 +30,9 @@ def push_files(contents: Mapping[str, bytes], repository: str) -> str:
         operations = [CommitOperationAdd(name, content) for name, content in sorted(contents.items())]
         commit = api.create_commit(repository, operations, commit_message="Upload a model trained with qpu_sdk")
     except Exception as error:  # of the hub's client, of the network below it, of names that are none
+        why = f"{type(error).__name__}: {mask.words(error, 240)}"
         raise ConfigError(
-            f"{mask.words(repository, 100)} does not take the files ({type(error).__name__}: {mask.words(error, 240)}). "
+            f"{mask.words(repository, 100)} does not take the files ({why}). "
             "Log in with `hf auth login` or HF_TOKEN, and check the name: --push USER/NAME."
         ) from None  # whose traceback may show headers
     return mask.words(getattr(commit, "commit_url", commit))

@@ -136,7 +136,8 @@ class Seed:
                 torch.set_num_threads(self.threads)
                 generator = GENERATORS[self.kind](self.size, self.bond_dim, seed=0)
                 generator.load_state_dict(dict(self.parameters), strict=True)
-                return generator(joint([one.probabilities for one in self.measured]).float()).detach()
+                weights: Tensor = generator(joint([one.probabilities for one in self.measured]).float())
+                return weights
             except (ConfigError, KeyError, RuntimeError, ValueError) as error:
                 raise _damaged(error) from error
             finally:

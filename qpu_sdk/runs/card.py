@@ -126,16 +126,12 @@ def _mitigation(summary: RunSummary) -> str:
 
 def _use(model: Model) -> str:
     use = model.use
-    ink = (
-        {0.0: ", light ink on a dark page", 1.0: ", dark ink on a light page"}.get(use.page, "")
-        if use.page is not None
-        else ""
-    )
+    ink = "" if use.page is None else f", {'dark ink on a light' if use.page else 'light ink on a dark'} page"
     lines = [
         "## Use, and what it does not show",
         f"Input: float32 `(n, {', '.join(map(str, use.shape))})` in [0, 1]{ink}. Output: logits, one row an image.",
-        "It is meant for research on generated weights, on images like those it was trained on; not for decisions about "
-        "people. What its accuracy does not show:",
+        "It is meant for research on generated weights, on images like those it was trained on, and not for decisions "
+        "about people. What its accuracy does not show:",
         "\n".join(f"- {line}" for line in _SHOWS_NOT),
     ]
     return "\n\n".join(lines)
