@@ -36,15 +36,19 @@ def export_command(
     json_: Json = False,
 ) -> None:
     """Write a trained network in a format that needs neither the SDK nor a quantum computer."""
-    from ..runs.leave import FORMATS, export_model, push_model
+    from ..runs.leave import ALL, FORMATS, export_model, push_model
 
     name = folder.resolve().parent.name if folder.is_file() else folder.resolve().name
     ending = "" if format_ not in FORMATS else Path(FORMATS[format_]).suffix
-    own = {"seed": f"{name}.seed{ending}", "card": f"{name}.md", "all": f"{name}-export"}
+    own = {"seed": f"{name}.seed{ending}", "card": f"{name}.md", ALL: f"{name}-export"}
     place = out if out is not None else Path(own.get(format_, f"{name}{ending}"))
     done = export_model(folder, place, format=format_, target=target, runtime=runtime, force=force)
     pushed = None if push is None else push_model(folder, done, push)
-    _show(done, pushed, json_)
+    if format_ == ALL:
+        _show_all(done, pushed, json_)
+    else:
+        values = {"written": str(done.files[format_]), **done.facts[format_]}
+        show_values(values | ({} if pushed is None else {"pushed": pushed}), json_)
     failed = {one: why for one, why in done.left_out.items() if one != "demo" or runtime is not None}
     for one, why in failed.items():
         complain(f"{one}: {why}", BAD_INPUT)
@@ -52,9 +56,9 @@ def export_command(
         raise typer.Exit(BAD_INPUT)
 
 
-def _show(done: Exported, pushed: str | None, json_: bool) -> None:
+def _show_all(done: Exported, pushed: str | None, json_: bool) -> None:
     if json_:
-        files = {one: {"file": str(path), **done.facts[one]} for one, path in done.files.items()}
+        files = {one: {"written": str(path), **done.facts[one]} for one, path in done.files.items()}
         tell_json({"files": files, "left_out": dict(done.left_out), "pushed": pushed})
         return
     rows = [(one, str(path), _told(done.facts[one])) for one, path in done.files.items()]

@@ -47,8 +47,8 @@ class Cut:
 
         :raises DataError: when a type or a name is none.
         """
-        parts = torch.split(weights, [math.prod(shape) for _, shape, _ in self.pieces])
         try:
+            parts = torch.split(weights, [math.prod(shape) for _, shape, _ in self.pieces])
             found = {
                 name: part.reshape(shape).to(_kind(kind))
                 for (name, shape, kind), part in zip(self.pieces, parts, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 #: What is needed to write and to check a file; onnxruntime alone reads it.
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-#: Names of the graph's input and output.
-IMAGES, LOGITS = "images", "logits"
+#: Names of the graph's input and output, and of how many there are.
+IMAGES, LOGITS, BATCH = "images", "logits", "batch"
 #: Bytes of the largest protocol buffer; a network beyond would have to be several files.
 _LARGEST = 2**31 - 1
 
@@ -49,6 +50,7 @@ def onnx_bytes(program: ExportedProgram, metadata: Mapping[str, str]) -> bytes:
                 f"torch cannot write the network as ONNX ({type(error).__name__}: {one_line(first, 200)}). Use "
                 "--format pt2 or safetensors."
             ) from error
+    _name_batch(proto.graph)
     _plain(proto.graph)
     for function in proto.functions:
         _plain(function)
@@ -89,6 +91,15 @@ def _need() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigError(f"ONNX needs {', '.join(missing)}. Install with: pip install {' '.join(PACKAGES)}")
+
+
+def _name_batch(graph: Any) -> None:
+    """Call the one size that is free by its name, where the tracer numbers it."""
+    symbol = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = re.sub(rf"\b{re.escape(symbol)}\b", BATCH, size.dim_param)
 
 
 def _plain(graph: Any) -> None:

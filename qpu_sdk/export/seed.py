@@ -22,7 +22,7 @@ from typing import Any, Self, final
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from ..errors import ConfigError, DataError
@@ -63,7 +63,7 @@ class _Header(BaseModel):
     bond_dim: int
     generated: tuple[Piece, ...]
     copies: dict[str, str]
-    threads: int
+    threads: int = Field(ge=1, le=4096)
     model: dict[str, str]
     sha256: str
     content: str

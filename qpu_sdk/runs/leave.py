@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
-
-from torch.export import ExportedProgram
+from typing import TYPE_CHECKING, Any, final
 
 from ..errors import ConfigError, DataError
 from ..export.demo import demo_page, read_runtime
@@ -27,9 +25,11 @@ from ..training.targets import Target
 from ..words import one_line, short
 from .card import card_text
 from .folder import RunFolder
-from .run import Run
 from .seed import seed_of
 from .summary import RunSummary
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 #: Files by their formats, as they are called in a folder of all of them.
 FORMATS: Mapping[str, str] = {
@@ -59,7 +59,7 @@ class Exported:
 
 
 def export_model(
-    source: str | Path | Run,
+    source: str | Path,
     out: str | Path,
     *,
     format: str = "safetensors",
@@ -86,7 +86,7 @@ def export_model(
     """
     if format not in (*FORMATS, ALL):
         raise ConfigError(f"format {short(format)} is not known. Use one of {', '.join((*FORMATS, ALL))}.")
-    path = user_path(source.path if isinstance(source, Run) else source, "the model's path")
+    path = user_path(source, "the model's path")
     place = user_path(out, "out")
     wanted = {name: place / FORMATS[name] for name in FORMATS} if format == ALL else {format: place}
     if format == ALL and place.exists() and not place.is_dir():
@@ -109,7 +109,7 @@ def export_model(
     return Exported({name: wanted[name] for name in made}, facts, left_out)
 
 
-def push_model(source: str | Path | Run, exported: Exported, repository: str) -> str:
+def push_model(source: str | Path, exported: Exported, repository: str) -> str:
     """Exported files to a model hub, with the card; asks the network, and nothing else here does.
 
     :param source: of which they were exported.
@@ -117,7 +117,7 @@ def push_model(source: str | Path | Run, exported: Exported, repository: str) ->
     :returns: address of the commit.
     :raises ConfigError: when the hub, or its login, refuses.
     """
-    path = user_path(source.path if isinstance(source, Run) else source, "the model's path")
+    path = user_path(source, "the model's path")
     contents = {FORMATS[name]: file.read_bytes() for name, file in exported.files.items()}
     if "card" not in exported.files:
         contents[FORMATS["card"]] = _Maker(path, load_model(path), None, None).make("card")
@@ -176,7 +176,7 @@ class _Maker:
 
     def _safetensors(self) -> bytes:
         content = model_bytes(self.model)
-        self.facts["safetensors"] = {"sha256": hashlib.sha256(content).hexdigest()}
+        self.facts["safetensors"] = {"tensors": len(self.model.tensors), "sha256": hashlib.sha256(content).hexdigest()}
         return content
 
     @cached_property
