@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ class Page:
         self.errors: list[str] = []
 
     def open(self, address: str, *, width: int = 1280, height: int = 900) -> None:
+        self._session = ""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
@@ -96,19 +98,28 @@ class Page:
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
 
 
+def _pipe() -> tuple[int, int]:
+    """With numbers that are none of those that Chromium wants."""
+    ends = os.pipe()
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 20) for end in ends]
+    for end in ends:
+        os.close(end)
+    return high[0], high[1]
+
+
 @contextmanager
 def browser(folder: Path) -> Iterator[Page]:
     """A browser with a profile of its own, in a folder."""
     assert CHROMIUM is not None
-    to_browser, from_us = os.pipe()
-    to_us, from_browser = os.pipe()
+    to_browser, from_us = _pipe()
+    to_us, from_browser = _pipe()
     options = ["--headless=new", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu", "--no-sandbox"]
     options += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={folder}"]
 
     # Chromium reads 3 and writes 4, whatever numbers the pipes have here.
     script = f'exec 3<&{to_browser} 4>&{from_browser}; exec "$0" "$@"'
     process = subprocess.Popen(
-        ["sh", "-c", script, CHROMIUM, *options],
+        ["bash", "-c", script, CHROMIUM, *options],
         pass_fds=(to_browser, from_browser),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

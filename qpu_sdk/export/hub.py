@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
 
@@ -24,6 +25,8 @@ def push_files(contents: Mapping[str, bytes], repository: str) -> str:
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
     mask = TokenMask(SecretStr(get_token() or ""))
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)  # clients log headers, and servers echo what is in them
     try:
         api = HfApi()
         api.create_repo(repository, private=True, exist_ok=True)
@@ -35,4 +38,6 @@ def push_files(contents: Mapping[str, bytes], repository: str) -> str:
             f"{mask.words(repository, 100)} does not take the files ({why}). "
             "Log in with `hf auth login` or HF_TOKEN, and check the name: --push USER/NAME."
         ) from None  # whose traceback may show headers
+    finally:
+        logging.disable(before)
     return mask.words(getattr(commit, "commit_url", commit))
