@@ -86,6 +86,10 @@ def export_model(
     """
     if format not in (*FORMATS, ALL):
         raise ConfigError(f"format {short(format)} is not known. Use one of {', '.join((*FORMATS, ALL))}.")
+    if runtime is not None and format not in ("demo", ALL):
+        raise ConfigError(
+            f"a runtime is for a demo page, and --format is {format}. Leave it out, or use --format demo."
+        )
     path = user_path(source, "the model's path")
     place = user_path(out, "out")
     wanted = {name: place / FORMATS[name] for name in FORMATS} if format == ALL else {format: place}
@@ -95,6 +99,8 @@ def export_model(
     if taken and not force:
         raise DataError(f"{taken[0]} exists already. Choose another --out, or replace it with --force.")
     maker = _Maker(path, load_model(path), target, runtime)
+    if target is not None:
+        maker.open()  # whoever names it wants to know that it fits, whatever the format
     made, left_out = _made(maker, wanted, strict=format != ALL)
     try:
         if format == ALL:
@@ -162,17 +168,24 @@ class _Maker:
         }
         return makers[name]()
 
+    def open(self) -> Target:
+        """The network, with the model's weights.
+
+        :raises DataError: when these are not its own.
+        """
+        return self._target
+
     @cached_property
-    def target(self) -> Target:
+    def _target(self) -> Target:
         return open_network(self.model, run=None if self.run is None else self.run.path, factory=self.factory)
 
     @cached_property
-    def sample(self) -> Sample:
-        return sample_of(self.model, self.target)
+    def _sample(self) -> Sample:
+        return sample_of(self.model, self._target)
 
     @cached_property
-    def program(self) -> ExportedProgram:
-        return trace(self.target.module, self.model.use.shape)
+    def _program(self) -> ExportedProgram:
+        return trace(self._target.module, self.model.use.shape)
 
     def _safetensors(self) -> bytes:
         content = model_bytes(self.model)
@@ -181,20 +194,20 @@ class _Maker:
 
     @cached_property
     def _onnx(self) -> bytes:
-        content = onnx_bytes(self.program, provenance(self.model))
-        self._checked("onnx", check_onnx(content, self.sample))
+        content = onnx_bytes(self._program, provenance(self.model))
+        self._checked("onnx", check_onnx(content, self._sample))
         return content
 
     def _pt2(self) -> bytes:
-        content = program_bytes(self.program, provenance(self.model))
-        self._checked("pt2", check_program(content, self.sample))
+        content = program_bytes(self._program, provenance(self.model))
+        self._checked("pt2", check_program(content, self._sample))
         return content
 
     def _checked(self, name: str, difference: float) -> None:
         self.facts[name] = {
-            "checked_on": self.sample.what,
+            "checked_on": self._sample.what,
             "largest_difference": difference,
-            "tolerance": self.sample.tolerance,
+            "tolerance": self._sample.tolerance,
         }
 
     def _seed(self) -> bytes:
