@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .sample import Sample
 
 #: What is needed to write and to check a file; onnxruntime alone reads it.
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 #: Names of the graph's input and output, and of how many there are.
 IMAGES, LOGITS, BATCH = "images", "logits", "batch"
 #: Bytes of the largest protocol buffer; a network beyond would have to be several files.
@@ -88,9 +88,9 @@ def check_onnx(content: bytes, sample: Sample) -> float:
 
 
 def _need() -> None:
-    missing = [name for name in PACKAGES if find_spec(name) is None]
+    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
     if missing:
-        raise ConfigError(f"ONNX needs {', '.join(missing)}. Install with: pip install {' '.join(PACKAGES)}")
+        raise ConfigError(f"ONNX needs {', '.join(missing)}. Install with: pip install {' '.join(ONNX_PACKAGES)}")
 
 
 def _name_batch(graph: Any) -> None:

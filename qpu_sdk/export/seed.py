@@ -32,11 +32,9 @@ from ..training.factories import plain_torch
 from ..training.qnn import joint
 from ..words import one_line
 from .cut import Cut, Piece, bits
-from .weights import Model, model_bytes
+from .weights import SEED_KEY, Model, model_bytes
 
 SCHEMA_VERSION = 1
-#: The one metadata entry, a JSON object.
-SEED_KEY = "qpu_sdk_seed"
 #: Generators whose weights are made of their parameters and p alone, by the kind in a configuration.
 GENERATORS: Mapping[str, Callable[..., Generator]] = {
     "paper": MPSGenerator,
@@ -71,8 +69,8 @@ class _Header(BaseModel):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """How one circuit was measured last.
+class Frequencies:
+    """How often each outcome of one circuit was seen, in its last measurement.
 
     :param values: counts of its outcomes, whole numbers, or probabilities, float64, ``(K,)``.
     """
@@ -106,7 +104,7 @@ class Measured:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Seed:
+class WeightSeed:
     """Everything that a model's weights are made of.
 
     :param kind: of the generator, a key of :data:`GENERATORS`.
@@ -122,7 +120,7 @@ class Seed:
     size: int
     parameters: Mapping[str, Tensor]
     phases: Tensor
-    measured: Sequence[Measured]
+    measured: Sequence[Frequencies]
     threads: int
 
     def weights(self) -> Tensor:
@@ -144,7 +142,7 @@ class Seed:
                 torch.set_num_threads(before)
 
 
-def seed_bytes(seed: Seed, model: Model) -> bytes:
+def seed_bytes(seed: WeightSeed, model: Model) -> bytes:
     """The file from which :func:`expand_seed` makes the model again.
 
     :param model: whose weights the seed makes.
@@ -239,13 +237,13 @@ def _model(header: _Header, tensors: Mapping[str, Tensor]) -> Model:
     cut, count = Cut(header.generated, header.copies), sum(name.startswith(("counts.", "p.")) for name in tensors)
     try:
         values = [tensors.get(f"counts.{i}", tensors.get(f"p.{i}")) for i in range(count)]
-        seed = Seed(
+        seed = WeightSeed(
             header.kind,
             header.bond_dim,
             cut.size,
             _under("generator.", tensors),
             tensors["phases"],
-            [Measured(value) for value in values if value is not None],
+            [Frequencies(value) for value in values if value is not None],
             header.threads,
         )
     except KeyError as error:
@@ -253,7 +251,7 @@ def _model(header: _Header, tensors: Mapping[str, Tensor]) -> Model:
     return Model(cut.tensors(seed.weights()) | _under("kept.", tensors), header.model)
 
 
-def _tensors(seed: Seed) -> dict[str, Tensor]:
+def _tensors(seed: WeightSeed) -> dict[str, Tensor]:
     found = {"phases": seed.phases}
     for index, one in enumerate(seed.measured):
         found[f"{'p' if one.values.is_floating_point() else 'counts'}.{index}"] = one.values

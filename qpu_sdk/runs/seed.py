@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..errors import CheckpointError, ConfigError, DataError
-from ..export.seed import GENERATORS, Measured, Seed
+from ..export.seed import GENERATORS, Frequencies, WeightSeed
 from ..training.config import CHANGEABLE, RunConfig
 from ..training.config_file import read_config
 from ..training.loop import TrainingState
@@ -17,7 +17,7 @@ from .records import load_records
 from .summary import RunSummary
 
 
-def seed_of(folder: RunFolder) -> Seed:
+def seed_of(folder: RunFolder) -> WeightSeed:
     """What the run trained and measured last.
 
     :raises DataError: when it is not finished, its generator has no seed, or something of it is gone.
@@ -39,7 +39,7 @@ def seed_of(folder: RunFolder) -> Seed:
     measured = [one for one in map(_measured, last.qnns) if one is not None]
     if len(measured) < len(last.qnns) or last.missing:
         raise DataError(f"{folder.path} has no seed ({'; '.join(last.missing)}). Use --format safetensors.")
-    return Seed(
+    return WeightSeed(
         kind=config.generator.kind,
         bond_dim=config.generator.bond_dim,
         size=summary.target_parameters,
@@ -59,10 +59,10 @@ def _last_state(folder: RunFolder, config: RunConfig) -> tuple[TrainingState, Ru
     return found
 
 
-def _measured(qnn: MeasuredQNN) -> Measured | None:
+def _measured(qnn: MeasuredQNN) -> Frequencies | None:
     if qnn.before is None:
         return None
     if qnn.after is not None:
-        return Measured.of(qnn.after.probabilities, None)
+        return Frequencies.of(qnn.after.probabilities, None)
     raw = qnn.before.raw
-    return Measured.of(qnn.before.probabilities, None if raw is None else raw.collision_free())
+    return Frequencies.of(qnn.before.probabilities, None if raw is None else raw.collision_free())

@@ -23,7 +23,7 @@ from qpu_sdk.export.weights import Model, Use
 from qpu_sdk.training.targets import Target, paper_cnn
 
 needs_onnx = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in onnx_format.PACKAGES), reason="onnx is not installed"
+    any(importlib.util.find_spec(name) is None for name in onnx_format.ONNX_PACKAGES), reason="onnx is not installed"
 )
 SHAPE = (1, 8, 8)
 SAID = {"made_by": "qpu_sdk", "test_accuracy": "0.97"}

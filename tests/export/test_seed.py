@@ -15,13 +15,18 @@ from safetensors.torch import load_file, save_file
 
 from qpu_sdk.errors import DataError
 from qpu_sdk.export.cut import Cut
-from qpu_sdk.export.seed import GENERATORS, SEED_KEY, Measured, Seed, expand_seed, seed_bytes
-from qpu_sdk.export.weights import Model, model_bytes
+from qpu_sdk.export.seed import GENERATORS, Frequencies, WeightSeed, expand_seed, seed_bytes
+from qpu_sdk.export.weights import SEED_KEY, Model, Use, load_model, model_bytes
+from qpu_sdk.runs.finish import metadata_of
+from qpu_sdk.training.config_file import load_config
+from qpu_sdk.training.qnn import qnns_of
+from qpu_sdk.training.targets import Target, paper_cnn
+from qpu_sdk.versions import versions
 
 SIZE = 50
 
 
-def seed(kind: str = "tapered", **changes: Any) -> Seed:
+def seed(kind: str = "tapered", **changes: Any) -> WeightSeed:
     rng = np.random.default_rng(1)
     counts = [rng.integers(0, 400, 10) for _ in range(2)]
     values: dict[str, Any] = {
@@ -30,13 +35,13 @@ def seed(kind: str = "tapered", **changes: Any) -> Seed:
         "size": SIZE,
         "parameters": dict(GENERATORS[kind](SIZE, 2, seed=3).state_dict()),
         "phases": torch.from_numpy(rng.uniform(0, 6, 12)),
-        "measured": [Measured.of(n / n.sum(), n) for n in counts],
+        "measured": [Frequencies.of(n / n.sum(), n) for n in counts],
         "threads": 1,
     }
-    return Seed(**values | changes)
+    return WeightSeed(**values | changes)
 
 
-def model(own: Seed) -> Model:
+def model(own: WeightSeed) -> Model:
     """Two generated tensors, a tied one, and what is not generated."""
     made = Cut((("layer.weight", (4, 12), "float32"), ("layer.bias", (2,), "float16")), {}).tensors(own.weights())
     kept = {"norm.mean": torch.tensor([0.5, 0.25]), "norm.steps": torch.tensor(7), "mask": torch.tensor([True, False])}
@@ -54,10 +59,42 @@ def test_a_seed_makes_the_file_again(kind: str, tmp_path: Path) -> None:
     assert found.seed_size == (tmp_path / "s").stat().st_size
 
 
+def test_the_seed_of_the_default_model_is_under_6_kb(tmp_path: Path) -> None:
+    """Everything of its size: 657 numbers, counts of a million shots, the metadata of a run."""
+    config, target, rng = load_config(), Target(paper_cnn()), np.random.default_rng(1)
+    qnns = qnns_of(config)
+    counts = [rng.multinomial(config.training.final_shots, rng.dirichlet(np.ones(q.outcomes))) for q in qnns]
+    generator = GENERATORS[config.generator.kind](target.size, config.generator.bond_dim, seed=1)
+    own = WeightSeed(
+        kind=config.generator.kind,
+        bond_dim=config.generator.bond_dim,
+        size=target.size,
+        parameters=generator.state_dict(),
+        phases=torch.from_numpy(rng.uniform(0, 6, sum(q.mesh.declared for q in qnns))),
+        measured=[Frequencies.of(n / n.sum(), n) for n in counts],
+        threads=1,
+    )
+    assert sum(t.numel() for t in own.parameters.values()) + own.phases.numel() == 657
+    weights = own.weights()
+    used = Use((1, 28, 28), 255.0, 0.0, target.probe((1, 28, 28), weights).tolist()).to_metadata()
+    metadata = metadata_of(config, test_accuracy=0.959, versions=versions(), used=used)
+    made = Model(target.state(weights), metadata)
+    (tmp_path / "s").write_bytes(seed_bytes(own, made))
+    assert (tmp_path / "s").stat().st_size < 6000
+    assert expand_seed(tmp_path / "s").content == model_bytes(made)
+
+
+def test_a_seed_is_no_model_and_the_way_is_told(tmp_path: Path) -> None:
+    own = seed()
+    (tmp_path / "s").write_bytes(seed_bytes(own, model(own)))
+    with pytest.raises(DataError, match=r"is a seed\. Make the model of it first: qpu-sdk expand .*s\."):
+        load_model(tmp_path / "s")
+
+
 def test_counts_are_kept_as_the_smallest_whole_numbers_that_hold_them() -> None:
     for largest, kind in ((200, torch.uint8), (30_000, torch.int16), (40_000, torch.int32), (2**40, torch.int64)):
         counts = np.array([largest, 1, 0])
-        found = Measured.of(counts / counts.sum(), counts)
+        found = Frequencies.of(counts / counts.sum(), counts)
         assert found.values.dtype == kind
         assert found.probabilities.numpy().tobytes() == (counts / counts.sum()).tobytes()
 
@@ -65,7 +102,7 @@ def test_counts_are_kept_as_the_smallest_whole_numbers_that_hold_them() -> None:
 def test_probabilities_that_are_no_frequencies_are_kept_themselves() -> None:
     p = np.array([0.5, 0.3, 0.2])
     for counts in (None, np.array([5, 3, 3])):
-        found = Measured.of(p, counts)
+        found = Frequencies.of(p, counts)
         assert found.values.dtype == torch.float64
         assert found.probabilities.numpy().tobytes() == p.tobytes()
 

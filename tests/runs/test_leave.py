@@ -23,7 +23,7 @@ from tests.training import tiny
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 needs_onnx = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in onnx_format.PACKAGES), reason="onnx is not installed"
+    any(importlib.util.find_spec(name) is None for name in onnx_format.ONNX_PACKAGES), reason="onnx is not installed"
 )
 
 
