@@ -69,13 +69,15 @@ class Sample:
         return largest
 
 
-def sample_of(model: Model, target: Target) -> Sample:
+def sample_of(model: Model, target: Target, *, own: bool) -> Sample:
     """The test images of the model's run, or drawn ones where these are not at hand.
 
     :param target: the trained network.
+    :param own: False for drawn images: a model file from elsewhere decides nothing of what is read here.
     """
     with plain_torch():
-        images, what = _images(model, target)
+        found = _of_the_run(model, target) if own else None
+        images, what = found if found is not None else _drawn(model)
         weights = target.flat(model.tensors)
         with torch.no_grad():
             logits = torch.cat([target.logits(weights, part).float() for part in torch.split(images, EVALUATION_BATCH)])
@@ -89,12 +91,16 @@ def kind_of(network: nn.Module) -> torch.dtype:
     return kinds.pop() if len(kinds) == 1 else torch.float32
 
 
-def _images(model: Model, target: Target) -> tuple[Tensor, str]:
+def _of_the_run(model: Model, target: Target) -> tuple[Tensor, str] | None:
     try:
         dataset = as_taken(load_dataset(model.data, seed=model.data_seed), target)
         images = dataset.test.tensors()[0]
         check_fit(target, images, dataset)
         return images, f"{len(images):,} test images"
     except (ConfigError, DataError):  # passed from Python, moved, or changed since
-        rng = torch.Generator().manual_seed(_SEED)
-        return torch.rand((_DRAWN, *model.use.shape), generator=rng), f"{_DRAWN} random images"
+        return None
+
+
+def _drawn(model: Model) -> tuple[Tensor, str]:
+    rng = torch.Generator().manual_seed(_SEED)
+    return torch.rand((_DRAWN, *model.use.shape), generator=rng), f"{_DRAWN} random images"

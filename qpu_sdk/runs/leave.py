@@ -110,7 +110,7 @@ def export_model(
     except FileExistsError as error:
         raise DataError(f"{error.filename2 or place} exists already. Choose another --out.") from error
     except OSError as error:
-        raise DataError(f"cannot write {place} ({one_line(error)}). Choose another --out.") from error
+        raise DataError(f"cannot write {place} ({error.strerror or one_line(error)}). Choose another --out.") from error
     facts = {name: {"bytes": len(content), **maker.facts.get(name, {})} for name, content in made.items()}
     return Exported({name: wanted[name] for name in made}, facts, left_out)
 
@@ -152,7 +152,7 @@ class _Maker:
 
     def __init__(self, path: Path, model: Model, factory: str | None, runtime: str | Path | None) -> None:
         self.run = RunFolder(path) if path.is_dir() else None
-        self.name = (path if path.is_dir() else path.parent).resolve().name
+        self.name = (path if path.is_dir() else path.parent).resolve().name or path.stem
         self.model, self.factory, self.runtime = model, factory, runtime
         self.facts: dict[str, dict[str, Any]] = {}
 
@@ -181,7 +181,7 @@ class _Maker:
 
     @cached_property
     def _sample(self) -> Sample:
-        return sample_of(self.model, self._target)
+        return sample_of(self.model, self._target, own=self.run is not None)
 
     @cached_property
     def _program(self) -> ExportedProgram:
@@ -230,5 +230,7 @@ class _Maker:
             raise DataError(f"{self.run.summary} is damaged ({one_line(error, 160)}). Restore it.") from error
 
     def _demo(self) -> bytes:
-        runtime = read_runtime(self.runtime)
-        return demo_page(self.name, self.model, self._onnx, runtime).encode()
+        runtime = read_runtime(self.runtime)  # first: that is quickly said
+        content = demo_page(self.name, self.model, self._onnx, runtime).encode()
+        self.facts["demo"] = self.facts["onnx"]
+        return content

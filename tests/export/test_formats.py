@@ -38,7 +38,7 @@ def network(seed: int = 1) -> nn.Module:
 
 def sample(module: nn.Module) -> Sample:
     model = Model(module.state_dict(), {"used": json.dumps(Use(SHAPE).to_metadata())})
-    return sample_of(model, Target(module))
+    return sample_of(model, Target(module), own=True)
 
 
 def test_without_the_runs_images_drawn_ones_are_the_same_each_time() -> None:

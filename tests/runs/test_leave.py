@@ -66,6 +66,12 @@ def test_a_seed_expands_to_the_same_file(finished: Path, tmp_path: Path) -> None
     assert done.facts["seed"]["times_smaller_than_the_weights"] == pytest.approx(found.ratio, abs=0.01)
 
 
+def test_a_model_file_does_not_say_what_is_read(finished: Path, tmp_path: Path) -> None:
+    factory = "tests.training.tiny:linear"
+    done = export_model(finished / "model.safetensors", tmp_path / "m", format="pt2", target=factory)
+    assert done.facts["pt2"]["checked_on"] == "100 random images"
+
+
 class Tied(nn.Module):
     """A norm with statistics, a tied layer, a frozen one, half precision, and a buffer of whole numbers."""
 
