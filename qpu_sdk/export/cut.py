@@ -90,7 +90,9 @@ def _copies(left: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterable[t
 
 def _same(tensor: Tensor, flat: Tensor) -> bool:
     """Whether the numbers are the same, bit for bit."""
-    return tensor.numel() == flat.numel() and bits(tensor) == bits(flat)
+    own = tensor.reshape(-1)
+    # The first few tell most tensors apart, whatever their size.
+    return own.numel() == flat.numel() and bits(own[:8]) == bits(flat[:8]) and bits(own) == bits(flat)
 
 
 def bits(tensor: Tensor) -> bytes:
