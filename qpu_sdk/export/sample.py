@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, DataError
 from ..training.data import load_dataset
-from ..training.evaluation import EVALUATION_BATCH, as_taken, check_fit
+from ..training.evaluation import EVALUATION_BATCH, as_taken
 from ..training.factories import plain_torch
 from ..training.targets import Target
 from .weights import Model
@@ -54,7 +54,7 @@ class Sample:
         """
         # One alone and the rest: files that were made for one size of batch refuse the other.
         parts = [self.images[:1], *torch.split(self.images[1:], EVALUATION_BATCH)]
-        found = torch.cat([answer(part).float() for part in parts if len(part)])
+        found = torch.cat([_rows(answer(part)) for part in parts if len(part)])
         if found.shape != self.logits.shape:
             shapes = f"{tuple(found.shape)}, the network with {tuple(self.logits.shape)}"
             raise DataError(f"{file} answers with shape {shapes}. Use --format safetensors.")
@@ -80,9 +80,15 @@ def sample_of(model: Model, target: Target, *, own: bool) -> Sample:
         images, what = found if found is not None else _drawn(model)
         weights = target.flat(model.tensors)
         with torch.no_grad():
-            logits = torch.cat([target.logits(weights, part).float() for part in torch.split(images, EVALUATION_BATCH)])
+            parts = torch.split(images, EVALUATION_BATCH)
+            logits = torch.cat([_rows(target.logits(weights, part)) for part in parts])
         step = torch.finfo(kind_of(target.module)).eps
         return Sample(images, logits, max(TOLERANCE, _ROUNDINGS * step), what)
+
+
+def _rows(answer: Tensor) -> Tensor:
+    """Float32, one row an image."""
+    return answer.float().reshape(len(answer), -1)
 
 
 def kind_of(network: nn.Module) -> torch.dtype:
@@ -93,12 +99,11 @@ def kind_of(network: nn.Module) -> torch.dtype:
 
 def _of_the_run(model: Model, target: Target) -> tuple[Tensor, str] | None:
     try:
-        dataset = as_taken(load_dataset(model.data, seed=model.data_seed), target)
-        images = dataset.test.tensors()[0]
-        check_fit(target, images, dataset)
-        return images, f"{len(images):,} test images"
-    except (ConfigError, DataError):  # passed from Python, moved, or changed since
+        images = as_taken(load_dataset(model.data, seed=model.data_seed), target).test.tensors()[0]
+    except (ConfigError, DataError):  # passed from Python, or moved
         return None
+    fitting = images.shape[1:] == model.use.shape  # else they changed since
+    return (images, f"{len(images):,} test images") if fitting else None
 
 
 def _drawn(model: Model) -> tuple[Tensor, str]:

@@ -39,7 +39,6 @@ _LARGEST = 1_000_000
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 Structure = dict[str, Any]
-#: Shape and type of a tensor.
 _Kind = tuple[torch.Size, torch.dtype]
 
 
@@ -98,25 +97,21 @@ def check_tensors(network: nn.Module, tensors: Mapping[str, Tensor], name: str) 
     own, found = _kinds(network.state_dict()), _kinds(tensors)
     if own != found:
         raise DataError(
-            f"the model's tensors are not those of {name}: {_difference(own, found)}. Pass the network that was "
+            f"the model's tensors are not those of {name}: {_first_difference(own, found)}. Pass the network that was "
             "trained, or train it again."
         )
 
 
-def _difference(own: Mapping[str, _Kind], found: Mapping[str, _Kind]) -> str:
-    """The first tensor that is of another shape or type since the training, or that one of both does not have."""
-    changed = [name for name in own if name in found and own[name] != found[name]]
-    if changed:
-        name = changed[0]
-        return f"{name:.100} is {_told(found[name])} in the model and {_told(own[name])} in the network"
-    missing = [name for name in own if name not in found]
-    if missing:
-        return f"the model has no {missing[0]:.100}"
-    return f"the network has no {next(name for name in found if name not in own):.100}"
-
-
-def _told(kind: _Kind) -> str:
-    return f"{tuple(kind[0])} {str(kind[1]).removeprefix('torch.')}"
+def _first_difference(own: Mapping[str, _Kind], found: Mapping[str, _Kind]) -> str:
+    for key, (shape, kind) in own.items():
+        if key not in found:
+            return f"the file has no {key:.100}"
+        if found[key] != (shape, kind):
+            before, now = (
+                f"{tuple(size)} {str(of).removeprefix('torch.')}" for size, of in (found[key], (shape, kind))
+            )
+            return f"{key:.100} was {before} and is {now}"
+    return f"the file has {next(key for key in found if key not in own):.100} too"
 
 
 def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, _Kind]:

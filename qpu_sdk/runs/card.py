@@ -45,9 +45,10 @@ def _front(name: str, model: Model, summary: RunSummary | None) -> str:
     data, source = data_name(model), _HUB_DATA.get(data_name(model))
     lines = ["library_name: qpu_sdk", f"tags: {json.dumps(list(_TAGS))}", "pipeline_tag: image-classification"]
     lines += [f"datasets: {json.dumps([source])}"] if source else []
-    if summary is not None:
+    accuracy = None if summary is None else summary.test_accuracy
+    if accuracy is not None:
         known = {"type": source or "images", "name": data or "images", "split": "test"}
-        metrics = [{"type": "accuracy", "value": round(summary.test_accuracy, 6), "name": "test accuracy"}]
+        metrics = [{"type": "accuracy", "value": round(accuracy, 6), "name": "test accuracy"}]
         result = {"task": {"type": "image-classification"}, "dataset": known, "metrics": metrics}
         lines.append(f"model-index: {json.dumps([{'name': one_line(name, 100), 'results': [result]}])}")
     return "\n".join(["---", *lines, "---"])
@@ -66,19 +67,20 @@ def _what(model: Model, summary: RunSummary | None) -> str:
 
 
 def _results(summary: RunSummary) -> str:
-    low, high = image_interval(summary.test_accuracy, summary.test_size)
     rows = [
-        ("test accuracy", f"{percent(summary.test_accuracy)} (95 % interval by {summary.test_size:,} images: "
-         f"{percent(low)} to {percent(high)}; one seed)"),
-        ("training accuracy", percent(summary.train_accuracy)),
-    ]  # fmt: skip
-    if summary.second_test_accuracy is not None and summary.second_test_size is not None:
-        low, high = image_interval(summary.second_test_accuracy, summary.second_test_size)
-        told = f"{percent(summary.second_test_accuracy)} ({percent(low)} to {percent(high)})"
-        rows.append(("on the second test images", f"{told}, {summary.second_test_size:,} images"))
-    if summary.chance is not None:
-        rows.append(("always the commonest class", percent(summary.chance)))
+        *_accuracy("test accuracy, one seed", summary.test_accuracy, summary.test_size),
+        *_accuracy("on the second test images", summary.second_test_accuracy, summary.second_test_size),
+        *_accuracy("on the training images", summary.train_accuracy, summary.train_size),
+    ]
+    rows += [] if summary.chance is None else [("always the commonest class", percent(summary.chance))]
     return f"## Results\n\n{_table(rows)}"
+
+
+def _accuracy(name: str, accuracy: float | None, size: int | None) -> Iterator[tuple[str, str]]:
+    """A row of an accuracy that there is, with its interval."""
+    if accuracy is not None and size is not None:
+        low, high = image_interval(accuracy, size)
+        yield name, f"{percent(accuracy)} (95 % interval by {size:,} images: {percent(low)} to {percent(high)})"
 
 
 def _controls(summary: RunSummary) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import torch
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from torch import Tensor
 
 from ..errors import CheckpointError, ConfigError, DataError
 from ..export.seed import GENERATORS, Frequencies, WeightSeed
-from ..training.config import CHANGEABLE, RunConfig
+from ..files import regular
+from ..training.config import GeneratorConfig
 from ..training.config_file import read_config
-from ..training.loop import TrainingState
 from ..words import one_line
-from .checkpoint import RunOrigin, load_checkpoint
 from .folder import RunFolder
 from .measured import MeasuredQNN, measured_last
-from .records import load_records
 from .summary import RunSummary
 
 
@@ -24,10 +27,10 @@ def seed_of(folder: RunFolder) -> WeightSeed:
     """
     try:
         config = read_config(folder.config).of_a_run()
-        summary = RunSummary.model_validate_json(folder.summary.read_bytes())
-        state, origin = _last_state(folder, config)
+        size = RunSummary.model_validate_json(folder.summary.read_bytes()).target_parameters
+        tensors, threads = _last_checkpoint(folder.checkpoints)
         last = measured_last(folder, config)
-    except (CheckpointError, ConfigError, OSError, ValueError) as error:
+    except (CheckpointError, ConfigError, SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{folder.path} has no seed ({one_line(error, 200)}). Name the whole folder of a finished run."
         ) from error
@@ -42,21 +45,30 @@ def seed_of(folder: RunFolder) -> WeightSeed:
     return WeightSeed(
         kind=config.generator.kind,
         bond_dim=config.generator.bond_dim,
-        size=summary.target_parameters,
-        parameters=state.learnt.fit.parameters,
-        phases=torch.from_numpy(state.learnt.spsa.x.copy()),
+        size=size,
+        parameters=_of_the_generator(config.generator, size, tensors),
+        phases=tensors["spsa.x"].clone(),
         measured=measured,
-        threads=origin.threads,
+        threads=threads,
     )
 
 
-def _last_state(folder: RunFolder, config: RunConfig) -> tuple[TrainingState, RunOrigin]:
-    known = load_records(folder.records, config)
-    wanted = known.fingerprint(config, leaving_out=CHANGEABLE)
-    found = load_checkpoint(folder.checkpoints, config=wanted, version_2=known.fingerprint(config))
-    if found is None:
+def _last_checkpoint(folder: Path) -> tuple[dict[str, Tensor], int]:
+    """The tensors of the newest one, and with how many threads they were made; what is wrong with them shows later."""
+    from safetensors.torch import load
+
+    headers = sorted(folder.glob("[0-9]*.json"))
+    if not headers:
         raise CheckpointError("there is no checkpoint")
-    return found
+    threads = json.loads(regular(headers[-1]).read_text(encoding="utf-8"))["origin"]["threads"]
+    return load(regular(headers[-1].with_suffix(".safetensors")).read_bytes()), int(threads)
+
+
+def _of_the_generator(config: GeneratorConfig, size: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Its parameters by name, whatever else is trained beside it."""
+    own = GENERATORS[config.kind](size, config.bond_dim, seed=0).state_dict()
+    names = {name.rpartition(".")[2]: name for name in tensors if name.startswith("generator.")}
+    return {key: tensors[names[key]].clone() for key in own}
 
 
 def _measured(qnn: MeasuredQNN) -> Frequencies | None:

@@ -103,9 +103,9 @@ def test_tensors_of_another_network_are_told(change: str) -> None:
     else:
         tensors["extra" if change == "extra" else "fc2.bias"] = torch.zeros(3)
     words = {
-        "missing": r"the model has no fc2\.bias",
-        "extra": "the network has no extra",
-        "shape": r"fc2\.bias is \(3,\) float32 in the model and \(10,\) float32 in the network",
+        "missing": r"the file has no fc2\.bias",
+        "extra": "the file has extra too",
+        "shape": r"fc2\.bias was \(3,\) float32 and is \(10,\) float32",
     }
     with pytest.raises(DataError, match=f"tensors are not those of .*: {words[change]}"):
         Model(tensors, model().metadata).open_target()

@@ -36,7 +36,7 @@ def test_a_card_has_the_figures_of_the_run() -> None:
     controls = {"constant": 0.5, "plain_network": 0.97}
     text = card_text("first", model(), example(controls=controls, record_ids=["rec-1"], credits=2.5, machine_s=90.0))
     # Wilson's interval of 875 of 1,000, by hand: centre 0.8736, half-width 0.0206
-    assert "87.5 % (95 % interval by 1,000 images: 85.3 % to 89.4 %; one seed)" in text
+    assert "87.5 % (95 % interval by 1,000 images: 85.3 % to 89.4 %)" in text
     for words in ("| p constant | 50.0 % | 30 |", "12 in 6 jobs", "| 12,000 |", "500, 400", "rec-1", "2.5 credits"):
         assert words in text
     assert "10 phases of photonic circuits and 20 parameters" in text

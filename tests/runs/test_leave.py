@@ -186,7 +186,7 @@ def test_other_formats_are_refused(finished: Path, tmp_path: Path, format_: Any)
 
 
 def test_a_network_whose_parameters_changed_shape_is_told(finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"layer\.weight is \(2, 16\) float32 in the model and \(3, 16\) float32 in"):
+    with pytest.raises(DataError, match=r"layer\.weight was \(2, 16\) float32 and is \(3, 16\) float32"):
         export_model(finished, tmp_path / "m", format="pt2", target=f"{__name__}:wider")
     assert not (tmp_path / "m").exists()
 
