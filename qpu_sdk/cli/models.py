@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -75,13 +75,14 @@ def predict_command(
             complain(row["error"], BAD_INPUT)
         elif not json_:
             remarks = [text for key, text in _REMARKS.items() if row[key]]
-            tell("; ".join([f"{one_line(row['image'])}: {_likeliest(row['probabilities'])}", *remarks]))
+            tell("; ".join([f"{one_line(row['image'])}: {_said(row)}", *remarks]))
     if bad:
         raise typer.Exit(BAD_INPUT)
 
 
-def _likeliest(probabilities: Sequence[float]) -> str:
+def _said(row: Mapping[str, Any]) -> str:
     """The label with its probability, and those behind it, as far as they are shown with one decimal."""
+    probabilities = row["probabilities"]
     order = sorted(range(len(probabilities)), key=lambda label: -probabilities[label])[:_SHOWN]
     told = [f"{label} ({100 * probabilities[label]:.1f} %)" for label in order]
     return ", ".join([told[0], *(text for text in told[1:] if "(0.0 %)" not in text)])
