@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 
 from ..devices.address import DeviceAddress
@@ -46,7 +47,7 @@ def _front(name: str, model: Model, summary: RunSummary | None) -> str:
     lines = ["library_name: qpu_sdk", f"tags: {json.dumps(list(_TAGS))}", "pipeline_tag: image-classification"]
     lines += [f"datasets: {json.dumps([source])}"] if source else []
     accuracy = None if summary is None else summary.test_accuracy
-    if accuracy is not None:
+    if accuracy is not None and math.isfinite(accuracy):
         known = {"type": source or "images", "name": data or "images", "split": "test"}
         metrics = [{"type": "accuracy", "value": round(accuracy, 6), "name": "test accuracy"}]
         result = {"task": {"type": "image-classification"}, "dataset": known, "metrics": metrics}
@@ -78,7 +79,7 @@ def _results(summary: RunSummary) -> str:
 
 def _accuracy(name: str, accuracy: float | None, size: int | None) -> Iterator[tuple[str, str]]:
     """A row of an accuracy that there is, with its interval."""
-    if accuracy is not None and size is not None:
+    if accuracy is not None and size is not None and math.isfinite(accuracy):
         low, high = image_interval(accuracy, size)
         yield name, f"{percent(accuracy)} (95 % interval by {size:,} images: {percent(low)} to {percent(high)})"
 

@@ -84,6 +84,12 @@ def test_any_name_gives_a_card(name: str) -> None:
     assert re.fullmatch(r"[^\x00-\x08\x0b-\x1f\x7f]*", text)
 
 
+def test_an_accuracy_that_is_none_is_left_out() -> None:
+    text = card_text("first", model(), example(test_accuracy=float("nan"), train_accuracy=float("nan")))
+    assert "model-index" not in front(text)
+    assert "nan" not in text.lower()
+
+
 def test_a_model_file_alone_has_a_shorter_card() -> None:
     text = card_text("first", model(), None)
     assert "model-index" not in front(text)
