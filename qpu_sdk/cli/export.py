@@ -74,8 +74,8 @@ def _told(facts: Mapping[str, Any]) -> str:
     parts = [f"{facts['bytes']:,} bytes"]
     if "checked_on" in facts:
         parts.append(f"within {facts['largest_difference']:.0e} of torch on {facts['checked_on']}")
-    if "times_smaller_than_the_weights" in facts:
-        parts.append(f"{facts['times_smaller_than_the_weights']} times smaller than the weights")
+    if "weights_over_seed" in facts:
+        parts.append(f"the weights are {facts['weights_over_seed']:.2f} times as large")
     return ", ".join(parts)
 
 
@@ -98,7 +98,7 @@ def expand_command(
         "sha256": done.sha256,
         "identical": done.identical,
         "bytes": len(done.content),
-        "times_larger_than_the_seed": round(done.ratio, 2),
+        "weights_over_seed": round(done.ratio, 2),
     }
     show_values(values, json_)
     if not done.identical:

@@ -215,7 +215,7 @@ class _Maker:
             raise DataError("a model file does not hold its seed. Name the folder of the run.")
         content = seed_bytes(seed_of(self.run), self.model)
         ratio = len(model_bytes(self.model)) / len(content)
-        self.facts["seed"] = {"times_smaller_than_the_weights": round(ratio, 2)}
+        self.facts["seed"] = {"weights_over_seed": round(ratio, 2)}
         return content
 
     def _card(self) -> bytes:

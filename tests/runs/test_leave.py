@@ -63,7 +63,7 @@ def test_a_seed_expands_to_the_same_file(finished: Path, tmp_path: Path) -> None
     found = expand_seed(tmp_path / "s")
     assert found.identical
     assert found.sha256 == sha256(finished / "model.safetensors")
-    assert done.facts["seed"]["times_smaller_than_the_weights"] == pytest.approx(found.ratio, abs=0.01)
+    assert done.facts["seed"]["weights_over_seed"] == pytest.approx(found.ratio, abs=0.01)
 
 
 def test_a_model_file_does_not_say_what_is_read(finished: Path, tmp_path: Path) -> None:
