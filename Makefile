@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,cloud-emulator,dask]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,cloud-emulator,dask,onnx,hub]"
 	touch $@
 
 # The default run: goes on with one that is not finished, else begins another in the next free folder.
@@ -84,7 +84,8 @@ faults: $(VENV)/.installed
 seen: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.seen
 
-# Statistical studies, before a release: a hundred devices, programs and kills; writes docs/results/validation.json and .md.
+# Studies before a release: a hundred devices, programs and kills, and exported files where nothing of this is installed;
+# writes docs/results/validation.json and .md.
 validate: $(VENV)/.installed
 	$(BIN)/python -m tests.validation
 

@@ -15,10 +15,11 @@ from .calibrate import calibrate_command
 from .compare import compare_command
 from .config import config_command, init_command
 from .devices import devices_command, doctor_command, emulate_command
+from .export import expand_command, export_command
 from .interrupts import stoppable
 from .jobs import jobs
 from .mitigate import mitigate_command
-from .models import evaluate_command, export_command, predict_command
+from .models import evaluate_command, predict_command
 from .printing import as_command, tell
 from .report import report_command
 from .run import run_command
@@ -67,6 +68,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate_command,
     "predict": predict_command,
     "export": export_command,
+    "expand": expand_command,
     "report": report_command,
     "devices": devices_command,
     "run": run_command,

@@ -1,14 +1,15 @@
-"""The commands evaluate, predict and export."""
+"""The commands evaluate and predict."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..words import one_line
-from .printing import BAD_INPUT, Json, complain, fail, show_values, tell, tell_json
+from .printing import BAD_INPUT, Json, complain, show_values, tell, tell_json
 
 DataSource = Annotated[
     str | None,
@@ -48,7 +49,7 @@ def evaluate_command(
 
 def predict_command(
     model: Annotated[Path, typer.Argument(help="model.safetensors, or the folder of a run.")],
-    images: Annotated[list[Path], typer.Argument(help="Pictures, .npy arrays, folders of them, or -.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, .npy and .npz arrays, folders of them, or -.")],
     invert: Annotated[
         bool | None,
         typer.Option(
@@ -74,31 +75,20 @@ def predict_command(
             complain(row["error"], BAD_INPUT)
         elif not json_:
             remarks = [text for key, text in _REMARKS.items() if row[key]]
-            known = f"{one_line(row['image'])}: {row['label']} ({100 * row['probability']:.1f} %)"
-            tell("; ".join([known, *remarks]))
+            tell("; ".join([f"{one_line(row['image'])}: {_said(row)}", *remarks]))
     if bad:
         raise typer.Exit(BAD_INPUT)
 
 
+def _said(row: Mapping[str, Any]) -> str:
+    """The label with its probability, and those behind it, as far as they are shown with one decimal."""
+    probabilities = row["probabilities"]
+    order = sorted(range(len(probabilities)), key=lambda label: -probabilities[label])[:_SHOWN]
+    told = [f"{label} ({100 * probabilities[label]:.1f} %)" for label in order]
+    return ", ".join([told[0], *(text for text in told[1:] if "(0.0 %)" not in text)])
+
+
+#: Labels of an image that are shown at most; --json has all.
+_SHOWN = 3
 #: What is to be known of an image beside its label.
 _REMARKS = {"inverted": "light and dark turned", "blank": "but nothing is to be seen in it"}
-
-
-def export_command(
-    folder: Annotated[Path, typer.Argument(help="Folder of a finished run, or a model.safetensors.")],
-    format_: Annotated[str, typer.Option("--format", help="safetensors.")] = "safetensors",
-    out: Annotated[
-        Path | None, typer.Option(help="File to write; none: <name of the run>.safetensors in this folder.")
-    ] = None,
-    json_: Json = False,
-) -> None:
-    """Write a trained network in a format that needs neither the SDK nor a quantum computer."""
-    from ..export.weights import export_model, load_model
-
-    if format_ != "safetensors":
-        fail(f"format {format_!r} is not known. Use safetensors.", BAD_INPUT)
-    model = load_model(folder)
-    name = folder.resolve().parent.name if folder.is_file() else folder.resolve().name
-    path = out if out is not None else Path(f"{name}.safetensors")
-    export_model(path, model)
-    show_values({"written": str(path), "tensors": len(model.tensors)}, json_)

@@ -18,10 +18,12 @@ from ..training.data import load_dataset
 from ..training.evaluation import EVALUATION_BATCH, Evaluation, as_taken, check_fit, count_classes, evaluate
 from ..training.factories import open_factory, plain_torch
 from ..training.pictures import PICTURE_ENDINGS, is_light
-from ..training.pixels import BYTE, NPY_BEGINNING, read_images
+from ..training.pixels import BYTE, NPY_BEGINNING, NPZ_BEGINNING, read_images
 from ..training.targets import BUILT_IN, Target
 from .weights import Model, Use
 
+#: Endings of files of arrays.
+_ARRAYS = frozenset({".npy", ".npz"})
 #: Images whose lightest and darkest pixel differ by less show nothing.
 BLANK = 0.1
 
@@ -63,7 +65,8 @@ def predict_images(
 ) -> list[dict[str, Any]]:
     """Label and probabilities of each image; of a file that is none, the error.
 
-    :param paths: of pictures, ``.npy`` arrays of one image or several, folders of such, and ``-`` for standard input.
+    :param paths: of pictures, ``.npy`` and ``.npz`` arrays of one image or several, folders of such, and ``-`` for
+        standard input.
     :param invert: True to turn light into dark, None to do so with pictures on a page of the other kind than that of
         the training images.
     :param target: as of :func:`evaluate_model`.
@@ -84,7 +87,7 @@ def predict_images(
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
     """The files in folders in their order, and what is no folder as it is."""
     for path in paths:
-        endings = PICTURE_ENDINGS | {".npy"}
+        endings = PICTURE_ENDINGS | _ARRAYS
         inside = sorted(p for p in path.iterdir() if p.suffix.lower() in endings) if path.is_dir() else []
         yield from inside or [path]
 
@@ -97,7 +100,7 @@ def _classified(model: Model, target: Target, use: Use, path: Path, invert: bool
     images = read_images(source, shape=use.shape, scale=scale, whole=whole)
     turned = bool(invert)
     if invert is None and use.page is not None:  # an array is as its maker wants it
-        array = path.suffix.lower() == ".npy" or piped.startswith(NPY_BEGINNING)
+        array = path.suffix.lower() in _ARRAYS or piped.startswith((NPY_BEGINNING, NPZ_BEGINNING))
         turned = not array and is_light(images[0]) != bool(use.page)
     images = 1.0 - images if turned else images
     weights = target.flat(model.tensors)

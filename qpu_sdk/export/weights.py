@@ -18,7 +18,7 @@ from ..files import user_path, write_atomic
 from ..training.config import GIVEN, DataConfig
 from ..training.factories import plain_torch
 from ..training.targets import BUILT_IN, Target, answers_alike
-from ..words import one_line
+from ..words import command, one_line
 from .structure import build, check_tensors
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 #: The one metadata entry, a JSON object: several entries would be written in no fixed order.
 METADATA_KEY = "qpu_sdk"
+#: The one of a seed, see :mod:`qpu_sdk.export.seed`.
+SEED_KEY = "qpu_sdk_seed"
 #: Numbers of one image, beyond which a file's word for it is not taken.
 LARGEST_IMAGE = 10_000_000
 _FOREIGN = "the model does not say which images it was trained on. Train or export it again with this SDK."
@@ -177,26 +179,17 @@ class Model:
 
 def save_model(path: str | Path, model: Model) -> None:
     """Write a model atomically."""
+    write_atomic(path, model_bytes(model))
+
+
+def model_bytes(model: Model) -> bytes:
+    """The file of a model; equal models give equal files."""
     from safetensors.torch import save
 
     # A clone of each: safetensors takes no two tensors that share memory, as tied ones do.
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.tensors.items()}
     provenance = json.dumps(dict(model.metadata), sort_keys=True)
-    write_atomic(path, save(tensors, metadata={METADATA_KEY: provenance}))
-
-
-def export_model(path: str | Path, model: Model) -> None:
-    """:func:`save_model` to a new file.
-
-    :raises DataError: when the file exists already or cannot be written.
-    """
-    path = user_path(path, "the model's path")
-    if path.exists():
-        raise DataError(f"{path} exists already. Choose another --out.")
-    try:
-        save_model(path, model)
-    except OSError as error:
-        raise DataError(f"cannot write {path} ({error}). Choose another --out.") from error
+    return save(tensors, metadata={METADATA_KEY: provenance})
 
 
 def load_model(path: str | Path) -> Model:
@@ -213,7 +206,10 @@ def load_model(path: str | Path) -> Model:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
-            metadata = dict(json.loads((file.metadata() or {}).get(METADATA_KEY, "{}")))
+            told = file.metadata() or {}
+        if SEED_KEY in told:
+            raise DataError(f"{path} is a seed. Make the model of it first: {command('expand', path)}.")
+        metadata = dict(json.loads(told.get(METADATA_KEY, "{}")))
         if not all(isinstance(value, str) for value in metadata.values()):
             raise TypeError("its metadata are not text")
         finite = all(torch.isfinite(tensor).all() for tensor in tensors.values())

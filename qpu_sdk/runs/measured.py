@@ -129,8 +129,10 @@ def _last_counts(
         raise CheckpointError("the journal, which held the counts, is gone")
     with Journal(folder.journal, write=False) as journal:
         # What a person gave up is failed, whatever counts it has; a journal of the first release is read like any.
-        last = [job for job in journal.jobs() if job.tag == f"measure/{config.training.rounds}"]
-        kept = [job for job in last if job.state is not JobState.FAILED]
+        jobs = [job for job in journal.jobs() if job.state is not JobState.FAILED]
+        kept = [job for job in jobs if job.tag == f"measure/{config.training.rounds}"]
+        if not kept and programs:  # the same settings were measured before, and were not sent again
+            kept = [job for job in jobs if job.shots_each == config.training.final_shots]
         counts = [one for job in kept for one in journal.of_job(job.name) if one is not None]
     found: dict[int, Counts] = {}
     for one in counts:

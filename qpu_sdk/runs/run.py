@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from ..export.weights import Model, load_model
 from ..rendering.text import two_columns
 from .folder import RunFolder
 from .summary import RunSummary
 from .tables import summary_rows
+
+if TYPE_CHECKING:  # nobody else needs exporters
+    from .leave import Exported
 
 
 @final
@@ -34,6 +37,30 @@ class Run:
     def report(self) -> Path:
         """The page with the whole story."""
         return RunFolder(self.path).report
+
+    def export(
+        self,
+        out: str | Path,
+        *,
+        format: str = "safetensors",
+        target: str | None = None,
+        runtime: str | Path | None = None,
+        force: bool = False,
+    ) -> Exported:
+        """Write the network as a file that needs neither the SDK nor a quantum computer; see ``qpu-sdk export``.
+
+        Every file is read back and compared with the network before it is put in its place.
+
+        :param out: file to write; of format ``all`` the folder.
+        :param format: ``safetensors``, ``onnx``, ``pt2``, ``seed``, ``card``, ``demo``, or ``all`` of them.
+        :param target: the network, ``module:function`` or ``FILE.py:function``, where the run does not name it.
+        :param runtime: of a demo page, the package onnxruntime-web: its ``.tgz``, or the folder of it.
+        :param force: True to replace files that are there.
+        :raises ConfigError: see :func:`~qpu_sdk.runs.leave.export_model`.
+        """
+        from .leave import export_model
+
+        return export_model(self.path, out, format=format, target=target, runtime=runtime, force=force)
 
     def __str__(self) -> str:
         return two_columns(summary_rows(self.summary))

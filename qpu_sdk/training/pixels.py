@@ -23,8 +23,9 @@ AnyArray = npt.NDArray[np.generic]
 BYTE, FEW_LEVELS = 255, 127
 #: By how much floats may pass 0 or 1, as rounding makes them.
 SLACK = 1e-5
-#: How an ``.npy`` file begins.
-NPY_BEGINNING = b"\x93NUMPY"
+#: How an ``.npy`` and an ``.npz`` file begin, and how images are called in the latter.
+NPY_BEGINNING, NPZ_BEGINNING = b"\x93NUMPY", b"PK\x03\x04"
+_IMAGES = ("x_test", "x", "images", "x_train")
 
 
 def as_array(found: Any, name: str) -> AnyArray:
@@ -97,8 +98,8 @@ def read_images(
 ) -> Pixels:
     """Images of a file as the networks take them, ``(n, *shape)`` in [0, 1].
 
-    ``.npy`` arrays are taken as they are, one image or several; any other file is one picture, read by Pillow as a
-    person sees it and made as large as is needed.
+    ``.npy`` arrays are taken as they are, one image or several, and so is the array of images in an ``.npz`` file; any
+    other file is one picture, read by Pillow as a person sees it and made as large as is needed.
 
     :param source: a path, or an open file of bytes.
     :param shape: of one image, ``(C, H, W)``, or ``(features,)``.
@@ -115,12 +116,13 @@ def read_images(
         raise DataError(f"{name} is a folder without images. Name files, or a folder that has some.") from None
     except OSError as error:
         raise DataError(f"{name} cannot be read ({one_line(error, 160)}). Check the path.") from error
-    if content.startswith(NPY_BEGINNING) or name.lower().endswith(".npy"):
-        array = _reshaped(_read_npy(content, name), shape, name)
+    zipped = content.startswith(NPZ_BEGINNING) or name.lower().endswith(".npz")
+    if zipped or content.startswith(NPY_BEGINNING) or name.lower().endswith(".npy"):
+        array = _reshaped((_read_npz if zipped else _read_npy)(content, name), shape, name)
         return in_range(array, name, scale=whole if scale is None and array.dtype.kind in "ui" else scale)
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise DataError(
-            f"{name} is no .npy array, and the network takes arrays {tuple(shape)} alone. Give one of those."
+            f"{name} is no array, and the network takes arrays {tuple(shape)} alone. Give an .npy or .npz file."
         )
     picture = seen(read_picture(io.BytesIO(content), name), name, colours=shape[0] == 3)
     levels = brightness(fitted(picture, (shape[1], shape[2]), name))
@@ -134,9 +136,28 @@ def _read_npy(content: bytes, name: str) -> AnyArray:
         raise DataError(
             f"{name} is not an image ({one_line(error, 160)}). Give a PNG, a JPEG, or a .npy array."
         ) from error
+    return _checked_numbers(array, name)
+
+
+def _checked_numbers(array: AnyArray, name: str) -> AnyArray:
     if array.dtype.kind not in "uifb" or not array.size:
         raise DataError(f"{name} has shape {array.shape} and type {array.dtype}. Give numbers in [0, 1], or bytes.")
     return array
+
+
+def _read_npz(content: bytes, name: str) -> AnyArray:
+    """The one array of the archive, or that of images by its name."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            known = archive.files
+            key = known[0] if len(known) == 1 else next((one for one in _IMAGES if one in known), None)
+            array: AnyArray | None = None if key is None else archive[key]
+    except Exception as error:  # damaged archives make zipfile, zlib and numpy raise anything
+        raise DataError(f"{name} is no .npz file ({one_line(error, 160)}). Write it with numpy.savez.") from error
+    if array is None:
+        named = one_line(", ".join(known) or "nothing", 120)
+        raise DataError(f"{name} holds {named}, and nobody knows which are the images. Call them x_test or images.")
+    return _checked_numbers(array, name)
 
 
 def _reshaped(array: AnyArray, shape: Sequence[int], name: str) -> AnyArray:

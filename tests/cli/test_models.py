@@ -1,9 +1,10 @@
-"""evaluate, predict and export for networks of one's own, from the folder where they are and from any other."""
+"""evaluate and predict for networks of one's own, from the folder where they are and from any other."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -149,6 +150,34 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+def test_an_archive_of_images_is_classified(finished: tuple[Path, dict[str, Any]], pictures: Path) -> None:
+    images = np.load(pictures / "c.npy")
+    expected = [row["label"] for row in succeed("predict", finished[0], pictures / "c.npy", "--json")]
+    for name, arrays in (
+        ("one", {"a": images}),
+        ("several", {"x_test": images, "y_test": np.zeros(3), "other": images}),
+    ):
+        np.savez(pictures / f"{name}.npz", **arrays)
+        rows = succeed("predict", finished[0], pictures / f"{name}.npz", "--json")
+        assert [row["label"] for row in rows] == expected
+        assert rows[2]["image"] == f"{pictures / name}.npz[2]"
+    np.savez(pictures / "open.npz", a=images, b=images)
+    assert "holds a, b" in run("predict", finished[0], pictures / "open.npz").stderr
+    (pictures / "bad.npz").write_bytes(b"PK\x03\x04 and nothing")
+    assert "is no .npz file" in run("predict", finished[0], pictures / "bad.npz").stderr
+
+
+def test_the_likeliest_labels_are_shown_with_their_probabilities(
+    finished: tuple[Path, dict[str, Any]], pictures: Path
+) -> None:
+    [row] = succeed("predict", finished[0], pictures / "a.png", "--json")
+    [line] = run("predict", finished[0], pictures / "a.png").stdout.splitlines()
+    shown = [(int(label), float(p)) for label, p in re.findall(r"(\d) \(([\d.]+) %\)", line)]
+    order = sorted(range(3), key=lambda label: -row["probabilities"][label])
+    expected = [(label, round(100 * row["probabilities"][label], 1)) for label in order]
+    assert shown == [expected[0], *(pair for pair in expected[1:] if pair[1] > 0)]
+
+
 def test_folders_and_arrays_are_classified(finished: tuple[Path, dict[str, Any]], pictures: Path) -> None:
     rows = succeed("predict", finished[0], pictures, "--json")
     names = ["a.png", "b.png", *(f"c.npy[{i}]" for i in range(3))]
@@ -185,7 +214,8 @@ def test_standard_input_is_classified(finished: tuple[Path, dict[str, Any]], pic
 
     from qpu_sdk.cli.app import app
 
-    for name in ("a.png", "c.npy"):
+    np.savez(pictures / "d.npz", np.load(pictures / "c.npy"))
+    for name in ("a.png", "c.npy", "d.npz"):
         content = (pictures / name).read_bytes()
         found = CliRunner().invoke(app, ["predict", str(finished[0]), "-", "--json"], input=content)
         expected = succeed("predict", finished[0], pictures / name, "--json")

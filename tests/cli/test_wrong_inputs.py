@@ -217,10 +217,21 @@ LINES = {
         [("--scheduler", ["", "nowhere", "tcp://", "\udcff"]), ("--budget", ["shots=1"])],
     ),
     "evaluate": Line(["evaluate", "run"], [(1, NAMES)], [("--data", DATA)]),
-    "predict": Line(["predict", "run", "image.npy"], [(1, NAMES), (2, NAMES)]),
+    "predict": Line(
+        ["predict", "run", "image.npy"], [(1, NAMES), (2, [name for name in NAMES if name != "digits.npz"])]
+    ),
     "export": Line(["export", "run", "--out", "new.safetensors"], [(1, NAMES)], [("--format", ["", "x", "[/bold]"])]),
     "export2": Line(
         ["export", "run", "--out", "x"], [(3, ["folder", "empty", "digits.npz", "nul\0", "a/b", "é" * 400])]
+    ),
+    "export3": Line(
+        ["export", "run", "--format", "demo", "--out", "new.html"],
+        [],
+        [("--target", ["", "x", "os:system", "nowhere.py:f", "\udcff"]), ("--runtime", NAMES)],
+    ),
+    "expand": Line(["expand", "seed", "--out", "new.safetensors"], [(1, NAMES)]),
+    "expand2": Line(
+        ["expand", "seed", "--out", "x"], [(3, ["folder", "empty", "digits.npz", "nul\0", "a/b", "é" * 400])]
     ),
     "report": Line(["report", "run", "--out", "new.html"], [(1, NAMES[1:])]),  # an empty name is this folder
     "report2": Line(
@@ -316,6 +327,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("qpu_sdk.runs.finish.run_page", lambda *parts: "")
         Commands().succeed(*train_arguments(data, place / "run", base=SMALLEST))
+    Commands().succeed("export", place / "run", "--format", "seed", "--out", place / "seed", "--json")
     return place
 
 

@@ -21,6 +21,7 @@ from tests.mitigation import test_detector, test_distribution, test_fusion, test
 from tests.photonics import test_counts, test_decomposition, test_interferometer, test_permanents
 from tests.runs import test_kill, test_soak
 from tests.training import test_spsa
+from tests.validation.exported import differences, in_a_browser
 
 
 @final
@@ -136,6 +137,19 @@ def soaked(folder: Path) -> Iterator[Figure]:
     yield Figure("settings paid for twice", 0, 0, 0)
 
 
+def exported(folder: Path) -> Iterator[Figure]:
+    """Files of a run where nothing of the SDK is; it raises when a prediction differs."""
+    for name, difference in differences(folder):
+        yield Figure(f"where only {name} is: largest difference of a logit, of the largest", difference, 0, 1e-5)
+
+
+def page_in_a_browser(folder: Path) -> Iterator[Figure]:
+    """The demo page in Chromium; it raises when it makes a request."""
+    difference = in_a_browser(folder)
+    if difference is not None:
+        yield Figure("largest difference of a probability, page and onnxruntime", difference, 0, 1e-3)
+
+
 def properties(_: Path) -> Iterator[Figure]:
     """Of the tests with random examples: a failure raises."""
     found = [
@@ -164,5 +178,7 @@ STUDIES = (
     Study("variances of the response", f"{DRAWS} draws of 100,000 shots, 4 modes, 2 photons", "3", variances),
     Study("properties", f"{EXAMPLES:,} random examples of each", "derandomised", properties),
     Study("killed runs", f"one run, killed {KILLS} times", "5, 11", killed),
+    Study("exported files", "one run, 30 test images, three environments", "0", exported),
+    Study("demo page", "the same run, one drawing in Chromium", "0", page_in_a_browser),
     Study("soak", f"two emulated machines with faults, killed {KILLS} times", "4, 8", soaked),
 )
