@@ -20,6 +20,7 @@ from ..training.config import RunConfig
 from ..training.controls import trainable_parameters
 from ..training.evaluation import evaluate
 from ..training.loop import TrainingState
+from ..training.ordinary import without_ordinary
 from ..training.pictures import page_of
 from ..training.targets import Target
 from ..versions import versions
@@ -88,7 +89,7 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
         data=run.dataset.name,
         data_sha256=run.dataset.fingerprint,
         trainable_parameters=_parameters(run),
-        target_parameters=target.size,
+        target_parameters=target.generated,
         frozen_parameters=target.frozen,
         epochs=schedule.total_epochs,
         exact_gradient_epochs=schedule.exact_epochs,
@@ -220,14 +221,19 @@ def _mitigated(run: Opened, state: TrainingState) -> MitigationSummary | None:
 
 
 def _parameters(run: Opened) -> TrainableParameters:
-    generator, bank = run.training.fitter.generator, run.training.bank
+    generator, bank, ordinary = (
+        without_ordinary(run.training.fitter.generator),
+        run.training.bank,
+        run.training.target.ordinary,
+    )
     identifiable = None
     if generator.parameter_count * generator.target_size <= IDENTIFIABLE_LIMIT:
         seed = child_seed(run.config.seed, "rank")
-        identifiable = identifiable_parameters(generator, seed=seed) + bank.identifiable(seed=seed)
+        identifiable = identifiable_parameters(generator, seed=seed) + bank.identifiable(seed=seed) + ordinary
     return TrainableParameters(
         phases=bank.declared,
         generator=generator.parameter_count,
+        ordinary=ordinary,
         total=trainable_parameters(run.training),
         identifiable=identifiable,
     )

@@ -22,7 +22,7 @@ from torch import nn
 
 from ..errors import CheckpointError, ConfigError
 from ..files import regular, write_atomic
-from ..training.config import GIVEN, RunConfig
+from ..training.config import GIVEN, RunConfig, TargetConfig
 from ..training.data import Dataset
 from ..training.targets import Target
 from .folder import RunFolder
@@ -37,9 +37,10 @@ class Given:
     data: Dataset | None = None
 
     @classmethod
-    def of(cls, target: nn.Module | None, data: Dataset | None) -> Given:
+    def of(cls, target: nn.Module | None, data: Dataset | None, config: TargetConfig | None = None) -> Given:
         """What was passed.
 
+        :param config: which parameters of the network are generated.
         :raises ConfigError: for what is no network or no images, or a network without weights to generate.
         """
         if isinstance(target, type):
@@ -48,7 +49,7 @@ class Given:
             raise ConfigError(f"target= is a {type(target).__name__}, not a torch.nn.Module. Pass a network.")
         if data is not None and not isinstance(data, Dataset):
             raise ConfigError(f"data= is a {type(data).__name__}, not a Dataset. Pass Dataset.of(...).")
-        return cls(None if target is None else Target(target), data)
+        return cls(None if target is None else Target(target, config), data)
 
     def named(self, config: RunConfig) -> RunConfig:
         """The configuration that says what was given."""

@@ -117,8 +117,10 @@ def _told(group: SeedGroup, *, level: int) -> Iterator[Html]:
     """Everything about one configuration; circuits, spending and records are those of its first seed."""
     first = group.runs[0]
     summary = first.summary
+    q = summary.trainable_parameters
+    beside = f", beside {q.ordinary:,} that are trained as they are" if q.ordinary else ""
     yield paragraph(
-        f"{summary.trainable_parameters.total:,} trained parameters generate {summary.target_parameters:,} weights. "
+        f"{q.total - q.ordinary:,} trained parameters generate {summary.target_parameters:,} weights{beside}. "
         "The exported network runs without a quantum computer and without this SDK."
     )
     name = group.label

@@ -127,7 +127,7 @@ def plan(
     >>> plan(RunConfig()).total.settings
     102
     """
-    given = Given.of(target, data)
+    given = Given.of(target, data, config.target)
     config = given.named(checked_config(config))
     check_config(config, given)
     names = config.device_names

@@ -6,12 +6,16 @@ from pydantic import BaseModel, ConfigDict
 
 
 class TrainableParameters(BaseModel):
-    """Numbers that training can change; ``identifiable`` counts those that change the result independently."""
+    """Numbers that training can change; ``identifiable`` counts those that change the result independently.
+
+    ``ordinary`` are weights of the network that are not generated but trained as they are.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     phases: int
     generator: int
+    ordinary: int = 0
     total: int
     identifiable: int | None = None
 
@@ -41,7 +45,7 @@ class RunSummary(BaseModel):
     ``controls`` holds test accuracies of controls on the same images, ``control_parameters`` how many numbers each of
     them trained; ``controls_again`` has a second evaluation of those that draw their weights anew at every call.
     ``second_test_accuracy`` and ``second_controls`` are of the second test set, which is the same for every seed.
-    ``frozen_parameters`` of the target are not generated.
+    ``target_parameters`` are generated; ``frozen_parameters`` of the target keep their values.
     ``chance`` is what one reaches who always says the commonest class of the test images.
     ``machine_s`` is the time of the devices, without queues.
     ``test_accuracy_before_mitigation`` is that of the final generator on the post-selected p.

@@ -141,7 +141,7 @@ def _timed(config: RunConfig) -> float:
         target, dataset, generator = open_parts(config, Given())
         batches = Batches.of(dataset, seed=config.seed)
         steps = -(-len(batches.labels) // config.training.batch_size)
-        fitter = Fitter(generator, target, config.training, total_epochs=1, steps_per_epoch=steps)
+        fitter = Fitter(generator, target, config.training, total_epochs=1, steps_per_epoch=steps, seed=0)
         state, p = fitter.init(seed=config.seed), torch.ones(max(1, generator.outcomes_needed))
         images, labels = next(batches.epoch(0, config.training.batch_size))
         begun = 0.0

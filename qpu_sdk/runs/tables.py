@@ -30,9 +30,13 @@ def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
     rows += [
         *_control_rows(summary),
         ("data", f"{summary.data}: {summary.train_size:,} train, {summary.test_size:,} test, seed {summary.seed}"),
-        ("trainable parameters", f"{q.total:,} = {q.phases:,} phases + {q.generator:,} generator"),
+        (
+            "trainable parameters",
+            f"{q.total:,} = {q.phases:,} phases + {q.generator:,} generator{_ordinary(q.ordinary)}",
+        ),
         ("identifiable of these", "not computed" if q.identifiable is None else f"{q.identifiable:,}"),
         ("generated weights", f"{summary.target_parameters:,}"),
+        *([("frozen weights", f"{summary.frozen_parameters:,}")] if summary.frozen_parameters else []),
         ("circuit settings", f"{summary.circuit_settings:,} in {summary.jobs:,} jobs"),
         ("shots", f"{summary.shots:,}"),
         ("events behind the final p", ", ".join(f"{n:,}" for n in summary.events)),
@@ -43,6 +47,10 @@ def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
         ("training time", f"{summary.wall_s:.1f} s"),
     ]
     return rows
+
+
+def _ordinary(count: int) -> str:
+    return f" + {count:,} ordinary weights" if count else ""
 
 
 def _verdict_rows(summary: RunSummary) -> list[tuple[str, str]]:

@@ -79,7 +79,7 @@ def train(
         print(run)
     """
     config, folder = checked_config(config), RunFolder.of(out)
-    given = Given.of(target, _checked_data(data))
+    given = Given.of(target, _checked_data(data), config.target)
     config = given.named(with_absolute_paths(config))
     with _begun(config, folder, given, wait=wait, force=force) as run:
         start = None if warm is None else WarmStart.load(RunFolder.of(warm), run)
@@ -162,7 +162,8 @@ def resume(
             f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: "
             f"{command('train', '--out', folder.path)}"
         )
-    with _reopened(folder, Given.of(target, data), wait=wait, budget=budget) as (run, known):
+    given = Given.of(target, data, _written(folder, ()).target)
+    with _reopened(folder, given, wait=wait, budget=budget) as (run, known):
         return _go(run, watched(observer, on_progress), known=known)
 
 

@@ -49,7 +49,7 @@ Table: TypeAlias = Mapping[str, Any]
 #: What no fingerprint has: limits may be raised, and files may lie elsewhere.
 _UNHASHED: Any = {"budget": True, "mitigation": {"record", "max_age_h"}, "target": {"folder"}}
 #: Keys of [training] that came after the first release; where they are 0 or unset, nothing is as it was not before.
-_LATER = {"augment_shift", "warm_start_optimiser"}
+_LATER = {"augment_shift", "warm_start_optimiser", "rest_lr"}
 #: Keys that may change in mid-run: of what is not measured yet.
 CHANGEABLE = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
@@ -87,15 +87,26 @@ class TargetConfig(Section):
     :data:`GIVEN` stands for one that was passed to :func:`qpu_sdk.runs.train.train`; so it does for images.
 
     :param folder: where the module is, unless it is installed; a run writes it down.
+    :param include: patterns, as of file names, of the parameters that are generated; none: all.
+    :param exclude: patterns of those that are not.
+    :param rest: whether what is not generated is trained as it is, or keeps its values.
     """
 
     factory: str = "qpu_sdk.training.targets:paper_cnn"
     folder: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    rest: Literal["train", "freeze"] = "train"
 
     @model_serializer(mode="wrap")
-    def _without_unset_folder(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``folder`` out where it is not set, as ``scale`` of the images."""
-        return {key: value for key, value in inner(self).items() if key != "folder" or value is not None}
+    def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``folder`` out where it is not set, and the choice where all is generated."""
+        values = inner(self)
+        chosen = bool(self.include or self.exclude)
+        out = {key for key in ("folder", "include", "exclude") if not values.get(key)} | (
+            {"rest"} if not chosen else set()
+        )
+        return {key: value for key, value in values.items() if key not in out}
 
 
 @final
@@ -152,6 +163,7 @@ class TrainingConfig(Section):
 
     :param augment_shift: most pixels by which training images are moved, each way, anew in every epoch.
     :param warm_start_optimiser: of the phases; none: ``rotated-adam`` for tapered chains, ``adam`` for others.
+    :param rest_lr: peak learning rate of weights that are not generated; none: 0.003.
     """
 
     warm_start_epochs: PositiveOrZero = 110
@@ -175,6 +187,7 @@ class TrainingConfig(Section):
     threads: Threads | None = None
     augment_shift: PositiveOrZero = 0
     warm_start_optimiser: Literal["adam", "rotated-adam"] | None = None
+    rest_lr: Rate | None = None
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -87,12 +87,17 @@ def check_learns(target: Target, images: Tensor, *, batch_size: int) -> None:
     weights = target.some_weights(torch.Generator().manual_seed(0)).requires_grad_()
 
     def gradient(count: int = 2) -> Tensor:
-        logits = target.logits(weights, images[:count], learning=True)
+        logits = target.logits(weights, images[:count], learning=True, seed=0)
         if torch.isnan(logits).any():
             raise ArithmeticError("it answers with NaN for random weights")
         return torch.autograd.grad(logits.sum(), weights)[0]
 
     _asked(gradient, tuple(images.shape[1:]), "cannot be trained on")
+    if written := target.written_in_training(images[:2]):
+        raise ConfigError(
+            f"the target writes to {written[0]} in training, and only batch norms of torch are settled in the end. Put "
+            "that layer into evaluation mode, or leave it out."
+        )
     if target.learns_statistics and 1 in (batch_size, len(images) % batch_size):
         try:
             gradient(1)

@@ -19,7 +19,8 @@ from ..generator.mps import Generator
 from ..seeds import child_seed
 from .batches import Batches
 from .config import TrainingConfig
-from .optimiser import NamedTensors, Optimiser, open_optimiser
+from .optimiser import NamedTensors, Optimiser
+from .ordinary import optimiser_of
 from .targets import Target
 
 
@@ -66,6 +67,7 @@ class Fitter:
     :param generator: of which the structure counts; its own parameters are neither read nor changed.
     :param total_epochs: epochs of the whole run.
     :param steps_per_epoch: batches of one epoch.
+    :param seed: of what the network draws in its steps, as dropout does.
     """
 
     generator: Generator
@@ -73,11 +75,12 @@ class Fitter:
     config: TrainingConfig
     total_epochs: int
     steps_per_epoch: int
+    seed: int
 
     @property
     def optimiser(self) -> Optimiser:
         """The rule that the configuration names."""
-        return open_optimiser(self.config.optimiser, beta2=self.config.beta2)
+        return optimiser_of(self.generator, self.config)
 
     def init(self, *, seed: int) -> FitState:
         """Fresh parameters and a fresh optimiser, at the first step of the schedule.
@@ -133,13 +136,14 @@ class Fitter:
     def objective(self, state: FitState, p: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """What is minimised, and the logits without gradient, ``(n, classes)``.
 
-        Cross-entropy with ``label_smoothing``, plus ``weight_penalty`` times the sum of the squared weights.
+        Cross-entropy with ``label_smoothing``, plus ``weight_penalty`` times the sum of the squared generated weights.
         """
         weights = self._generated(state, p)
-        logits = self.target.logits(weights, images, learning=True)
+        drawn = child_seed(self.seed, "step", state.step)  # of the step alone, so that a resumed run has the same bits
+        logits = self.target.logits(weights, images, learning=True, seed=drawn)
         value = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
         if self.config.weight_penalty:
-            value = value + self.config.weight_penalty * weights.square().sum()
+            value = value + self.config.weight_penalty * weights[: self.target.generated].square().sum()
         return value, logits.detach()
 
     def apply_(self, state: FitState, gradients: Sequence[Tensor]) -> None:

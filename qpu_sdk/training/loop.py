@@ -126,7 +126,8 @@ class Training:
         check_network(dataset, target, generator, outcomes=outcomes, batch_size=size)
         batches = Batches.of(dataset, seed=config.seed, shift=config.training.augment_shift)
         steps = math.ceil(len(batches.labels) / config.training.batch_size)  # a smaller last batch is a step too
-        fitter = Fitter(generator, target, config.training, total_epochs=schedule.epochs, steps_per_epoch=steps)
+        seed = child_seed(config.seed, "steps")
+        fitter = Fitter(generator, target, config.training, schedule.epochs, steps, seed=seed)
         spsa = open_spsa(config.spsa, rounds=config.training.rounds)
         name = config.warm_start_optimiser
         exact = open_optimiser(name, beta2=EXACT_BETA2 if name == "adam" else config.training.beta2)
@@ -303,7 +304,7 @@ def check_network(dataset: Dataset, target: Target, generator: Generator, *, out
     """
     if outcomes < generator.outcomes_needed:
         raise ConfigError(
-            f"the target has {target.size} weights and needs {generator.outcomes_needed} joint outcomes; "
+            f"the target has {target.generated} weights and needs {generator.outcomes_needed} joint outcomes; "
             f"the QNNs have {outcomes}. Use more modes or photons, or another QNN."
         )
     images = dataset.train.tensors()[0]

@@ -19,6 +19,8 @@ from ..errors import ConfigError
 FIRST_BASIS = 20
 #: Largest covariance of :class:`RotatedAdam`.
 LARGEST_BLOCK = 1000
+#: How names of what :class:`Beside` remembers of the last parameter begin.
+_LAST = "last."
 
 NamedTensors = Mapping[str, Tensor]
 
@@ -115,6 +117,37 @@ class RotatedAdam(Optimiser):
         # Bounded: just after a renewal the smallest eigenvalues make the largest quotients.
         direction = (direction / (root + damping * root.max() + 1e-8)).clamp_(-self.limit, self.limit)
         _subtract(parameters, _rotate(bases, direction, forward=False) * lr)
+
+
+@final
+@dataclass(frozen=True)
+class Beside(Optimiser):
+    """One optimiser for all parameters but the last, and another for that.
+
+    :param ratio: of the learning rates, the other's to the first's.
+
+    >>> both, x, y = Beside(Adam(), Adam(), 2.0), torch.tensor([3.0]), torch.tensor([3.0])
+    >>> both.step_(both.init([x, y]), [x, y], [2 * x, 2 * y], 0.1)
+    >>> round(float(x), 4), round(float(y), 4)
+    (2.9, 2.8)
+    """
+
+    first: Optimiser
+    other: Optimiser
+    ratio: float
+
+    def init(self, parameters: Sequence[Tensor]) -> NamedTensors:
+        """Both states, that of the last parameter under names of its own."""
+        *most, last = parameters
+        own = {f"{_LAST}{name}": tensor for name, tensor in self.other.init([last]).items()}
+        return {**self.first.init(most), **own}
+
+    def step_(self, state: NamedTensors, parameters: Sequence[Tensor], gradients: Sequence[Tensor], lr: float) -> None:
+        """One step of each."""
+        own = {name: tensor for name, tensor in state.items() if not name.startswith(_LAST)}
+        last = {name.removeprefix(_LAST): tensor for name, tensor in state.items() if name.startswith(_LAST)}
+        self.first.step_(own, parameters[:-1], gradients[:-1], lr)
+        self.other.step_(last, parameters[-1:], gradients[-1:], self.ratio * lr)
 
 
 def _counted(state: NamedTensors) -> int:
