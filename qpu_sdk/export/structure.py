@@ -39,6 +39,7 @@ _LARGEST = 1_000_000
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 Structure = dict[str, Any]
+_Kind = tuple[torch.Size, torch.dtype]
 
 
 def describe(module: nn.Module) -> Structure | None:
@@ -93,13 +94,27 @@ def check_tensors(network: nn.Module, tensors: Mapping[str, Tensor], name: str) 
 
     :param name: what the network is called.
     """
-    if _kinds(network.state_dict()) != _kinds(tensors):
+    own, found = _kinds(network.state_dict()), _kinds(tensors)
+    if own != found:
         raise DataError(
-            f"the model's tensors are not those of {name}. Pass the network that was trained, or train it again."
+            f"the model's tensors are not those of {name}: {_first_difference(own, found)}. Pass the network that was "
+            "trained, or train it again."
         )
 
 
-def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+def _first_difference(own: Mapping[str, _Kind], found: Mapping[str, _Kind]) -> str:
+    for key, (shape, kind) in own.items():
+        if key not in found:
+            return f"the file has no {key:.100}"
+        if found[key] != (shape, kind):
+            before, now = (
+                f"{tuple(size)} {str(of).removeprefix('torch.')}" for size, of in (found[key], (shape, kind))
+            )
+            return f"{key:.100} was {before} and is {now}"
+    return f"the file has {next(key for key in found if key not in own):.100} too"
+
+
+def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, _Kind]:
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 

@@ -74,8 +74,8 @@ class Model:
     """A trained network: named tensors and where they come from.
 
     :param tensors: the whole ``state_dict``.
-    :param metadata: strings; ``target`` names the factory, ``structure`` the layers, ``data`` and ``data_seed`` the
-        images.
+    :param metadata: strings; ``target`` names the factory, ``structure`` the layers, ``tied`` the names that share a
+        tensor, each of which has it, ``data`` and ``data_seed`` the images.
     """
 
     tensors: Mapping[str, Tensor]

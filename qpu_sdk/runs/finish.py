@@ -16,6 +16,7 @@ from ..export.weights import SCHEMA_VERSION, Model, Use, save_model
 from ..files import write_atomic
 from ..generator.mps import identifiable_parameters
 from ..seeds import child_seed
+from ..training.acceptable import tied_names
 from ..training.config import RunConfig
 from ..training.controls import trainable_parameters
 from ..training.evaluation import evaluate
@@ -122,10 +123,12 @@ def _model(run: Opened, target: Target, weights: Tensor, summary: RunSummary) ->
     shape = data.train.x.shape[1:]
     page = page_of(data.train.x) if len(shape) == 3 else None
     used = Use(shape, data.scale, page, target.probe(shape, weights).tolist()).to_metadata()
+    tied = tied_names(target.module)
 
     def told(structure: Structure | None) -> Model:
         known: dict[str, Any] = {"versions": summary.versions, "mitigation": summary.mitigation, "structure": structure}
-        return Model(state, metadata_of(run.config, test_accuracy=summary.test_accuracy, used=used, **known))
+        values = metadata_of(run.config, test_accuracy=summary.test_accuracy, used=used, **known)
+        return Model(state, values | ({"tied": json.dumps(tied)} if tied else {}))
 
     try:
         told(run.structure).module()

@@ -28,6 +28,11 @@ def check_parameters(module: nn.Module) -> None:
         raise ConfigError(f"{name} has lazy layers without a shape. Run it on a batch of images, then pass it.")
     if not parameters:
         raise ConfigError(f"{name} has no parameter, so there is nothing to generate. Add a layer.")
+    for key, p in (*module.named_parameters(), *module.named_buffers()):
+        if p.device.type not in ("cpu", "meta"):
+            raise ConfigError(
+                f"{name} is on {p.device} ({key:.100}), and a run begins on the CPU. Pass it with .cpu()."
+            )
     if not any(p.requires_grad and p.numel() for p in parameters):
         raise ConfigError(f"{name} has no parameter to generate: all are frozen. Call requires_grad_() on some.")
     if any(p.requires_grad and p.is_complex() for p in parameters):
@@ -120,6 +125,26 @@ def generated_names(module: nn.Module, config: TargetConfig) -> list[str]:
 
 def _matched(names: Sequence[str], patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
+def further_places(module: nn.Module) -> Mapping[str, str]:
+    """Places of parameters and buffers that are another layer's too, each with the first name of what is there.
+
+    A layer that has two names is one place.
+
+    >>> two = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    >>> two[1].weight = two[0].weight
+    >>> further_places(nn.Sequential(two, two))
+    {'0.1.weight': '0.0.weight'}
+    """
+    first: dict[int, str] = {}
+    further = {}
+    for prefix, layer in module.named_modules():
+        for key, tensor in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
+            name = f"{prefix}.{key}" if prefix else key
+            if first.setdefault(id(tensor), name) != name:
+                further[name] = first[id(tensor)]
+    return further
 
 
 def tied_names(module: nn.Module) -> Mapping[str, str]:

@@ -30,7 +30,7 @@ class WithOrdinary(Generator):
 
     def __init__(self, inner: Generator, initial: Tensor) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner = inner  # whose parameters come after this module's own
         self.target_size = inner.target_size + len(initial)
         self.outcomes_needed = inner.outcomes_needed
         self.ordinary = nn.Parameter(initial.detach().float().clone())
@@ -77,4 +77,4 @@ def optimiser_of(generator: Generator, config: TrainingConfig) -> Optimiser:
     if not isinstance(generator, WithOrdinary):
         return own
     # The rate has the generator's schedule: one is a multiple of the other.
-    return Beside(own, Adam(), (config.rest_lr or REST_LR) / config.lr)
+    return Beside(Adam(), own, (config.rest_lr or REST_LR) / config.lr)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError
 from ..words import one_line
-from .acceptable import check_kept, check_parameters, copied, evaluated, generated_names
+from .acceptable import check_kept, check_parameters, copied, evaluated, further_places, generated_names
 from .config import TargetConfig
 from .factories import open_factory
 from .modes import in_training, is_learning_norm, is_still_norm, seeded_torch
@@ -102,6 +102,7 @@ class Target:
         self.generated = sum(self.sizes[: self._generated])
         self.frozen = sum(p.numel() for name, p in own.items() if name not in self.shapes)
         self._kinds = [own[name].dtype for name in names]
+        self._further = further_places(self.module)
         #: Layers whose statistics are of the images and not of the seed; as they are in a frozen or an evaluated layer.
         self._norms = [layer for layer in self.module.modules() if is_learning_norm(layer)]
         self._trained = [layer for layer in self.module.modules() if layer.training and not is_still_norm(layer)]
@@ -140,18 +141,26 @@ class Target:
         :returns: ``(n, classes)``.
         """
         if not learning or not (self._norms or seed is not None):
-            return _floats(torch.func.functional_call(self.module, self.tensors(weights), (self._own(images),)))
+            return self._answer(self._tied(self.tensors(weights)), images)
         return self._learning(weights, images, seed)[0]
+
+    def _answer(self, state: dict[str, Tensor], images: Tensor) -> Tensor:
+        # Tied by us: torch puts a layer that has two names back with the weights of the call.
+        answer = torch.func.functional_call(self.module, state, (self._own(images),), tie_weights=False)
+        return _floats(answer)
+
+    def _tied(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return tensors | {other: tensors[name] for other, name in self._further.items() if name in tensors}
 
     def _learning(self, weights: Tensor, images: Tensor, seed: int | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The output in training, and what it left in copies of the buffers."""
         buffers = {name: buffer.clone() for name, buffer in self.module.named_buffers()}  # they are written to
-        state = self.tensors(weights) | buffers
+        state = self._tied(self.tensors(weights) | buffers)
         if seed is None:
             with in_training(self._norms):
-                return _floats(torch.func.functional_call(self.module, state, (self._own(images),))), state
+                return self._answer(state, images), state
         with in_training(self._trained), seeded_torch(seed, weights.device):
-            return _floats(torch.func.functional_call(self.module, state, (self._own(images),))), state
+            return self._answer(state, images), state
 
     def written_in_training(self, images: Tensor) -> list[str]:
         """Names of buffers that the network changes in training, other than statistics of batch norms.
@@ -183,7 +192,7 @@ class Target:
             layer.momentum = None  # the mean over all batches, which are therefore of one size
         with torch.no_grad(), in_training(other._norms):
             for batch in torch.tensor_split(images, math.ceil(len(images) / SETTLING_BATCH)):
-                torch.func.functional_call(other.module, other.tensors(weights), (other._own(batch),))
+                other._answer(other._tied(other.tensors(weights)), batch)
         for layer, momentum in zip(other._norms, before, strict=True):
             layer.momentum = momentum
         return other
