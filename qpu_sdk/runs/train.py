@@ -22,9 +22,10 @@ from torch import nn
 from ..devices.journal_known import Known
 from ..errors import CheckpointError, ConfigError, DataError, MitigationError, QPUError
 from ..files import write_atomic
-from ..training.config import CHANGEABLE, RunConfig, checked_config
+from ..training.config import CHANGEABLE, OF_SHOTS, RunConfig, checked_config
 from ..training.config_file import read_config
 from ..training.data import Dataset
+from ..training.fit import Diverged
 from ..training.loop import TrainingState
 from ..training.schedule import Unit
 from ..training.targets import BUILT_IN
@@ -150,10 +151,11 @@ def resume(
     :param data: likewise.
     :param on_progress: as of :func:`train`, and so are ``observer`` and ``wait``.
     :param budget: ``budget.key=value`` overrides, and shots of what is not measured yet, such as
-        ``spsa.shots=1000000``; written to the run's configuration.
+        ``spsa.shots=1000000``, or learning rates of a run that diverged; written to the run's configuration.
     :raises CheckpointError: when the folder holds no run, a damaged one, or one of another target or other images; when
         its journal knows less than was done.
-    :raises ConfigError: when ``budget`` names something else, or shots of a finished run, or ``out`` is no path.
+    :raises ConfigError: when ``budget`` names something else, or what a finished run has behind it, or ``out`` is no
+        path.
     :raises DataError: when ``data`` is no :class:`~qpu_sdk.training.data.Dataset`.
     """
     folder, data = RunFolder.of(out), _checked_data(data)
@@ -175,18 +177,16 @@ def _reopened(
     begun, config = _written(folder, ()), _written(folder, budget)
     given = given.restored(folder, config)
     mitigation = load_records(folder.records, config)
-    wanted = {
-        "config": mitigation.fingerprint(begun, leaving_out=CHANGEABLE),
-        "version_2": mitigation.fingerprint(begun),
-    }
-    state, origin = load_checkpoint(folder.checkpoints, **wanted) or (None, None)
+    wanted = mitigation.fingerprint(begun, leaving_out=CHANGEABLE)
+    older = [mitigation.fingerprint(begun, leaving_out=OF_SHOTS), mitigation.fingerprint(begun)]
+    state, origin = load_checkpoint(folder.checkpoints, config=wanted, older=older) or (None, None)
     # The number of threads decides in which order sums are taken, and so the last bits.
     with torch_threads(origin.threads if origin is not None else config.training.threads):
         run = open_run(folder, config, wait=wait, given=given, mitigation=mitigation, state=state)
         if origin is not None and origin.data != run.dataset.fingerprint:
             raise CheckpointError(f"the images of {config.data.source} are not those the run began with. Restore them.")
         if begun.fingerprint != config.fingerprint and not run.devices:
-            raise ConfigError(f"{folder.path} has measured all that it will. Leave the shots as they are.")
+            raise ConfigError(f"{folder.path} has measured all that it will. Leave its configuration as it is.")
         check_answers(folder, run.training.target)
         yield run, None if origin is None else origin.journal
 
@@ -275,7 +275,8 @@ def _one_line_disk(folder: RunFolder) -> Iterator[None]:
 
 def _origin(run: Opened) -> RunOrigin:
     config = run.mitigation.fingerprint(run.config, leaving_out=CHANGEABLE)
-    return RunOrigin(config, run.dataset.fingerprint, torch.get_num_threads(), run.journal.known())
+    exact = run.mitigation.fingerprint(run.config, leaving_out=OF_SHOTS)
+    return RunOrigin(config, run.dataset.fingerprint, torch.get_num_threads(), run.journal.known(), exact)
 
 
 def _train(run: Opened, observer: Observer | None, *, units: int) -> TrainingState:
@@ -308,8 +309,17 @@ def _advance(run: Opened, observer: Observer | None, until: int) -> TrainingStat
             if isinstance(error, MitigationError):
                 last = run.training.schedule.last_measurement
                 raise _with_more_shots(error, folder, units[state.done], last=last) from error
+            if isinstance(error, Diverged) and units[state.done].kind != "spsa":  # which no learning rate mends
+                raise _with_a_lower_rate(error, run, state.done) from error
             raise
     return state
+
+
+def _with_a_lower_rate(error: Diverged, run: Opened, done: int) -> Diverged:
+    """Where it diverged, and how the run goes on from the last good state with shorter steps."""
+    way = run.folder.way_on_with(f"training.lr={run.config.training.lr / 10:.3g}")
+    total = len(run.training.schedule.units)
+    return error.saying(f"{error} The state before, {done} of {total} units, is kept; go on from it with: {way}")
 
 
 def _with_more_shots(error: MitigationError, folder: RunFolder, unit: Unit, *, last: Unit) -> MitigationError:
