@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[data,dev,cloud-emulator,dask]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[data,dev,cloud-emulator,dask,tensorboard]"
 	touch $@
 
 # The default run: goes on with one that is not finished, else begins another in the next free folder.

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ..devices.journal_known import Known
-from ..errors import CheckpointError, ConfigError, DataError, MitigationError, QPUError
+from ..errors import CheckpointError, ConfigError, DataError, MitigationError
 from ..files import write_atomic
 from ..training.config import CHANGEABLE, OF_SHOTS, RunConfig, checked_config
 from ..training.config_file import read_config
@@ -42,6 +42,7 @@ from .paths import with_absolute_paths
 from .plan import refuse_what_cannot_work
 from .records import load_records, save_records
 from .run import Run
+from .trackers import Tracked, Tracker
 from .warm_start import WarmStart, warm_config
 
 
@@ -53,6 +54,8 @@ def train(
     data: Dataset | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
     observer: Observer | None = None,
+    trackers: Sequence[Tracker] = (),
+    tensorboard: str | Path | None = None,
     wait: bool = True,
     force: bool = False,
     warm: str | Path | None = None,
@@ -65,6 +68,8 @@ def train(
     :param data: images, in place of the configuration's.
     :param on_progress: called with the row of every unit, which also says how many are ``done`` of the ``total``.
     :param observer: the same with the stages of a run, for a progress bar.
+    :param trackers: objects with the methods of :class:`~qpu_sdk.runs.trackers.Tracker`, told of start, rows and end.
+    :param tensorboard: folder for TensorBoard's files.
     :param wait: False to stop, resumable, as soon as everything hangs on jobs that go on without this process.
     :param force: True to begin though :func:`qpu_sdk.plan` expects too few events, or more cost than the budget allows.
     :param warm: folder in which :func:`warm_up` left the warm start of this run, which is then not computed again.
@@ -80,11 +85,12 @@ def train(
         print(run)
     """
     config, folder = checked_config(config), RunFolder.of(out)
+    seen = Tracked.by(watched(observer, on_progress), trackers, tensorboard)
     given = Given.of(target, _checked_data(data), config.target)
     config = given.named(with_absolute_paths(config))
     with _begun(config, folder, given, wait=wait, force=force) as run:
         start = None if warm is None else WarmStart.load(RunFolder.of(warm), run)
-        return _go(run, watched(observer, on_progress), new=given, start=start)
+        return _go(run, seen, new=given, start=start)
 
 
 def warm_up(config: RunConfig, out: str | Path, *, observer: Observer | None = None) -> None:
@@ -141,6 +147,8 @@ def resume(
     data: Dataset | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
     observer: Observer | None = None,
+    trackers: Sequence[Tracker] = (),
+    tensorboard: str | Path | None = None,
     wait: bool = True,
     budget: Sequence[str] = (),
 ) -> Run:
@@ -149,7 +157,7 @@ def resume(
     :param out: folder of the run.
     :param target: what :func:`train` was given, if it was; with other weights, but of the same layers.
     :param data: likewise.
-    :param on_progress: as of :func:`train`, and so are ``observer`` and ``wait``.
+    :param on_progress: as of :func:`train`, and so are ``observer``, ``trackers``, ``tensorboard`` and ``wait``.
     :param budget: ``budget.key=value`` overrides, and shots of what is not measured yet, such as
         ``spsa.shots=1000000``, or learning rates of a run that diverged; written to the run's configuration.
     :raises CheckpointError: when the folder holds no run, a damaged one, or one of another target or other images; when
@@ -159,6 +167,7 @@ def resume(
     :raises DataError: when ``data`` is no :class:`~qpu_sdk.training.data.Dataset`.
     """
     folder, data = RunFolder.of(out), _checked_data(data)
+    seen = Tracked.by(watched(observer, on_progress), trackers, tensorboard)
     if not folder.config.is_file():
         raise CheckpointError(
             f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: "
@@ -166,7 +175,7 @@ def resume(
         )
     given = Given.of(target, data, _written(folder, ()).target)
     with _reopened(folder, given, wait=wait, budget=budget) as (run, known):
-        return _go(run, watched(observer, on_progress), known=known)
+        return _go(run, seen, known=known)
 
 
 @contextmanager
@@ -210,7 +219,7 @@ def _written(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
 
 def _go(
     run: Opened,
-    observer: Observer | None,
+    seen: Tracked,
     *,
     new: Given | None = None,
     known: Known | None = None,
@@ -222,14 +231,15 @@ def _go(
     :param known: what the journal of one that goes on held.
     :param start: where one that begins goes on.
     """
-    with _held(run, new, known):
+    with _held(run, new, known), seen.telling(run.config.model_dump(mode="json")):
         if start is not None:
             run = replace(run, state=start.state)
             write_atomic(run.folder.metrics, start.rows)
             save_checkpoint(run.folder.checkpoints, run.state, _origin(run))
-        state = _train(run, observer, units=len(run.training.schedule.units))
-        controls = train_controls(run, observer)
-        return Run(run.folder.path, finish(run, state, controls))
+        state = _train(run, seen, units=len(run.training.schedule.units))
+        summary = finish(run, state, train_controls(run, seen))
+        seen.summary = summary.model_dump(mode="json")
+        return Run(run.folder.path, summary)
 
 
 @contextmanager
@@ -290,7 +300,7 @@ def _train(run: Opened, observer: Observer | None, *, units: int) -> TrainingSta
 
 
 def _advance(run: Opened, observer: Observer | None, until: int) -> TrainingState:
-    """Do the units up to one; when stopped, by Ctrl-C or a device, save the state after the last finished one."""
+    """Do the units up to one; when stopped, by whatever it is, save the state after the last finished one."""
     folder, units, state = run.folder, run.training.schedule.units, run.state
     drop_rows_after(folder.metrics, state.done)  # units after the last checkpoint are done again
     with folder.metrics.open("a", encoding="utf-8") as metrics:
@@ -303,7 +313,9 @@ def _advance(run: Opened, observer: Observer | None, until: int) -> TrainingStat
                     save_checkpoint(folder.checkpoints, state, _origin(run))
                 if observer is not None:
                     observer.advanced(row, done=state.done, total=until)
-        except (KeyboardInterrupt, QPUError) as error:
+        except BaseException as error:  # Ctrl-C, a device, or whatever watches: the state is good
+            if isinstance(error, OSError):  # the disk takes nothing
+                raise
             if folder.config.is_file():  # else the folder is gone, and nobody wants another
                 save_checkpoint(folder.checkpoints, state, _origin(run))
             if isinstance(error, MitigationError):
