@@ -44,7 +44,7 @@ def check_config(config: RunConfig, given: Given) -> None:
 def _check_network(config: RunConfig, given: Given) -> None:
     target, dataset, generator = open_parts(config, given)
     outcomes = int(np.prod([qnn.outcomes for qnn in qnns_of(config)]))
-    check_network(dataset, target, generator, outcomes=outcomes, batch_size=config.training.batch_size)
+    check_network(config.training, dataset, target, generator, outcomes=outcomes)
     check_rebuilds(config, given, target, dataset)
     optimiser_of(generator, config.training).init([q.detach() for q in generator.parameters()])
 
@@ -64,7 +64,7 @@ def open_parts(config: RunConfig, given: Given) -> tuple[Target, Dataset, Genera
     seed = child_seed(config.seed, "target")
     target = given.target or _named_target(config.target, seed=seed)
     if given.data is None:
-        dataset = load_dataset(config.data, seed=config.data_seed)
+        dataset = load_dataset(config.data, seed=config.data_seed, classes=config.training.loss is None)
     else:
         dataset = split_dataset(given.data, config.data, seed=config.data_seed)
     dataset = as_taken(with_second_test(dataset, config.data), target)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from functools import partial
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from torch import Tensor
@@ -34,7 +35,7 @@ from .summary import MitigationSummary, RunSummary, TrainableParameters
 def metadata_of(
     config: RunConfig,
     *,
-    test_accuracy: float,
+    test_accuracy: float | None,
     versions: Mapping[str, str],
     mitigation: MitigationSummary | None = None,
     structure: Structure | None = None,
@@ -53,7 +54,8 @@ def metadata_of(
         "seed": str(config.seed),
         "data": config.data.model_dump_json(exclude_none=True),
         "data_seed": str(config.data_seed),
-        "test_accuracy": f"{test_accuracy:.6f}",
+        **({} if test_accuracy is None else {"test_accuracy": f"{test_accuracy:.6f}"}),
+        **({} if config.training.loss is None else {"loss": config.training.loss}),
         "versions": json.dumps(dict(versions), sort_keys=True),
     }
     if structure is not None:
@@ -98,6 +100,7 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
         devices=list(config.device_names),
         record_ids=list(dict.fromkeys(run.mitigation.record_ids.values())),
         mitigation=mitigation,
+        loss=config.training.loss,
         controls=_of_each(controls, "accuracy"),
         control_parameters=_of_each(controls, "parameters"),
         controls_again=_of_each(controls, "again"),
@@ -121,8 +124,9 @@ def _model(run: Opened, target: Target, weights: Tensor, summary: RunSummary) ->
     """The model, with the network's structure only if that gives the same network again."""
     data, state = run.dataset, target.state(weights)
     shape = data.train.x.shape[1:]
-    page = page_of(data.train.x) if len(shape) == 3 else None
-    used = Use(shape, data.scale, page, target.probe(shape, weights).tolist()).to_metadata()
+    page = page_of(data.train.x) if len(shape) == 3 and not data.as_is else None
+    answers, values = target.probe(shape, weights).tolist(), not run.training.fitter.loss.classes
+    used = Use(shape, data.scale, page, answers, as_is=data.as_is, values=values).to_metadata()
     tied = tied_names(target.module)
 
     def told(structure: Structure | None) -> Model:
@@ -140,11 +144,16 @@ def _model(run: Opened, target: Target, weights: Tensor, summary: RunSummary) ->
 class _Accuracies(TypedDict):
     """Fractions of the images, and how many these are."""
 
-    test_accuracy: float
-    test_standard_error: float
-    train_accuracy: float
+    metric: Literal["accuracy", "loss"]
+    test_accuracy: float | None
+    test_standard_error: float | None
+    train_accuracy: float | None
     validation_accuracy: float | None
-    chance: float
+    test_loss: float
+    train_loss: float
+    validation_loss: float | None
+    second_test_loss: float | None
+    chance: float | None
     test_size: int
     train_size: int
     validation_size: int
@@ -153,17 +162,22 @@ class _Accuracies(TypedDict):
 
 
 def _accuracies(run: Opened, target: Target, weights: Tensor) -> _Accuracies:
-    data = run.dataset
-    test = evaluate(target, weights, *data.test.tensors())
-    train = evaluate(target, weights, *data.train.tensors())
-    held = evaluate(target, weights, *data.validation.tensors()) if len(data.validation) else None
-    second = None if data.second is None else evaluate(target, weights, *data.second.tensors())
+    data, right = run.dataset, run.training.fitter.loss.classes
+    asked = partial(evaluate, target, weights, loss=run.training.fitter.loss)
+    test, train = (asked(*part.tensors()) for part in (data.test, data.train))
+    held = asked(*data.validation.tensors()) if len(data.validation) else None
+    second = None if data.second is None else asked(*data.second.tensors())
     return {
+        "metric": "accuracy" if right else "loss",
         "test_accuracy": test.accuracy,
-        "test_standard_error": (test.accuracy * (1 - test.accuracy) / test.size) ** 0.5,
+        "test_standard_error": test.standard_error,
         "train_accuracy": train.accuracy,
         "validation_accuracy": None if held is None else held.accuracy,
-        "chance": float(np.bincount(data.test.y).max()) / test.size,
+        "test_loss": test.loss,
+        "train_loss": train.loss,
+        "validation_loss": None if held is None else held.loss,
+        "second_test_loss": None if second is None else second.loss,
+        "chance": float(np.bincount(data.test.y).max()) / test.size if right else None,
         "test_size": test.size,
         "train_size": train.size,
         "validation_size": len(data.validation),
@@ -177,7 +191,8 @@ def _before(run: Opened, state: TrainingState, mitigation: MitigationSummary | N
     if mitigation is None or not mitigation.record_ids:
         return None
     plain = run.training.weights(state, state.p_before)
-    return evaluate(run.training.settled(plain), plain, *run.dataset.test.tensors()).accuracy
+    images, labels = run.dataset.test.tensors()
+    return evaluate(run.training.settled(plain), plain, images, labels, run.training.fitter.loss).accuracy
 
 
 class _Spent(TypedDict):

@@ -27,7 +27,13 @@ from .summary import RunSummary
 #: Folders of a run that hold none themselves.
 _PARTS = {"checkpoint", "records"}
 #: Of a configuration, what changes no result: limits, where code lies, how many threads, whether controls are trained.
-_NO_RESULT: Any = {"seed": True, "controls": True, "budget": True, "target": {"folder"}, "training": {"threads"}}
+_NO_RESULT: Any = {
+    "seed": True,
+    "controls": True,
+    "budget": True,
+    "target": {"folder"},
+    "training": {"threads", "loss_folder"},
+}
 #: Keys that name a configuration among others; more are read by nobody.
 _MOST_KEYS = 3
 

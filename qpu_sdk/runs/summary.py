@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class TrainableParameters(BaseModel):
@@ -42,8 +44,10 @@ class MitigationSummary(BaseModel):
 class RunSummary(BaseModel):
     """Results of a run; accuracies are fractions of the images named beside them.
 
-    ``controls`` holds test accuracies of controls on the same images, ``control_parameters`` how many numbers each of
-    them trained; ``controls_again`` has a second evaluation of those that draw their weights anew at every call.
+    Where labels are no classes there is no accuracy: ``metric`` is then ``loss``, and accuracies are None. Losses are
+    means of what ``loss`` names, or of the cross-entropy. ``controls`` holds what ``metric`` names, test accuracies or
+    test losses, of controls on the same images, ``control_parameters`` how many numbers each of them trained;
+    ``controls_again`` has a second evaluation of those that draw their weights anew at every call.
     ``second_test_accuracy`` and ``second_controls`` are of the second test set, which is the same for every seed.
     ``target_parameters`` are generated; ``frozen_parameters`` of the target keep their values.
     ``chance`` is what one reaches who always says the commonest class of the test images.
@@ -54,9 +58,15 @@ class RunSummary(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     schema_version: int = 1
-    test_accuracy: float
-    test_standard_error: float
-    train_accuracy: float
+    metric: Literal["accuracy", "loss"] = "accuracy"
+    loss: str | None = None
+    test_accuracy: float | None
+    test_standard_error: float | None
+    train_accuracy: float | None
+    test_loss: float | None = None
+    train_loss: float | None = None
+    validation_loss: float | None = None
+    second_test_loss: float | None = None
     validation_accuracy: float | None = None
     chance: float | None = None
     test_size: int
@@ -88,3 +98,23 @@ class RunSummary(BaseModel):
     controls_again: dict[str, float] = {}
     second_controls: dict[str, float] = {}
     versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _has_its_metric(self) -> RunSummary:
+        if self.test_accuracy is None and self.metric == "accuracy":
+            raise ValueError("it has no test_accuracy")
+        if self.test_loss is None and self.metric == "loss":
+            raise ValueError("it has no test_loss")
+        return self
+
+    @property
+    def figure(self) -> float:
+        """What ``metric`` names, on the test images."""
+        found = self.test_accuracy if self.metric == "accuracy" else self.test_loss
+        assert found is not None
+        return found
+
+    @property
+    def second_figure(self) -> float | None:
+        """The same on the second test set."""
+        return self.second_test_accuracy if self.metric == "accuracy" else self.second_test_loss

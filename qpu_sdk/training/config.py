@@ -50,9 +50,14 @@ from .written import hash_of, or_none, toml_of
 #: A table of the configuration as it is written.
 Table: TypeAlias = Mapping[str, Any]
 #: What no fingerprint has: limits may be raised, and files may lie elsewhere.
-_UNHASHED: Any = {"budget": True, "mitigation": {"record", "max_age_h"}, "target": {"folder"}}
+_UNHASHED: Any = {
+    "budget": True,
+    "mitigation": {"record", "max_age_h"},
+    "target": {"folder"},
+    "training": {"loss_folder"},
+}
 #: Keys of [training] that came after the first release; where they are 0 or unset, nothing is as it was not before.
-_LATER = {"augment_shift", "warm_start_optimiser", "rest_lr"}
+_LATER = {"augment_shift", "warm_start_optimiser", "rest_lr", "loss", "loss_folder"}
 #: Shots, which may change in mid-run: of what is not measured yet.
 OF_SHOTS = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: All keys that may: those and learning rates, for a run that diverged.
@@ -117,6 +122,8 @@ class TrainingConfig(Section):
     :param augment_shift: most pixels by which training images are moved, each way, anew in every epoch.
     :param warm_start_optimiser: of the phases; none: ``rotated-adam`` for tapered chains, ``adam`` for others.
     :param rest_lr: peak learning rate of weights that are not generated; none: 0.003.
+    :param loss: ``module:function`` or ``FILE.py:function`` of outputs and labels; none: cross-entropy.
+    :param loss_folder: where that is, as of the target; a run writes it down.
     """
 
     warm_start_epochs: PositiveOrZero = 110
@@ -141,6 +148,8 @@ class TrainingConfig(Section):
     augment_shift: PositiveOrZero = 0
     warm_start_optimiser: Literal["adam", "rotated-adam"] | None = None
     rest_lr: Rate | None = None
+    loss: str | None = None
+    loss_folder: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -282,7 +291,7 @@ class RunConfig(Section):
 
     def fingerprint_but(self, leaving_out: Mapping[str, set[str]]) -> str:
         """:attr:`fingerprint` without some more keys, by table."""
-        out: Any = _UNHASHED | dict(leaving_out)
+        out: Any = _UNHASHED | {table: keys | _UNHASHED.get(table, set()) for table, keys in leaving_out.items()}
         values = self.model_dump(mode="json", exclude_unset=self._begun, exclude_none=True, exclude=out)
         return hash_of(values)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..generator.mps import Generator
@@ -18,6 +17,7 @@ from ..seeds import child_seed
 from .baselines import (
     DirectWeights,
     FreshRandomGenerator,
+    NoSuchControl,
     PrunedWeights,
     PruningSchedule,
     RandomSubspaceGenerator,
@@ -184,8 +184,18 @@ def _compressing(name: str, target: Target, budget: int, *, seed: int) -> Genera
 
 def _small(name: str, training: Training, *, seed: int) -> Control:
     images = training.batches.images
-    classes = training.target.probe(images.shape[1:]).shape[1]
-    make = partial(small_network, tuple(images.shape[1:]), classes, trainable_parameters(training))
+    with torch.no_grad():
+        outputs = training.target.logits(torch.zeros(training.target.size), images[:2]).shape[1:]
+    if len(outputs) > 1:
+        raise NoSuchControl(
+            f"the target answers an image with numbers of shape {tuple(outputs)}; a small one with a row."
+        )
+
+    def make(*, seed: int) -> nn.Module:
+        size = outputs.numel()
+        network = small_network(tuple(images.shape[1:]), size, trainable_parameters(training), seed=seed)
+        return network if outputs else nn.Sequential(network, nn.Flatten(0))
+
     target = Target(make(seed=seed))
 
     def start(seed: int) -> Tensor:

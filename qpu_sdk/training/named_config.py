@@ -19,6 +19,7 @@ class DataConfig(Section):
 
     :param scale: what all pixels are divided by; none: integers beyond 127 are bytes, the rest is as it is.
     :param second_test: a source whose whole test part is a second test set, the same for every seed.
+    :param as_is: whether numbers are of any range, such as normalised ones, and nothing is divided.
     """
 
     source: str = "mnist-5k"
@@ -29,12 +30,13 @@ class DataConfig(Section):
     seed: SeedNumber | None = None
     scale: Rate | None = None
     second_test: str | None = None
+    as_is: bool = False
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave keys out that came later and are not set: fingerprints and models are the same as before."""
-        later = {"scale", "second_test"}
-        return {key: value for key, value in inner(self).items() if key not in later or value is not None}
+        later = {"scale", "second_test", "as_is"}
+        return {key: value for key, value in inner(self).items() if key not in later or value not in (None, False)}
 
 
 @final

@@ -239,7 +239,7 @@ class Target:
         weights = self.some_weights(rng) if weights is None else weights
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(_PROBE_SEED)  # a network may draw numbers even in evaluation mode
-            return self.logits(weights, images).detach().float()
+            return self.logits(weights, images).detach().float().reshape(_PROBE_IMAGES, -1)
 
     def some_weights(self, rng: torch.Generator) -> Tensor:
         """Random weights with which numbers neither grow nor shrink much from layer to layer, ``(size,)``."""
