@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,23 +28,20 @@ def evaluate_command(
     model: Annotated[Path, typer.Argument(help="model.safetensors, or the folder of a run.")],
     data: DataSource = None,
     target: Network = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Your loss, module:function or FILE.py:function; none: what the run names.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Test a trained model; without --data, on the test images of its own run."""
-    from ..export.inference import evaluate_model, open_network
+    from ..export.inference import evaluate_model, open_network, open_trained_loss
     from ..export.weights import load_model
 
-    loaded = load_model(model)
-    network = open_network(loaded, run=model if model.is_dir() else None, factory=target)
-    result = evaluate_model(loaded, source=data, target=network)
-    error = (result.accuracy * (1 - result.accuracy) / result.size) ** 0.5
-    values = {
-        "test_accuracy": result.accuracy,
-        "standard_error": error,
-        "loss": result.loss,
-        "test_size": result.size,
-    }
-    show_values(values, json_)
+    loaded, run = load_model(model), model if model.is_dir() else None
+    network = open_network(loaded, run=run, factory=target)
+    result = evaluate_model(loaded, source=data, target=network, loss=open_trained_loss(loaded, run=run, name=loss))
+    own = {} if result.accuracy is None else {"test_accuracy": result.accuracy, "standard_error": result.standard_error}
+    show_values({**own, "loss": result.loss, "test_size": result.size}, json_)
 
 
 def predict_command(
@@ -74,10 +72,16 @@ def predict_command(
             complain(row["error"], BAD_INPUT)
         elif not json_:
             remarks = [text for key, text in _REMARKS.items() if row[key]]
-            known = f"{one_line(row['image'])}: {row['label']} ({100 * row['probability']:.1f} %)"
-            tell("; ".join([known, *remarks]))
+            tell("; ".join([f"{one_line(row['image'])}: {_said(row)}", *remarks]))
     if bad:
         raise typer.Exit(BAD_INPUT)
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    """What the network says of an image."""
+    if "values" in row:
+        return " ".join(f"{value:.6g}" for value in row["values"])
+    return f"{row['label']} ({100 * row['probability']:.1f} %)"
 
 
 #: What is to be known of an image beside its label.

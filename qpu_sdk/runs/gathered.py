@@ -21,6 +21,7 @@ from ..training.config import RunConfig
 from ..training.config_file import read_config
 from ..words import one_line, short
 from .folder import RunFolder, read_metrics
+from .metric import Metric
 from .paired import MeanInterval, PairedDifference, SeedVerdict, mean_interval, paired_differences, seed_verdict
 from .summary import RunSummary
 
@@ -128,8 +129,13 @@ class SeedGroup:
 
     @cached_property
     def accuracy(self) -> MeanInterval:
-        """Test accuracy over its seeds."""
-        return mean_interval([summary.test_accuracy for summary in self.summaries])
+        """Test accuracy over its seeds, or test loss where labels are no classes."""
+        return mean_interval([summary.figure for summary in self.summaries])
+
+    @property
+    def metric(self) -> Metric:
+        """Which of these it is."""
+        return Metric.of(self.summaries)
 
     @cached_property
     def differences(self) -> list[PairedDifference]:
@@ -198,7 +204,7 @@ def group_by_seed(runs: Sequence[StoredRun]) -> tuple[SeedGroup, ...]:
             seeds.setdefault(run.summary.seed, run)
         first = tuple(seeds[seed] for seed in sorted(seeds))
         groups.append(SeedGroup(label, first, tuple(run for run in own if seeds[run.summary.seed] is not run)))
-    return tuple(sorted(groups, key=lambda group: -group.accuracy.mean))
+    return tuple(sorted(groups, key=lambda group: (group.metric.name, group.metric.gain(0.0, group.accuracy.mean))))
 
 
 # -- looking for runs --------------------------------------------------------------------------------------
@@ -239,7 +245,7 @@ def _read(folder: RunFolder, name: str) -> StoredRun | Unread:
     try:
         text = regular(folder.summary).read_text(encoding="utf-8")
         summary = RunSummary.model_validate_json(text)
-        fractions = [summary.test_accuracy, *summary.controls.values()]
+        fractions = [summary.figure, *summary.controls.values()] if summary.metric == "accuracy" else []
         if summary.test_size < 1 or not all(0.0 <= fraction <= 1.0 for fraction in fractions):
             raise ValueError("an accuracy is no fraction of test_size images")
     except (OSError, ValueError, ValidationError, RecursionError) as error:

@@ -27,6 +27,7 @@ from ..training.config_file import read_config
 from ..training.data import Dataset
 from ..training.fit import Diverged
 from ..training.loop import TrainingState
+from ..training.pixels import is_batched
 from ..training.schedule import Unit
 from ..training.targets import BUILT_IN
 from ..words import command
@@ -51,7 +52,7 @@ def train(
     out: str | Path,
     *,
     target: nn.Module | None = None,
-    data: Dataset | None = None,
+    data: Dataset | tuple[Any, Any] | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
     observer: Observer | None = None,
     trackers: Sequence[Tracker] = (),
@@ -65,7 +66,8 @@ def train(
     Everything that can be wrong with the input is checked before the folder is made.
 
     :param target: the network whose weights are generated, in place of the configuration's; it is left as it was.
-    :param data: images, in place of the configuration's.
+    :param data: images, in place of the configuration's: a dataset, or a training and a test set of torch, each a
+        ``DataLoader`` or a ``torch.utils.data.Dataset`` (:meth:`~qpu_sdk.training.data.Dataset.of`).
     :param on_progress: called with the row of every unit, which also says how many are ``done`` of the ``total``.
     :param observer: the same with the stages of a run, for a progress bar.
     :param trackers: objects with the methods of :class:`~qpu_sdk.runs.trackers.Tracker`, told of start, rows and end.
@@ -86,7 +88,7 @@ def train(
     """
     config, folder = checked_config(config), RunFolder.of(out)
     seen = Tracked.by(watched(observer, on_progress), trackers, tensorboard)
-    given = Given.of(target, _checked_data(data), config.target)
+    given = Given.of(target, _checked_data(data, config), config.target)
     config = given.named(with_absolute_paths(config))
     with _begun(config, folder, given, wait=wait, force=force) as run:
         start = None if warm is None else WarmStart.load(RunFolder.of(warm), run)
@@ -131,12 +133,16 @@ def _check_new(folder: RunFolder) -> None:
         )
 
 
-def _checked_data(data: object) -> Dataset | None:
+def _checked_data(data: object, config: RunConfig) -> Dataset | None:
     if data is None or isinstance(data, Dataset):
         return data
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return Dataset.of(*data, classes=config.training.loss is None)
+    if is_batched(data):
+        return Dataset.of(data)  # which says that it is one alone
     raise DataError(
-        f"data is a {type(data).__name__}; a Dataset is needed. Make one with qpu_sdk.Dataset.of(x_train, y_train, "
-        "x_test, y_test), or of two datasets of torch."
+        f"data is a {type(data).__name__}; a Dataset is needed, or a pair of DataLoaders. Make one with "
+        "qpu_sdk.Dataset.of(x_train, y_train, x_test, y_test)."
     )
 
 
@@ -144,7 +150,7 @@ def resume(
     out: str | Path,
     *,
     target: nn.Module | None = None,
-    data: Dataset | None = None,
+    data: Dataset | tuple[Any, Any] | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
     observer: Observer | None = None,
     trackers: Sequence[Tracker] = (),
@@ -166,14 +172,15 @@ def resume(
         path.
     :raises DataError: when ``data`` is no :class:`~qpu_sdk.training.data.Dataset`.
     """
-    folder, data = RunFolder.of(out), _checked_data(data)
+    folder = RunFolder.of(out)
     seen = Tracked.by(watched(observer, on_progress), trackers, tensorboard)
     if not folder.config.is_file():
         raise CheckpointError(
             f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: "
             f"{command('train', '--out', folder.path)}"
         )
-    given = Given.of(target, data, _written(folder, ()).target)
+    config = _written(folder, ())
+    given = Given.of(target, _checked_data(data, config), config.target)
     with _reopened(folder, given, wait=wait, budget=budget) as (run, known):
         return _go(run, seen, known=known)
 

@@ -33,7 +33,7 @@ def check_fit(target: Target, images: Tensor, dataset: Dataset, loss: Loss = CRO
     try:
         classes = count_classes(target, images, logits=not own)
     except ConfigError as error:
-        if images.ndim == 4 and _takes(target, images.flatten(1)):
+        if images.ndim == 4 and _takes(target, images.flatten(1), logits=not own):
             shape = tuple(images.shape[1:])
             raise ConfigError(f"the target takes rows, not images of shape {shape}. Put nn.Flatten() first.") from error
         raise

@@ -145,7 +145,12 @@ def read_image(path: Path, *, invert: bool, scale: float | None = None, shape: S
 
 
 def read_images(
-    source: Path | BinaryIO, *, shape: Sequence[int], scale: float | None = None, whole: float | None = None
+    source: Path | BinaryIO,
+    *,
+    shape: Sequence[int],
+    scale: float | None = None,
+    whole: float | None = None,
+    as_is: bool = False,
 ) -> Pixels:
     """Images of a file as the networks take them, ``(n, *shape)`` in [0, 1].
 
@@ -156,6 +161,7 @@ def read_images(
     :param shape: of one image, ``(C, H, W)``, or ``(features,)``.
     :param scale: of arrays, as of :func:`checked_images`.
     :param whole: what arrays of whole numbers are divided by where ``scale`` does not say; None to find out.
+    :param as_is: True for arrays of any range, which stay as they are; pictures have no such numbers.
     :raises DataError: when the file is missing, no image, or one that such a network does not take.
     """
     name = str(source) if isinstance(source, Path) else "standard input"
@@ -169,7 +175,13 @@ def read_images(
         raise DataError(f"{name} cannot be read ({one_line(error, 160)}). Check the path.") from error
     if content.startswith(NPY_BEGINNING) or name.lower().endswith(".npy"):
         array = _reshaped(_read_npy(content, name), shape, name)
+        if as_is:
+            return _finite(array, name)
         return in_range(array, name, scale=whole if scale is None and array.dtype.kind in "ui" else scale)
+    if as_is:
+        raise DataError(
+            f"{name} is no .npy array, and the network takes numbers as they are, of any range. Give those."
+        )
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise DataError(
             f"{name} is no .npy array, and the network takes arrays {tuple(shape)} alone. Give one of those."
