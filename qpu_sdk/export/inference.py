@@ -59,8 +59,8 @@ def open_trained_loss(model: Model, *, run: Path | None = None, name: str | None
         named = TrainingConfig() if run is None else load_config(run / "config.toml").training
         if named.loss != own:
             raise ConfigError(
-                f"the model was trained with the loss {own!r:.100}, and no file has its code imported. Say which it is: "
-                "--loss FILE.py:function."
+                f"the model was trained with the loss {own!r:.100}, and nothing that a file names is imported. Say "
+                "which it is: --loss FILE.py:function."
             )
     return open_loss(named)
 

@@ -79,8 +79,8 @@ class PairedDifference:
     Of losses it is the control's minus the run's, so that more is better of both.
 
     :param control: its name in summaries.
-    :param mean: a fraction of the test images, as are ``low`` and ``high``, the interval at :data:`CONFIDENCE`, infinite
-        where nothing tells it.
+    :param mean: a fraction of the test images, as are ``low`` and ``high``, the interval at :data:`CONFIDENCE`,
+        infinite where nothing tells it.
     :param seeds: pairs.
     :param by_images: True where the interval is that of the test images, because the seeds have no spread to tell.
     :param test_size: images behind each accuracy.

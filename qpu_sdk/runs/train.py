@@ -20,14 +20,13 @@ import torch
 from torch import nn
 
 from ..devices.journal_known import Known
-from ..errors import CheckpointError, ConfigError, DataError, MitigationError
+from ..errors import CheckpointError, ConfigError, MitigationError
 from ..files import write_atomic
 from ..training.config import CHANGEABLE, OF_SHOTS, RunConfig, checked_config
 from ..training.config_file import read_config
 from ..training.data import Dataset
 from ..training.fit import Diverged
 from ..training.loop import TrainingState
-from ..training.pixels import is_batched
 from ..training.schedule import Unit
 from ..training.targets import BUILT_IN
 from ..words import command
@@ -88,7 +87,7 @@ def train(
     """
     config, folder = checked_config(config), RunFolder.of(out)
     seen = Tracked.by(watched(observer, on_progress), trackers, tensorboard)
-    given = Given.of(target, _checked_data(data, config), config.target)
+    given = Given.of(target, data, config)
     config = given.named(with_absolute_paths(config))
     with _begun(config, folder, given, wait=wait, force=force) as run:
         start = None if warm is None else WarmStart.load(RunFolder.of(warm), run)
@@ -133,19 +132,6 @@ def _check_new(folder: RunFolder) -> None:
         )
 
 
-def _checked_data(data: object, config: RunConfig) -> Dataset | None:
-    if data is None or isinstance(data, Dataset):
-        return data
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return Dataset.of(*data, classes=config.training.loss is None)
-    if is_batched(data):
-        return Dataset.of(data)  # which says that it is one alone
-    raise DataError(
-        f"data is a {type(data).__name__}; a Dataset is needed, or a pair of DataLoaders. Make one with "
-        "qpu_sdk.Dataset.of(x_train, y_train, x_test, y_test)."
-    )
-
-
 def resume(
     out: str | Path,
     *,
@@ -179,8 +165,7 @@ def resume(
             f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: "
             f"{command('train', '--out', folder.path)}"
         )
-    config = _written(folder, ())
-    given = Given.of(target, _checked_data(data, config), config.target)
+    given = Given.of(target, data, _written(folder, ()))
     with _reopened(folder, given, wait=wait, budget=budget) as (run, known):
         return _go(run, seen, known=known)
 

@@ -98,14 +98,13 @@ class Loss:
         except (Exception, SystemExit) as error:  # it is the user's code: it may raise anything
             raise ConfigError(f"{told} raised {what_it_raised(error)}. Mend it.") from error
         if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
-            shape = (
-                f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-            )
-            raise ConfigError(f"{told} returned {shape}. Return one number, the mean over the batch, as a tensor.")
+            tensor = isinstance(value, Tensor)
+            found = f"a tensor of shape {tuple(value.shape)}" if tensor else f"a {type(value).__name__}"
+            raise ConfigError(f"{told} returned {found}. Return one number, the mean over the batch, as a tensor.")
         if not value.requires_grad:
             raise ConfigError(f"{told} has no gradient. Compute it of the outputs, with torch.")
-        if not math.isfinite(float(value)):
-            raise ConfigError(f"{told} is {float(value)} before any training. Mend it.")
+        if not math.isfinite(number := float(value.detach())):
+            raise ConfigError(f"{told} is {number} before any training. Mend it.")
 
 
 def _kind(tensor: Tensor) -> str:
