@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal, TypedDict
@@ -35,7 +36,7 @@ from .summary import MitigationSummary, RunSummary, TrainableParameters
 def metadata_of(
     config: RunConfig,
     *,
-    test_accuracy: float | None,
+    test_accuracy: float,
     versions: Mapping[str, str],
     mitigation: MitigationSummary | None = None,
     structure: Structure | None = None,
@@ -54,7 +55,7 @@ def metadata_of(
         "seed": str(config.seed),
         "data": config.data.model_dump_json(exclude_none=True),
         "data_seed": str(config.data_seed),
-        **({} if test_accuracy is None else {"test_accuracy": f"{test_accuracy:.6f}"}),
+        **({} if math.isnan(test_accuracy) else {"test_accuracy": f"{test_accuracy:.6f}"}),
         **({} if config.training.loss is None else {"loss": config.training.loss}),
         "versions": json.dumps(dict(versions), sort_keys=True),
     }
@@ -145,9 +146,9 @@ class _Accuracies(TypedDict):
     """Fractions of the images, and how many these are."""
 
     metric: Literal["accuracy", "loss"]
-    test_accuracy: float | None
-    test_standard_error: float | None
-    train_accuracy: float | None
+    test_accuracy: float
+    test_standard_error: float
+    train_accuracy: float
     validation_accuracy: float | None
     test_loss: float
     train_loss: float
@@ -169,9 +170,9 @@ def _accuracies(run: Opened, target: Target, weights: Tensor) -> _Accuracies:
     second = None if data.second is None else asked(*data.second.tensors())
     return {
         "metric": "accuracy" if right else "loss",
-        "test_accuracy": test.accuracy,
-        "test_standard_error": test.standard_error,
-        "train_accuracy": train.accuracy,
+        "test_accuracy": _or_nan(test.accuracy),
+        "test_standard_error": _or_nan(test.standard_error),
+        "train_accuracy": _or_nan(train.accuracy),
         "validation_accuracy": None if held is None else held.accuracy,
         "test_loss": test.loss,
         "train_loss": train.loss,
@@ -184,6 +185,10 @@ def _accuracies(run: Opened, target: Target, weights: Tensor) -> _Accuracies:
         "second_test_accuracy": None if second is None else second.accuracy,
         "second_test_size": None if second is None else second.size,
     }
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _before(run: Opened, state: TrainingState, mitigation: MitigationSummary | None) -> float | None:

@@ -119,12 +119,18 @@ class Given:
 
 
 def _dataset(data: object, *, classes: bool) -> Dataset | None:
+    check_data(data)
     if data is None or isinstance(data, Dataset):
         return data
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return Dataset.of(*data, classes=classes)
-    if is_batched(data):
-        return Dataset.of(data)  # which says that it is one alone
+    parts = data if isinstance(data, tuple | list) else [data]  # of one alone it is said that it is one
+    return Dataset.of(*parts, classes=classes)
+
+
+def check_data(data: object) -> None:
+    """Raise :class:`DataError` for what no dataset is made of, before it is looked at."""
+    pair = isinstance(data, tuple | list) and len(data) == 2
+    if data is None or isinstance(data, Dataset) or pair or is_batched(data):
+        return
     raise DataError(
         f"data is a {type(data).__name__}; a Dataset is needed, or a pair of DataLoaders. Make one with "
         "qpu_sdk.Dataset.of(x_train, y_train, x_test, y_test)."

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
+
+#: A figure, NaN where there is none, which JSON writes as null.
+Figure = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    PlainSerializer(lambda value: None if math.isnan(value) else value, return_type=float | None),
+]
 
 
 class TrainableParameters(BaseModel):
@@ -44,10 +52,11 @@ class MitigationSummary(BaseModel):
 class RunSummary(BaseModel):
     """Results of a run; accuracies are fractions of the images named beside them.
 
-    Where labels are no classes there is no accuracy: ``metric`` is then ``loss``, and accuracies are None. Losses are
-    means of what ``loss`` names, or of the cross-entropy. ``controls`` holds what ``metric`` names, test accuracies or
-    test losses, of controls on the same images, ``control_parameters`` how many numbers each of them trained;
-    ``controls_again`` has a second evaluation of those that draw their weights anew at every call.
+    Where labels are no classes there is no accuracy: ``metric`` is then ``loss``, and accuracies are NaN, null in files.
+    Losses are means of what ``loss`` names, or of the cross-entropy.
+    ``controls`` holds what ``metric`` names, test accuracies or test losses, of controls on the same images,
+    ``control_parameters`` how many numbers each of them trained; ``controls_again`` has a second evaluation of those that
+    draw their weights anew at every call.
     ``second_test_accuracy`` and ``second_controls`` are of the second test set, which is the same for every seed.
     ``target_parameters`` are generated; ``frozen_parameters`` of the target keep their values.
     ``chance`` is what one reaches who always says the commonest class of the test images.
@@ -60,11 +69,11 @@ class RunSummary(BaseModel):
     schema_version: int = 1
     metric: Literal["accuracy", "loss"] = "accuracy"
     loss: str | None = None
-    test_accuracy: float | None
-    test_standard_error: float | None
-    train_accuracy: float | None
-    test_loss: float | None = None
-    train_loss: float | None = None
+    test_accuracy: Figure
+    test_standard_error: Figure
+    train_accuracy: Figure
+    test_loss: Figure = math.nan
+    train_loss: Figure = math.nan
     validation_loss: float | None = None
     second_test_loss: float | None = None
     validation_accuracy: float | None = None
@@ -101,18 +110,14 @@ class RunSummary(BaseModel):
 
     @model_validator(mode="after")
     def _has_its_metric(self) -> RunSummary:
-        if self.test_accuracy is None and self.metric == "accuracy":
-            raise ValueError("it has no test_accuracy")
-        if self.test_loss is None and self.metric == "loss":
-            raise ValueError("it has no test_loss")
+        if math.isnan(self.figure):
+            raise ValueError(f"it has no test_{self.metric}")
         return self
 
     @property
     def figure(self) -> float:
         """What ``metric`` names, on the test images."""
-        found = self.test_accuracy if self.metric == "accuracy" else self.test_loss
-        assert found is not None
-        return found
+        return self.test_accuracy if self.metric == "accuracy" else self.test_loss
 
     @property
     def second_figure(self) -> float | None:

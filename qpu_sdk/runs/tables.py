@@ -54,7 +54,7 @@ def figure_text(summary: RunSummary, sign: str = "+-") -> str:
     """
     told = Metric.of([summary]).told(summary.figure)
     error = summary.test_standard_error
-    return told if error is None else f"{told} {sign} {100 * error:.1f}"
+    return told if math.isnan(error) else f"{told} {sign} {100 * error:.1f}"
 
 
 def _figure_rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
@@ -67,7 +67,7 @@ def _figure_rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
         "validation": summary.validation_accuracy if right else summary.validation_loss,
     }
     for name, value in rest.items():
-        if value is not None:
+        if value is not None and not math.isnan(value):
             yield f"{name} {summary.metric}", Metric.of([summary]).told(value)
     if summary.loss is not None:
         yield "loss", one_line(summary.loss)

@@ -34,7 +34,7 @@ from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from .controlled import train_controls
 from .finish import finish
 from .folder import RunFolder, drop_rows_after
-from .given import Given, check_answers, save_answers
+from .given import Given, check_answers, check_data, save_answers
 from .lost import check_journal
 from .observer import Observer, watched
 from .opened import NOTHING_GIVEN, Opened, open_run, torch_threads
@@ -159,6 +159,7 @@ def resume(
     :raises DataError: when ``data`` is no :class:`~qpu_sdk.training.data.Dataset`.
     """
     folder = RunFolder.of(out)
+    check_data(data)
     seen = Tracked.by(watched(observer, on_progress), trackers, tensorboard)
     if not folder.config.is_file():
         raise CheckpointError(

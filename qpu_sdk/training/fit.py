@@ -39,7 +39,7 @@ class EpochResult:
     @property
     def figures(self) -> dict[str, float]:
         """Loss and, where there is one, accuracy."""
-        return figures_of(self.loss, self.accuracy)
+        return epoch_figures(self.loss, self.accuracy)
 
 
 @final
@@ -189,7 +189,7 @@ def one_pass(
     return total / seen, right / seen if loss.classes else None
 
 
-def figures_of(loss: float, accuracy: float | None) -> dict[str, float]:
+def epoch_figures(loss: float, accuracy: float | None) -> dict[str, float]:
     """Of a row: the accuracy where there is one."""
     return {"loss": loss} if accuracy is None else {"loss": loss, "accuracy": accuracy}
 

@@ -36,7 +36,7 @@ from .fit import (
     check_finite,
     clones,
     diverging,
-    figures_of,
+    epoch_figures,
     gradients_of,
     one_pass,
     trial_seed,
@@ -228,7 +228,7 @@ class Training:
         try:
             state, row = self._warm_start(state)
         except Diverged:  # the others may not; at its last epoch it stands where it did, and is not chosen
-            row = {**figures_of(math.nan, 0.0 if self.fitter.loss.classes else None), "epoch": state.epoch}
+            row = {**epoch_figures(math.nan, 0.0 if self.fitter.loss.classes else None), "epoch": state.epoch}
         if last and row["loss"] < state.best_loss:  # NaN is below nothing
             state = replace(state, best=state.learnt, best_loss=row["loss"])
         if last and trial == self.config.trials - 1:
@@ -262,7 +262,7 @@ class Training:
         # SPSA begins anew where these phases are: its memory is of others.
         learnt = Learnt(fit, adam, self.spsa.init(phases.numpy(), seed=old.spsa.seed))
         state = replace(state, learnt=learnt, epoch=state.epoch + 1)
-        return state, {**figures_of(loss, accuracy), "epoch": state.epoch}
+        return state, {**epoch_figures(loss, accuracy), "epoch": state.epoch}
 
     def _measure(self, state: TrainingState, unit: Unit) -> tuple[TrainingState, Row]:
         """One setting a QNN at the present phases: the p that the following epochs see."""

@@ -19,7 +19,7 @@ from ..errors import ConfigError
 FIRST_BASIS = 20
 #: Largest covariance of :class:`RotatedAdam`.
 LARGEST_BLOCK = 1000
-#: How names of what :class:`Beside` remembers of the first parameter begin.
+#: How names of what :class:`FirstApart` remembers of the first parameter begin.
 _FIRST = "first."
 
 NamedTensors = Mapping[str, Tensor]
@@ -121,12 +121,12 @@ class RotatedAdam(Optimiser):
 
 @final
 @dataclass(frozen=True)
-class Beside(Optimiser):
+class FirstApart(Optimiser):
     """One optimiser for the first parameter, at a rate of its own, and another for the rest.
 
     :param ratio: of the learning rates, the first parameter's to the others'.
 
-    >>> both, x, y = Beside(Adam(), Adam(), 2.0), torch.tensor([3.0]), torch.tensor([3.0])
+    >>> both, x, y = FirstApart(Adam(), Adam(), 2.0), torch.tensor([3.0]), torch.tensor([3.0])
     >>> both.step_(both.init([x, y]), [x, y], [2 * x, 2 * y], 0.1)
     >>> round(float(x), 4), round(float(y), 4)
     (2.8, 2.9)

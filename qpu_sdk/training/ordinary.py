@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..generator.mps import Generator
 from .config import TrainingConfig
-from .optimiser import Adam, Beside, Optimiser, open_optimiser
+from .optimiser import Adam, FirstApart, Optimiser, open_optimiser
 from .targets import Target
 
 #: Learning rate of ordinary weights, that of the plain network among the controls.
@@ -77,4 +77,4 @@ def optimiser_of(generator: Generator, config: TrainingConfig) -> Optimiser:
     if not isinstance(generator, WithOrdinary):
         return own
     # The rate has the generator's schedule: one is a multiple of the other.
-    return Beside(Adam(), own, (config.rest_lr or REST_LR) / config.lr)
+    return FirstApart(Adam(), own, (config.rest_lr or REST_LR) / config.lr)
