@@ -52,11 +52,11 @@ class MitigationSummary(BaseModel):
 class RunSummary(BaseModel):
     """Results of a run; accuracies are fractions of the images named beside them.
 
-    Where labels are no classes there is no accuracy: ``metric`` is then ``loss``, and accuracies are NaN, null in files.
+    Where labels are no classes there is no accuracy: ``metric`` is then ``loss``, accuracies are NaN, in files null.
     Losses are means of what ``loss`` names, or of the cross-entropy.
     ``controls`` holds what ``metric`` names, test accuracies or test losses, of controls on the same images,
-    ``control_parameters`` how many numbers each of them trained; ``controls_again`` has a second evaluation of those that
-    draw their weights anew at every call.
+    ``control_parameters`` how many numbers each of them trained; ``controls_again`` has a second evaluation of those
+    that draw their weights anew at every call.
     ``second_test_accuracy`` and ``second_controls`` are of the second test set, which is the same for every seed.
     ``target_parameters`` are generated; ``frozen_parameters`` of the target keep their values.
     ``chance`` is what one reaches who always says the commonest class of the test images.
