@@ -256,7 +256,12 @@ def _images(x: npt.NDArray[np.generic], y: npt.NDArray[np.generic], name: str, r
 
 
 def check_labels(dataset: Dataset, classes: int) -> None:
-    """Raise :class:`DataError` when a label exceeds what the target network can say."""
+    """Raise :class:`DataError` when labels are no classes, or one exceeds what the target network can say."""
+    if not dataset.classified:
+        raise DataError(
+            f"labels of {dataset.name} are no classes ({dataset.train.y.dtype} of shape {dataset.train.y.shape}), as "
+            'cross-entropy needs. Name a loss of yours: [training] loss = "FILE.py:function".'
+        )
     if dataset.classes > classes:
         raise DataError(
             f"{dataset.name} has label {dataset.classes - 1}; the target tells {classes} classes apart. "

@@ -37,12 +37,12 @@ def check_fit(target: Target, images: Tensor, dataset: Dataset, loss: Loss = CRO
             shape = tuple(images.shape[1:])
             raise ConfigError(f"the target takes rows, not images of shape {shape}. Put nn.Flatten() first.") from error
         raise
-    few, labels = images[:2], dataset.train.tensors()[1][:2]
-    weights = target.some_weights(torch.Generator().manual_seed(0)).requires_grad_()
-    tried = loss.of(dataset, target.logits(weights, few), labels)
     if not own:
         check_labels(dataset, classes)
-    return tried
+        return loss
+    few, labels = images[:2], dataset.train.tensors()[1][:2]
+    weights = target.some_weights(torch.Generator().manual_seed(0)).requires_grad_()
+    return loss.of(dataset, target.logits(weights, few), labels)
 
 
 def count_classes(target: Target, images: Tensor, *, logits: bool = True) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from .config import TrainingConfig
 from .data import Dataset
 from .factories import open_function, what_it_raised
@@ -77,16 +77,7 @@ class Loss:
         :param outputs: of a few images, ``(n, ...)``, with a gradient.
         :param labels: of the same, ``(n, ...)``.
         :raises ConfigError: when the function raises, or gives no finite number with a gradient.
-        :raises DataError: when labels are no classes, and cross-entropy needs such.
         """
-        if self.function is None:
-            if not dataset.classified:
-                raise DataError(
-                    f"labels of {dataset.name} are no classes ({dataset.train.y.dtype} of shape "
-                    f"{dataset.train.y.shape}), which the cross-entropy needs. Name a loss of yours: [training] loss = "
-                    '"FILE.py:function".'
-                )
-            return self
         self._try(outputs, labels)
         many = dataset.classified and outputs.ndim == 2 and dataset.classes <= outputs.shape[1] > 1
         return replace(self, classes=many)

@@ -65,6 +65,7 @@ def half() -> nn.Module:
 
 def trained(path: Path, build: Callable[[], nn.Module], seed: int = 3, **changes: Any) -> qs.RunConfig:
     short = {"rounds": 1, "generator_epochs": 1, "final_epochs": 2, "warm_start_epochs": 2, "shots": 300}
+    short |= changes.pop("training", {})
     config = tiny.config(
         seed=seed,
         qnn=[{"modes": 6, "photons": 2}, {"modes": 7, "photons": 3}],
@@ -143,7 +144,10 @@ def test_what_is_not_generated_is_counted_and_trained_or_not(tmp_path: Path, res
 
 
 def test_a_stopped_run_with_dropout_and_ordinary_weights_ends_with_the_same_bits(tmp_path: Path) -> None:
-    choice = {"target": {"exclude": ["last.*"]}}
+    choice = {
+        "target": {"exclude": ["last.*"]},
+        "training": {"optimiser": "rotated-adam", "trials": 2, "trial_epochs": 1},
+    }
 
     def stop(row: Any) -> None:
         if row["done"] == 4:
