@@ -244,11 +244,8 @@ def _mitigated(run: Opened, state: TrainingState) -> MitigationSummary | None:
 
 
 def _parameters(run: Opened) -> TrainableParameters:
-    generator, bank, ordinary = (
-        without_ordinary(run.training.fitter.generator),
-        run.training.bank,
-        run.training.target.ordinary,
-    )
+    generator, bank = without_ordinary(run.training.fitter.generator), run.training.bank
+    ordinary = run.training.target.ordinary
     identifiable = None
     if generator.parameter_count * generator.target_size <= IDENTIFIABLE_LIMIT:
         seed = child_seed(run.config.seed, "rank")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -94,35 +95,42 @@ def _entries(found: Any, name: str) -> tuple[list[AnyArray], list[AnyArray]]:
 
 
 def _batches(found: Any, name: str) -> tuple[list[AnyArray], list[AnyArray]]:
+    from .factories import seeded_everywhere, what_it_raised
+
     images: list[AnyArray] = []
     labels: list[AnyArray] = []
-    for number, batch in enumerate(_drawn(found, name)):
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            what = f"{len(batch)} things" if isinstance(batch, tuple | list) else f"a {type(batch).__name__}"
-            raise DataError(f"batch {number} of the {name} is {what}, no pair of images and labels. Give labels too.")
-        where = f"batch {number} of the {name}"
-        x, y = as_array(batch[0], f"images of {where}"), as_array(batch[1], f"labels of {where}")
-        if x.shape[:1] != y.shape[:1]:
-            raise DataError(f"{where} has images {x.shape} and labels {y.shape}. Give one an image.")
-        images += list(x)
-        labels += list(y)
+    try:
+        with _as_it_was(getattr(found, "generator", None)), seeded_everywhere(0):  # the same whenever it is asked
+            for number, batch in enumerate(found):
+                x, y = _batch(batch, f"batch {number} of the {name}")
+                images += list(x)
+                labels += list(y)
+    except DataError:
+        raise
+    except (Exception, SystemExit) as error:  # it is the user's code: it may raise anything
+        raise DataError(f"the {name} raised {what_it_raised(error)}. Mend it.") from error
     return images, labels
 
 
-def _drawn(found: Any, name: str) -> Iterator[Any]:
-    """What a loader gives, the same whenever it is asked."""
-    from .factories import seeded_everywhere, what_it_raised
+def _batch(batch: Any, name: str) -> tuple[AnyArray, AnyArray]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        what = f"{len(batch)} things" if isinstance(batch, tuple | list) else f"a {type(batch).__name__}"
+        raise DataError(f"{name} is {what}, no pair of images and labels. Give labels too.")
+    x, y = as_array(batch[0], f"images of {name}"), as_array(batch[1], f"labels of {name}")
+    if x.shape[:1] != y.shape[:1]:
+        raise DataError(f"{name} has images {x.shape} and labels {y.shape}. Give one an image.")
+    return x, y
 
-    own: Any = getattr(found, "generator", None)
-    before = None if own is None else own.get_state()
+
+@contextmanager
+def _as_it_was(generator: Any) -> Iterator[None]:
+    """Random numbers that a loader has of its own are put back."""
+    before = None if generator is None else generator.get_state()
     try:
-        with seeded_everywhere(0):
-            yield from found
-    except (Exception, SystemExit) as error:  # it is the user's code: it may raise anything
-        raise DataError(f"the {name} raised {what_it_raised(error)}. Mend it.") from error
+        yield
     finally:
         if before is not None:
-            own.set_state(before)
+            generator.set_state(before)
 
 
 def _entry(found: Any, name: str) -> AnyArray:
