@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,cloud-emulator,dask,onnx,hub]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,cloud-emulator,dask,onnx,hub,tensorboard]"
 	touch $@
 
 # The default run: goes on with one that is not finished, else begins another in the next free folder.

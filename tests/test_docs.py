@@ -103,7 +103,8 @@ def test_python_imports_and_uses_what_is_there(page: Path) -> None:
         for node in ast.walk(ast.parse(block.text, f"{page.name}:{block.line}")):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    importlib.import_module(alias.name)
+                    if block.run or alias.name.startswith("qpu_sdk"):  # else it may be a package of somebody else's
+                        importlib.import_module(alias.name)
                     assert not alias.name.startswith("qpu_sdk") or (alias.name, alias.asname) == ("qpu_sdk", "qs")
             elif isinstance(node, ast.ImportFrom):
                 assert node.module is not None

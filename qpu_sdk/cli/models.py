@@ -28,23 +28,20 @@ def evaluate_command(
     model: Annotated[Path, typer.Argument(help="model.safetensors, or the folder of a run.")],
     data: DataSource = None,
     target: Network = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Your loss, module:function or FILE.py:function; none: what the run names.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Test a trained model; without --data, on the test images of its own run."""
-    from ..export.inference import evaluate_model, open_network
+    from ..export.inference import evaluate_model, open_network, open_trained_loss
     from ..export.weights import load_model
 
-    loaded = load_model(model)
-    network = open_network(loaded, run=model if model.is_dir() else None, factory=target)
-    result = evaluate_model(loaded, source=data, target=network)
-    error = (result.accuracy * (1 - result.accuracy) / result.size) ** 0.5
-    values = {
-        "test_accuracy": result.accuracy,
-        "standard_error": error,
-        "loss": result.loss,
-        "test_size": result.size,
-    }
-    show_values(values, json_)
+    loaded, run = load_model(model), model if model.is_dir() else None
+    network = open_network(loaded, run=run, factory=target)
+    result = evaluate_model(loaded, source=data, target=network, loss=open_trained_loss(loaded, run=run, name=loss))
+    own = {} if result.accuracy is None else {"test_accuracy": result.accuracy, "standard_error": result.standard_error}
+    show_values({**own, "loss": result.loss, "test_size": result.size}, json_)
 
 
 def predict_command(
@@ -81,7 +78,12 @@ def predict_command(
 
 
 def _said(row: Mapping[str, Any]) -> str:
-    """The label with its probability, and those behind it, as far as they are shown with one decimal."""
+    """What the network says of an image: its values, or the label with its probability and those behind it.
+
+    Labels come as far as they are shown with one decimal.
+    """
+    if "values" in row:
+        return " ".join(f"{value:.6g}" for value in row["values"])
     probabilities = row["probabilities"]
     order = sorted(range(len(probabilities)), key=lambda label: -probabilities[label])[:_SHOWN]
     told = [f"{label} ({100 * probabilities[label]:.1f} %)" for label in order]

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from ..runs.run import Run
     from ..training.config import RunConfig
 
+TensorBoardFolder = Annotated[
+    Path | None, typer.Option("--tensorboard", help="Folder for TensorBoard, which has to be installed.")
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")]
 #: Errors that say there is no room: what was done so far is kept, and the run goes on when there is.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -57,12 +60,13 @@ def train_command(
     controls: Annotated[bool, typer.Option("--controls", help="Also train the equal-budget controls.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Submit what can be submitted, and exit with 4.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Begin though too few events are expected.")] = False,
+    tensorboard: TensorBoardFolder = None,
     json_: Json = False,
 ) -> None:
     """Train a photonic generator and leave a model that runs without the SDK."""
     resolved = _configuration(config, None, seed, overridden(data, set_, controls))
     folder = out if out is not None else _free(Path("runs") / (config.stem if config else "default"))
-    options = {"wait": not detach, "force": force}
+    options = {"wait": not detach, "force": force, "tensorboard": tensorboard}
     _run(folder, json_, lambda runs, observer: runs.train(resolved, folder, observer=observer, **options))
 
 
@@ -95,13 +99,14 @@ def resume_command(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for jobs in the cloud; otherwise exit with 4.")] = False,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="budget.key=value, or other shots: spsa.shots=9000; repeatable."),
+        typer.Option("--set", help="budget.key=value, or other shots or rates: spsa.shots=9000; repeatable."),
     ] = None,
+    tensorboard: TensorBoardFolder = None,
     json_: Json = False,
 ) -> None:
     """Go on with an interrupted run; the result is the same, bit for bit. Nothing is run or paid twice."""
-    budget = list(set_ or [])
-    _run(folder, json_, lambda runs, observer: runs.resume(folder, observer=observer, wait=wait, budget=budget))
+    options = {"wait": wait, "budget": list(set_ or []), "tensorboard": tensorboard}
+    _run(folder, json_, lambda runs, observer: runs.resume(folder, observer=observer, **options))
 
 
 def _run(folder: Path, json_: bool, work: Callable[[Any, Any], Run]) -> None:

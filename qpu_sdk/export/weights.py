@@ -44,17 +44,22 @@ class Use:
     :param scale: what whole numbers are divided by.
     :param page: brightness of the page that the training images were drawn on, None when they were not.
     :param answers: logits of the trained network on seeded images: another network with the same tensors has others.
+    :param as_is: whether it takes numbers of any range.
+    :param values: whether it answers with values, and not with a logit a class.
     """
 
     shape: tuple[int, ...] = (1, 28, 28)
     scale: float | None = None
     page: float | None = None
     answers: Sequence[Sequence[float]] | None = None
+    as_is: bool = False
+    values: bool = False
 
     def to_metadata(self) -> dict[str, Any]:
         """As JSON has it, the answers to six digits."""
         answers = None if self.answers is None else [[float(f"{x:.6g}") for x in row] for row in self.answers]
-        return {"shape": list(self.shape), "scale": self.scale, "page": self.page, "answers": answers}
+        told = {"shape": list(self.shape), "scale": self.scale, "page": self.page, "answers": answers}
+        return told | {key: True for key in ("as_is", "values") if getattr(self, key)}
 
     @classmethod
     def from_metadata(cls, text: str) -> Use:
@@ -67,7 +72,8 @@ class Use:
             raise ValueError(f"images of shape {shape}")
         if numbers[0] is not None and not 0 < numbers[0] < math.inf:
             raise ValueError(f"scale {numbers[0]}")
-        return cls(shape, numbers[0], numbers[1], answers or None)
+        said = {key: bool(values.get(key, False)) for key in ("as_is", "values")}
+        return cls(shape, numbers[0], numbers[1], answers or None, **said)
 
 
 @final
@@ -76,8 +82,8 @@ class Model:
     """A trained network: named tensors and where they come from.
 
     :param tensors: the whole ``state_dict``.
-    :param metadata: strings; ``target`` names the factory, ``structure`` the layers, ``data`` and ``data_seed`` the
-        images.
+    :param metadata: strings; ``target`` names the factory, ``structure`` the layers, ``tied`` the names that share a
+        tensor, each of which has it, ``data`` and ``data_seed`` the images.
     """
 
     tensors: Mapping[str, Tensor]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -36,16 +36,18 @@ VECTORS = ("x", "m", "v", "previous")
 class RunOrigin:
     """What the bits of a state depend on besides itself: where it goes on, these are the same.
 
-    :param config: fingerprint of the run's configuration and records.
+    :param config: fingerprint of the run's configuration and records, without what may change.
     :param data: fingerprint of the images.
     :param threads: torch threads; sums are only bit-identical at equal numbers.
     :param journal: what the journal held by then.
+    :param exact: fingerprint of all but shots; earlier releases wrote it as ``config``.
     """
 
     config: str
     data: str
     threads: int
     journal: Known | None = None
+    exact: str | None = None
 
 
 class _Numbers(BaseModel):
@@ -104,11 +106,13 @@ def save_checkpoint(folder: Path, state: TrainingState, origin: RunOrigin) -> No
         old.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path, *, config: str, version_2: str = "") -> tuple[TrainingState, RunOrigin] | None:
+def load_checkpoint(
+    folder: Path, *, config: str, older: Collection[str] = ()
+) -> tuple[TrainingState, RunOrigin] | None:
     """The newest checkpoint, ``None`` when there is none yet.
 
     :param config: fingerprint of the configuration and records that it must be of.
-    :param version_2: the same as the first release made it.
+    :param older: the same as earlier releases made it.
     :raises CheckpointError: when it is damaged, of another SDK, or of another configuration.
     """
     from safetensors import SafetensorError
@@ -118,7 +122,7 @@ def load_checkpoint(folder: Path, *, config: str, version_2: str = "") -> tuple[
     if not headers:
         return None
     header = _read(path := headers[-1])
-    if header.origin.config != (version_2 if header.schema_version == OLDEST else config):
+    if header.origin.config not in (config, *older):
         raise CheckpointError(
             f"{path} belongs to another configuration than config.toml and records beside it. Restore them."
         )

@@ -43,12 +43,12 @@ def train_controls(run: Opened, observer: Observer | None) -> dict[str, Any]:
 
 
 def _trained(control: Control, run: Opened, observer: Observer | None) -> dict[str, Any]:
-    """Test accuracies of a control, and how many numbers it trains."""
+    """Test accuracies of a control, or losses where labels are no classes, and how many numbers it trains."""
     epochs, data = run.training.schedule.total_epochs, run.dataset
     for epoch, (state, result) in enumerate(train_control(control, run.training), start=1):
         trained = state
         if observer is not None:
-            observer.advanced({"loss": result.loss, "accuracy": result.accuracy}, done=epoch, total=epochs)
+            observer.advanced(result.figures, done=epoch, total=epochs)
     test = partial(_tested, control, trained, run.training)
     entry = {"accuracy": test(data.test), "parameters": control.fitter.generator.parameter_count}
     if data.second is not None:
@@ -61,4 +61,5 @@ def _trained(control: Control, run: Opened, observer: Observer | None) -> dict[s
 def _tested(control: Control, state: FitState, training: Training, images: Images) -> float:
     weights = control.fitter.weights(state, control.p)
     settled = control.fitter.target.settled(weights, training.batches.images)
-    return evaluate(settled, weights, *images.tensors()).accuracy
+    x, y = images.tensors()
+    return evaluate(settled, weights, x, y, control.fitter.loss).figure

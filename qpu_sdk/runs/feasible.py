@@ -13,13 +13,13 @@ from ..generator.phases import PhasesGenerator
 from ..mitigation.methods import AUTO
 from ..photonics.program import Program
 from ..seeds import child_seed
-from ..training.config import GIVEN, GeneratorConfig, RunConfig
+from ..training.config import GIVEN, GeneratorConfig, RunConfig, TargetConfig
 from ..training.data import Dataset, load_dataset, split_dataset
 from ..training.estimator import Mitigation
 from ..training.evaluation import as_taken
 from ..training.factories import plain_torch
 from ..training.loop import check_network
-from ..training.optimiser import open_optimiser
+from ..training.ordinary import optimiser_of, with_ordinary
 from ..training.qnn import QNN, qnns_of
 from ..training.schedule import Schedule
 from ..training.second_test import with_second_test
@@ -44,10 +44,9 @@ def check_config(config: RunConfig, given: Given) -> None:
 def _check_network(config: RunConfig, given: Given) -> None:
     target, dataset, generator = open_parts(config, given)
     outcomes = int(np.prod([qnn.outcomes for qnn in qnns_of(config)]))
-    check_network(dataset, target, generator, outcomes=outcomes, batch_size=config.training.batch_size)
+    check_network(config.training, dataset, target, generator, outcomes=outcomes)
     check_rebuilds(config, given, target, dataset)
-    optimiser = open_optimiser(config.training.optimiser, beta2=config.training.beta2)
-    optimiser.init([q.detach() for q in generator.parameters()])
+    optimiser_of(generator, config.training).init([q.detach() for q in generator.parameters()])
 
 
 def check_rebuilds(config: RunConfig, given: Given, target: Target, dataset: Dataset) -> None:
@@ -63,9 +62,9 @@ def check_rebuilds(config: RunConfig, given: Given, target: Target, dataset: Dat
 def open_parts(config: RunConfig, given: Given) -> tuple[Target, Dataset, Generator]:
     """The target, the images and the untrained generator of a run."""
     seed = child_seed(config.seed, "target")
-    target = given.target or load_target(config.target.factory, seed=seed, folder=config.target.folder)
+    target = given.target or _named_target(config.target, seed=seed)
     if given.data is None:
-        dataset = load_dataset(config.data, seed=config.data_seed)
+        dataset = load_dataset(config.data, seed=config.data_seed, classes=config.training.loss is None)
     else:
         dataset = split_dataset(given.data, config.data, seed=config.data_seed)
     dataset = as_taken(with_second_test(dataset, config.data), target)
@@ -73,8 +72,16 @@ def open_parts(config: RunConfig, given: Given) -> tuple[Target, Dataset, Genera
     return target, dataset, generator
 
 
+def _named_target(config: TargetConfig, *, seed: int) -> Target:
+    return load_target(config.factory, seed=seed, folder=config.folder, config=config)
+
+
 def open_generator(config: GeneratorConfig, target: Target, *, seed: int) -> Generator:
-    """The untrained generator of a run."""
+    """The untrained generator of a run, with the weights that are trained as they are."""
+    return with_ordinary(_open_generator(config, target.generated_part, seed=seed), target)
+
+
+def _open_generator(config: GeneratorConfig, target: Target, *, seed: int) -> Generator:
     target_size = target.size
     own = {} if config.init_std is None else {"init_std": config.init_std}
     match config.kind:

@@ -14,6 +14,7 @@ from ..mitigation.outcomes import Estimate
 from ..rendering.figures import NARROW, svg
 from .gathered import SeedGroup
 from .measured import MeasuredQNN
+from .metric import Metric
 from .paired import MeanInterval, image_interval, mean_interval, spoken
 from .summary import RunSummary
 
@@ -38,17 +39,22 @@ _ROW, _AROUND = 0.24, 0.75
 _LONGEST = 30
 
 
-def training_curves(name: str, runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+def training_curves(name: str, runs: Sequence[Sequence[Mapping[str, Any]]], *, loss: str | None = None) -> list[str]:
     """Loss and training accuracy: of one run over its units, of several seeds the mean over epochs with its interval.
 
     :param name: of the run or runs, for the titles.
     :param runs: rows of each one's ``metrics.jsonl``.
-    :returns: two SVGs.
+    :param loss: its name, None for the cross-entropy.
+    :returns: two SVGs, or one where no row has an accuracy.
     """
     from matplotlib.figure import Figure
 
     drawn = []
-    for key, label, log in (("loss", "cross-entropy", True), ("accuracy", "accuracy on training batches, %", False)):
+    said = "cross-entropy" if loss is None else loss[-_LONGEST:]
+    positive = all(row["loss"] > 0 for rows in runs for row in rows if _is_number(row.get("loss")))
+    for key, label, log in (("loss", said, positive), ("accuracy", "accuracy on training batches, %", False)):
+        if key == "accuracy" and not any(key in row for rows in runs for row in rows):
+            continue
         one = Figure(figsize=(NARROW, 3.0), layout="constrained")
         axes = one.subplots()
         if len(runs) == 1:
@@ -58,10 +64,10 @@ def training_curves(name: str, runs: Sequence[Sequence[Mapping[str, Any]]]) -> l
         axes.set(xlabel="unit of work" if len(runs) == 1 else "epoch", ylabel=label)
         if log:
             _logarithmic(axes)
-        if axes.get_legend_handles_labels()[0] and log:
+        if axes.get_legend_handles_labels()[0] and key == "loss":
             axes.legend(frameon=False, fontsize=7.5)
         _plain(axes)
-        drawn.append(svg(one, title=f"{'Loss' if log else 'Training accuracy'} of {name}"))
+        drawn.append(svg(one, title=f"{'Loss' if key == 'loss' else 'Training accuracy'} of {name}"))
     return drawn
 
 
@@ -131,42 +137,53 @@ def accuracy_figure(name: str, summaries: Sequence[RunSummary]) -> str:
     """Test accuracy beside that of the controls, with intervals: over seeds, of one seed that of its test images."""
     rows = [("this run" if len(summaries) == 1 else "these runs", "tab:blue", _accuracies(summaries, None))]
     controls = dict.fromkeys(control for summary in summaries for control in summary.controls)
-    for control in sorted(controls, key=lambda control: -_accuracies(summaries, control).mean):
+    metric = Metric.of(summaries)
+    for control in sorted(controls, key=lambda control: metric.gain(0.0, _accuracies(summaries, control).mean)):
         rows.append((spoken(control), "0.4", _accuracies(summaries, control)))
-    return _dots(rows, summaries[0].test_size, title=f"Test accuracy of {name} beside its controls")
+    return _dots(rows, metric, summaries[0].test_size, title=f"Test {metric.name} of {name} beside its controls")
 
 
 def groups_figure(groups: Sequence[SeedGroup]) -> str:
     """Test accuracy of every configuration, with intervals."""
-    rows = [(group.label, "tab:blue", group.accuracy) for group in groups]
-    return _dots(rows, groups[0].runs[0].summary.test_size, title="Test accuracy of every configuration")
+    metric = groups[0].metric
+    rows = [(group.label, "tab:blue", group.accuracy) for group in groups if group.metric == metric]
+    size = groups[0].runs[0].summary.test_size
+    return _dots(rows, metric, size, title=f"Test {metric.name} of every configuration")
 
 
 def _accuracies(summaries: Sequence[RunSummary], control: str | None) -> MeanInterval:
     if control is None:
-        return mean_interval([summary.test_accuracy for summary in summaries])
+        return mean_interval([summary.figure for summary in summaries])
     return mean_interval([summary.controls[control] for summary in summaries if control in summary.controls])
 
 
-def _dots(rows: Sequence[tuple[str, str, MeanInterval]], test_size: int, *, title: str) -> str:
+def _dots(rows: Sequence[tuple[str, str, MeanInterval]], metric: Metric, test_size: int, *, title: str) -> str:
     """One row for each name: the mean with its interval, and the seeds as small dots."""
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(NARROW, _AROUND + _ROW * len(rows)), layout="constrained")
     axes = drawn.subplots()
     for y, (_, colour, found) in enumerate(rows):
-        low, high = (found.low, found.high)
-        if low is None or high is None:
-            low, high = image_interval(found.mean, test_size)
-        low, high = max(0.0, low), min(1.0, high)
-        axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
-        axes.plot([100 * found.mean], [y], "o", color=colour, markersize=5)
+        ends = [metric.scale * end for end in _ends(found, metric, test_size)]
+        axes.plot(ends, [y] * len(ends), color=colour, linewidth=1.4, solid_capstyle="butt")
+        axes.plot([metric.scale * found.mean], [y], "o", color=colour, markersize=5)
         if len(found.values) > 1:
-            axes.plot([100 * value for value in found.values], [y] * len(found.values), "|", color="0.15", markersize=6)
+            values = [metric.scale * value for value in found.values]
+            axes.plot(values, [y] * len(values), "|", color="0.15", markersize=6)
     _row_names(axes, [name for name, *_ in rows])
-    axes.set_xlabel("test accuracy, %; lines are 95 % intervals")
+    axes.set_xlabel(f"test {metric.name}{', %' if metric.name == 'accuracy' else ''}; lines are 95 % intervals")
     _plain(axes, along="x")
     return svg(drawn, title=title)
+
+
+def _ends(found: MeanInterval, metric: Metric, test_size: int) -> tuple[float, ...]:
+    """Of an interval; none where nothing tells it."""
+    low, high = found.low, found.high
+    if metric.name == "loss":
+        return () if low is None or high is None else (low, high)
+    if low is None or high is None:
+        low, high = image_interval(found.mean, test_size)
+    return max(0.0, low), min(1.0, high)
 
 
 def qnn_figure(name: str, number: int, qnn: MeasuredQNN) -> str | None:

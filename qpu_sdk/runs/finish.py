@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from functools import partial
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from torch import Tensor
@@ -16,10 +18,12 @@ from ..export.weights import SCHEMA_VERSION, Model, Use, save_model
 from ..files import write_atomic
 from ..generator.mps import identifiable_parameters
 from ..seeds import child_seed
+from ..training.acceptable import tied_names
 from ..training.config import RunConfig
 from ..training.controls import trainable_parameters
 from ..training.evaluation import evaluate
 from ..training.loop import TrainingState
+from ..training.ordinary import without_ordinary
 from ..training.pictures import page_of
 from ..training.targets import Target
 from ..versions import versions
@@ -51,7 +55,8 @@ def metadata_of(
         "seed": str(config.seed),
         "data": config.data.model_dump_json(exclude_none=True),
         "data_seed": str(config.data_seed),
-        "test_accuracy": f"{test_accuracy:.6f}",
+        **({} if math.isnan(test_accuracy) else {"test_accuracy": f"{test_accuracy:.6f}"}),
+        **({} if config.training.loss is None else {"loss": config.training.loss}),
         "versions": json.dumps(dict(versions), sort_keys=True),
     }
     if structure is not None:
@@ -88,7 +93,7 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
         data=run.dataset.name,
         data_sha256=run.dataset.fingerprint,
         trainable_parameters=_parameters(run),
-        target_parameters=target.size,
+        target_parameters=target.generated,
         frozen_parameters=target.frozen,
         epochs=schedule.total_epochs,
         exact_gradient_epochs=schedule.exact_epochs,
@@ -96,6 +101,7 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
         devices=list(config.device_names),
         record_ids=list(dict.fromkeys(run.mitigation.record_ids.values())),
         mitigation=mitigation,
+        loss=config.training.loss,
         controls=_of_each(controls, "accuracy"),
         control_parameters=_of_each(controls, "parameters"),
         controls_again=_of_each(controls, "again"),
@@ -119,12 +125,15 @@ def _model(run: Opened, target: Target, weights: Tensor, summary: RunSummary) ->
     """The model, with the network's structure only if that gives the same network again."""
     data, state = run.dataset, target.state(weights)
     shape = data.train.x.shape[1:]
-    page = page_of(data.train.x) if len(shape) == 3 else None
-    used = Use(shape, data.scale, page, target.probe(shape, weights).tolist()).to_metadata()
+    page = page_of(data.train.x) if len(shape) == 3 and not data.as_is else None
+    answers, values = target.probe(shape, weights).tolist(), not run.training.fitter.loss.classes
+    used = Use(shape, data.scale, page, answers, as_is=data.as_is, values=values).to_metadata()
+    tied = tied_names(target.module)
 
     def told(structure: Structure | None) -> Model:
         known: dict[str, Any] = {"versions": summary.versions, "mitigation": summary.mitigation, "structure": structure}
-        return Model(state, metadata_of(run.config, test_accuracy=summary.test_accuracy, used=used, **known))
+        values = metadata_of(run.config, test_accuracy=summary.test_accuracy, used=used, **known)
+        return Model(state, values | ({"tied": json.dumps(tied)} if tied else {}))
 
     try:
         told(run.structure).module()
@@ -136,11 +145,16 @@ def _model(run: Opened, target: Target, weights: Tensor, summary: RunSummary) ->
 class _Accuracies(TypedDict):
     """Fractions of the images, and how many these are."""
 
+    metric: Literal["accuracy", "loss"]
     test_accuracy: float
     test_standard_error: float
     train_accuracy: float
     validation_accuracy: float | None
-    chance: float
+    test_loss: float
+    train_loss: float
+    validation_loss: float | None
+    second_test_loss: float | None
+    chance: float | None
     test_size: int
     train_size: int
     validation_size: int
@@ -149,17 +163,22 @@ class _Accuracies(TypedDict):
 
 
 def _accuracies(run: Opened, target: Target, weights: Tensor) -> _Accuracies:
-    data = run.dataset
-    test = evaluate(target, weights, *data.test.tensors())
-    train = evaluate(target, weights, *data.train.tensors())
-    held = evaluate(target, weights, *data.validation.tensors()) if len(data.validation) else None
-    second = None if data.second is None else evaluate(target, weights, *data.second.tensors())
+    data, right = run.dataset, run.training.fitter.loss.classes
+    asked = partial(evaluate, target, weights, loss=run.training.fitter.loss)
+    test, train = (asked(*part.tensors()) for part in (data.test, data.train))
+    held = asked(*data.validation.tensors()) if len(data.validation) else None
+    second = None if data.second is None else asked(*data.second.tensors())
     return {
-        "test_accuracy": test.accuracy,
-        "test_standard_error": (test.accuracy * (1 - test.accuracy) / test.size) ** 0.5,
-        "train_accuracy": train.accuracy,
+        "metric": "accuracy" if right else "loss",
+        "test_accuracy": _or_nan(test.accuracy),
+        "test_standard_error": _or_nan(test.standard_error),
+        "train_accuracy": _or_nan(train.accuracy),
         "validation_accuracy": None if held is None else held.accuracy,
-        "chance": float(np.bincount(data.test.y).max()) / test.size,
+        "test_loss": test.loss,
+        "train_loss": train.loss,
+        "validation_loss": None if held is None else held.loss,
+        "second_test_loss": None if second is None else second.loss,
+        "chance": float(np.bincount(data.test.y).max()) / test.size if right else None,
         "test_size": test.size,
         "train_size": train.size,
         "validation_size": len(data.validation),
@@ -168,12 +187,17 @@ def _accuracies(run: Opened, target: Target, weights: Tensor) -> _Accuracies:
     }
 
 
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def _before(run: Opened, state: TrainingState, mitigation: MitigationSummary | None) -> float | None:
     """Test accuracy of the same generator on the p without mitigation; None where no record changed it."""
     if mitigation is None or not mitigation.record_ids:
         return None
     plain = run.training.weights(state, state.p_before)
-    return evaluate(run.training.settled(plain), plain, *run.dataset.test.tensors()).accuracy
+    images, labels = run.dataset.test.tensors()
+    return evaluate(run.training.settled(plain), plain, images, labels, run.training.fitter.loss).accuracy
 
 
 class _Spent(TypedDict):
@@ -220,14 +244,16 @@ def _mitigated(run: Opened, state: TrainingState) -> MitigationSummary | None:
 
 
 def _parameters(run: Opened) -> TrainableParameters:
-    generator, bank = run.training.fitter.generator, run.training.bank
+    generator, bank = without_ordinary(run.training.fitter.generator), run.training.bank
+    ordinary = run.training.target.ordinary
     identifiable = None
     if generator.parameter_count * generator.target_size <= IDENTIFIABLE_LIMIT:
         seed = child_seed(run.config.seed, "rank")
-        identifiable = identifiable_parameters(generator, seed=seed) + bank.identifiable(seed=seed)
+        identifiable = identifiable_parameters(generator, seed=seed) + bank.identifiable(seed=seed) + ordinary
     return TrainableParameters(
         phases=bank.declared,
         generator=generator.parameter_count,
+        ordinary=ordinary,
         total=trainable_parameters(run.training),
         identifiable=identifiable,
     )

@@ -21,13 +21,20 @@ from ..training.config import RunConfig
 from ..training.config_file import read_config
 from ..words import one_line, short
 from .folder import RunFolder, read_metrics
+from .metric import Metric
 from .paired import MeanInterval, PairedDifference, SeedVerdict, mean_interval, paired_differences, seed_verdict
 from .summary import RunSummary
 
 #: Folders of a run that hold none themselves.
 _PARTS = {"checkpoint", "records"}
 #: Of a configuration, what changes no result: limits, where code lies, how many threads, whether controls are trained.
-_NO_RESULT: Any = {"seed": True, "controls": True, "budget": True, "target": {"folder"}, "training": {"threads"}}
+_NO_RESULT: Any = {
+    "seed": True,
+    "controls": True,
+    "budget": True,
+    "target": {"folder"},
+    "training": {"threads", "loss_folder"},
+}
 #: Keys that name a configuration among others; more are read by nobody.
 _MOST_KEYS = 3
 
@@ -122,8 +129,13 @@ class SeedGroup:
 
     @cached_property
     def accuracy(self) -> MeanInterval:
-        """Test accuracy over its seeds."""
-        return mean_interval([summary.test_accuracy for summary in self.summaries])
+        """Test accuracy over its seeds, or test loss where labels are no classes."""
+        return mean_interval([summary.figure for summary in self.summaries])
+
+    @property
+    def metric(self) -> Metric:
+        """Which of these it is."""
+        return Metric.of(self.summaries)
 
     @cached_property
     def differences(self) -> list[PairedDifference]:
@@ -192,7 +204,7 @@ def group_by_seed(runs: Sequence[StoredRun]) -> tuple[SeedGroup, ...]:
             seeds.setdefault(run.summary.seed, run)
         first = tuple(seeds[seed] for seed in sorted(seeds))
         groups.append(SeedGroup(label, first, tuple(run for run in own if seeds[run.summary.seed] is not run)))
-    return tuple(sorted(groups, key=lambda group: -group.accuracy.mean))
+    return tuple(sorted(groups, key=lambda group: (group.metric.name, group.metric.gain(0.0, group.accuracy.mean))))
 
 
 # -- looking for runs --------------------------------------------------------------------------------------
@@ -233,7 +245,7 @@ def _read(folder: RunFolder, name: str) -> StoredRun | Unread:
     try:
         text = regular(folder.summary).read_text(encoding="utf-8")
         summary = RunSummary.model_validate_json(text)
-        fractions = [summary.test_accuracy, *summary.controls.values()]
+        fractions = [summary.figure, *summary.controls.values()] if summary.metric == "accuracy" else []
         if summary.test_size < 1 or not all(0.0 <= fraction <= 1.0 for fraction in fractions):
             raise ValueError("an accuracy is no fraction of test_size images")
     except (OSError, ValueError, ValidationError, RecursionError) as error:

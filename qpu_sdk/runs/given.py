@@ -20,10 +20,11 @@ from typing import Any, final
 import numpy as np
 from torch import nn
 
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, DataError
 from ..files import regular, write_atomic
 from ..training.config import GIVEN, RunConfig
 from ..training.data import Dataset
+from ..training.pixels import is_batched
 from ..training.targets import Target
 from .folder import RunFolder
 
@@ -37,18 +38,21 @@ class Given:
     data: Dataset | None = None
 
     @classmethod
-    def of(cls, target: nn.Module | None, data: Dataset | None) -> Given:
+    def of(cls, target: nn.Module | None, data: object, config: RunConfig | None = None) -> Given:
         """What was passed.
 
-        :raises ConfigError: for what is no network or no images, or a network without weights to generate.
+        :param data: a dataset, or a training and a test set of torch, of which one is made.
+        :param config: which parameters of the network are generated, and whether labels are classes.
+        :raises ConfigError: for what is no network, or a network without weights to generate.
+        :raises DataError: for what are no images.
         """
         if isinstance(target, type):
             raise ConfigError(f"target= is the class {target.__name__}, not a network. Pass one: {target.__name__}().")
         if target is not None and not isinstance(target, nn.Module):
             raise ConfigError(f"target= is a {type(target).__name__}, not a torch.nn.Module. Pass a network.")
-        if data is not None and not isinstance(data, Dataset):
-            raise ConfigError(f"data= is a {type(data).__name__}, not a Dataset. Pass Dataset.of(...).")
-        return cls(None if target is None else Target(target), data)
+        config = RunConfig() if config is None else config
+        images = _dataset(data, classes=config.training.loss is None)
+        return cls(None if target is None else Target(target, config.target), images)
 
     def named(self, config: RunConfig) -> RunConfig:
         """The configuration that says what was given."""
@@ -112,6 +116,25 @@ class Given:
             "target": None if self.target is None else self.target.fingerprint,
             "data": None if self.data is None else self.data.fingerprint,
         }
+
+
+def _dataset(data: object, *, classes: bool) -> Dataset | None:
+    check_data(data)
+    if data is None or isinstance(data, Dataset):
+        return data
+    parts = data if isinstance(data, tuple | list) else [data]  # of one alone it is said that it is one
+    return Dataset.of(*parts, classes=classes)
+
+
+def check_data(data: object) -> None:
+    """Raise :class:`DataError` for what no dataset is made of, before it is looked at."""
+    pair = isinstance(data, tuple | list) and len(data) == 2
+    if data is None or isinstance(data, Dataset) or pair or is_batched(data):
+        return
+    raise DataError(
+        f"data is a {type(data).__name__}; a Dataset is needed, or a pair of DataLoaders. Make one with "
+        "qpu_sdk.Dataset.of(x_train, y_train, x_test, y_test)."
+    )
 
 
 def save_answers(folder: RunFolder, target: Target, image_shape: Sequence[int]) -> None:

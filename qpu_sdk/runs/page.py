@@ -23,16 +23,17 @@ from ..rendering.html import (
     table,
     verdict_line,
 )
-from ..rendering.text import duration, number_of, percent
+from ..rendering.text import duration, number_of
 from .figures import accuracy_figure, groups_figure, qnn_figure, training_curves
 from .folder import RunFolder
 from .gathered import Gathered, SeedGroup, StoredRun, Unread
 from .measured import LastMeasurement, MeasuredQNN, measured_last
 from .mesh_drawing import MOST_GATES, draw_mesh
-from .paired import CONFIDENCE, KIND_NAMES, PairedDifference, accuracy_text, control_title, points, spoken
+from .metric import Metric
+from .paired import CONFIDENCE, KIND_NAMES, PairedDifference, accuracy_text, control_title, spoken
 from .spending import SPENDING_HEAD, record_rows, spending_rows
 from .summary import RunSummary
-from .tables import summary_rows
+from .tables import figure_text, summary_rows
 
 #: Configurations with all their figures in a page of many; the others have their tables alone.
 MOST_IN_FULL = 6
@@ -52,7 +53,7 @@ def report_page(found: Gathered) -> str:
     if len(found.groups) == 1:
         group = found.groups[0]
         seeds = "" if len(group.runs) == 1 else f" over {len(group.runs)} seeds"
-        headline = f"{group.label}: {percent(group.accuracy.mean)} test accuracy{seeds}"
+        headline = f"{group.label}: {_reached(group)}{seeds}"
         parts = [verdict_line(group.verdict.text), *_left_out(found.unread), *_told(group, level=2)]
         return page(group.label, parts, headline=headline)
     runs, best = sum(len(group.runs) for group in found.groups), found.groups[0]
@@ -65,10 +66,15 @@ def report_page(found: Gathered) -> str:
         Html("<h2>One by one</h2>"),
         *(_folded(group, full=index < MOST_IN_FULL) for index, group in enumerate(found.groups)),
     ]
-    return page(name, parts, headline=f"{name}: up to {percent(best.accuracy.mean)} test accuracy")
+    return page(name, parts, headline=f"{name}: {best.metric.towards} {_reached(best)}")
 
 
 # -- many configurations -----------------------------------------------------------------------------------
+
+
+def _reached(group: SeedGroup) -> str:
+    return f"{group.metric.told(group.accuracy.mean)} test {group.metric.name}"
+
 
 _HEAD = ("configuration", "test accuracy", "95 % interval", "seeds", "best control", "minus it", "quantum part")
 
@@ -76,13 +82,14 @@ _HEAD = ("configuration", "test accuracy", "95 % interval", "seeds", "best contr
 def _group_rows(groups: Sequence[SeedGroup]) -> Iterator[tuple[str, ...]]:
     for group in groups:
         found, deciding = group.accuracy, [one for one in group.differences if one.decides]
-        spread = "" if found.spread is None else f" ± {100 * found.spread:.1f}"
-        interval = "-" if found.low is None or found.high is None else f"{percent(found.low)} to {percent(found.high)}"
+        told, metric = group.metric.told, group.metric
+        spread = "" if found.spread is None else f" ± {_spread(metric, found.spread)}"
+        interval = "-" if found.low is None or found.high is None else f"{told(found.low)} to {told(found.high)}"
         against = (spoken(deciding[0].control), deciding[0].interval) if deciding else ("-", "-")
         seeds = ", ".join(str(summary.seed) for summary in group.summaries)
         yield (
             group.label,
-            percent(found.mean) + spread,
+            f"{told(found.mean)}{spread}{' (loss)' if metric.name == 'loss' else ''}",
             interval,
             f"{len(group.runs)} ({seeds})",
             *against,
@@ -100,7 +107,7 @@ def _how_to_read(groups: Sequence[SeedGroup]) -> str:
 
 
 def _folded(group: SeedGroup, *, full: bool) -> Html:
-    headline = f"{group.label}: {percent(group.accuracy.mean)}, {number_of(len(group.runs), 'seed')}"
+    headline = f"{group.label}: {_reached(group)}, {number_of(len(group.runs), 'seed')}"
     if full:
         return fold(headline, verdict_line(group.verdict.text), *_told(group, level=3))
     short = (
@@ -117,14 +124,18 @@ def _told(group: SeedGroup, *, level: int) -> Iterator[Html]:
     """Everything about one configuration; circuits, spending and records are those of its first seed."""
     first = group.runs[0]
     summary = first.summary
+    q = summary.trainable_parameters
+    ordinary = f", beside {q.ordinary:,} that are trained as they are" if q.ordinary else ""
     yield paragraph(
-        f"{summary.trainable_parameters.total:,} trained parameters generate {summary.target_parameters:,} weights. "
+        f"{q.total - q.ordinary:,} trained parameters generate {summary.target_parameters:,} weights{ordinary}. "
         "The exported network runs without a quantum computer and without this SDK."
     )
     name = group.label
     accuracy = figure(accuracy_figure(name, group.summaries))
-    yield section("Accuracy beside its controls", accuracy, *_accuracy_tables(group), level=level)
-    curves = figures(training_curves(name, [run.rows for run in group.runs if run.rows]))
+    yield section(
+        f"{group.metric.name.capitalize()} beside its controls", accuracy, *_accuracy_tables(group), level=level
+    )
+    curves = figures(training_curves(name, [run.rows for run in group.runs if run.rows], loss=summary.loss))
     yield section("Training", curves if any(run.rows for run in group.runs) else paragraph("No metrics."), level=level)
     measured = None if first.config is None else measured_last(first.folder, first.config)
     if measured is not None:
@@ -151,7 +162,8 @@ def _accuracy_tables(group: SeedGroup) -> Iterator[Html]:
     summaries = group.summaries
     rows = [("these runs" if len(summaries) > 1 else "this run", accuracy_text(summaries), "")]
     rows += [_control_row(one, summaries) for one in group.differences]
-    yield table(rows, ("", "test accuracy", "the run minus it"))
+    better = "the run minus it" if group.metric.name == "accuracy" else "by how much the run is better"
+    yield table(rows, ("", f"test {group.metric.name}", better))
     if len(summaries) > 1:
         same = len({summary.data_sha256 for summary in summaries}) == 1
         images = (
@@ -164,7 +176,7 @@ def _accuracy_tables(group: SeedGroup) -> Iterator[Html]:
         yield paragraph(f"Void or not within the budget, so that they decide nothing here: {'; '.join(silent)}.")
     second = list(_second_rows(summaries))
     if second:
-        yield table(second, ("second test set", "accuracy"))
+        yield table(second, ("second test set", group.metric.name))
 
 
 def _control_row(one: PairedDifference, summaries: Sequence[RunSummary]) -> tuple[str, str, str]:
@@ -172,19 +184,22 @@ def _control_row(one: PairedDifference, summaries: Sequence[RunSummary]) -> tupl
     numbers = {summary.control_parameters.get(one.control) for summary in have} - {None}
     sizes = "" if not numbers else f" ({', '.join(f'{n:,}' for n in sorted(filter(None, numbers)))})"
     mean = sum(summary.controls[one.control] for summary in have) / len(have)
-    return f"{control_title(one.control)}{sizes}", percent(mean), one.figures
+    return f"{control_title(one.control)}{sizes}", one.metric.told(mean), one.figures
 
 
 def _second_rows(summaries: Sequence[RunSummary]) -> Iterator[tuple[str, str]]:
     """Accuracy on a second test set, where runs have one."""
     for summary in summaries:
-        accuracy, size = summary.second_test_accuracy, summary.second_test_size
-        if accuracy is None:
+        found, size, metric = summary.second_figure, summary.second_test_size, Metric.of([summary])
+        if found is None:
             continue
         named = "this run" if len(summaries) == 1 else f"seed {summary.seed}"
-        yield f"{named}{'' if size is None else f', {size:,} images'}", percent(accuracy)
+        yield f"{named}{'' if size is None else f', {size:,} images'}", metric.told(found)
         for name, value in summary.second_controls.items():
-            yield f"{named}: {control_title(name)}", f"{percent(value)} ({points(accuracy - value)} points)"
+            yield (
+                f"{named}: {control_title(name)}",
+                f"{metric.told(value)} ({metric.difference(metric.gain(found, value))})",
+            )
 
 
 def _circuits(group: SeedGroup, measured: LastMeasurement, *, level: int) -> Iterator[Html]:
@@ -256,10 +271,14 @@ def _devices(group: SeedGroup, measured: LastMeasurement | None, *, level: int) 
 
 
 def _run_table(group: SeedGroup) -> Html:
-    head = ("seed", "run", "test accuracy", "training time")
+    head = ("seed", "run", f"test {group.metric.name}", "training time")
     rows = [(*_run_cells(run), f"{run.summary.wall_s:.1f} s") for run in group.runs]
     rows += [(*_run_cells(run), "not counted: this seed is there already") for run in group.repeats]
     return table(rows, head)
+
+
+def _spread(metric: Metric, spread: float) -> str:
+    return f"{100 * spread:.1f}" if metric.name == "accuracy" else f"{spread:.2g}"
 
 
 def _run_cells(run: StoredRun) -> tuple[str, str, str]:
@@ -267,7 +286,7 @@ def _run_cells(run: StoredRun) -> tuple[str, str, str]:
     return (
         str(summary.seed),
         run.name,
-        f"{percent(summary.test_accuracy)} ± {100 * summary.test_standard_error:.1f}",
+        figure_text(summary, "±"),
     )
 
 

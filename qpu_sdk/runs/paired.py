@@ -15,6 +15,7 @@ from typing import Literal, final
 from ..rendering.text import number_of, percent
 from ..statistics import normal_quantile, student_quantile
 from ..training.control_names import VOID
+from .metric import ACCURACY, Metric
 from .summary import RunSummary
 
 #: What each control is, where names alone would not say it.
@@ -75,8 +76,11 @@ class MeanInterval:
 class PairedDifference:
     """Test accuracy of a run minus that of one of its controls, a mean over the seeds that have both.
 
+    Of losses it is the control's minus the run's, so that more is better of both.
+
     :param control: its name in summaries.
-    :param mean: a fraction of the test images, as are ``low`` and ``high``, the interval at :data:`CONFIDENCE`.
+    :param mean: a fraction of the test images, as are ``low`` and ``high``, the interval at :data:`CONFIDENCE`,
+        infinite where nothing tells it.
     :param seeds: pairs.
     :param by_images: True where the interval is that of the test images, because the seeds have no spread to tell.
     :param test_size: images behind each accuracy.
@@ -91,6 +95,7 @@ class PairedDifference:
     by_images: bool
     test_size: int
     decides: bool = True
+    metric: Metric = ACCURACY
 
     def __str__(self) -> str:
         """In one line.
@@ -98,6 +103,8 @@ class PairedDifference:
         >>> print(PairedDifference("frozen_random", 0.002, -0.005, 0.009, 5, False, 1000))
         trained circuits minus frozen random: +0.2 points, 95 % -0.5 to +0.9, 5 seeds
         """
+        if self.metric.name == "loss":
+            return f"loss of {spoken(self.control)} minus that of trained circuits: {self.figures}"
         return f"trained circuits minus {spoken(self.control)}: {self.figures}"
 
     @property
@@ -111,8 +118,16 @@ class PairedDifference:
     @property
     def interval(self) -> str:
         """Difference and interval alone."""
+        told = self.metric
+        if not self.known:
+            return told.difference(self.mean)
         level = f"{100 * CONFIDENCE:.0f} %"
-        return f"{points(self.mean)} points, {level} {points(self.low)} to {points(self.high)}"
+        return f"{told.difference(self.mean)}, {level} {told.signed(self.low)} to {told.signed(self.high)}"
+
+    @property
+    def known(self) -> bool:
+        """Whether anything tells its error."""
+        return math.isfinite(self.low)
 
 
 @final
@@ -152,16 +167,6 @@ def control_row(control: str) -> str:
     ('control: p constant', 'control: of tomorrow')
     """
     return CONTROL_NAMES.get(control, f"control: {spoken(control)}")
-
-
-def points(fraction: float) -> str:
-    """A difference of accuracies in percentage points, with its sign.
-
-    >>> points(0.0021), points(-0.0004), points(-0.012)
-    ('+0.2', '0.0', '-1.2')
-    """
-    text = f"{100 * fraction:+.1f}"
-    return "0.0" if float(text) == 0.0 else text
 
 
 def mean_interval(values: Sequence[float]) -> MeanInterval:
@@ -207,15 +212,18 @@ def paired_difference(summaries: Sequence[RunSummary], control: str) -> PairedDi
     :param summaries: of runs that differ by their seeds alone.
     """
     have = [summary for summary in summaries if control in summary.controls]
-    pairs = [(s.test_accuracy, s.controls[control], s.test_size) for s in have]
+    pairs = [(s.figure, s.controls[control], s.test_size) for s in have]
     if not pairs:
         return None
+    metric = Metric.of(have)
     n, tells = len(pairs), all(decides(summary, control) for summary in have)
-    found, size = mean_interval([own - other for own, other, _ in pairs]), min(size for *_, size in pairs)
+    found, size = mean_interval([metric.gain(own, other) for own, other, _ in pairs]), min(size for *_, size in pairs)
     if found.spread is not None and found.spread > _ROUNDING:
         assert found.low is not None
         assert found.high is not None
-        return PairedDifference(control, found.mean, found.low, found.high, n, False, size, tells)
+        return PairedDifference(control, found.mean, found.low, found.high, n, False, size, tells, metric)
+    if metric.name == "loss":  # of which the number of images tells nothing
+        return PairedDifference(control, found.mean, -math.inf, math.inf, n, False, size, tells, metric)
     # Of one seed, or of several that agree to the image: equal differences are no proof that there is no error.
     variance = sum((own * (1 - own) + other * (1 - other)) / images for own, other, images in pairs) / n
     half = normal_quantile(CONFIDENCE) * math.sqrt(variance)
@@ -260,6 +268,11 @@ def _compared(found: Sequence[PairedDifference]) -> tuple[VerdictKind, str]:
         if without := [one for one in worse if one.control in _NO_CIRCUITS]:
             return "worse", f"{nothing}: worse than without it ({without[0]})."
         return "worse", f"{nothing}: a classical control does better ({worse[0]})."
+    if unknown := [one for one in found if not one.known]:
+        return (
+            "unknown",
+            f"{nothing}: one seed does not tell how far a loss is off ({unknown[0]}). Train with more seeds.",
+        )
     if undecided := [one for one in found if one.low <= 0.0]:
         return "none", f"{nothing}: the intervals overlap ({undecided[0]})."
     against = "every control within the budget" if len(found) > 1 else "the one control within the budget"
@@ -271,7 +284,7 @@ def _at_chance(summary: RunSummary) -> bool:
     if chance is None:
         return False
     error = math.sqrt(max(0.0, chance * (1.0 - chance)) / summary.test_size)
-    return summary.test_accuracy <= chance + _ABOVE_CHANCE * error
+    return summary.figure <= chance + _ABOVE_CHANCE * error
 
 
 def _beyond_budget(summaries: Sequence[RunSummary]) -> Iterator[str]:
@@ -282,14 +295,17 @@ def _beyond_budget(summaries: Sequence[RunSummary]) -> Iterator[str]:
         if not counts or name in VOID or all(decides(summary, name) for summary in have):
             continue
         mean, title = math.fsum(summary.controls[name] for summary in have) / len(have), control_title(name)
+        told = Metric.of(have).told(mean)
         sizes = ", ".join(f"{count:,}" for count in sorted(filter(None, counts)))
-        yield f"{title[:1].upper()}{title[1:]} ({sizes}), reaches {percent(mean)} and is beyond the budget."
+        yield f"{title[:1].upper()}{title[1:]} ({sizes}), reaches {told} and is beyond the budget."
 
 
 def accuracy_text(summaries: Sequence[RunSummary]) -> str:
-    """Test accuracy of all seeds together, with its interval."""
-    found = mean_interval([summary.test_accuracy for summary in summaries])
+    """Test accuracy, or loss, of all seeds together, with its interval."""
+    found, told = mean_interval([summary.figure for summary in summaries]), Metric.of(summaries).told
     if found.low is None or found.high is None:
+        if summaries[0].metric == "loss":
+            return told(found.mean)
         low, high = image_interval(found.mean, summaries[0].test_size)
         return f"{percent(found.mean)} ({percent(low)} to {percent(high)} by {summaries[0].test_size:,} test images)"
-    return f"{percent(found.mean)} ({percent(found.low)} to {percent(found.high)}, {len(summaries)} seeds)"
+    return f"{told(found.mean)} ({told(found.low)} to {told(found.high)}, {len(summaries)} seeds)"

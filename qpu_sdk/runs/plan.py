@@ -109,7 +109,7 @@ def plan(
     config: RunConfig,
     *,
     target: nn.Module | None = None,
-    data: Dataset | None = None,
+    data: Dataset | tuple[Any, Any] | None = None,
     offline: bool = False,
     records: str | Path | None = None,
 ) -> Plan:
@@ -127,8 +127,9 @@ def plan(
     >>> plan(RunConfig()).total.settings
     102
     """
-    given = Given.of(target, data)
-    config = given.named(checked_config(config))
+    config = checked_config(config)
+    given = Given.of(target, data, config)
+    config = given.named(config)
     check_config(config, given)
     names = config.device_names
     folder = None if records is None else user_path(records, "records")

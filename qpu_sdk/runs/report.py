@@ -9,7 +9,7 @@ from typing import Any, final
 
 from ..errors import CheckpointError, ConfigError, DataError
 from ..files import regular, user_path, write_atomic
-from ..rendering.text import percent, two_columns
+from ..rendering.text import two_columns
 from ..words import short
 from .gathered import Gathered, SeedGroup, Unread, gather
 from .page import report_page
@@ -104,11 +104,9 @@ def _first_reasons(found: Gathered) -> str:
 
 
 def _rows(group: SeedGroup) -> Iterator[tuple[str, str]]:
-    found, seeds = group.accuracy, len(group.runs)
-    interval = (
-        "" if found.low is None or found.high is None else f", 95 % {percent(found.low)} to {percent(found.high)}"
-    )
-    yield group.label, f"{percent(found.mean)} test accuracy{interval}, {seeds} seed{'' if seeds == 1 else 's'}"
+    found, seeds, told = group.accuracy, len(group.runs), group.metric.told
+    interval = "" if found.low is None or found.high is None else f", 95 % {told(found.low)} to {told(found.high)}"
+    yield group.label, f"{told(found.mean)} test {group.metric.name}{interval}, {seeds} seed{'' if seeds == 1 else 's'}"
     yield "", group.verdict.text
     for difference in group.differences:
         yield "", str(difference)
@@ -118,14 +116,18 @@ def _data(group: SeedGroup) -> dict[str, Any]:
     found = group.accuracy
     return {
         "label": group.label,
-        "test_accuracy": {"mean": found.mean, "spread": found.spread, "low": found.low, "high": found.high},
+        f"test_{group.metric.name}": {"mean": found.mean, "spread": found.spread, "low": found.low, "high": found.high},
         "verdict": {"kind": group.verdict.kind, "text": group.verdict.text},
         "minus_controls": {
             one.control: {"mean": one.mean, "low": one.low, "high": one.high, "seeds": one.seeds}
             for one in group.differences
         },
         "runs": [
-            {"folder": str(run.folder.path), "seed": run.summary.seed, "test_accuracy": run.summary.test_accuracy}
+            {
+                "folder": str(run.folder.path),
+                "seed": run.summary.seed,
+                f"test_{group.metric.name}": run.summary.figure,
+            }
             for run in group.runs
         ],
         "repeats": [str(run.folder.path) for run in group.repeats],

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
+
+#: A figure, NaN where there is none, which JSON writes as null.
+Figure = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    PlainSerializer(lambda value: None if math.isnan(value) else value, return_type=float | None),
+]
 
 
 class TrainableParameters(BaseModel):
-    """Numbers that training can change; ``identifiable`` counts those that change the result independently."""
+    """Numbers that training can change; ``identifiable`` counts those that change the result independently.
+
+    ``ordinary`` are weights of the network that are not generated but trained as they are.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     phases: int
     generator: int
+    ordinary: int = 0
     total: int
     identifiable: int | None = None
 
@@ -38,10 +52,13 @@ class MitigationSummary(BaseModel):
 class RunSummary(BaseModel):
     """Results of a run; accuracies are fractions of the images named beside them.
 
-    ``controls`` holds test accuracies of controls on the same images, ``control_parameters`` how many numbers each of
-    them trained; ``controls_again`` has a second evaluation of those that draw their weights anew at every call.
+    Where labels are no classes there is no accuracy: ``metric`` is then ``loss``, accuracies are NaN, in files null.
+    Losses are means of what ``loss`` names, or of the cross-entropy.
+    ``controls`` holds what ``metric`` names, test accuracies or test losses, of controls on the same images,
+    ``control_parameters`` how many numbers each of them trained; ``controls_again`` has a second evaluation of those
+    that draw their weights anew at every call.
     ``second_test_accuracy`` and ``second_controls`` are of the second test set, which is the same for every seed.
-    ``frozen_parameters`` of the target are not generated.
+    ``target_parameters`` are generated; ``frozen_parameters`` of the target keep their values.
     ``chance`` is what one reaches who always says the commonest class of the test images.
     ``machine_s`` is the time of the devices, without queues.
     ``test_accuracy_before_mitigation`` is that of the final generator on the post-selected p.
@@ -50,9 +67,15 @@ class RunSummary(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     schema_version: int = 1
-    test_accuracy: float
-    test_standard_error: float
-    train_accuracy: float
+    metric: Literal["accuracy", "loss"] = "accuracy"
+    loss: str | None = None
+    test_accuracy: Figure
+    test_standard_error: Figure
+    train_accuracy: Figure
+    test_loss: Figure = math.nan
+    train_loss: Figure = math.nan
+    validation_loss: float | None = None
+    second_test_loss: float | None = None
     validation_accuracy: float | None = None
     chance: float | None = None
     test_size: int
@@ -84,3 +107,19 @@ class RunSummary(BaseModel):
     controls_again: dict[str, float] = {}
     second_controls: dict[str, float] = {}
     versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _has_its_metric(self) -> RunSummary:
+        if math.isnan(self.figure):
+            raise ValueError(f"it has no test_{self.metric}")
+        return self
+
+    @property
+    def figure(self) -> float:
+        """What ``metric`` names, on the test images."""
+        return self.test_accuracy if self.metric == "accuracy" else self.test_loss
+
+    @property
+    def second_figure(self) -> float | None:
+        """The same on the second test set."""
+        return self.second_test_accuracy if self.metric == "accuracy" else self.second_test_loss

@@ -14,6 +14,7 @@ from ..training.batches import Batches
 from ..training.config import RunConfig
 from ..training.control_names import chosen_controls
 from ..training.fit import Fitter
+from ..training.losses import open_loss
 from ..training.schedule import Schedule
 from .cells import Cell
 from .device_figures import Figures, device_figures
@@ -141,7 +142,7 @@ def _timed(config: RunConfig) -> float:
         target, dataset, generator = open_parts(config, Given())
         batches = Batches.of(dataset, seed=config.seed)
         steps = -(-len(batches.labels) // config.training.batch_size)
-        fitter = Fitter(generator, target, config.training, total_epochs=1, steps_per_epoch=steps)
+        fitter = Fitter(generator, target, config.training, 1, steps, seed=0, loss=open_loss(config.training))
         state, p = fitter.init(seed=config.seed), torch.ones(max(1, generator.outcomes_needed))
         images, labels = next(batches.epoch(0, config.training.batch_size))
         begun = 0.0

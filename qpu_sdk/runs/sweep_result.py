@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ..errors import CheckpointError
 from ..files import first_problem, regular
+from .metric import Metric
 from .paired import decides
 from .summary import RunSummary
 from .sweep_folder import SweepFolder
@@ -66,7 +67,9 @@ class Sweep:
             told = {key: value for key, value in cell.values.items() if key != "seed"}
             groups.setdefault(json.dumps(told), []).append(cell)
         keys = list(dict.fromkeys(key for cell in self.cells for key in cell.values if key != "seed"))
-        rows = [[*keys, "seeds", "parameters", "settings", "test %", "control of these, best %"]]
+        losses = any(cell.summary is not None and cell.summary.metric == "loss" for cell in self.cells)
+        unit = "loss" if losses else "%"
+        rows = [[*keys, "seeds", "parameters", "settings", f"test {unit}", f"control of these, best {unit}"]]
         for cells in groups.values():
             values = cells[0].values
             rows.append([*(_text(values.get(key, "")) for key in keys), *_figures(cells)])
@@ -87,10 +90,12 @@ def _figures(cells: list[CellResult]) -> list[str]:
         return [seeds, "", "", "", ""]
     first = done[0]
     names = {name for summary in done for name in summary.controls if decides(summary, name)}
-    means = {name: _mean([100 * s.controls[name] for s in done if name in s.controls]) for name in names}
-    best = max(means, key=lambda name: means[name][0], default=None)
+    metric = Metric.of(done)
+    scale = metric.scale
+    means = {name: _mean([scale * s.controls[name] for s in done if name in s.controls]) for name in names}
+    best = max(means, key=lambda name: metric.gain(means[name][0], 0.0), default=None)
     told = "" if best is None else f"{_spread(*means[best])} ({best.replace('_', ' ')})"
-    accuracy = _spread(*_mean([100 * summary.test_accuracy for summary in done]))
+    accuracy = _spread(*_mean([scale * summary.figure for summary in done]))
     return [seeds, f"{first.trainable_parameters.total:,}", f"{first.circuit_settings:,}", accuracy, told]
 
 

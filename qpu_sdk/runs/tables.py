@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..rendering.text import duration, percent
+from ..words import one_line
+from .metric import Metric
 from .paired import control_row, seed_verdict
 from .summary import MitigationSummary, RunSummary
 
@@ -19,20 +21,20 @@ def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
     q = summary.trainable_parameters
     rows = [
         *_verdict_rows(summary),
-        ("test accuracy", f"{percent(summary.test_accuracy)} +- {100 * summary.test_standard_error:.1f}"),
-        *_second_rows(summary),
-        ("train accuracy", percent(summary.train_accuracy)),
+        *_figure_rows(summary),
     ]
     if summary.test_accuracy_before_mitigation is not None:
         rows.append(("test accuracy on the unmitigated p", percent(summary.test_accuracy_before_mitigation)))
-    if summary.validation_accuracy is not None:
-        rows.append(("validation accuracy", percent(summary.validation_accuracy)))
     rows += [
         *_control_rows(summary),
         ("data", f"{summary.data}: {summary.train_size:,} train, {summary.test_size:,} test, seed {summary.seed}"),
-        ("trainable parameters", f"{q.total:,} = {q.phases:,} phases + {q.generator:,} generator"),
+        (
+            "trainable parameters",
+            f"{q.total:,} = {q.phases:,} phases + {q.generator:,} generator{_ordinary(q.ordinary)}",
+        ),
         ("identifiable of these", "not computed" if q.identifiable is None else f"{q.identifiable:,}"),
         ("generated weights", f"{summary.target_parameters:,}"),
+        *([("frozen weights", f"{summary.frozen_parameters:,}")] if summary.frozen_parameters else []),
         ("circuit settings", f"{summary.circuit_settings:,} in {summary.jobs:,} jobs"),
         ("shots", f"{summary.shots:,}"),
         ("events behind the final p", ", ".join(f"{n:,}" for n in summary.events)),
@@ -45,6 +47,36 @@ def summary_rows(summary: RunSummary) -> list[tuple[str, str]]:
     return rows
 
 
+def figure_text(summary: RunSummary, sign: str = "+-") -> str:
+    """Accuracy with its standard error, or the loss.
+
+    :param sign: between both.
+    """
+    told = Metric.of([summary]).told(summary.figure)
+    error = summary.test_standard_error
+    return told if math.isnan(error) else f"{told} {sign} {100 * error:.1f}"
+
+
+def _figure_rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    """Accuracy of test, second test, training and validation images; where there is none, the loss."""
+    yield f"test {summary.metric}", figure_text(summary)
+    yield from _second_rows(summary)
+    right = summary.metric == "accuracy"
+    rest = {
+        "train": summary.train_accuracy if right else summary.train_loss,
+        "validation": summary.validation_accuracy if right else summary.validation_loss,
+    }
+    for name, value in rest.items():
+        if value is not None and not math.isnan(value):
+            yield f"{name} {summary.metric}", Metric.of([summary]).told(value)
+    if summary.loss is not None:
+        yield "loss", one_line(summary.loss)
+
+
+def _ordinary(count: int) -> str:
+    return f" + {count:,} ordinary weights" if count else ""
+
+
 def _verdict_rows(summary: RunSummary) -> list[tuple[str, str]]:
     """The verdict of one seed; without controls there is none, unless the run is at chance."""
     found = seed_verdict([summary])
@@ -53,7 +85,9 @@ def _verdict_rows(summary: RunSummary) -> list[tuple[str, str]]:
 
 def _second_rows(summary: RunSummary) -> list[tuple[str, str]]:
     """Accuracy on the second test set, where there is one."""
-    accuracy, size = summary.second_test_accuracy, summary.second_test_size
+    accuracy, size, loss = summary.second_test_accuracy, summary.second_test_size, summary.second_test_loss
+    if summary.metric == "loss" and loss is not None and size is not None:
+        return [("second test loss", f"{loss:.4g} ({size:,} images)")]
     if accuracy is None or size is None:
         return []
     error = 100 * math.sqrt(accuracy * (1 - accuracy) / size)
@@ -62,12 +96,13 @@ def _second_rows(summary: RunSummary) -> list[tuple[str, str]]:
 
 def _control_rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
     """Accuracies of the controls, with how many numbers each of them trained."""
-    for name, accuracy in summary.controls.items():
-        told = percent(accuracy)
+    metric = Metric.of([summary])
+    for name, value in summary.controls.items():
+        told = metric.told(value)
         if name in summary.controls_again:
-            told += f", asked again {percent(summary.controls_again[name])}"
+            told += f", asked again {metric.told(summary.controls_again[name])}"
         if name in summary.second_controls:
-            told += f"; second test {percent(summary.second_controls[name])}"
+            told += f"; second test {metric.told(summary.second_controls[name])}"
         count = summary.control_parameters.get(name)
         yield f"{control_row(name)}{'' if count is None else f' ({count:,})'}", told
 

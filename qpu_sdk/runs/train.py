@@ -20,11 +20,12 @@ import torch
 from torch import nn
 
 from ..devices.journal_known import Known
-from ..errors import CheckpointError, ConfigError, DataError, MitigationError, QPUError
+from ..errors import CheckpointError, ConfigError, MitigationError
 from ..files import write_atomic
-from ..training.config import CHANGEABLE, RunConfig, checked_config
+from ..training.config import CHANGEABLE, OF_SHOTS, RunConfig, checked_config
 from ..training.config_file import read_config
 from ..training.data import Dataset
+from ..training.fit import Diverged
 from ..training.loop import TrainingState
 from ..training.schedule import Unit
 from ..training.targets import BUILT_IN
@@ -33,7 +34,7 @@ from .checkpoint import RunOrigin, load_checkpoint, save_checkpoint
 from .controlled import train_controls
 from .finish import finish
 from .folder import RunFolder, drop_rows_after
-from .given import Given, check_answers, save_answers
+from .given import Given, check_answers, check_data, save_answers
 from .lost import check_journal
 from .observer import Observer, watched
 from .opened import NOTHING_GIVEN, Opened, open_run, torch_threads
@@ -41,6 +42,7 @@ from .paths import with_absolute_paths
 from .plan import refuse_what_cannot_work
 from .records import load_records, save_records
 from .run import Run
+from .trackers import Tracked, Tracker
 from .warm_start import WarmStart, warm_config
 
 
@@ -49,9 +51,11 @@ def train(
     out: str | Path,
     *,
     target: nn.Module | None = None,
-    data: Dataset | None = None,
+    data: Dataset | tuple[Any, Any] | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
     observer: Observer | None = None,
+    trackers: Sequence[Tracker] = (),
+    tensorboard: str | Path | None = None,
     wait: bool = True,
     force: bool = False,
     warm: str | Path | None = None,
@@ -61,9 +65,12 @@ def train(
     Everything that can be wrong with the input is checked before the folder is made.
 
     :param target: the network whose weights are generated, in place of the configuration's; it is left as it was.
-    :param data: images, in place of the configuration's.
+    :param data: images, in place of the configuration's: a dataset, or a training and a test set of torch, each a
+        ``DataLoader`` or a ``torch.utils.data.Dataset`` (:meth:`~qpu_sdk.training.data.Dataset.of`).
     :param on_progress: called with the row of every unit, which also says how many are ``done`` of the ``total``.
     :param observer: the same with the stages of a run, for a progress bar.
+    :param trackers: objects with the methods of :class:`~qpu_sdk.runs.trackers.Tracker`, told of start, rows and end.
+    :param tensorboard: folder for TensorBoard's files.
     :param wait: False to stop, resumable, as soon as everything hangs on jobs that go on without this process.
     :param force: True to begin though :func:`qpu_sdk.plan` expects too few events, or more cost than the budget allows.
     :param warm: folder in which :func:`warm_up` left the warm start of this run, which is then not computed again.
@@ -79,11 +86,12 @@ def train(
         print(run)
     """
     config, folder = checked_config(config), RunFolder.of(out)
-    given = Given.of(target, _checked_data(data))
+    seen = Tracked.by(watched(observer, on_progress), trackers, tensorboard)
+    given = Given.of(target, data, config)
     config = given.named(with_absolute_paths(config))
     with _begun(config, folder, given, wait=wait, force=force) as run:
         start = None if warm is None else WarmStart.load(RunFolder.of(warm), run)
-        return _go(run, watched(observer, on_progress), new=given, start=start)
+        return _go(run, seen, new=given, start=start)
 
 
 def warm_up(config: RunConfig, out: str | Path, *, observer: Observer | None = None) -> None:
@@ -124,22 +132,15 @@ def _check_new(folder: RunFolder) -> None:
         )
 
 
-def _checked_data(data: object) -> Dataset | None:
-    if data is None or isinstance(data, Dataset):
-        return data
-    raise DataError(
-        f"data is a {type(data).__name__}; a Dataset is needed. Make one with qpu_sdk.Dataset.of(x_train, y_train, "
-        "x_test, y_test), or of two datasets of torch."
-    )
-
-
 def resume(
     out: str | Path,
     *,
     target: nn.Module | None = None,
-    data: Dataset | None = None,
+    data: Dataset | tuple[Any, Any] | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
     observer: Observer | None = None,
+    trackers: Sequence[Tracker] = (),
+    tensorboard: str | Path | None = None,
     wait: bool = True,
     budget: Sequence[str] = (),
 ) -> Run:
@@ -148,22 +149,26 @@ def resume(
     :param out: folder of the run.
     :param target: what :func:`train` was given, if it was; with other weights, but of the same layers.
     :param data: likewise.
-    :param on_progress: as of :func:`train`, and so are ``observer`` and ``wait``.
+    :param on_progress: as of :func:`train`, and so are ``observer``, ``trackers``, ``tensorboard`` and ``wait``.
     :param budget: ``budget.key=value`` overrides, and shots of what is not measured yet, such as
-        ``spsa.shots=1000000``; written to the run's configuration.
+        ``spsa.shots=1000000``, or learning rates of a run that diverged; written to the run's configuration.
     :raises CheckpointError: when the folder holds no run, a damaged one, or one of another target or other images; when
         its journal knows less than was done.
-    :raises ConfigError: when ``budget`` names something else, or shots of a finished run, or ``out`` is no path.
+    :raises ConfigError: when ``budget`` names something else, or what a finished run has behind it, or ``out`` is no
+        path.
     :raises DataError: when ``data`` is no :class:`~qpu_sdk.training.data.Dataset`.
     """
-    folder, data = RunFolder.of(out), _checked_data(data)
+    folder = RunFolder.of(out)
+    check_data(data)
+    seen = Tracked.by(watched(observer, on_progress), trackers, tensorboard)
     if not folder.config.is_file():
         raise CheckpointError(
             f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: "
             f"{command('train', '--out', folder.path)}"
         )
-    with _reopened(folder, Given.of(target, data), wait=wait, budget=budget) as (run, known):
-        return _go(run, watched(observer, on_progress), known=known)
+    given = Given.of(target, data, _written(folder, ()))
+    with _reopened(folder, given, wait=wait, budget=budget) as (run, known):
+        return _go(run, seen, known=known)
 
 
 @contextmanager
@@ -174,18 +179,16 @@ def _reopened(
     begun, config = _written(folder, ()), _written(folder, budget)
     given = given.restored(folder, config)
     mitigation = load_records(folder.records, config)
-    wanted = {
-        "config": mitigation.fingerprint(begun, leaving_out=CHANGEABLE),
-        "version_2": mitigation.fingerprint(begun),
-    }
-    state, origin = load_checkpoint(folder.checkpoints, **wanted) or (None, None)
+    wanted = mitigation.fingerprint(begun, leaving_out=CHANGEABLE)
+    older = [mitigation.fingerprint(begun, leaving_out=OF_SHOTS), mitigation.fingerprint(begun)]
+    state, origin = load_checkpoint(folder.checkpoints, config=wanted, older=older) or (None, None)
     # The number of threads decides in which order sums are taken, and so the last bits.
     with torch_threads(origin.threads if origin is not None else config.training.threads):
         run = open_run(folder, config, wait=wait, given=given, mitigation=mitigation, state=state)
         if origin is not None and origin.data != run.dataset.fingerprint:
             raise CheckpointError(f"the images of {config.data.source} are not those the run began with. Restore them.")
         if begun.fingerprint != config.fingerprint and not run.devices:
-            raise ConfigError(f"{folder.path} has measured all that it will. Leave the shots as they are.")
+            raise ConfigError(f"{folder.path} has measured all that it will. Leave its configuration as it is.")
         check_answers(folder, run.training.target)
         yield run, None if origin is None else origin.journal
 
@@ -209,7 +212,7 @@ def _written(folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
 
 def _go(
     run: Opened,
-    observer: Observer | None,
+    seen: Tracked,
     *,
     new: Given | None = None,
     known: Known | None = None,
@@ -221,14 +224,15 @@ def _go(
     :param known: what the journal of one that goes on held.
     :param start: where one that begins goes on.
     """
-    with _held(run, new, known):
+    with _held(run, new, known), seen.telling(run.config.model_dump(mode="json")):
         if start is not None:
             run = replace(run, state=start.state)
             write_atomic(run.folder.metrics, start.rows)
             save_checkpoint(run.folder.checkpoints, run.state, _origin(run))
-        state = _train(run, observer, units=len(run.training.schedule.units))
-        controls = train_controls(run, observer)
-        return Run(run.folder.path, finish(run, state, controls))
+        state = _train(run, seen, units=len(run.training.schedule.units))
+        summary = finish(run, state, train_controls(run, seen))
+        seen.summary = summary.model_dump(mode="json")
+        return Run(run.folder.path, summary)
 
 
 @contextmanager
@@ -274,7 +278,8 @@ def _one_line_disk(folder: RunFolder) -> Iterator[None]:
 
 def _origin(run: Opened) -> RunOrigin:
     config = run.mitigation.fingerprint(run.config, leaving_out=CHANGEABLE)
-    return RunOrigin(config, run.dataset.fingerprint, torch.get_num_threads(), run.journal.known())
+    exact = run.mitigation.fingerprint(run.config, leaving_out=OF_SHOTS)
+    return RunOrigin(config, run.dataset.fingerprint, torch.get_num_threads(), run.journal.known(), exact)
 
 
 def _train(run: Opened, observer: Observer | None, *, units: int) -> TrainingState:
@@ -288,7 +293,7 @@ def _train(run: Opened, observer: Observer | None, *, units: int) -> TrainingSta
 
 
 def _advance(run: Opened, observer: Observer | None, until: int) -> TrainingState:
-    """Do the units up to one; when stopped, by Ctrl-C or a device, save the state after the last finished one."""
+    """Do the units up to one; when stopped, by whatever it is, save the state after the last finished one."""
     folder, units, state = run.folder, run.training.schedule.units, run.state
     drop_rows_after(folder.metrics, state.done)  # units after the last checkpoint are done again
     with folder.metrics.open("a", encoding="utf-8") as metrics:
@@ -301,14 +306,25 @@ def _advance(run: Opened, observer: Observer | None, until: int) -> TrainingStat
                     save_checkpoint(folder.checkpoints, state, _origin(run))
                 if observer is not None:
                     observer.advanced(row, done=state.done, total=until)
-        except (KeyboardInterrupt, QPUError) as error:
+        except BaseException as error:  # Ctrl-C, a device, or whatever watches: the state is good
+            if isinstance(error, OSError):  # the disk takes nothing
+                raise
             if folder.config.is_file():  # else the folder is gone, and nobody wants another
                 save_checkpoint(folder.checkpoints, state, _origin(run))
             if isinstance(error, MitigationError):
                 last = run.training.schedule.last_measurement
                 raise _with_more_shots(error, folder, units[state.done], last=last) from error
+            if isinstance(error, Diverged) and units[state.done].kind != "spsa":  # which no learning rate mends
+                raise _with_a_lower_rate(error, run, state.done) from error
             raise
     return state
+
+
+def _with_a_lower_rate(error: Diverged, run: Opened, done: int) -> Diverged:
+    """Where it diverged, and how the run goes on from the last good state with shorter steps."""
+    way = run.folder.way_on_with(f"training.lr={run.config.training.lr / 10:.3g}")
+    total = len(run.training.schedule.units)
+    return error.saying(f"{error} The state before, {done} of {total} units, is kept; go on from it with: {way}")
 
 
 def _with_more_shots(error: MitigationError, folder: RunFolder, unit: Unit, *, last: Unit) -> MitigationError:

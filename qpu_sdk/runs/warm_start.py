@@ -14,7 +14,7 @@ import torch
 
 from ..errors import CheckpointError, ConfigError
 from ..files import regular
-from ..training.config import CHANGEABLE, RunConfig, SPSAConfig, TrainingConfig
+from ..training.config import CHANGEABLE, OF_SHOTS, RunConfig, SPSAConfig, TrainingConfig
 from ..training.device_config import BudgetConfig, MitigationConfig
 from ..training.loop import TrainingState
 from ..training.schedule import Schedule
@@ -72,14 +72,18 @@ class WarmStart:
         """
         config = warm_config(run.config)
         known = load_records(folder.records, config)
-        found = load_checkpoint(folder.checkpoints, config=known.fingerprint(config, leaving_out=CHANGEABLE))
+        exact = known.fingerprint(config, leaving_out=OF_SHOTS)
+        wanted = known.fingerprint(config, leaving_out=CHANGEABLE)
+        found = load_checkpoint(folder.checkpoints, config=wanted, older=[exact])
         epochs = run.training.schedule.exact_epochs
         if found is None or found[0].done != epochs:
             done = 0 if found is None else found[0].done
             raise CheckpointError(f"{folder.path} has {done} of the {epochs} epochs of a warm start. Finish it first.")
         state, origin = found
-        if origin.data != run.dataset.fingerprint or origin.threads != torch.get_num_threads():
+        same = (origin.data, origin.threads, origin.exact or origin.config)
+        if same != (run.dataset.fingerprint, torch.get_num_threads(), exact):
             raise CheckpointError(
-                f"the warm start in {folder.path} saw other images, or has another number of threads. Begin another."
+                f"the warm start in {folder.path} saw other images, or has other rates or another number of threads. "
+                "Begin another."
             )
         return cls(run.training.warmed(state), regular(folder.metrics).read_text(encoding="utf-8"))

@@ -209,5 +209,5 @@ class FreshRandomGenerator(Generator):
 
 
 def initial_weights(target: Target) -> Tensor:
-    """The network's own seeded initial weights, ``(target.size,)``."""
-    return target.flat(dict(target.module.named_parameters()))
+    """The network's own seeded initial weights, ``(target.size,)`` float32."""
+    return target.flat(dict(target.module.named_parameters())).float()

@@ -40,6 +40,9 @@ from .allowed import (
 )
 from .control_names import Controls
 from .device_config import BudgetConfig, MitigationConfig
+from .named_config import GIVEN as GIVEN
+from .named_config import DataConfig as DataConfig
+from .named_config import TargetConfig as TargetConfig
 from .section import Section
 from .spsa import SPSA
 from .written import hash_of, or_none, toml_of
@@ -47,55 +50,21 @@ from .written import hash_of, or_none, toml_of
 #: A table of the configuration as it is written.
 Table: TypeAlias = Mapping[str, Any]
 #: What no fingerprint has: limits may be raised, and files may lie elsewhere.
-_UNHASHED: Any = {"budget": True, "mitigation": {"record", "max_age_h"}, "target": {"folder"}}
+_UNHASHED: Any = {
+    "budget": True,
+    "mitigation": {"record", "max_age_h"},
+    "target": {"folder"},
+    "training": {"loss_folder"},
+}
 #: Keys of [training] that came after the first release; where they are 0 or unset, nothing is as it was not before.
-_LATER = {"augment_shift", "warm_start_optimiser"}
-#: Keys that may change in mid-run: of what is not measured yet.
-CHANGEABLE = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
-#: What a configuration says of a network or images that were passed as objects, which no file can name.
-GIVEN = "(given)"
-
-
-@final
-class DataConfig(Section):
-    """Which images. ``draw="training"`` draws both sets by seed from the source's training images.
-
-    :param scale: what all pixels are divided by; none: integers beyond 127 are bytes, the rest is as it is.
-    :param second_test: a source whose whole test part is a second test set, the same for every seed.
-    """
-
-    source: str = "mnist-5k"
-    draw: Literal["given", "training"] = "given"
-    train_size: Positive | None = None
-    test_size: Positive | None = None
-    validation_size: PositiveOrZero = 0
-    seed: SeedNumber | None = None
-    scale: Rate | None = None
-    second_test: str | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave keys out that came later and are not set: fingerprints and models are the same as before."""
-        later = {"scale", "second_test"}
-        return {key: value for key, value in inner(self).items() if key not in later or value is not None}
-
-
-@final
-class TargetConfig(Section):
-    """The network whose weights are generated: ``module:function`` or ``FILE.py:function`` returning a ``nn.Module``.
-
-    :data:`GIVEN` stands for one that was passed to :func:`qpu_sdk.runs.train.train`; so it does for images.
-
-    :param folder: where the module is, unless it is installed; a run writes it down.
-    """
-
-    factory: str = "qpu_sdk.training.targets:paper_cnn"
-    folder: str | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_unset_folder(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``folder`` out where it is not set, as ``scale`` of the images."""
-        return {key: value for key, value in inner(self).items() if key != "folder" or value is not None}
+_LATER = {"augment_shift", "warm_start_optimiser", "rest_lr", "loss", "loss_folder"}
+#: Shots, which may change in mid-run: of what is not measured yet.
+OF_SHOTS = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
+#: All keys that may: those and learning rates, for a run that diverged.
+CHANGEABLE = {
+    "training": OF_SHOTS["training"] | {"lr", "warm_start_lr", "rest_lr", "clip"},
+    "spsa": OF_SHOTS["spsa"],
+}
 
 
 @final
@@ -152,6 +121,9 @@ class TrainingConfig(Section):
 
     :param augment_shift: most pixels by which training images are moved, each way, anew in every epoch.
     :param warm_start_optimiser: of the phases; none: ``rotated-adam`` for tapered chains, ``adam`` for others.
+    :param rest_lr: peak learning rate of weights that are not generated; none: 0.003.
+    :param loss: ``module:function`` or ``FILE.py:function`` of outputs and labels; none: cross-entropy.
+    :param loss_folder: where that is, as of the target; a run writes it down.
     """
 
     warm_start_epochs: PositiveOrZero = 110
@@ -175,6 +147,9 @@ class TrainingConfig(Section):
     threads: Threads | None = None
     augment_shift: PositiveOrZero = 0
     warm_start_optimiser: Literal["adam", "rotated-adam"] | None = None
+    rest_lr: Rate | None = None
+    loss: str | None = None
+    loss_folder: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -316,7 +291,7 @@ class RunConfig(Section):
 
     def fingerprint_but(self, leaving_out: Mapping[str, set[str]]) -> str:
         """:attr:`fingerprint` without some more keys, by table."""
-        out: Any = _UNHASHED | dict(leaving_out)
+        out: Any = _UNHASHED | {table: keys | _UNHASHED.get(table, set()) for table, keys in leaving_out.items()}
         values = self.model_dump(mode="json", exclude_unset=self._begun, exclude_none=True, exclude=out)
         return hash_of(values)
 

@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..files import regular, user_path
 from ..words import short
 from .config import RunConfig
-from .located import located
+from .located import located, located_loss
 from .problems import config_problem
 
 
@@ -46,7 +46,9 @@ def configured(tree: dict[str, Any], path: Path | None) -> RunConfig:
     config = parse_config(tree, where=_where(path))
     if path is None:
         return config
-    return config.model_copy(update={"target": located(config.target, Path.cwd(), path.parent)})
+    places = (Path.cwd(), path.parent)
+    own = {"target": located(config.target, *places), "training": located_loss(config.training, *places)}
+    return config.model_copy(update=own)
 
 
 def _overridden(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:

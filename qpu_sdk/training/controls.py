@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..generator.mps import Generator
@@ -18,6 +17,7 @@ from ..seeds import child_seed
 from .baselines import (
     DirectWeights,
     FreshRandomGenerator,
+    NoSuchControl,
     PrunedWeights,
     PruningSchedule,
     RandomSubspaceGenerator,
@@ -27,6 +27,7 @@ from .compressed import hashed, low_rank, shared_rows
 from .control_names import CONTROLS
 from .fit import EpochResult, FitState, Fitter, trial_seed
 from .loop import Training
+from .ordinary import with_ordinary, without_ordinary
 from .small_network import small_network
 from .targets import Target
 
@@ -109,7 +110,8 @@ def open_control(name: str, training: Training) -> Control:
         case "untrained_circuits":
             return _on(_untrained(training), name, training)
         case "fresh_random":
-            return _on(torch.ones(1), name, training, FreshRandomGenerator(generator, seed=seed))
+            fresh = FreshRandomGenerator(without_ordinary(generator), seed=seed)
+            return _on(torch.ones(1), name, training, with_ordinary(fresh, training.target))
         case "small_network":
             return _small(name, training, seed=seed)
         case "pruned":
@@ -119,7 +121,7 @@ def open_control(name: str, training: Training) -> Control:
 
 
 def trainable_parameters(training: Training) -> int:
-    """Phases and generator parameters of a run: the budget that its controls get."""
+    """Phases, generator parameters and ordinary weights of a run: the budget that its controls get."""
     return training.bank.declared + training.fitter.generator.parameter_count
 
 
@@ -152,11 +154,23 @@ def _alone(name: str, training: Training, generator: Generator, target: Target) 
 
 
 def _baseline(name: str, training: Training, *, seed: int) -> Generator:
-    """Another generator of all weights of the run's network."""
-    target, budget = training.target, trainable_parameters(training)
+    """Another generator of all weights of the run's network.
+
+    What the run trains as it is, these controls train as it is too: they compress what the run generates.
+    """
+    if name == "plain_network":
+        return DirectWeights(initial_weights(training.target))
+    inner = _compressing(name, training.target.generated_part, _compressed_budget(training), seed=seed)
+    return with_ordinary(inner, training.target)
+
+
+def _compressed_budget(training: Training) -> int:
+    """Numbers of a run that its ordinary weights leave over."""
+    return trainable_parameters(training) - training.target.ordinary
+
+
+def _compressing(name: str, target: Target, budget: int, *, seed: int) -> Generator:
     match name:
-        case "plain_network":
-            return DirectWeights(initial_weights(target))
         case "random_subspace":
             return RandomSubspaceGenerator(initial_weights(target), min(budget, target.size), seed=seed)
         case "weight_sharing":
@@ -170,8 +184,18 @@ def _baseline(name: str, training: Training, *, seed: int) -> Generator:
 
 def _small(name: str, training: Training, *, seed: int) -> Control:
     images = training.batches.images
-    classes = training.target.probe(images.shape[1:]).shape[1]
-    make = partial(small_network, tuple(images.shape[1:]), classes, trainable_parameters(training))
+    with torch.no_grad():
+        outputs = training.target.logits(torch.zeros(training.target.size), images[:2]).shape[1:]
+    if len(outputs) > 1:
+        raise NoSuchControl(
+            f"the target answers an image with numbers of shape {tuple(outputs)}; a small one with a row."
+        )
+
+    def make(*, seed: int) -> nn.Module:
+        size = outputs.numel()
+        network = small_network(tuple(images.shape[1:]), size, trainable_parameters(training), seed=seed)
+        return network if outputs else nn.Sequential(network, nn.Flatten(0))
+
     target = Target(make(seed=seed))
 
     def start(seed: int) -> Tensor:
@@ -183,15 +207,18 @@ def _small(name: str, training: Training, *, seed: int) -> Control:
 
 def _pruned(name: str, training: Training) -> Control:
     """The plain network, of which the smallest weights go while it is trained."""
-    size, epochs = training.target.size, training.schedule.total_epochs
+    target, epochs = training.target, training.schedule.total_epochs
     begin, end = (int(part * epochs) for part in PRUNED_BETWEEN)
-    schedule = PruningSchedule(size, min(trainable_parameters(training), size), begin, end)
-    generator = PrunedWeights(initial_weights(training.target), schedule.keep)
+    size = target.generated
+    schedule = PruningSchedule(size, min(_compressed_budget(training), size), begin, end)
+    pruned = PrunedWeights(initial_weights(target.generated_part), schedule.keep)
+    generator = with_ordinary(pruned, target)
+    key = next(name for name, q in generator.named_parameters() if q is pruned.weights)
 
     def prune(state: FitState, epoch: int) -> None:
-        generator.prune_(state.parameters["weights"], schedule.count(epoch))
+        pruned.prune_(state.parameters[key], schedule.count(epoch))
 
-    return replace(_alone(name, training, generator, training.target), before_epoch=prune)
+    return replace(_alone(name, training, generator, target), before_epoch=prune)
 
 
 def train_control(control: Control, training: Training) -> Iterator[tuple[FitState, EpochResult]]:

@@ -21,8 +21,8 @@ from ..arrays import IntArray, real
 from ..errors import DataError
 from ..seeds import child_seed
 from .config import GIVEN, DataConfig
-from .labels import checked_labels, labels_array, way_to_fewer
-from .pixels import BYTE, AnyArray, Pixels, as_array, checked_images, scale_of, stacked
+from .labels import Labels, checked_labels, free_labels, labels_array, way_to_fewer
+from .pixels import BYTE, AnyArray, Pixels, as_array, checked_images, is_batched, scale_of, stacked
 from .sources import reader_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 OTHER_SCALE = 8
 #: Arrays of a dataset, in their order.
 PARTS = ("x_train", "y_train", "x_test", "y_test")
+_SETS = ("training set", "test set")
 
 
 @final
@@ -40,7 +41,7 @@ class Images:
     """Images and their labels.
 
     :param x: pixels in [0, 1], ``(n, C, H, W)`` float32; of a table, ``(n, features)``.
-    :param y: classes from 0, ``(n,)`` int64.
+    :param y: classes from 0, ``(n,)`` int64; of a loss of the user's own ``(n, ...)``, int64 or float32.
 
     >>> images = Images(np.zeros((3, 1, 2, 2), dtype=np.float32), np.array([0, 1, 1]))
     >>> len(images), images.take(np.array([2, 0])).y.tolist()
@@ -48,7 +49,7 @@ class Images:
     """
 
     x: Pixels
-    y: IntArray
+    y: Labels
 
     def __repr__(self) -> str:
         return f"Images(n={len(self)}, shape={self.x.shape[1:]})"
@@ -65,7 +66,7 @@ class Images:
         return Images(self.x.reshape(len(self), math.prod(self.x.shape[1:])), self.y)
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """Pixels ``(n, C, H, W)`` and classes ``(n,)`` as tensors, sharing memory."""
+        """Pixels ``(n, C, H, W)`` and labels ``(n, ...)`` as tensors, sharing memory."""
         from torch import from_numpy
 
         return from_numpy(self.x), from_numpy(self.y)
@@ -79,6 +80,7 @@ class Dataset:
     :param scale: what the whole numbers of the training part were divided by; None for floats and bool.
     :param flat: whether they came as rows of numbers, which are a square image or so many features.
     :param second: a second test set, if there is one.
+    :param as_is: whether the numbers are of any range, as they came.
     """
 
     name: str
@@ -88,14 +90,25 @@ class Dataset:
     scale: float | None = None
     flat: bool = False
     second: Images | None = None
+    as_is: bool = False
 
     @classmethod
-    def of(cls, *parts: Any, name: str = GIVEN, scale: float | None = None) -> Dataset:
+    def of(
+        cls,
+        *parts: Any,
+        name: str = GIVEN,
+        scale: float | None = None,
+        as_is: bool | None = None,
+        classes: bool = True,
+    ) -> Dataset:
         """A dataset of one's own: ``(x_train, y_train, x_test, y_test)``, or a training and a test set of torch.
 
         :param parts: four arrays or tensors, images ``(n, H, W)``, ``(n, C, H, W)`` or rows ``(n, numbers)``, bytes or
-            floats in [0, 1], and labels ``(n,)`` from 0; or two ``torch.utils.data.Dataset`` of (image, label).
+            floats in [0, 1], and labels ``(n,)`` from 0; or two of torch, each a ``Dataset`` of (image, label) or a
+            ``DataLoader`` of such batches, which is drawn once.
         :param scale: what all pixels are divided by, for integers that are no bytes.
+        :param as_is: True for numbers of any range, which stay as they are; None: floats of a ``DataLoader`` do.
+        :param classes: False for labels of a loss of your own: numbers of any kind, ``(n, ...)``.
         :raises DataError: one line that says what is wrong with which array and what is allowed.
 
         >>> x, y = np.zeros((4, 8, 8)), np.array([0, 1, 0, 1])
@@ -103,8 +116,18 @@ class Dataset:
         (4, 1, 8, 8)
         """
         scale = None if scale is None else real(scale, "scale", DataError, above=0.0)
+        if scale is not None and as_is:
+            raise DataError(f"scale is {scale:g}, and as_is says that nothing is divided. Leave one of them out.")
+        if len(parts) == 1 and not hasattr(parts[0], "dtype"):
+            raise DataError(
+                f"one {type(parts[0]).__name__} has no test images. Give two, of which the second is for the test: "
+                "torch.utils.data.random_split makes them of one."
+            )
         if len(parts) == 2:
-            arrays = [*stacked(parts[0], "training set"), *stacked(parts[1], "test set")]
+            train, test = (stacked(part, what, classes=classes) for part, what in zip(parts, _SETS, strict=True))
+            arrays = [*train, *test]
+            floats = scale is None and all(x.dtype.kind == "f" for x in (train[0], test[0]))
+            as_is = floats and any(map(is_batched, parts)) if as_is is None else as_is
         elif len(parts) == 4:
             arrays = [
                 (labels_array if what.startswith("y") else as_array)(part, what)
@@ -115,20 +138,27 @@ class Dataset:
                 f"{len(parts)} {'part is' if len(parts) == 1 else 'parts are'} no dataset. Give {', '.join(PARTS)}, "
                 "or two datasets of torch."
             )
-        return _of(arrays[:2], arrays[2:], str(name), scale)
+        return _of(arrays[:2], arrays[2:], str(name), _Reading(scale, bool(as_is), classes))
 
     def __repr__(self) -> str:
         """Name, sizes and shape: pixels are no text."""
         sizes = {"train": self.train, "test": self.test, "validation": self.validation}
         sizes |= {} if self.second is None else {"second": self.second}
         told = ", ".join(f"{part}={len(images)}" for part, images in sizes.items())
-        return f"Dataset({self.name!r}, {told}, shape={self.train.x.shape[1:]}, classes={self.classes})"
+        labels = f"classes={self.classes}" if self.classified else f"labels={self.train.y.shape[1:]}"
+        return f"Dataset({self.name!r}, {told}, shape={self.train.x.shape[1:]}, {labels})"
 
     def as_rows(self) -> Dataset:
         """The same with every image as a row of numbers."""
         second = None if self.second is None else self.second.as_rows()
         train, test, validation = (part.as_rows() for part in (self.train, self.test, self.validation))
         return replace(self, train=train, test=test, validation=validation, second=second)
+
+    @property
+    def classified(self) -> bool:
+        """Whether labels may be classes: whole numbers from 0, one an image."""
+        labels = (self.train.y, self.test.y)
+        return all(y.ndim == 1 and y.dtype.kind == "i" and y.min(initial=0) >= 0 for y in labels)
 
     @property
     def classes(self) -> int:
@@ -145,15 +175,26 @@ class Dataset:
         return digest.hexdigest()
 
 
-def load_dataset(config: DataConfig, *, seed: int) -> Dataset:
+@final
+@dataclass(frozen=True)
+class _Reading:
+    """What arrays mean."""
+
+    scale: float | None
+    as_is: bool
+    classes: bool
+
+
+def load_dataset(config: DataConfig, *, seed: int, classes: bool = True) -> Dataset:
     """Load, check and split the configured dataset.
 
     :param seed: of every random choice of images.
+    :param classes: False for labels of a loss of the user's own.
     :raises DataError: one line that says what is wrong with which array and what is allowed.
     """
     arrays = reader_of(config.source)()
     train, test = ([arrays[f"{axis}_{part}"] for axis in "xy"] for part in ("train", "test"))
-    full = _of(train, test, config.source, config.scale)
+    full = _of(train, test, config.source, _Reading(config.scale, config.as_is, classes))
     return _split(_draw(full, config, seed), config, seed)
 
 
@@ -167,25 +208,34 @@ def split_dataset(full: Dataset, config: DataConfig, *, seed: int) -> Dataset:
         raise DataError(
             f"data.scale is {config.scale:g}, and {full.name} is in [0, 1] already. Give scale= to Dataset.of instead."
         )
+    if config.as_is and not full.as_is:
+        raise DataError(f"data.as_is is set, and {full.name} is read already. Give as_is=True to Dataset.of instead.")
     return _split(_draw(full, config, seed), config, seed)
 
 
-def _of(train: Sequence[AnyArray], test: Sequence[AnyArray], name: str, scale: float | None) -> Dataset:
+def _of(train: Sequence[AnyArray], test: Sequence[AnyArray], name: str, reading: _Reading) -> Dataset:
     """Checked images and labels, none for validation yet."""
-    told = scale
-    if scale is None and train[0].dtype.kind in "ui" and test[0].dtype.kind in "ui":
+    told = scale = reading.scale
+    if scale is None and not reading.as_is and train[0].dtype.kind in "ui" and test[0].dtype.kind in "ui":
         scale = scale_of(f"x_train of {name}", train[0], test[0])  # of both: a few of one part may all be dark
-    first, second = (_images(x, y, f"{part} of {name}", scale) for part, (x, y) in (("train", train), ("test", test)))
+    reading = replace(reading, scale=scale)
+    first, second = (_images(x, y, f"{part} of {name}", reading) for part, (x, y) in (("train", train), ("test", test)))
+    if first.y.shape[1:] != second.y.shape[1:] or first.y.dtype != second.y.dtype:
+        raise DataError(
+            f"training labels of {name} are {first.y.dtype} of shape {first.y.shape[1:]}, test labels "
+            f"{second.y.dtype} of shape {second.y.shape[1:]}. Make all one kind."
+        )
     if first.x.shape[1:] != second.x.shape[1:]:
         raise DataError(
             f"training images of {name} are {first.x.shape[1:]} pixels, test images {second.x.shape[1:]}. Make all one "
             "size."
         )
-    if told is None:
+    if told is None and not reading.as_is:
         _check_one_scale(train[0], test[0], first, second, name)
-    divided = told if told is not None else BYTE if train[0].dtype.kind in "ui" else None
+    divided = told if told is not None else BYTE if train[0].dtype.kind in "ui" and not reading.as_is else None
     none = second.take(np.arange(0))  # of the right shape and type
-    return Dataset(name, first, second, validation=none, scale=divided, flat=train[0].ndim == 2)
+    flat = train[0].ndim == 2
+    return Dataset(name, first, second, validation=none, scale=divided, flat=flat, as_is=reading.as_is)
 
 
 def _check_one_scale(x: AnyArray, x_test: AnyArray, train: Images, test: Images, name: str) -> None:
@@ -199,13 +249,19 @@ def _check_one_scale(x: AnyArray, x_test: AnyArray, train: Images, test: Images,
         )
 
 
-def _images(x: npt.NDArray[np.generic], y: npt.NDArray[np.generic], name: str, scale: float | None) -> Images:
-    pixels = checked_images(x, f"x_{name}", scale=scale)
-    return Images(pixels, checked_labels(y, len(pixels), f"y_{name}"))
+def _images(x: npt.NDArray[np.generic], y: npt.NDArray[np.generic], name: str, reading: _Reading) -> Images:
+    pixels = checked_images(x, f"x_{name}", scale=reading.scale, as_is=reading.as_is)
+    check = checked_labels if reading.classes else free_labels
+    return Images(pixels, check(y, len(pixels), f"y_{name}"))
 
 
 def check_labels(dataset: Dataset, classes: int) -> None:
-    """Raise :class:`DataError` when a label exceeds what the target network can say."""
+    """Raise :class:`DataError` when labels are no classes, or one exceeds what the target network can say."""
+    if not dataset.classified:
+        raise DataError(
+            f"labels of {dataset.name} are no classes ({dataset.train.y.dtype} of shape {dataset.train.y.shape}), as "
+            'cross-entropy needs. Name a loss of yours: [training] loss = "FILE.py:function".'
+        )
     if dataset.classes > classes:
         raise DataError(
             f"{dataset.name} has label {dataset.classes - 1}; the target tells {classes} classes apart. "

@@ -9,53 +9,64 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..errors import ConfigError
 from .data import Dataset, check_labels
 from .factories import what_it_raised
+from .fit import one_pass
+from .losses import CROSS_ENTROPY, Loss
 from .targets import Target
 
 #: Images at once: memory stays bounded whatever the size of the set.
 EVALUATION_BATCH = 1000
 
 
-def check_fit(target: Target, images: Tensor, dataset: Dataset) -> None:
-    """Raise unless the network takes these images, answers with logits and tells all their labels apart.
+def check_fit(target: Target, images: Tensor, dataset: Dataset, loss: Loss = CROSS_ENTROPY) -> Loss:
+    """Raise unless the network takes these images, and the loss its outputs and their labels; gives the loss.
+
+    Cross-entropy takes logits of as many classes as there are labels.
 
     :raises ConfigError: as of :func:`count_classes`.
     :raises DataError: for labels beyond the network's classes.
     """
+    own = loss.function is not None
     try:
-        classes = count_classes(target, images)
+        classes = count_classes(target, images, logits=not own)
     except ConfigError as error:
-        if images.ndim == 4 and _takes(target, images.flatten(1)):
+        if images.ndim == 4 and _takes(target, images.flatten(1), logits=not own):
             shape = tuple(images.shape[1:])
             raise ConfigError(f"the target takes rows, not images of shape {shape}. Put nn.Flatten() first.") from error
         raise
-    check_labels(dataset, classes)
+    if not own:
+        check_labels(dataset, classes)
+        return loss
+    few, labels = images[:2], dataset.train.tensors()[1][:2]
+    weights = target.some_weights(torch.Generator().manual_seed(0)).requires_grad_()
+    return loss.of(dataset, target.logits(weights, few), labels)
 
 
-def count_classes(target: Target, images: Tensor) -> int:
-    """Number of classes that a network tells apart.
+def count_classes(target: Target, images: Tensor, *, logits: bool = True) -> int:
+    """Number of classes that a network tells apart, or of numbers that it says of an image.
 
     :param images: of which a few are tried, ``(n, C, H, W)``.
-    :raises ConfigError: for images of another shape, or a network that answers with anything but logits.
+    :param logits: False for a network that may answer with numbers of any shape, one entry an image.
+    :raises ConfigError: for images of another shape, or a network that answers with anything else.
     """
     shape, classes = tuple(images.shape[1:]), 0
     before = {name: tensor.clone() for name, tensor in target.module.state_dict().items()}
     for count in range(1, min(len(images), 2) + 1):  # one alone, as a last batch can be, and several
-        logits: object = _asked(partial(_without_gradient, target, images[:count]), shape)
-        if not isinstance(logits, Tensor):
-            found = f"a {type(logits).__name__}"
-        elif logits.ndim != 2 or len(logits) != count or not logits.is_floating_point():
-            found = f"{str(logits.dtype).removeprefix('torch.')} of shape {tuple(logits.shape)}"
+        answer: object = _asked(partial(_without_gradient, target, images[:count]), shape)
+        if not isinstance(answer, Tensor):
+            found = f"a {type(answer).__name__}"
+        elif answer.shape[:1] != (count,) or (logits and answer.ndim != 2) or not answer.is_floating_point():
+            found = f"{str(answer.dtype).removeprefix('torch.')} of shape {tuple(answer.shape)}"
         else:
-            classes = logits.shape[1]
+            classes = answer[0].numel()
             continue
+        expected, what = ("classes", "logits") if logits else ("...", "outputs")
         raise ConfigError(
             f"the target answers {count} image{'s' * (count > 1)} of shape {shape} with {found}; expected floats of "
-            f"shape ({count}, classes). Return the logits alone, one row an image."
+            f"shape ({count}, {expected}). Return the {what} alone, one row an image."
         )
     _asked(partial(target.probe, shape), shape)  # which a resumed run asks too
     _check_unchanged(target, before)
@@ -87,12 +98,17 @@ def check_learns(target: Target, images: Tensor, *, batch_size: int) -> None:
     weights = target.some_weights(torch.Generator().manual_seed(0)).requires_grad_()
 
     def gradient(count: int = 2) -> Tensor:
-        logits = target.logits(weights, images[:count], learning=True)
+        logits = target.logits(weights, images[:count], learning=True, seed=0)
         if torch.isnan(logits).any():
             raise ArithmeticError("it answers with NaN for random weights")
         return torch.autograd.grad(logits.sum(), weights)[0]
 
     _asked(gradient, tuple(images.shape[1:]), "cannot be trained on")
+    if written := target.written_in_training(images[:2]):
+        raise ConfigError(
+            f"the target writes to {written[0]} in training, and only batch norms of torch are settled in the end. Put "
+            "that layer into evaluation mode, or leave it out."
+        )
     if target.learns_statistics and 1 in (batch_size, len(images) % batch_size):
         try:
             gradient(1)
@@ -106,14 +122,15 @@ def check_learns(target: Target, images: Tensor, *, batch_size: int) -> None:
 def as_taken(dataset: Dataset, target: Target) -> Dataset:
     """Images that came as rows of numbers in the form that the network takes: as squares, or else as they came."""
     images = dataset.train.tensors()[0]
-    if dataset.flat and images.ndim == 4 and not _takes(target, images) and _takes(target, images.flatten(1)):
+    takes = partial(_takes, target, logits=False)
+    if dataset.flat and images.ndim == 4 and not takes(images) and takes(images.flatten(1)):
         return dataset.as_rows()
     return dataset
 
 
-def _takes(target: Target, images: Tensor) -> bool:
+def _takes(target: Target, images: Tensor, *, logits: bool) -> bool:
     try:
-        return count_classes(target, images) > 0
+        return count_classes(target, images, logits=logits) > 0
     except ConfigError:
         return False
 
@@ -131,19 +148,29 @@ def _asked(ask: Callable[[], Tensor], shape: tuple[int, ...], what: str = "does 
 @final
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy and accuracy (a fraction) on ``size`` images."""
+    """Mean loss and accuracy (a fraction) on ``size`` images.
+
+    :param accuracy: None where labels are no classes.
+    """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
     size: int
 
+    @property
+    def figure(self) -> float:
+        """The accuracy, or else the loss."""
+        return self.loss if self.accuracy is None else self.accuracy
 
-def evaluate(target: Target, weights: Tensor, images: Tensor, labels: Tensor) -> Evaluation:
+    @property
+    def standard_error(self) -> float | None:
+        """Of the accuracy, by the number of images."""
+        return None if self.accuracy is None else (self.accuracy * (1 - self.accuracy) / self.size) ** 0.5
+
+
+def evaluate(target: Target, weights: Tensor, images: Tensor, labels: Tensor, loss: Loss = CROSS_ENTROPY) -> Evaluation:
     """Run the plain network on images, ``(n, 1, H, W)``, in batches."""
-    loss, correct = 0.0, 0
     with torch.no_grad():
-        for x, y in zip(*(torch.split(t, EVALUATION_BATCH) for t in (images, labels)), strict=True):
-            logits = target.logits(weights, x)
-            loss += float(F.cross_entropy(logits, y, reduction="sum"))  # the last batch may be smaller
-            correct += int((logits.argmax(dim=1) == y).sum())
-    return Evaluation(loss / len(labels), correct / len(labels), len(labels))
+        batches = zip(*(torch.split(t, EVALUATION_BATCH) for t in (images, labels)), strict=True)
+        mean, accuracy = one_pass(batches, lambda x, _: target.logits(weights, x), loss)
+    return Evaluation(mean, accuracy, len(labels))

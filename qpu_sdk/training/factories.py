@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ def open_factory(factory: str, *, seed: int, folder: str | None = None) -> nn.Mo
     name, _, function = factory.rpartition(":")
     with _undone(), _findable(folder, name):
         _seed_all(seed)
-        module = _module(factory, name, user_path(folder or ".", "the folder of the target"))
+        module = _module(factory, name, user_path(folder or ".", "the folder of the target"), what="target")
         build = getattr(module, function, None) if function else None
         if isinstance(build, nn.Module):
             raise ConfigError(f"target {factory!r} is a network, and every run needs a fresh one. Name a function.")
@@ -62,6 +62,31 @@ def open_factory(factory: str, *, seed: int, folder: str | None = None) -> nn.Mo
         found = f"the class {network.__name__}" if isinstance(network, type) else f"a {type(network).__name__}"
         raise ConfigError(f"target {factory!r} returned {found}, not a torch.nn.Module. Return the network itself.")
     return network
+
+
+def open_function(name: str, *, what: str, folder: str | None = None) -> Callable[..., Any]:
+    """A function of the user's own, which is not called.
+
+    :param name: ``module:function`` or ``path/to/file.py:function``.
+    :param what: what it is for, in messages.
+    :param folder: where the module is, unless it is installed or in the working folder.
+    :raises ConfigError: when it cannot be found, or is no function.
+    """
+    where, _, function = name.rpartition(":")
+    with _undone(), _findable(folder, where):
+        module = _module(name, where, user_path(folder or ".", f"the folder of the {what}"), what=what)
+        found = getattr(module, function, None) if function else None
+    if not callable(found):
+        raise ConfigError(f"{what} {name!r} has no such function. Name one that is there.")
+    return cast("Callable[..., Any]", found)
+
+
+@contextmanager
+def seeded_everywhere(seed: int) -> Iterator[None]:
+    """Code of the user's own runs with all random numbers from one seed; whatever it does to torch is undone."""
+    with _undone():
+        _seed_all(seed)
+        yield
 
 
 def place_of(error: BaseException) -> str:
@@ -80,21 +105,21 @@ def what_it_raised(error: BaseException) -> str:
     return f"{type(error).__name__}{f': {one_line(first, 200)}' if first else ''}{place_of(error)}"
 
 
-def _module(factory: str, name: str, folder: Path) -> ModuleType:
+def _module(factory: str, name: str, folder: Path, *, what: str) -> ModuleType:
     if not name:
-        raise ConfigError(f"target {short(factory)} is not module:function. Use for example mynet:network.")
+        raise ConfigError(f"{what} {short(factory)} is not module:function. Use for example mynet:network.")
     file = folder / user_path(name, "the file of the target") if is_file(name) else None
     if file is not None and not file.is_file():
-        raise ConfigError(f"target {factory!r}: {file} does not exist. Check the path.")
+        raise ConfigError(f"{what} {factory!r}: {file} does not exist. Check the path.")
     try:
         return importlib.import_module(name) if file is None else _from_file(file.resolve())
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"target {factory!r} cannot be imported ({one_line(error)}{place_of(error)}). Give the command in its "
+            f"{what} {factory!r} cannot be imported ({one_line(error)}{place_of(error)}). Give the command in its "
             "folder, or write path/to/file.py:function."
         ) from error
     except (Exception, SystemExit) as error:  # it is the user's code: it may raise anything
-        raise ConfigError(f"target {factory!r} cannot be imported ({what_it_raised(error)}). Mend it.") from error
+        raise ConfigError(f"{what} {factory!r} cannot be imported ({what_it_raised(error)}). Mend it.") from error
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -12,25 +12,34 @@ from typing import final
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..errors import ConfigError
 from ..generator.mps import Generator
 from ..seeds import child_seed
 from .batches import Batches
 from .config import TrainingConfig
-from .optimiser import NamedTensors, Optimiser, open_optimiser
+from .losses import CROSS_ENTROPY, Loss
+from .optimiser import NamedTensors, Optimiser
+from .ordinary import optimiser_of
 from .targets import Target
 
 
 @final
 @dataclass(frozen=True)
 class EpochResult:
-    """Means over the batches of one epoch, measured while the weights moved."""
+    """Means over the batches of one epoch, measured while the weights moved.
+
+    :param accuracy: None where labels are no classes.
+    """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
     lr: float
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Loss and, where there is one, accuracy."""
+        return epoch_figures(self.loss, self.accuracy)
 
 
 @final
@@ -66,6 +75,7 @@ class Fitter:
     :param generator: of which the structure counts; its own parameters are neither read nor changed.
     :param total_epochs: epochs of the whole run.
     :param steps_per_epoch: batches of one epoch.
+    :param seed: of what the network draws in its steps, as dropout does.
     """
 
     generator: Generator
@@ -73,11 +83,13 @@ class Fitter:
     config: TrainingConfig
     total_epochs: int
     steps_per_epoch: int
+    seed: int
+    loss: Loss = CROSS_ENTROPY
 
     @property
     def optimiser(self) -> Optimiser:
         """The rule that the configuration names."""
-        return open_optimiser(self.config.optimiser, beta2=self.config.beta2)
+        return optimiser_of(self.generator, self.config)
 
     def init(self, *, seed: int) -> FitState:
         """Fresh parameters and a fresh optimiser, at the first step of the schedule.
@@ -112,17 +124,17 @@ class Fitter:
         """
         state = state.copy()  # what follows works in place, and a checkpoint may hold the old one
         with diverging(f"epoch {epoch + 1}", "training.lr, or clip with training.clip"):
-            passed = one_pass(batches.epoch(epoch, self.config.batch_size), lambda x, y: self.step_(state, p, x, y))
-            loss, accuracy = passed
+            seen = batches.epoch(epoch, self.config.batch_size)
+            loss, accuracy = one_pass(seen, lambda x, y: self.step_(state, p, x, y), self.loss)
             # The loss is of before the last step, which may be the one that went too far.
             check_finite(loss, [*self.parameters(state), self.weights(state, p)])
         return state, EpochResult(loss, accuracy, self.rate(state.step - 1))
 
     def step_(self, state: FitState, p: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        """One step on one batch, in place; gives the logits from before the step.
+        """One step on one batch, in place; gives the network's outputs from before the step.
 
         :param images: ``(n, C, H, W)``.
-        :returns: logits, ``(n, classes)``.
+        :returns: outputs, ``(n, classes)`` or as the loss takes them.
         """
         with gradients_of(self.parameters(state)) as parameters:
             objective, logits = self.objective(state, p, images, labels)
@@ -131,15 +143,17 @@ class Fitter:
         return logits
 
     def objective(self, state: FitState, p: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """What is minimised, and the logits without gradient, ``(n, classes)``.
+        """What is minimised, and the outputs without gradient, ``(n, classes)`` or as the loss takes them.
 
-        Cross-entropy with ``label_smoothing``, plus ``weight_penalty`` times the sum of the squared weights.
+        Cross-entropy with ``label_smoothing``, or the user's own loss, plus ``weight_penalty`` times the sum of the
+        squared generated weights.
         """
         weights = self._generated(state, p)
-        logits = self.target.logits(weights, images, learning=True)
-        value = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        drawn = child_seed(self.seed, "step", state.step)  # of the step alone, so that a resumed run has the same bits
+        logits = self.target.logits(weights, images, learning=True, seed=drawn)
+        value = self.loss.objective(logits, labels, smoothing=self.config.label_smoothing)
         if self.config.weight_penalty:
-            value = value + self.config.weight_penalty * weights.square().sum()
+            value = value + self.config.weight_penalty * weights[: self.target.generated].square().sum()
         return value, logits.detach()
 
     def apply_(self, state: FitState, gradients: Sequence[Tensor]) -> None:
@@ -162,16 +176,22 @@ def trial_seed(seed: int, name: str, trial: int) -> int:
     return child_seed(seed, name, trial) if trial else child_seed(seed, name)
 
 
-def one_pass(batches: Iterable[tuple[Tensor, Tensor]], step: Callable[[Tensor, Tensor], Tensor]) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy of what ``step`` says of each batch, ``(n, classes)`` logits."""
-    loss, correct, seen = 0.0, 0, 0
+def one_pass(
+    batches: Iterable[tuple[Tensor, Tensor]], step: Callable[[Tensor, Tensor], Tensor], loss: Loss = CROSS_ENTROPY
+) -> tuple[float, float | None]:
+    """Mean loss, and accuracy where labels are classes, of what ``step`` says of each batch, ``(n, classes)``."""
+    total, right, seen = 0.0, 0, 0
     for images, labels in batches:
-        logits = step(images, labels)
-        # Without smoothing and penalty, so that it compares across configurations.
-        loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-        correct += int((logits.argmax(dim=1) == labels).sum())
+        outputs = step(images, labels)
+        total += loss.total(outputs, labels)
+        right += loss.right(outputs, labels)
         seen += len(labels)
-    return loss / seen, correct / seen
+    return total / seen, right / seen if loss.classes else None
+
+
+def epoch_figures(loss: float, accuracy: float | None) -> dict[str, float]:
+    """Of a row: the accuracy where there is one."""
+    return {"loss": loss} if accuracy is None else {"loss": loss, "accuracy": accuracy}
 
 
 @contextmanager

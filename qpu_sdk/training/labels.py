@@ -12,6 +12,8 @@ from ..errors import DataError
 from ..words import short
 from .pixels import AnyArray, as_array
 
+#: Classes from 0, ``(n,)`` int64, or what a loss of the user's own takes, ``(n, ...)`` int64 or float32.
+Labels = npt.NDArray[Any]
 #: Largest label that can be a class.
 MAX_LABEL = 1_000_000
 _NUMBERED = "Number them from 0: classes, y = np.unique(y, return_inverse=True)"
@@ -40,7 +42,10 @@ def checked_labels(y: npt.NDArray[np.generic], images: int, name: str) -> IntArr
     if y.dtype.kind in "US" and y.size:
         raise DataError(f"{name} holds words such as {short(y.flat[0].item())}. {_NUMBERED}.")
     if _one_hot(y, images):
-        raise DataError(f"{name} is one-hot, of shape {y.shape}. Give the classes themselves: y.argmax(1).")
+        raise DataError(
+            f"{name} is one-hot, of shape {y.shape}. Give the classes themselves: y.argmax(1). (A training.loss of "
+            "yours takes other labels.)"
+        )
     if y.shape != (images,):
         raise DataError(f"{name} has shape {y.shape} for {images} images. Expected one label an image.")
     if y.dtype.kind not in "uifb" or not np.isfinite(y.astype(np.float64)).all():
@@ -50,6 +55,21 @@ def checked_labels(y: npt.NDArray[np.generic], images: int, name: str) -> IntArr
     if bad.any():
         raise DataError(f"{name} holds {y[bad][0]}. Expected whole numbers from 0. {_NUMBERED}.")
     return y.astype(np.int64)
+
+
+def free_labels(y: npt.NDArray[np.generic], images: int, name: str) -> Labels:
+    """Labels of a loss of the user's own: floats as float32, all else as int64, ``(n, ...)``.
+
+    :param name: of the array, for messages.
+    :raises DataError: for what is no finite number, or not one entry an image.
+    """
+    if y.dtype.kind not in "uifb" or y.shape[:1] != (images,):
+        raise DataError(
+            f"{name} is {y.dtype} of shape {y.shape} for {images} images. Expected numbers, one entry an image."
+        )
+    if not np.isfinite(y.astype(np.float64)).all():
+        raise DataError(f"{name} holds NaN or infinity. Remove or repair it.")
+    return y.astype(np.float32) if y.dtype.kind == "f" else y.astype(np.int64)
 
 
 def way_to_fewer(labels: IntArray, classes: int) -> str:

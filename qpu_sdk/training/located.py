@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ..files import user_path
-from .config import GIVEN, TargetConfig
+from .config import GIVEN, TargetConfig, TrainingConfig
 
 
 def located(target: TargetConfig, *folders: Path) -> TargetConfig:
@@ -31,6 +31,14 @@ def located(target: TargetConfig, *folders: Path) -> TargetConfig:
         elif _holds(folder, name.partition(".")[0]):
             return target.model_copy(update={"folder": str(folder.resolve())})
     return target
+
+
+def located_loss(training: TrainingConfig, *folders: Path) -> TrainingConfig:
+    """The same for a loss of the user's own."""
+    if training.loss is None:
+        return training
+    found = located(TargetConfig(factory=training.loss, folder=training.loss_folder), *folders)
+    return training.model_copy(update={"loss": found.factory, "loss_folder": found.folder})
 
 
 def is_file(name: str) -> bool:

@@ -17,7 +17,6 @@ from typing import Any, final
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..arrays import FloatArray
 from ..errors import ConfigError
@@ -30,7 +29,19 @@ from .batches import Batches
 from .config import RunConfig, TrainingConfig
 from .data import Dataset
 from .evaluation import check_fit, check_learns
-from .fit import Diverged, FitState, Fitter, check_finite, clones, diverging, gradients_of, one_pass, trial_seed
+from .fit import (
+    Diverged,
+    FitState,
+    Fitter,
+    check_finite,
+    clones,
+    diverging,
+    epoch_figures,
+    gradients_of,
+    one_pass,
+    trial_seed,
+)
+from .losses import Loss, open_loss
 from .optimiser import NamedTensors, Optimiser, open_optimiser
 from .qnn import QNNBank, joint_error, joint_measured
 from .schedule import Schedule, Unit, open_spsa
@@ -122,11 +133,12 @@ class Training:
         :param generator: for that target; what its parameters are does not matter.
         :raises ConfigError: see :func:`check_network`.
         """
-        outcomes, size = bank.joint_outcomes, config.training.batch_size
-        check_network(dataset, target, generator, outcomes=outcomes, batch_size=size)
+        outcomes = bank.joint_outcomes
+        loss = check_network(config.training, dataset, target, generator, outcomes=outcomes)
         batches = Batches.of(dataset, seed=config.seed, shift=config.training.augment_shift)
         steps = math.ceil(len(batches.labels) / config.training.batch_size)  # a smaller last batch is a step too
-        fitter = Fitter(generator, target, config.training, total_epochs=schedule.epochs, steps_per_epoch=steps)
+        seed = child_seed(config.seed, "steps")
+        fitter = Fitter(generator, target, config.training, schedule.epochs, steps, seed, loss)
         spsa = open_spsa(config.spsa, rounds=config.training.rounds)
         name = config.warm_start_optimiser
         exact = open_optimiser(name, beta2=EXACT_BETA2 if name == "adam" else config.training.beta2)
@@ -216,7 +228,7 @@ class Training:
         try:
             state, row = self._warm_start(state)
         except Diverged:  # the others may not; at its last epoch it stands where it did, and is not chosen
-            row = {"loss": math.nan, "accuracy": 0.0, "epoch": state.epoch}
+            row = {**epoch_figures(math.nan, 0.0 if self.fitter.loss.classes else None), "epoch": state.epoch}
         if last and row["loss"] < state.best_loss:  # NaN is below nothing
             state = replace(state, best=state.learnt, best_loss=row["loss"])
         if last and trial == self.config.trials - 1:
@@ -245,12 +257,12 @@ class Training:
             return logits
 
         with diverging(f"epoch {state.epoch + 1} of the warm start", _WARM_KEYS):
-            loss, accuracy = one_pass(self.batches.epoch(state.epoch, config.batch_size), step_)
+            loss, accuracy = one_pass(self.batches.epoch(state.epoch, config.batch_size), step_, self.fitter.loss)
             check_finite(loss, [phases, *self.fitter.parameters(fit)])
         # SPSA begins anew where these phases are: its memory is of others.
         learnt = Learnt(fit, adam, self.spsa.init(phases.numpy(), seed=old.spsa.seed))
         state = replace(state, learnt=learnt, epoch=state.epoch + 1)
-        return state, {"loss": loss, "accuracy": accuracy, "epoch": state.epoch}
+        return state, {**epoch_figures(loss, accuracy), "epoch": state.epoch}
 
     def _measure(self, state: TrainingState, unit: Unit) -> tuple[TrainingState, Row]:
         """One setting a QNN at the present phases: the p that the following epochs see."""
@@ -265,7 +277,7 @@ class Training:
         """One epoch of the generator on the frozen p."""
         fit, result = self.fitter.run_epoch(state.learnt.fit, self.batches, state.epoch, state.p)
         state = replace(state, learnt=replace(state.learnt, fit=fit), epoch=state.epoch + 1)
-        return state, {"loss": result.loss, "accuracy": result.accuracy, "lr": result.lr, "epoch": state.epoch}
+        return state, {**result.figures, "lr": result.lr, "epoch": state.epoch}
 
     def _spsa(self, state: TrainingState, unit: Unit) -> tuple[TrainingState, Row]:
         """One SPSA step on the phases: generator frozen, one minibatch for both signs, one job a device."""
@@ -290,25 +302,27 @@ class Training:
     def _loss(self, state: TrainingState, p: Tensor, images: Tensor, labels: Tensor) -> float:
         with torch.no_grad():
             logits = self.target.logits(self.weights(state, p), images, learning=True)
-            return float(F.cross_entropy(logits, labels))
+            return self.fitter.loss.mean(logits, labels)
 
 
-def check_network(dataset: Dataset, target: Target, generator: Generator, *, outcomes: int, batch_size: int) -> None:
-    """Whether p is long enough, and whether the target takes the images.
+def check_network(
+    config: TrainingConfig, dataset: Dataset, target: Target, generator: Generator, *, outcomes: int
+) -> Loss:
+    """Whether p is long enough, whether the target takes the images, and the loss its outputs; gives the loss.
 
     :param outcomes: entries of the joint p.
-    :param batch_size: images of a step.
-    :raises ConfigError: when the joint outcomes are fewer than the target needs.
+    :raises ConfigError: when the joint outcomes are fewer than the target needs, or the loss fails.
     :raises DataError: when a label is beyond the target's classes.
     """
     if outcomes < generator.outcomes_needed:
         raise ConfigError(
-            f"the target has {target.size} weights and needs {generator.outcomes_needed} joint outcomes; "
+            f"the target has {target.generated} weights and needs {generator.outcomes_needed} joint outcomes; "
             f"the QNNs have {outcomes}. Use more modes or photons, or another QNN."
         )
     images = dataset.train.tensors()[0]
-    check_fit(target, images, dataset)
-    check_learns(target, images, batch_size=batch_size)
+    loss = check_fit(target, images, dataset, open_loss(config))
+    check_learns(target, images, batch_size=config.batch_size)
+    return loss
 
 
 def _figures(measured: Sequence[Distribution], before: Sequence[Distribution]) -> Row:

@@ -19,6 +19,8 @@ from ..errors import ConfigError
 FIRST_BASIS = 20
 #: Largest covariance of :class:`RotatedAdam`.
 LARGEST_BLOCK = 1000
+#: How names of what :class:`FirstApart` remembers of the first parameter begin.
+_FIRST = "first."
 
 NamedTensors = Mapping[str, Tensor]
 
@@ -115,6 +117,36 @@ class RotatedAdam(Optimiser):
         # Bounded: just after a renewal the smallest eigenvalues make the largest quotients.
         direction = (direction / (root + damping * root.max() + 1e-8)).clamp_(-self.limit, self.limit)
         _subtract(parameters, _rotate(bases, direction, forward=False) * lr)
+
+
+@final
+@dataclass(frozen=True)
+class FirstApart(Optimiser):
+    """One optimiser for the first parameter, at a rate of its own, and another for the rest.
+
+    :param ratio: of the learning rates, the first parameter's to the others'.
+
+    >>> both, x, y = FirstApart(Adam(), Adam(), 2.0), torch.tensor([3.0]), torch.tensor([3.0])
+    >>> both.step_(both.init([x, y]), [x, y], [2 * x, 2 * y], 0.1)
+    >>> round(float(x), 4), round(float(y), 4)
+    (2.8, 2.9)
+    """
+
+    first: Optimiser
+    rest: Optimiser
+    ratio: float
+
+    def init(self, parameters: Sequence[Tensor]) -> NamedTensors:
+        """Both states, that of the first parameter under names of its own."""
+        own = {f"{_FIRST}{name}": tensor for name, tensor in self.first.init(parameters[:1]).items()}
+        return {**self.rest.init(parameters[1:]), **own}
+
+    def step_(self, state: NamedTensors, parameters: Sequence[Tensor], gradients: Sequence[Tensor], lr: float) -> None:
+        """One step of each."""
+        own = {name.removeprefix(_FIRST): tensor for name, tensor in state.items() if name.startswith(_FIRST)}
+        rest = {name: tensor for name, tensor in state.items() if not name.startswith(_FIRST)}
+        self.first.step_(own, parameters[:1], gradients[:1], self.ratio * lr)
+        self.rest.step_(rest, parameters[1:], gradients[1:], lr)
 
 
 def _counted(state: NamedTensors) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,16 +51,40 @@ def as_array(found: Any, name: str) -> AnyArray:
     return array
 
 
-def stacked(found: Any, name: str) -> tuple[AnyArray, AnyArray]:
-    """Images ``(n, ...)`` and labels ``(n,)`` of a ``torch.utils.data.Dataset`` of pairs.
+def stacked(found: Any, name: str, *, classes: bool = True) -> tuple[AnyArray, AnyArray]:
+    """Images ``(n, ...)`` and labels ``(n, ...)`` of a set of torch: a ``Dataset`` of pairs, or a ``DataLoader``.
+
+    Batches are drawn once, and a loader of one's own random numbers is put back to where it was.
 
     :param name: of the set, for messages.
+    :param classes: whether each label is one number.
     :raises DataError: when it has no length, no labels, or images of several sizes.
     """
     if hasattr(found, "dtype"):
         raise DataError(f"the {name} is an array. Give x_train, y_train, x_test, y_test, or two datasets.")
+    if is_batched(found):
+        images, labels = _batches(found, name)
+    else:
+        images, labels = _entries(found, name)
+    if classes and any(label.size > 1 for label in labels):
+        raise DataError(f"the {name} has several numbers a label. Give one; of one-hot labels their argmax().")
+    shapes = {image.shape for image in images}, {label.shape if not classes else label.size for label in labels}
+    if [len(of) for of in shapes] != [1, 1] or (classes and shapes[1] != {1}):
+        raise DataError(f"the {name} is empty, or has images of several sizes or labels that are no number.")
+    stack = np.stack(labels)
+    return np.stack(images), stack.reshape(-1) if classes else stack
+
+
+def is_batched(found: Any) -> bool:
+    """Whether something is a ``DataLoader``, or gives batches like one."""
+    return hasattr(found, "__iter__") and not hasattr(found, "__getitem__") and not isinstance(found, str | Mapping)
+
+
+def _entries(found: Any, name: str) -> tuple[list[AnyArray], list[AnyArray]]:
     if isinstance(found, str) or not hasattr(found, "__getitem__") or not hasattr(found, "__len__"):
-        raise DataError(f"the {name} is a {type(found).__name__}. Give a torch dataset with a length, or arrays.")
+        raise DataError(
+            f"the {name} is a {type(found).__name__}. Give a torch dataset with a length, a DataLoader, or arrays."
+        )
     images, labels = [], []
     for index in range(len(found)):
         entry = found[index]
@@ -67,11 +92,46 @@ def stacked(found: Any, name: str) -> tuple[AnyArray, AnyArray]:
             raise DataError(f"entry {index} of the {name} is no pair of image and label. Give a dataset with labels.")
         images.append(_entry(entry[0], f"image {index} of the {name}"))
         labels.append(as_array(entry[1], f"label {index} of the {name}"))
-    if any(label.size > 1 for label in labels):
-        raise DataError(f"the {name} has several numbers a label. Give one; of one-hot labels their argmax().")
-    if len({image.shape for image in images}) != 1 or any(label.size != 1 for label in labels):
-        raise DataError(f"the {name} is empty, or has images of several sizes or labels that are no number.")
-    return np.stack(images), np.stack(labels).reshape(-1)
+    return images, labels
+
+
+def _batches(found: Any, name: str) -> tuple[list[AnyArray], list[AnyArray]]:
+    from .factories import seeded_everywhere, what_it_raised
+
+    images: list[AnyArray] = []
+    labels: list[AnyArray] = []
+    try:
+        with _as_it_was(getattr(found, "generator", None)), seeded_everywhere(0):  # the same whenever it is asked
+            for number, batch in enumerate(found):
+                x, y = _batch(batch, f"batch {number} of the {name}")
+                images += list(x)
+                labels += list(y)
+    except DataError:
+        raise
+    except (Exception, SystemExit) as error:  # it is the user's code: it may raise anything
+        raise DataError(f"the {name} raised {what_it_raised(error)}. Mend it.") from error
+    return images, labels
+
+
+def _batch(batch: Any, name: str) -> tuple[AnyArray, AnyArray]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        what = f"{len(batch)} things" if isinstance(batch, tuple | list) else f"a {type(batch).__name__}"
+        raise DataError(f"{name} is {what}, no pair of images and labels. Give labels too.")
+    x, y = as_array(batch[0], f"images of {name}"), as_array(batch[1], f"labels of {name}")
+    if x.shape[:1] != y.shape[:1]:
+        raise DataError(f"{name} has images {x.shape} and labels {y.shape}. Give one an image.")
+    return x, y
+
+
+@contextmanager
+def _as_it_was(generator: Any) -> Iterator[None]:
+    """Random numbers that a loader has of its own are put back."""
+    before = None if generator is None else generator.get_state()
+    try:
+        yield
+    finally:
+        if before is not None:
+            generator.set_state(before)
 
 
 def _entry(found: Any, name: str) -> AnyArray:
@@ -94,7 +154,12 @@ def read_image(path: Path, *, invert: bool, scale: float | None = None, shape: S
 
 
 def read_images(
-    source: Path | BinaryIO, *, shape: Sequence[int], scale: float | None = None, whole: float | None = None
+    source: Path | BinaryIO,
+    *,
+    shape: Sequence[int],
+    scale: float | None = None,
+    whole: float | None = None,
+    as_is: bool = False,
 ) -> Pixels:
     """Images of a file as the networks take them, ``(n, *shape)`` in [0, 1].
 
@@ -105,6 +170,7 @@ def read_images(
     :param shape: of one image, ``(C, H, W)``, or ``(features,)``.
     :param scale: of arrays, as of :func:`checked_images`.
     :param whole: what arrays of whole numbers are divided by where ``scale`` does not say; None to find out.
+    :param as_is: True for arrays of any range, which stay as they are; pictures have no such numbers.
     :raises DataError: when the file is missing, no image, or one that such a network does not take.
     """
     name = str(source) if isinstance(source, Path) else "standard input"
@@ -119,7 +185,11 @@ def read_images(
     zipped = content.startswith(NPZ_BEGINNING) or name.lower().endswith(".npz")
     if zipped or content.startswith(NPY_BEGINNING) or name.lower().endswith(".npy"):
         array = _reshaped((_read_npz if zipped else _read_npy)(content, name), shape, name)
+        if as_is:
+            return _finite(array, name)
         return in_range(array, name, scale=whole if scale is None and array.dtype.kind in "ui" else scale)
+    if as_is:
+        raise DataError(f"{name} is no array, and the network takes numbers as they are, of any range. Give those.")
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise DataError(
             f"{name} is no array, and the network takes arrays {tuple(shape)} alone. Give an .npy or .npz file."
@@ -171,7 +241,7 @@ def _reshaped(array: AnyArray, shape: Sequence[int], name: str) -> AnyArray:
     raise DataError(f"{name} has shape {array.shape}. Expected {expected}: {way}.")
 
 
-def checked_images(x: npt.NDArray[np.generic], name: str, *, scale: float | None = None) -> Pixels:
+def checked_images(x: npt.NDArray[np.generic], name: str, *, scale: float | None = None, as_is: bool = False) -> Pixels:
     """Images as float32 in [0, 1], ``(n, C, H, W)``, from pixels ``(n, pixels)``, ``(n, H, W)`` or ``(n, C, H, W)``.
 
     Rows of numbers that fill no square are features, and stay as they are, ``(n, features)``.
@@ -179,9 +249,24 @@ def checked_images(x: npt.NDArray[np.generic], name: str, *, scale: float | None
     :param name: of the array, for messages.
     :param scale: what all pixels are divided by; None: integers of more than :data:`FEW_LEVELS` are bytes, floats and
         bool stay as they are.
+    :param as_is: True for numbers of any range, which stay as they are.
     :raises DataError: for other shapes or types, values that are not finite or out of range.
     """
-    return in_range(_channels_first(x, name), name, scale=scale)
+    first = _channels_first(x, name)
+    return _finite(first, name) if as_is else in_range(first, name, scale=scale)
+
+
+def _finite(x: npt.NDArray[np.generic], name: str) -> Pixels:
+    with np.errstate(over="ignore"):
+        numbers = np.ascontiguousarray(x.astype(np.float32))
+    _check_finite(numbers, name)
+    return numbers
+
+
+def _check_finite(x: Pixels, name: str) -> None:
+    if not np.isfinite(x).all():
+        bad = int(np.argmin(np.isfinite(x).all(axis=tuple(range(1, x.ndim)))))
+        raise DataError(f"{name}: image {bad} holds NaN or infinity. Remove or repair it.")
 
 
 def in_range(x: npt.NDArray[np.generic], name: str, *, scale: float | None = None) -> Pixels:
@@ -199,9 +284,7 @@ def in_range(x: npt.NDArray[np.generic], name: str, *, scale: float | None = Non
         scale = scale_of(name, x)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # what is no float32 is refused below
         scaled = x.astype(np.float32) if scale is None else x.astype(np.float32) / scale
-    if not np.isfinite(scaled).all():
-        bad = int(np.argmin(np.isfinite(scaled).all(axis=tuple(range(1, x.ndim)))))
-        raise DataError(f"{name}: image {bad} holds NaN or infinity. Remove or repair it.")
+    _check_finite(scaled, name)
     if scaled.min() < -SLACK or scaled.max() > 1.0 + SLACK:
         raise _out_of_range(x, scaled, name, scale)
     return np.ascontiguousarray(np.clip(scaled, 0.0, 1.0))
@@ -213,7 +296,10 @@ def _out_of_range(x: npt.NDArray[np.generic], scaled: Pixels, name: str, scale: 
     if x.ndim == 2:
         way = "Scale each feature to [0, 1]: (x - low) / (high - low) with the training part's"
     elif low < 0:
-        way = "Expected bytes, or floats in [0, 1]: undo what normalised them, such as (x + 1) / 2"
+        way = (
+            "Expected bytes, or floats in [0, 1]: undo what normalised them, such as (x + 1) / 2, or say as_is = true "
+            "(in [data] of a configuration, or of Dataset.of)"
+        )
     else:
         way = (
             "Expected bytes, or floats in [0, 1]; or say with scale = (in [data] of a configuration, or of Dataset.of) "

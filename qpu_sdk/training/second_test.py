@@ -24,20 +24,21 @@ def with_second_test(dataset: Dataset, config: DataConfig) -> Dataset:
                 f"data.second_test is {short(config.second_test)}, and {dataset.name} has a second test set already. "
                 "Leave one of them out."
             )
-        dataset = replace(dataset, second=_read(config.second_test, scale=config.scale))
+        dataset = replace(dataset, second=_read(config.second_test, dataset, scale=config.scale))
     if dataset.second is not None:
         _check_alike(dataset, dataset.second, config.second_test or f"the second test set of {dataset.name}")
     return dataset
 
 
-def _read(source: str, *, scale: float | None) -> Images:
+def _read(source: str, dataset: Dataset, *, scale: float | None) -> Images:
     if source == "mnist-5k":
         raise DataError(
             "data.second_test is mnist-5k, whose digits are not divided into training and test images. Name a source "
             "with a test part: mnist, a folder in torchvision's MNIST layout, FILE.npz, or TRAIN.csv,TEST.csv."
         )
     try:
-        return load_dataset(DataConfig(source=source, scale=scale), seed=0).test  # all of it: nothing is drawn
+        own = DataConfig(source=source, scale=scale, as_is=dataset.as_is)
+        return load_dataset(own, seed=0, classes=dataset.classified).test  # all of it: nothing is drawn
     except DataError as error:
         raise DataError(f"data.second_test: {error}") from error
 
@@ -49,6 +50,8 @@ def _check_alike(dataset: Dataset, second: Images, name: str) -> None:
             f"images of data.second_test ({short(name)}) are {second.x.shape[1:]}, those of {dataset.name} "
             f"{first.x.shape[1:]}. Make all one size."
         )
+    if dataset.as_is or not dataset.classified:
+        return
     known = set(np.unique(np.concatenate([dataset.train.y, first.y])).tolist())
     if strange := sorted(set(np.unique(second.y).tolist()) - known):
         raise DataError(

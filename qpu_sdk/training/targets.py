@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TypeGuard, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import ConfigError
 from ..words import one_line
+from .acceptable import check_kept, check_parameters, copied, evaluated, further_places, generated_names
 from .config import TargetConfig
 from .factories import open_factory
+from .modes import in_training, is_learning_norm, is_still_norm, seeded_torch
 from .networks import normed_cnn
 
 
@@ -61,38 +62,64 @@ BUILT_IN: Mapping[str, Callable[[], nn.Module]] = {
 _PROBE_IMAGES, _PROBE_SEED = 4, 20_250_508
 #: Most images over which statistics of batch norms are taken at once.
 SETTLING_BATCH = 1000
-_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 @final
 class Target:
-    """A network as a function of its flat weights, in ``state_dict`` order.
+    """A network as a function of its flat weights: those that are generated, then those that are trained as they are.
 
-    The module runs in evaluation mode (no dropout) through ``torch.func.functional_call``; its own parameters are only
-    the template of names, shapes and types. Those that need no gradient are not generated: they keep their values.
-    Batch norms see the statistics of the batch in training and of all training images in the end, unless they are
-    frozen or in evaluation mode themselves. It is a copy: the caller's module is left as it was.
+    Both are in ``state_dict`` order, and by default all are generated. The module runs through
+    ``torch.func.functional_call``; its own parameters are only the template of names, shapes and types. Those that need
+    no gradient keep their values. In training each layer is in the mode that it was passed in, so dropout is on, and
+    batch norms see the statistics of the batch; elsewhere it is in evaluation mode, and batch norms have the statistics
+    of all training images in the end, unless they are frozen or in evaluation mode themselves. It is a copy: the
+    caller's module is left as it was.
 
+    :param config: which parameters are generated, and what becomes of the rest.
     :raises ConfigError: when the module has no parameter to generate, cannot be copied, or has what no file keeps.
 
     >>> target = Target(paper_cnn())
-    >>> target.size
-    6690
+    >>> target.size, Target(paper_cnn(), TargetConfig(include=["fc*"])).generated
+    (6690, 4070)
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        _check_parameters(module)
-        _check_kept(module)
-        generated = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        self.shapes: dict[str, torch.Size] = {name: p.shape for name, p in generated.items()}
+    def __init__(self, module: nn.Module, config: TargetConfig | None = None) -> None:
+        config = TargetConfig() if config is None else config
+        check_parameters(module)
+        check_kept(module)
+        names = generated_names(module, config)
+        self.module = copied(module)
+        own = dict(self.module.named_parameters())
+        if config.rest == "freeze":
+            for name in own.keys() - set(names):
+                own[name].requires_grad_(False)
+        self._generated = len(names)
+        names += [name for name, p in own.items() if p.requires_grad and name not in names]
+        self.shapes: dict[str, torch.Size] = {name: own[name].shape for name in names}
         self.sizes = [shape.numel() for shape in self.shapes.values()]
         self.size = sum(self.sizes)
-        self.frozen = sum(p.numel() for name, p in module.named_parameters() if name not in generated)
-        self._kinds = [p.dtype for p in generated.values()]
-        self.module = _copied(module)
+        #: How many of the weights are generated: the first ones.
+        self.generated = sum(self.sizes[: self._generated])
+        self.frozen = sum(p.numel() for name, p in own.items() if name not in self.shapes)
+        self._kinds = [own[name].dtype for name in names]
+        self._further = further_places(self.module)
         #: Layers whose statistics are of the images and not of the seed; as they are in a frozen or an evaluated layer.
-        self._norms = [layer for layer in self.module.modules() if _is_learning_norm(layer)]
-        _evaluated(self.module)
+        self._norms = [layer for layer in self.module.modules() if is_learning_norm(layer)]
+        self._trained = [layer for layer in self.module.modules() if layer.training and not is_still_norm(layer)]
+        evaluated(self.module)
+
+    @property
+    def ordinary(self) -> int:
+        """How many of the weights are trained as they are: the last ones."""
+        return self.size - self.generated
+
+    @property
+    def generated_part(self) -> Target:
+        """The same with the generated weights alone, the others frozen."""
+        other, count = copy.copy(self), self._generated
+        other.shapes = dict(list(self.shapes.items())[:count])
+        other.sizes, other._kinds, other.size = self.sizes[:count], self._kinds[:count], self.generated
+        return other
 
     @property
     def learns_statistics(self) -> bool:
@@ -104,20 +131,48 @@ class Target:
         parts = zip(self.shapes.items(), torch.split(weights, self.sizes), self._kinds, strict=True)
         return {name: part.view(shape).to(kind) for (name, shape), part, kind in parts}
 
-    def logits(self, weights: Tensor, images: Tensor, *, learning: bool = False) -> Tensor:
+    def logits(self, weights: Tensor, images: Tensor, *, learning: bool = False, seed: int | None = None) -> Tensor:
         """The network's output for a batch of images.
 
         :param weights: ``(size,)``.
         :param images: ``(n, C, H, W)``; they stay as they are, whatever the network does to its input.
         :param learning: True for statistics of this batch in batch norms, as in training.
+        :param seed: in training, of what dropout and the like draw, which is drawn nowhere else; None: nothing is.
         :returns: ``(n, classes)``.
         """
-        images, tensors = self._own(images), self.tensors(weights)
-        if not (learning and self._norms):
-            return _floats(torch.func.functional_call(self.module, tensors, (images,)))
+        if not learning or not (self._norms or seed is not None):
+            return self._answer(self._tied(self.tensors(weights)), images)
+        return self._learning(weights, images, seed)[0]
+
+    def _answer(self, state: dict[str, Tensor], images: Tensor) -> Tensor:
+        # Tied by us: torch puts a layer that has two names back with the weights of the call.
+        answer = torch.func.functional_call(self.module, state, (self._own(images),), tie_weights=False)
+        return _floats(answer)
+
+    def _tied(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return tensors | {other: tensors[name] for other, name in self._further.items() if name in tensors}
+
+    def _learning(self, weights: Tensor, images: Tensor, seed: int | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output in training, and what it left in copies of the buffers."""
         buffers = {name: buffer.clone() for name, buffer in self.module.named_buffers()}  # they are written to
-        with self._in_training():
-            return _floats(torch.func.functional_call(self.module, tensors | buffers, (images,)))
+        state = self._tied(self.tensors(weights) | buffers)
+        if seed is None:
+            with in_training(self._norms):
+                return self._answer(state, images), state
+        with in_training(self._trained), seeded_torch(seed, weights.device):
+            return self._answer(state, images), state
+
+    def written_in_training(self, images: Tensor) -> list[str]:
+        """Names of buffers that the network changes in training, other than statistics of batch norms.
+
+        :param images: ``(n, C, H, W)``.
+        """
+        weights = self.some_weights(torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            state = self._learning(weights, images, 0)[1]
+        of_norms = {id(buffer) for layer in self._norms for buffer in layer.buffers()}
+        own = {name: buffer for name, buffer in self.module.named_buffers() if id(buffer) not in of_norms}
+        return [name for name, buffer in own.items() if not torch.equal(state[name], buffer)]
 
     def settled(self, weights: Tensor, images: Tensor) -> Target:
         """The network with the statistics that all these images have under these weights, which is how it leaves.
@@ -135,9 +190,9 @@ class Target:
         for layer in other._norms:
             layer.reset_running_stats()
             layer.momentum = None  # the mean over all batches, which are therefore of one size
-        with torch.no_grad(), other._in_training():
+        with torch.no_grad(), in_training(other._norms):
             for batch in torch.tensor_split(images, math.ceil(len(images) / SETTLING_BATCH)):
-                torch.func.functional_call(other.module, other.tensors(weights), (other._own(batch),))
+                other._answer(other._tied(other.tensors(weights)), batch)
         for layer, momentum in zip(other._norms, before, strict=True):
             layer.momentum = momentum
         return other
@@ -146,17 +201,6 @@ class Target:
         """A copy, of the type that all layers have: a network may be of 16 or 64 bits, and write to its input."""
         kinds = {p.dtype for p in self.module.parameters() if p.is_floating_point()}
         return images.to(kinds.pop(), copy=True) if len(kinds) == 1 else images.clone()
-
-    @contextmanager
-    def _in_training(self) -> Iterator[None]:
-        """Only the layers with statistics: dropout stays off."""
-        for layer in self._norms:
-            layer.train()
-        try:
-            yield
-        finally:
-            for layer in self._norms:
-                layer.eval()
 
     def state(self, weights: Tensor) -> dict[str, Tensor]:
         """The whole ``state_dict`` with these weights: generated tensors, what is tied to them, frozen ones, buffers.
@@ -195,7 +239,7 @@ class Target:
         weights = self.some_weights(rng) if weights is None else weights
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(_PROBE_SEED)  # a network may draw numbers even in evaluation mode
-            return self.logits(weights, images).detach().float()
+            return self.logits(weights, images).detach().float().reshape(_PROBE_IMAGES, -1)
 
     def some_weights(self, rng: torch.Generator) -> Tensor:
         """Random weights with which numbers neither grow nor shrink much from layer to layer, ``(size,)``."""
@@ -209,17 +253,19 @@ class Target:
 
         :returns: ``(size,)``.
         """
-        return torch.cat([tensors[name].reshape(-1).float() for name in self.shapes])
+        kind = functools.reduce(torch.promote_types, self._kinds, torch.float32)  # so that nothing is rounded
+        return torch.cat([tensors[name].reshape(-1).to(kind) for name in self.shapes])
 
 
-def load_target(factory: str, *, seed: int, folder: str | None = None) -> Target:
+def load_target(factory: str, *, seed: int, folder: str | None = None, config: TargetConfig | None = None) -> Target:
     """Call ``module:function`` or ``path/to/file.py:function`` and wrap the network it returns.
 
     :param folder: where the module is, unless it is installed.
+    :param config: which of its parameters are generated.
     :param seed: the network's template is built under it; the global random states are left as they were.
     :raises ConfigError: when it cannot be imported, raises, or returns no network with weights to generate.
     """
-    return Target(open_factory(factory, seed=seed, folder=folder))
+    return Target(open_factory(factory, seed=seed, folder=folder), config)
 
 
 def check_rebuilt(target: Target, named: TargetConfig, image_shape: Sequence[int], *, seed: int) -> None:
@@ -241,7 +287,9 @@ def check_rebuilt(target: Target, named: TargetConfig, image_shape: Sequence[int
         raise ConfigError(
             f"target {named.factory!r} does not take its own state_dict ({one_line(error, 200)})."
         ) from error
-    if not torch.allclose(Target(other).probe(image_shape), target.probe(image_shape), rtol=1e-3, equal_nan=True):
+    if not torch.allclose(
+        Target(other, named).probe(image_shape), target.probe(image_shape), rtol=1e-3, equal_nan=True
+    ):
         raise ConfigError(
             f"target {named.factory!r} draws something at random that is not in its state_dict, so a model file would "
             "not give the network again. Register it with register_buffer."
@@ -265,70 +313,6 @@ def answers_alike(network: nn.Module, image_shape: Sequence[int], expected: Sequ
 
 def _all_frozen(network: nn.Module) -> bool:
     return not any(p.requires_grad for p in network.parameters())
-
-
-def _check_parameters(module: nn.Module) -> None:
-    name, parameters = type(module).__name__, list(module.parameters())
-    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
-        raise ConfigError(f"{name} is compiled, so its weights cannot be replaced. Pass the module it was made of.")
-    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
-        raise ConfigError(f"{name} has lazy layers without a shape. Run it on a batch of images, then pass it.")
-    if not parameters:
-        raise ConfigError(f"{name} has no parameter, so there is nothing to generate. Add a layer.")
-    if not any(p.requires_grad and p.numel() for p in parameters):
-        raise ConfigError(f"{name} has no parameter to generate: all are frozen. Call requires_grad_() on some.")
-    if any(p.requires_grad and p.is_complex() for p in parameters):
-        raise ConfigError(f"{name} has complex parameters; real ones are generated. Use real and imaginary parts.")
-    for layer in module.modules():
-        if isinstance(layer, _INSTANCE_NORMS) and layer.track_running_stats and layer.training:
-            raise ConfigError(f"{type(layer).__name__} keeps statistics here. Use it with track_running_stats=False.")
-
-
-def _check_kept(module: nn.Module) -> None:
-    """Everything in the ``state_dict`` has to go into a model file, or a run would be lost at its end."""
-    for name, kept in module.state_dict().items():
-        if not isinstance(kept, Tensor):
-            found = f"a {type(kept).__name__}"
-        elif kept.is_meta:
-            found = "a tensor without values"
-        elif kept.is_complex() or kept.layout != torch.strided:
-            found = "complex or sparse numbers"
-        elif kept.is_floating_point() and not torch.isfinite(kept.float()).all():
-            found = "values that are not finite"
-        else:
-            continue
-        raise ConfigError(
-            f"{type(module).__name__} has {found} in its state_dict ({name:.100}), which no model file keeps. Give it "
-            "finite real tensors, or register the buffer with persistent=False."
-        )
-
-
-def _copied(module: nn.Module) -> nn.Module:
-    try:
-        return copy.deepcopy(module)
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise ConfigError(
-            f"{type(module).__name__} cannot be copied ({type(error).__name__}: {reason:.200}). Pass a module of "
-            "layers and plain values."
-        ) from error
-
-
-def _evaluated(module: nn.Module) -> None:
-    try:
-        module.eval().requires_grad_(False)
-    except (RuntimeError, NotImplementedError) as error:  # such as of programs of torch.export
-        raise ConfigError(
-            f"{type(module).__name__} has no evaluation mode ({one_line(error, 160)}). Pass the module it was made of."
-        ) from error
-
-
-def _is_learning_norm(layer: nn.Module) -> TypeGuard[_BatchNorm]:
-    """Batch norms that neither the user froze nor put into evaluation mode, as the rest of PyTorch has it."""
-    if not isinstance(layer, _BatchNorm) or not layer.training or layer.running_mean is None:
-        return False
-    own = list(layer.parameters(recurse=False))
-    return not own or any(p.requires_grad for p in own)
 
 
 def _floats(answer: Tensor) -> Tensor:

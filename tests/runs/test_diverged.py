@@ -38,3 +38,16 @@ def test_where_training_diverged_is_told_with_what_to_lower(
     assert "loss" in line
     assert "Lower training.lr" in line
     assert "phase" not in line
+    assert ("go on from it with" in line) == (where[:6] not in ("in all", "in SPS"))
+
+
+def test_a_run_that_diverged_goes_on_from_the_last_good_state_with_a_lower_rate(tmp_path: Path) -> None:
+    digits, run = write_small_digits(tmp_path / "d.npz"), tmp_path / "run"
+    line = COMMANDS.fail(BAD_INPUT, *train_arguments(digits, run, base=SMALLEST, **FAR))
+    assert "1 of " in line  # the measurement
+    command = line[line.index("go on from it with: ") :].split(": ")[1].split()
+    assert command[:3] == ["qpu-sdk", "resume", str(run)]
+    assert command[3:] == ["--set", "training.lr=1e+29"]
+    COMMANDS.succeed("resume", str(run), "--set", "training.lr=0.01", "--json")
+    assert "lr = 0.01" in (run / "config.toml").read_text()
+    COMMANDS.succeed("resume", str(run), "--json")  # the checkpoints are of the new rate

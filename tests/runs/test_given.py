@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from qpu_sdk.errors import CheckpointError, ConfigError
+from qpu_sdk.errors import CheckpointError, ConfigError, DataError
 from qpu_sdk.runs.folder import RunFolder
 from qpu_sdk.runs.given import Given
 from qpu_sdk.training.config import RunConfig
@@ -120,9 +120,13 @@ def test_what_is_no_network_is_one_line(target: Any, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_dataset_is_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"Dataset\.of"):
-        Given.of(None, (X, Y))  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("data", "words"), [((X, Y), "is an array"), ("digits", r"Dataset\.of"), ([X, Y, X, Y], r"Dataset\.of")]
+)
+def test_what_is_no_dataset_is_one_line(data: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        Given.of(None, data)
+    assert "\n" not in str(caught.value)
 
 
 def test_images_alone_need_no_probe(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qpu_sdk.runs.metric import points
 from qpu_sdk.runs.paired import (
     image_interval,
     mean_interval,
     paired_difference,
     paired_differences,
-    points,
     seed_verdict,
 )
 from qpu_sdk.runs.summary import RunSummary

@@ -31,7 +31,7 @@ def direct() -> DirectWeights:
 
 
 def fitter(config: TrainingConfig, *, epochs: int = 10, steps: int = 3) -> Fitter:
-    return Fitter(direct(), TARGET, config, total_epochs=epochs, steps_per_epoch=steps)
+    return Fitter(direct(), TARGET, config, total_epochs=epochs, steps_per_epoch=steps, seed=1)
 
 
 # -- batches -----------------------------------------------------------------------------------------------
@@ -209,7 +209,14 @@ def test_evaluation_does_not_depend_on_its_batches(count: int) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in CONTROLS if name not in VOID])
-@pytest.mark.parametrize("changes", [{}, {"training": {"trials": 2, "trial_epochs": 2, "warm_start_epochs": 3}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"training": {"trials": 2, "trial_epochs": 2, "warm_start_epochs": 3}},
+        {"target": {"exclude": ["*.bias"]}},
+    ],
+)
 def test_controls_train_for_as_many_epochs_as_the_run(name: str, changes: dict[str, Any]) -> None:
     run = tiny.training(tiny.config(**changes, seed=4))
     control, results = open_control(name, run), []
@@ -255,3 +262,25 @@ def test_pruning_ends_at_the_budget() -> None:
     assert left[0] == TARGET.size
     assert left == sorted(left, reverse=True)
     assert left[-1] == control.fitter.generator.parameter_count == budget
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_controls_train_ordinary_weights_as_the_run_does(name: str) -> None:
+    run = tiny.training(tiny.config(target={"exclude": ["*.bias"]}, seed=2))
+    control, budget = open_control(name, run), trainable_parameters(run)
+    assert (run.target.generated, run.target.ordinary) == (32, 2)
+    assert budget == run.bank.declared + run.fitter.generator.parameter_count
+    count = control.fitter.generator.parameter_count
+    assert count <= budget
+    if name in ("frozen_random", "constant", "untrained_circuits", "fresh_random"):
+        assert count == budget - run.bank.declared
+    if name == "plain_network":
+        assert count == 34
+    state = control.fitter.init(seed=1)
+    start = control.fitter.weights(state, control.p).clone()  # of some controls the parameter itself
+    if name != "small_network":
+        first = run.target.flat(dict(run.target.module.named_parameters()))
+        assert torch.equal(start[32:], first[32:])
+    images, labels = run.batches.images, run.batches.labels
+    control.fitter.step_(state, control.p, images, labels)
+    assert not torch.equal(control.fitter.weights(state, control.p)[32:], start[32:])

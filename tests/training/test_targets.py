@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from qpu_sdk.errors import ConfigError
 from qpu_sdk.training.config import GIVEN, TargetConfig
+from qpu_sdk.training.evaluation import check_learns
 from qpu_sdk.training.targets import BUILT_IN, PaperCNN, Target, check_rebuilt, load_target, paper_cnn
 
 PAPER = "qpu_sdk.training.targets:paper_cnn"
@@ -507,3 +508,132 @@ def test_a_file_and_a_resumed_run_have_the_network_again(name: str, words: str) 
     with pytest.raises(ConfigError, match=words) as caught:
         check_rebuilt(target, named, (1, 2, 3), seed=1)
     assert "\n" not in str(caught.value)
+
+
+# -- what is generated, and in which mode ------------------------------------------------------------------
+
+
+def layered() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "generated"),
+    [
+        ((), (), ["0.weight", "0.bias", "1.weight", "1.bias", "2.weight", "2.bias"]),
+        (("0.*", "2.weight"), (), ["0.weight", "0.bias", "2.weight"]),
+        ((), ("*.bias", "1.*"), ["0.weight", "2.weight"]),
+        (("[02].*",), ("*.bias",), ["0.weight", "2.weight"]),
+    ],
+)
+def test_patterns_choose_what_is_generated(
+    include: tuple[str, ...], exclude: tuple[str, ...], generated: list[str]
+) -> None:
+    choice = TargetConfig(include=include, exclude=exclude)
+    target, count = Target(layered(), choice), sum(layered().get_parameter(name).numel() for name in generated)
+    assert (target.generated, target.size, target.frozen) == (count, 51, 0)
+    assert list(target.shapes)[: len(generated)] == generated
+    weights = random_weights(target.size)
+    assert torch.equal(target.flat(target.tensors(weights)), weights)
+    frozen = Target(layered(), choice.model_copy(update={"rest": "freeze"}))
+    assert (frozen.generated, frozen.size, frozen.frozen) == (count, count, 51 - count)
+    part = target.generated_part
+    assert (list(part.shapes), part.size) == (generated, count)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"include": ["conv.*"]}, "target.include has 'conv.\\*', which matches no parameter that is trained"),
+        ({"exclude": ["0.weigth"]}, "There are: 0.weight, 0.bias, 1.weight"),
+        ({"exclude": ["*"]}, "leave no parameter to generate"),
+    ],
+)
+def test_patterns_that_mean_nothing_are_one_line(options: dict[str, list[str]], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        Target(layered(), TargetConfig(**options))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tied_parameter_is_meant_by_any_of_its_names() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    module[1].weight = module[0].weight
+    assert Target(module, TargetConfig(exclude=["1.weight"])).generated == 8
+
+
+class Dropping(nn.Module):
+    """Drops by a function that asks for the mode, as many networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 50)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(self.layer(x.flatten(1)), 0.5, self.training)
+
+
+@pytest.mark.parametrize("build", [Dropping, lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 50), nn.Dropout(0.5))])
+def test_dropout_is_on_in_training_alone_and_of_the_seed_alone(build: Callable[[], nn.Module]) -> None:
+    target, images = Target(build()), random_images(8, 1, 2, 3)
+    weights = random_weights(target.size)
+    state = torch.get_rng_state()
+    one, again, other = (target.logits(weights, images, learning=True, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    plain = target.logits(weights, images)
+    dropped = one == 0
+    assert 100 < int(dropped.sum()) < 300  # of 400, half expected, standard deviation 10
+    assert torch.allclose(one[~dropped], 2 * plain[~dropped], atol=1e-6)
+    assert torch.equal(target.logits(weights, images, learning=True), plain)  # as SPSA compares losses
+
+
+def test_what_was_put_into_evaluation_mode_stays_there() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(6, 50), nn.Dropout(0.5).eval())
+    target, images = Target(module), random_images(8, 1, 2, 3)
+    weights = random_weights(target.size)
+    assert torch.equal(target.logits(weights, images, learning=True, seed=1), target.logits(weights, images))
+
+
+class Counting(nn.Module):
+    """Keeps a mean of its own in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.register_buffer("mean", torch.zeros(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        if self.training:
+            self.get_buffer("mean").mul_(0.9).add_(0.1 * x.mean(0))
+        logits: Tensor = self.layer(x - self.get_buffer("mean"))
+        return logits
+
+
+def test_a_statistic_that_nobody_settles_is_refused() -> None:
+    with pytest.raises(ConfigError, match="writes to mean in training") as caught:
+        check_learns(Target(Counting()), random_images(4, 1, 2, 3), batch_size=2)
+    assert "\n" not in str(caught.value)
+    check_learns(Target(Counting().eval()), random_images(4, 1, 2, 3), batch_size=2)
+
+
+def test_a_network_on_another_device_is_one_line() -> None:
+    from torch._subclasses import FakeTensorMode
+
+    module = nn.Linear(2, 2)
+    with FakeTensorMode():
+        module.weight = nn.Parameter(torch.empty(2, 2, device="cuda:0"))
+    with pytest.raises(ConfigError, match=r"Linear is on cuda:0 \(weight\).* \.cpu\(\)"):
+        Target(module)
+
+
+def test_a_layer_of_two_names_is_itself_again_afterwards() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(6, 6))
+    module.append(module[1])
+    target, images = Target(module), random_images(3, 1, 2, 3)
+    before, weights = {n: t.clone() for n, t in target.module.state_dict().items()}, random_weights(target.size)
+    fresh = nn.Sequential(nn.Flatten(), nn.Linear(6, 6), nn.Linear(6, 6))
+    fresh.load_state_dict(target.state(weights))
+    assert torch.allclose(target.logits(weights, images), fresh(images), atol=1e-6)
+    assert all(torch.equal(t, before[n]) for n, t in target.module.state_dict().items())

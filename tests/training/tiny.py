@@ -17,6 +17,7 @@ from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import parse_config
 from qpu_sdk.training.data import Dataset, Images
 from qpu_sdk.training.loop import Training
+from qpu_sdk.training.ordinary import with_ordinary
 from qpu_sdk.training.qnn import QNNBank
 from qpu_sdk.training.schedule import Schedule
 from qpu_sdk.training.targets import Target
@@ -88,14 +89,14 @@ def training(
     journal: Journal | None = None,
 ) -> Training:
     """A run of the tiny problem with fresh devices and a fresh generator, and a fresh journal unless given."""
-    target = Target(module if module is not None else seeded_linear())
+    target = Target(module if module is not None else seeded_linear(), settings.target)
     opened = devices if devices is not None else {name: open_device(name, seed=3) for name in settings.device_names}
     return Training.of(
         settings,
         Schedule.of(settings),
         dataset=data if data is not None else dataset(),
         target=target,
-        generator=LeanMPSGenerator(target.size, settings.generator.bond_dim, seed=1),
+        generator=with_ordinary(LeanMPSGenerator(target.generated, settings.generator.bond_dim, seed=1), target),
         bank=QNNBank.of(settings, opened, journal=journal, mitigation=resolve(settings, opened)),
     )
 
