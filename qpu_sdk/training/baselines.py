@@ -201,11 +201,11 @@ class FreshRandomGenerator(Generator):
         n = self.target_size
         row = int(torch.randint(n, (), generator=rng))
         noise = torch.randn(n, generator=rng)
-        one = torch.zeros(n)
+        one = torch.zeros(n, device=p.device)
         one[row] = 1.0
         # The mean over rows, which generators subtract, takes 1/n of the slope along.
-        slope: Tensor = (self.inner(one) - self.inner(torch.zeros(n)))[row] * (n / max(1, n - 1))
-        return slope * (noise - noise.mean())
+        slope: Tensor = (self.inner(one) - self.inner(torch.zeros_like(one)))[row] * (n / max(1, n - 1))
+        return slope * (noise - noise.mean()).to(p.device)
 
 
 def initial_weights(target: Target) -> Tensor:

@@ -48,8 +48,8 @@ from .written import hash_of, or_none, toml_of
 Table: TypeAlias = Mapping[str, Any]
 #: What no fingerprint has: limits may be raised, and files may lie elsewhere.
 _UNHASHED: Any = {"budget": True, "mitigation": {"record", "max_age_h"}, "target": {"folder"}}
-#: Keys of [training] that came after the first release; where they are 0 or unset, nothing is as it was not before.
-_LATER = {"augment_shift", "warm_start_optimiser"}
+#: Keys of [training] that came after the first release; with their defaults, nothing is as it was not before.
+_LATER = {"augment_shift", "warm_start_optimiser", "accelerator"}
 #: Keys that may change in mid-run: of what is not measured yet.
 CHANGEABLE = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
@@ -151,6 +151,7 @@ class TrainingConfig(Section):
     """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit.
 
     :param augment_shift: most pixels by which training images are moved, each way, anew in every epoch.
+    :param accelerator: where generator and network are trained; ``auto``: the first of cuda, mps and cpu that is there.
     :param warm_start_optimiser: of the phases; none: ``rotated-adam`` for tapered chains, ``adam`` for others.
     """
 
@@ -175,11 +176,13 @@ class TrainingConfig(Section):
     threads: Threads | None = None
     augment_shift: PositiveOrZero = 0
     warm_start_optimiser: Literal["adam", "rotated-adam"] | None = None
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave keys that came later out where they change nothing, as ``scale`` of the images where it is not set."""
-        return {key: value for key, value in inner(self).items() if key not in _LATER or value}
+        later = {key: field.default for key, field in type(self).model_fields.items() if key in _LATER}
+        return {key: value for key, value in inner(self).items() if key not in later or value != later[key]}
 
     @model_validator(mode="after")
     def _trials_are_warm(self) -> TrainingConfig:

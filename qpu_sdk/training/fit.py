@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..errors import ConfigError
 from ..generator.mps import Generator
 from ..seeds import child_seed
+from .accelerator import CPU, moved
 from .batches import Batches
 from .config import TrainingConfig
 from .optimiser import NamedTensors, Optimiser, open_optimiser
@@ -54,6 +55,11 @@ class FitState:
         """The same in memory of its own."""
         return FitState(clones(self.parameters), clones(self.optimiser))
 
+    def to(self, device: torch.device) -> FitState:
+        """The same on a device, but for the count of steps, which would be waited for there at every step."""
+        parameters = {name: tensor.to(device) for name, tensor in self.parameters.items()}
+        return FitState(parameters, {n: t if n == "count" else t.to(device) for n, t in self.optimiser.items()})
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -66,6 +72,7 @@ class Fitter:
     :param generator: of which the structure counts; its own parameters are neither read nor changed.
     :param total_epochs: epochs of the whole run.
     :param steps_per_epoch: batches of one epoch.
+    :param device: where the steps are done; states are on the CPU before and after an epoch.
     """
 
     generator: Generator
@@ -73,6 +80,15 @@ class Fitter:
     config: TrainingConfig
     total_epochs: int
     steps_per_epoch: int
+    device: torch.device = CPU
+
+    def there(self) -> Fitter:
+        """The same with generator and target on the device, as they are now: controls change theirs between epochs."""
+        if self.device == CPU:
+            return self
+        return replace(
+            self, generator=copy.deepcopy(self.generator).to(self.device), target=self.target.to(self.device)
+        )
 
     @property
     def optimiser(self) -> Optimiser:
@@ -110,13 +126,14 @@ class Fitter:
 
         :raises ConfigError: when the loss, or what was trained, is not finite.
         """
-        state = state.copy()  # what follows works in place, and a checkpoint may hold the old one
+        there, p = self.there(), p.to(self.device)
+        state = state.copy().to(self.device)  # what follows works in place, and a checkpoint may hold the old one
+        passes = moved(batches.epoch(epoch, self.config.batch_size), self.device)
         with diverging(f"epoch {epoch + 1}", "training.lr, or clip with training.clip"):
-            passed = one_pass(batches.epoch(epoch, self.config.batch_size), lambda x, y: self.step_(state, p, x, y))
-            loss, accuracy = passed
+            loss, accuracy = one_pass(passes, lambda x, y: there.step_(state, p, x, y))
             # The loss is of before the last step, which may be the one that went too far.
-            check_finite(loss, [*self.parameters(state), self.weights(state, p)])
-        return state, EpochResult(loss, accuracy, self.rate(state.step - 1))
+            check_finite(loss, [*self.parameters(state), there.weights(state, p)])
+        return state.to(CPU), EpochResult(loss, accuracy, self.rate(state.step - 1))
 
     def step_(self, state: FitState, p: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """One step on one batch, in place; gives the logits from before the step.
@@ -139,7 +156,7 @@ class Fitter:
         logits = self.target.logits(weights, images, learning=True)
         value = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
         if self.config.weight_penalty:
-            value = value + self.config.weight_penalty * weights.square().sum()
+            value = value + self.config.weight_penalty * torch.dot(weights, weights)
         return value, logits.detach()
 
     def apply_(self, state: FitState, gradients: Sequence[Tensor]) -> None:
