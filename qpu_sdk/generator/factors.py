@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -25,15 +26,8 @@ def two_factors(distributions: Sequence[Tensor]) -> Factors:
         return distributions[0], None
     sizes = [len(one) for one in distributions]
     cuts = range(1, len(sizes))
-    cut = min(cuts, key=lambda k: _product(sizes[:k]) + _product(sizes[k:]))
+    cut = min(cuts, key=lambda k: math.prod(sizes[:k]) + math.prod(sizes[k:]))
     return multiplied_out(distributions[:cut]), multiplied_out(distributions[cut:])
-
-
-def _product(sizes: Sequence[int]) -> int:
-    out = 1
-    for size in sizes:
-        out *= size
-    return out
 
 
 def multiplied_out(distributions: Sequence[Tensor]) -> Tensor:

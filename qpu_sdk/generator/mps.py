@@ -57,18 +57,15 @@ class Generator(nn.Module, abc.ABC):
         :raises ConfigError: when it has too few entries, or is on another device.
         """
         own = next(self.parameters())
-        factors = two_factors((p,) if isinstance(p, Tensor) else p)
-        found = math.prod(one.numel() for one in factors if one is not None)
-        if factors[0].ndim != 1 or found < self.outcomes_needed:
+        head, rest = two_factors((p,) if isinstance(p, Tensor) else p)
+        found = head.numel() * (1 if rest is None else rest.numel())
+        if head.ndim != 1 or found < self.outcomes_needed:
             raise ConfigError(
                 f"{found} joint outcomes for {self.target_size} weights; {self.outcomes_needed} are needed. "
                 "Use more modes or photons, more QNNs, or a smaller target."
             )
-        if factors[0].device != own.device:
-            raise ConfigError(
-                f"p is on {factors[0].device}, and the generator on {own.device}. Move one of them with .to(...)."
-            )
-        head, rest = factors
+        if head.device != own.device:
+            raise ConfigError(f"p is on {head.device}, and the generator on {own.device}. Move one of them with .to().")
         return (head, rest) if head.dtype == own.dtype else (head.to(own), None if rest is None else rest.to(own))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ConfigError
 
@@ -42,3 +42,16 @@ def moved(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Ite
     """Batches on a device, one at a time: images and labels with the same shapes."""
     for images, labels in batches:
         yield images.to(device), labels.to(device)
+
+
+def check_on_cpu(module: nn.Module) -> None:
+    """Raise :class:`ConfigError` when a network is elsewhere: runs begin on the CPU, and move copies."""
+    if places := _places(module) - {"cpu", "meta"}:  # of what has no values something else is said
+        raise ConfigError(
+            f"{type(module).__name__} is on {', '.join(sorted(places))}; a target is given on the CPU. Call .cpu() on "
+            "it: training.accelerator moves a copy."
+        )
+
+
+def _places(module: nn.Module) -> set[str]:
+    return {str(tensor.device) for tensor in (*module.parameters(), *module.buffers())}

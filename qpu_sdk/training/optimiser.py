@@ -140,6 +140,8 @@ def _renew_bases(covariances: Sequence[Tensor], bases: Sequence[Tensor], square:
 
 def _rotate(bases: Sequence[Tensor], vector: Tensor, *, forward: bool) -> Tensor:
     """Q^T v (forward) or Q v, block by block, ``(P,)``."""
+    if len(bases) == 1:
+        return torch.mv(bases[0].mT if forward else bases[0], vector)
     parts = zip(bases, torch.split(vector, [len(basis) for basis in bases]), strict=True)
     return torch.cat([(basis.T if forward else basis) @ part for basis, part in parts])
 

@@ -16,9 +16,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import ConfigError
 from ..words import one_line
+from .accelerator import check_on_cpu
 from .config import TargetConfig
 from .factories import open_factory
-from .networks import normed_cnn
+from .networks import NETWORKS
 
 
 @final
@@ -53,7 +54,7 @@ def paper_cnn() -> nn.Module:
 #: Targets that a model file may name; anything else must be named by the user.
 BUILT_IN: Mapping[str, Callable[[], nn.Module]] = {
     "qpu_sdk.training.targets:paper_cnn": paper_cnn,
-    "qpu_sdk.training.networks:normed_cnn": normed_cnn,
+    **{f"qpu_sdk.training.networks:{build.__name__}": build for build in NETWORKS},
 }
 
 
@@ -278,6 +279,7 @@ def _check_parameters(module: nn.Module) -> None:
         raise ConfigError(f"{name} is compiled, so its weights cannot be replaced. Pass the module it was made of.")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
         raise ConfigError(f"{name} has lazy layers without a shape. Run it on a batch of images, then pass it.")
+    check_on_cpu(module)
     if not parameters:
         raise ConfigError(f"{name} has no parameter, so there is nothing to generate. Add a layer.")
     if not any(p.requires_grad and p.numel() for p in parameters):
