@@ -201,7 +201,7 @@ def _contracted_back(
 ) -> tuple[Tensor, Tensor, tuple[Tensor | None, Tensor | None]]:
     """Gradients of lead, tail and p (if it wants one); beta is computed again rather than kept."""
     total, width, sides = g.sum(), tail.shape[1], tail.flatten(0, 1).mT
-    of_leads, of_tails, of_weights = [], [], []
+    of_leads, of_weights, of_tail = [], [], torch.zeros((), dtype=g.dtype, device=g.device)
     for chosen, span in _chunks(len(g), width):
         rows, mine = lead[chosen].mT, torch.sub(g[span], total, alpha=1 / len(g))
         if of_p:
@@ -211,11 +211,11 @@ def _contracted_back(
         both = torch.cat(tables, 1)
         # Transposed: for tall and narrow results matrix libraries take two to three times as long.
         of_leads.append(torch.mm(sides, both.mT))
-        of_tails = [torch.addmm(*of_tails, rows, both) if of_tails else torch.mm(rows, both)]
+        of_tail = torch.addmm(of_tail, rows, both)
     of_lead = _joined(of_leads, 1)
     if missing := len(lead) - of_lead.shape[1]:
         of_lead = F.pad(of_lead, (0, missing))
-    return of_lead.mT, of_tails[0].mT, joint_back(_joined(of_weights), *p) if of_p else (None, None)
+    return of_lead.mT, of_tail.mT, joint_back(_joined(of_weights), *p) if of_p else (None, None)
 
 
 def _joined(parts: list[Tensor], dim: int = 0) -> Tensor:

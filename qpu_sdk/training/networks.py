@@ -93,7 +93,8 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm2(self.conv2(self.norm1(self.conv1(x)).relu()))
         kept = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.missing))
-        return (kept + y).relu()
+        out: Tensor = (kept + y).relu()
+        return out
 
 
 @final
