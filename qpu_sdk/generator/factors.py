@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 #: p as generators take it: whole, ``(K,)``, or the factors ``(K1,)``, ``(K2,)`` and so on whose outer product it is.
-Outcomes: TypeAlias = Tensor | Sequence[Tensor]
+JointOutcomes: TypeAlias = Tensor | Sequence[Tensor]
 #: p itself and None, or a head and a rest with p_i = head_a rest_b and i = len(rest) a + b.
 Factors: TypeAlias = tuple[Tensor, Tensor | None]
 

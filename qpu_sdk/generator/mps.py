@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..arrays import real, whole
 from ..errors import ConfigError
 from .chain import chain_weights
-from .factors import Factors, Outcomes, two_factors
+from .factors import Factors, JointOutcomes, two_factors
 from .limits import MOST_WEIGHTS, checked_bond
 
 
@@ -38,7 +38,7 @@ class Generator(nn.Module, abc.ABC):
     outcomes_needed: int
 
     @abc.abstractmethod
-    def forward(self, p: Outcomes) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """``(n_outcomes,) -> (target_size,)``; of several circuits the factors ``(K1,)``, ``(K2,)`` ... do as well."""
 
     @abc.abstractmethod
@@ -50,7 +50,7 @@ class Generator(nn.Module, abc.ABC):
         """Declared trainable parameters."""
         return sum(q.numel() for q in self.parameters())
 
-    def checked(self, p: Outcomes) -> Factors:
+    def checked(self, p: JointOutcomes) -> Factors:
         """``p`` as at most two factors of the type that the parameters have.
 
         :raises ConfigError: when it has too few entries, or is on another device.
@@ -133,7 +133,7 @@ class MPSGenerator(Generator):
             self.label.copy_(identity + torch.randn(self.label.shape, generator=rng) * self.init_std)
             self.biases.copy_(identity.expand_as(self.biases))
 
-    def forward(self, p: Outcomes) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """See :class:`MPSGenerator`.
 
         :param p: ``(n_outcomes,)``, or its factors, one a circuit.
@@ -206,7 +206,7 @@ class LeanMPSGenerator(_OneMatrixABit):
             self.right.zero_()
             self.right[0, 0] = 1.0
 
-    def forward(self, p: Outcomes) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """See :class:`LeanMPSGenerator`.
 
         :param p: ``(n_outcomes,)``, or its factors, one a circuit.
@@ -259,7 +259,7 @@ class TaperedMPSGenerator(_OneMatrixABit):
             self.left[:, 0] += 1.0  # sums of each row are 1: all weights begin alike, and so near 0
             self.right[0] += 1.0
 
-    def forward(self, p: Outcomes) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """See :class:`TaperedMPSGenerator`.
 
         :param p: ``(n_outcomes,)``, or its factors, one a circuit.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..arrays import whole
 from ..errors import ConfigError
-from .factors import Outcomes, joint_slice
+from .factors import JointOutcomes, joint_slice
 from .limits import MOST_WEIGHTS
 from .mps import Generator
 
@@ -58,7 +58,7 @@ class PhasesGenerator(Generator):
         with torch.no_grad():
             self.gain.fill_(0.5)
 
-    def forward(self, p: Outcomes) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """See :class:`PhasesGenerator`.
 
         :param p: ``(n_outcomes,)``, or its factors, one a circuit.

@@ -38,7 +38,7 @@ def _there() -> list[str]:
     return [name for name, there in found if there]
 
 
-def moved(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def on_device(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches on a device, one at a time: images and labels with the same shapes."""
     for images, labels in batches:
         yield images.to(device), labels.to(device)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..generator.factors import Outcomes
+from ..generator.factors import JointOutcomes
 from ..generator.mps import Generator
 from ..seeds import child_seed
 from .targets import Target
@@ -57,7 +57,7 @@ class RandomSubspaceGenerator(Generator):
         with torch.no_grad():
             self.theta.zero_()
 
-    def forward(self, p: Outcomes) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """The weights; ``p`` is ignored.
 
         :returns: ``(target_size,)``.
@@ -86,7 +86,7 @@ class DirectWeights(Generator):
         with torch.no_grad():
             self.weights.copy_(self.get_buffer("initial") if self._starts is None else self._starts(seed))
 
-    def forward(self, p: Outcomes) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """The weights; ``p`` is ignored.
 
         :returns: ``(target_size,)``.
@@ -138,7 +138,7 @@ class PrunedWeights(Generator):
         """Weights that are not held at zero in the end."""
         return self.keep
 
-    def forward(self, p: Outcomes) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """The weights; ``p`` is ignored.
 
         :returns: ``(target_size,)``.
@@ -192,7 +192,7 @@ class FreshRandomGenerator(Generator):
         """A fresh start of the generator inside; the draws go on."""
         self.inner.reset(seed=seed)
 
-    def forward(self, p: Outcomes) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """The weights of this call; ``p`` is ignored.
 
         :returns: ``(target_size,)``.

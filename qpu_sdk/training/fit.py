@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ..errors import ConfigError
 from ..generator.mps import Generator
 from ..seeds import child_seed
-from .accelerator import CPU, moved
+from .accelerator import CPU, on_device
 from .batches import Batches
 from .config import TrainingConfig
 from .optimiser import NamedTensors, Optimiser, open_optimiser
@@ -128,7 +128,7 @@ class Fitter:
         """
         there, p = self.there(), p.to(self.device)
         state = state.copy().to(self.device)  # what follows works in place, and a checkpoint may hold the old one
-        passes = moved(batches.epoch(epoch, self.config.batch_size), self.device)
+        passes = on_device(batches.epoch(epoch, self.config.batch_size), self.device)
         with diverging(f"epoch {epoch + 1}", "training.lr, or clip with training.clip"):
             loss, accuracy = one_pass(passes, lambda x, y: there.step_(state, p, x, y))
             # The loss is of before the last step, which may be the one that went too far.

@@ -26,7 +26,7 @@ from ..mitigation.distribution import Distribution
 from ..mitigation.selection import post_select
 from ..seeds import child_seed
 from ..statistics import total_variation
-from .accelerator import CPU, moved, open_accelerator
+from .accelerator import CPU, on_device, open_accelerator
 from .batches import Batches
 from .config import RunConfig, TrainingConfig
 from .data import Dataset
@@ -249,7 +249,7 @@ class Training:
             return logits
 
         with diverging(f"epoch {state.epoch + 1} of the warm start", _WARM_KEYS):
-            loss, accuracy = one_pass(moved(self.batches.epoch(state.epoch, config.batch_size), device), step_)
+            loss, accuracy = one_pass(on_device(self.batches.epoch(state.epoch, config.batch_size), device), step_)
             check_finite(loss, [phases, *fitter.parameters(fit)])
         # SPSA begins anew where these phases are: its memory is of others.
         learnt = Learnt(fit.to(CPU), adam, self.spsa.init(phases.numpy(), seed=old.spsa.seed))

@@ -11,7 +11,7 @@ from torch import nn
 from qpu_sdk.errors import ConfigError
 from qpu_sdk.generator.mps import TaperedMPSGenerator
 from qpu_sdk.training import accelerator
-from qpu_sdk.training.accelerator import moved, open_accelerator
+from qpu_sdk.training.accelerator import on_device, open_accelerator
 from qpu_sdk.training.config import RunConfig, TrainingConfig
 from qpu_sdk.training.fit import Fitter
 from qpu_sdk.training.networks import ResNet20
@@ -64,7 +64,7 @@ def test_a_step_stays_where_it_is(network: nn.Module, optimiser: Any) -> None:
     fitter = Fitter(generator, target, config, 10, 3, META).there()
     state = Fitter(generator, target, config, 10, 3).init(seed=1).to(META)
     images, labels = tiny.dataset().train.tensors()
-    [(images, labels)] = moved([(images, labels)], META)
+    [(images, labels)] = on_device([(images, labels)], META)
     logits = fitter.step_(state, torch.rand(target.size + 1, device=META), images, labels)
     assert logits.device == META
     assert state.step == 1
