@@ -50,12 +50,12 @@ class Generator(nn.Module, abc.ABC):
         """Declared trainable parameters."""
         return sum(q.numel() for q in self.parameters())
 
-    def checked(self, p: JointOutcomes) -> Factors:
-        """``p`` as at most two factors of the type that the parameters have.
+    def checked(self, p: JointOutcomes, own: Tensor) -> Factors:
+        """``p`` as at most two factors.
 
+        :param own: a parameter, of the type that they will have, and on whose device they must be.
         :raises ConfigError: when it has too few entries, or is on another device.
         """
-        own = next(self.parameters())
         head, rest = two_factors((p,) if isinstance(p, Tensor) else p)
         found = head.numel() * (1 if rest is None else rest.numel())
         if head.ndim != 1 or found < self.outcomes_needed:
@@ -143,7 +143,7 @@ class MPSGenerator(Generator):
         of_bits, of_p = torch.split(self.pairs, [n, 1])
         last = self.affine_in_p @ of_p[0, :, :, 0]
         ends = self.first[None], last[:, None]
-        return chain_weights(of_bits, k, self.label, ends, self.checked(p), self.target_size)
+        return chain_weights(of_bits, k, self.label, ends, self.checked(p, self.cores), self.target_size)
 
     @property
     def pairs(self) -> Tensor:
@@ -213,7 +213,7 @@ class LeanMPSGenerator(_OneMatrixABit):
         :returns: weights, ``(target_size,)``.
         """
         half, ends = (self.bits + 1) // 2, (self.left[None], self.right[:, None])
-        return chain_weights(self.pairs, half, None, ends, self.checked(p), self.target_size)
+        return chain_weights(self.pairs, half, None, ends, self.checked(p, self.cores), self.target_size)
 
 
 @final
@@ -267,7 +267,7 @@ class TaperedMPSGenerator(_OneMatrixABit):
         """
         half = max(0, (self.bits + 1) // 2 - self.first_bits)
         ends = torch.cat([self.identity, self.left]), self.right
-        return chain_weights(self.pairs, half, None, ends, self.checked(p), self.target_size)
+        return chain_weights(self.pairs, half, None, ends, self.checked(p, self.cores), self.target_size)
 
 
 def identifiable_parameters(generator: Generator, *, seed: int) -> int:

@@ -64,5 +64,5 @@ class PhasesGenerator(Generator):
         :param p: ``(n_outcomes,)``, or its factors, one a circuit.
         :returns: weights, ``(target_size,)``.
         """
-        used = joint_slice(*self.checked(p), slice(0, self.target_size))
+        used = joint_slice(*self.checked(p, self.gain), slice(0, self.target_size))
         return self.initial + self.gain * self.change * (used - 1.0)

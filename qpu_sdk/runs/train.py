@@ -149,8 +149,8 @@ def resume(
     :param target: what :func:`train` was given, if it was; with other weights, but of the same layers.
     :param data: likewise.
     :param on_progress: as of :func:`train`, and so are ``observer`` and ``wait``.
-    :param budget: ``budget.key=value`` overrides, and shots of what is not measured yet, such as
-        ``spsa.shots=1000000``; written to the run's configuration.
+    :param budget: ``budget.key=value`` overrides, shots of what is not measured yet, such as
+        ``spsa.shots=1000000``, and ``training.accelerator``; written to the run's configuration.
     :raises CheckpointError: when the folder holds no run, a damaged one, or one of another target or other images; when
         its journal knows less than was done.
     :raises ConfigError: when ``budget`` names something else, or shots of a finished run, or ``out`` is no path.

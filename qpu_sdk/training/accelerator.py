@@ -28,7 +28,7 @@ def open_accelerator(name: Accelerator) -> torch.device:
     if name not in there:
         raise ConfigError(
             f"training.accelerator is {name}, and torch {torch.__version__} finds {' and '.join(there)} here. Use "
-            f"{there[0]} or auto, or a build of torch for {name}."
+            f"--set training.accelerator={there[0]}, or a build of torch for {name}."
         )
     return torch.device(name)
 

@@ -50,8 +50,8 @@ Table: TypeAlias = Mapping[str, Any]
 _UNHASHED: Any = {"budget": True, "mitigation": {"record", "max_age_h"}, "target": {"folder"}}
 #: Keys of [training] that came after the first release; with their defaults, nothing is as it was not before.
 _LATER = {"augment_shift", "warm_start_optimiser", "accelerator"}
-#: Keys that may change in mid-run: of what is not measured yet.
-CHANGEABLE = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
+#: Keys that may change in mid-run: of what is not measured yet, and where the rest is computed.
+CHANGEABLE = {"training": {"shots", "final_shots", "accelerator"}, "spsa": {"shots"}}
 #: What a configuration says of a network or images that were passed as objects, which no file can name.
 GIVEN = "(given)"
 

@@ -127,8 +127,8 @@ class Training:
         check_network(dataset, target, generator, outcomes=outcomes, batch_size=size)
         batches = Batches.of(dataset, seed=config.seed, shift=config.training.augment_shift)
         steps = math.ceil(len(batches.labels) / config.training.batch_size)  # a smaller last batch is a step too
-        device = open_accelerator(config.training.accelerator)
-        fitter = Fitter(generator, target, config.training, schedule.epochs, steps, device)
+        fitter = Fitter(generator, target, config.training, total_epochs=schedule.epochs, steps_per_epoch=steps)
+        fitter = replace(fitter, device=open_accelerator(config.training.accelerator))
         spsa = open_spsa(config.spsa, rounds=config.training.rounds)
         name = config.warm_start_optimiser
         exact = open_optimiser(name, beta2=EXACT_BETA2 if name == "adam" else config.training.beta2)

@@ -39,7 +39,7 @@ def test_auto_is_the_first_that_is_there(monkeypatch: pytest.MonkeyPatch, names:
 @pytest.mark.parametrize("name", ["cuda", "mps"])
 def test_what_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
     there(monkeypatch)
-    with pytest.raises(ConfigError, match=rf"^training\.accelerator is {name}, and torch .* finds cpu here\. Use cpu"):
+    with pytest.raises(ConfigError, match=rf"^training\.accelerator is {name}, and .* finds cpu here\. Use --set"):
         open_accelerator(name)
     config = tiny.config(training={"accelerator": name})
     with pytest.raises(ConfigError, match=r"training\.accelerator is"):
@@ -61,8 +61,8 @@ def test_a_step_stays_where_it_is(network: nn.Module, optimiser: Any) -> None:
     target = Target(network)
     generator = TaperedMPSGenerator(target.size, 2, seed=1)
     config = TrainingConfig(optimiser=optimiser)
-    fitter = Fitter(generator, target, config, 10, 3, META).there()
-    state = Fitter(generator, target, config, 10, 3).init(seed=1).to(META)
+    fitter = Fitter(generator, target, config, total_epochs=10, steps_per_epoch=3, device=META).there()
+    state = Fitter(generator, target, config, total_epochs=10, steps_per_epoch=3).init(seed=1).to(META)
     images, labels = tiny.dataset().train.tensors()
     [(images, labels)] = on_device([(images, labels)], META)
     logits = fitter.step_(state, torch.rand(target.size + 1, device=META), images, labels)
@@ -75,12 +75,12 @@ def test_a_step_stays_where_it_is(network: nn.Module, optimiser: Any) -> None:
 def test_generator_and_target_are_moved_as_they_are_now_and_the_originals_stay() -> None:
     target = Target(tiny.seeded_linear())
     generator = TaperedMPSGenerator(target.size, 2, seed=1)
-    fitter = Fitter(generator, target, TrainingConfig(), 10, 3, META)
+    fitter = Fitter(generator, target, TrainingConfig(), total_epochs=10, steps_per_epoch=3, device=META)
     moved_ = fitter.there()
     assert {q.device for q in moved_.generator.parameters()} == {META}
     assert {q.device for q in moved_.target.module.parameters()} == {META}
     assert {q.device.type for q in (*generator.parameters(), *target.module.parameters())} == {"cpu"}
-    here = Fitter(generator, target, TrainingConfig(), 10, 3)
+    here = Fitter(generator, target, TrainingConfig(), total_epochs=10, steps_per_epoch=3)
     assert here.there() is here
 
 

@@ -45,7 +45,9 @@ def test_a_few_steps_on_generated_weights_lower_the_loss(name: str) -> None:
     images, labels = torch.rand(16, 1, 28, 28, generator=rng), torch.arange(16) % 10
     check_learns(target, images, batch_size=16)
     generator = LeanMPSGenerator(target.size, 4, seed=1, init_std=0.1)
-    fitter = Fitter(generator, target, TrainingConfig(weight_penalty=0.0, lr=0.02, warmup=0.0), 100, 1)
+    fitter = Fitter(
+        generator, target, TrainingConfig(weight_penalty=0.0, lr=0.02, warmup=0.0), total_epochs=100, steps_per_epoch=1
+    )
     p = -torch.rand(target.size, generator=rng).log()
     state, losses = fitter.init(seed=1), []
     for _ in range(12):
