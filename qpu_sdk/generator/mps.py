@@ -56,16 +56,19 @@ class Generator(nn.Module, abc.ABC):
         :param own: a parameter, of the type that they will have, and on whose device they must be.
         :raises ConfigError: when it has too few entries, or is on another device.
         """
-        head, rest = two_factors((p,) if isinstance(p, Tensor) else p)
-        found = head.numel() * (1 if rest is None else rest.numel())
-        if head.ndim != 1 or found < self.outcomes_needed:
+        given = [p] if isinstance(p, Tensor) else list(p)
+        found = math.prod([one.numel() for one in given])
+        if [one.ndim for one in given] != [1] * len(given) or found < self.outcomes_needed:
             raise ConfigError(
                 f"{found} joint outcomes for {self.target_size} weights; {self.outcomes_needed} are needed. "
                 "Use more modes or photons, more QNNs, or a smaller target."
             )
-        if head.device != own.device:
-            raise ConfigError(f"p is on {head.device}, and the generator on {own.device}. Move one of them with .to().")
-        return (head, rest) if head.dtype == own.dtype else (head.to(own), None if rest is None else rest.to(own))
+        for one in given:
+            if one.device != own.device:
+                raise ConfigError(
+                    f"p is on {one.device}, and the generator on {own.device}. Move one of them with .to()."
+                )
+        return two_factors([one.to(own.dtype) for one in given])
 
 
 def index_bits(target_size: int) -> int:

@@ -282,8 +282,11 @@ def test_too_few_outcomes_are_refused(kind: type[Generator], size: int) -> None:
         generator(torch.ones(size - 1))
     with pytest.raises(ConfigError, match="joint outcomes"):
         generator(torch.ones(size, 1))
-    with pytest.raises(ConfigError, match=f"1 joint outcomes for {size} weights"):
-        generator((torch.ones(1), torch.ones(1)))
+    for few in ((torch.ones(1), torch.ones(1)), ()):
+        with pytest.raises(ConfigError, match=f"1 joint outcomes for {size} weights"):
+            generator(few)
+    with pytest.raises(ConfigError, match="joint outcomes"):
+        generator((torch.ones(size), torch.ones(1, 1)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
