@@ -111,15 +111,14 @@ def _tables(pairs: Tensor, half: int, first: Tensor, last: Tensor) -> list[Tenso
     """
     start, chi = last.flatten(0, 1), last.shape[2]
     early, shared, late = _bits(pairs, half, first, last)
-    rows = torch.mm(first, _forth(pairs[0])).reshape(-1, chi) if early else first
+    rows = torch.mm(first, _forth(pairs[0]).flatten(-2)).reshape(-1, chi) if early else first
     tables = [torch.stack((rows, start))]
-    ahead, behind = _forth(pairs[early:half]), _back(pairs[half + late :].flip(0))
-    blocks = torch.stack((ahead, behind), 1)
+    blocks = torch.stack((_forth(pairs[early:half]), _back(pairs[half + late :].flip(0))), 1).flatten(-2)
     for block in blocks.unbind(0):
         tables.append(torch.bmm(tables[-1], block).reshape(2, -1, chi))
     columns = tables[-1][1]
     if late:
-        columns = torch.mm(columns, _back(pairs[half])).reshape(-1, chi)
+        columns = torch.mm(columns, _back(pairs[half]).flatten(-2)).reshape(-1, chi)
     return [_turned(columns, last.shape[1], *[2] * (shared + late)), blocks, *tables]
 
 
@@ -133,7 +132,7 @@ def _tables_back(
     chi, parts = last.shape[2], []
     of_columns = _turned(of_tail, *[2] * (shared + late), last.shape[1]).flatten(0, 1)
     if late:
-        of_block, of_columns = _step_back(tables[-1][1], _back(pairs[half]), of_columns)
+        of_block, of_columns = _step_back(tables[-1][1], _back(pairs[half]).flatten(-2), of_columns)
         parts.append(of_block.reshape(1, chi, 2, chi).permute(0, 2, 3, 1))
     gradient, found = torch.stack((of_lead, of_columns)), []
     for table, block in zip(tables[-2::-1], blocks.mT.unbind(0)[::-1], strict=True):
@@ -145,7 +144,7 @@ def _tables_back(
         left, right = torch.stack(found).reshape(shared, 2, chi, 2, chi).unbind(1)
         parts = [left.flip(0).transpose(1, 2), *parts, right.permute(0, 2, 3, 1)]
     if early:
-        of_block, of_first = _step_back(first, _forth(pairs[0]), of_first)
+        of_block, of_first = _step_back(first, _forth(pairs[0]).flatten(-2), of_first)
         parts.insert(0, of_block.reshape(1, chi, 2, chi).transpose(1, 2))
     return torch.cat(parts), of_first, of_start.reshape(last.shape)
 
@@ -164,13 +163,13 @@ def _bits(pairs: Tensor, half: int, first: Tensor, last: Tensor) -> tuple[int, i
 
 
 def _forth(pairs: Tensor) -> Tensor:
-    """[M(-1) | M(+1)], ``(..., 2, chi, chi) -> (..., chi, 2 chi)``."""
-    return pairs.transpose(-3, -2).flatten(-2)
+    """[M(-1) | M(+1)] once it is flattened, ``(..., 2, chi, chi) -> (..., chi, 2, chi)``."""
+    return pairs.transpose(-3, -2)
 
 
 def _back(pairs: Tensor) -> Tensor:
     """The same of the transposed matrices."""
-    return pairs.movedim(-1, -3).flatten(-2)
+    return pairs.movedim(-1, -3)
 
 
 def _turned(columns: Tensor, *sizes: int) -> Tensor:
