@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..arrays import real, whole
 from ..errors import ConfigError
 from .chain import chain_weights
+from .factors import Factors, JointOutcomes, two_factors
 from .limits import MOST_WEIGHTS, checked_bond
 
 
@@ -37,8 +38,8 @@ class Generator(nn.Module, abc.ABC):
     outcomes_needed: int
 
     @abc.abstractmethod
-    def forward(self, p: Tensor) -> Tensor:
-        """``(n_outcomes,) -> (target_size,)``."""
+    def forward(self, p: JointOutcomes) -> Tensor:
+        """``(n_outcomes,) -> (target_size,)``; of several circuits the factors ``(K1,)``, ``(K2,)`` ... do as well."""
 
     @abc.abstractmethod
     def reset(self, *, seed: int) -> None:
@@ -49,17 +50,25 @@ class Generator(nn.Module, abc.ABC):
         """Declared trainable parameters."""
         return sum(q.numel() for q in self.parameters())
 
-    def checked(self, p: Tensor) -> Tensor:
-        """The entries of ``p`` in use; raises :class:`ConfigError` when there are too few.
+    def checked(self, p: JointOutcomes, own: Tensor) -> Factors:
+        """``p`` as at most two factors.
 
-        :returns: p, ``(n_outcomes,)``.
+        :param own: a parameter, of the type that they will have, and on whose device they must be.
+        :raises ConfigError: when it has too few entries, or is on another device.
         """
-        if p.ndim != 1 or len(p) < self.outcomes_needed:
+        given = [p] if isinstance(p, Tensor) else list(p)
+        found = math.prod([one.numel() for one in given])
+        if [one.ndim for one in given] != [1] * len(given) or found < self.outcomes_needed:
             raise ConfigError(
-                f"{len(p.flatten())} joint outcomes for {self.target_size} weights; {self.outcomes_needed} are needed. "
+                f"{found} joint outcomes for {self.target_size} weights; {self.outcomes_needed} are needed. "
                 "Use more modes or photons, more QNNs, or a smaller target."
             )
-        return p
+        for one in given:
+            if one.device != own.device:
+                raise ConfigError(
+                    f"p is on {one.device}, and the generator on {own.device}. Move one of them with .to()."
+                )
+        return two_factors([one.to(own.dtype) for one in given])
 
 
 def index_bits(target_size: int) -> int:
@@ -95,6 +104,7 @@ class MPSGenerator(Generator):
     """
 
     signs: Tensor
+    sides: Tensor
     affine_in_p: Tensor
     first: Tensor
 
@@ -111,7 +121,9 @@ class MPSGenerator(Generator):
         self.biases = nn.Parameter(torch.empty(2, chi, chi))
         self.reset(seed=seed)
         # M(x) = x A_0 + (1 - x) A_1 + B at x = -1 and x = +1; and M(p) = (M(+1) + M(-1)) / 2 + p (M(+1) - M(-1)) / 2
-        self.register_buffer("signs", torch.tensor([[-1.0, 1.0], [2.0, 0.0]]), persistent=False)
+        self.register_buffer("signs", torch.tensor([[-1.0, 2.0], [1.0, 0.0]]), persistent=False)
+        of_half = torch.arange(sites) >= self.label_site
+        self.register_buffer("sides", torch.stack((~of_half, of_half), 1).float(), persistent=False)
         self.register_buffer("affine_in_p", torch.tensor([[0.5, 0.5], [-0.5, 0.5]]), persistent=False)
         self.register_buffer("first", torch.eye(chi)[0], persistent=False)  # constants belong in no checkpoint
 
@@ -124,18 +136,25 @@ class MPSGenerator(Generator):
             self.label.copy_(identity + torch.randn(self.label.shape, generator=rng) * self.init_std)
             self.biases.copy_(identity.expand_as(self.biases))
 
-    def forward(self, p: Tensor) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """See :class:`MPSGenerator`.
 
-        :param p: ``(n_outcomes,)``.
+        :param p: ``(n_outcomes,)``, or its factors, one a circuit.
         :returns: weights, ``(target_size,)``.
         """
         k, n = self.label_site, self.bits
-        half = self.biases.repeat_interleave(torch.tensor([k, n + 1 - k]), dim=0)
-        pairs = (self.cores @ self.signs).permute(0, 3, 1, 2) + half.unsqueeze(1)  # M(-1), M(+1) of every site
-        last = self.affine_in_p @ pairs[n, :, :, 0]
-        used = self.checked(p)[: self.target_size]
-        return chain_weights(pairs[:k], self.label, pairs[k:n], (self.first[None], last[:, None]), used)
+        of_bits, of_p = torch.split(self.pairs, [n, 1])
+        last = self.affine_in_p @ of_p[0, :, :, 0]
+        ends = self.first[None], last[:, None]
+        return chain_weights(of_bits, k, self.label, ends, self.checked(p, self.cores), self.target_size)
+
+    @property
+    def pairs(self) -> Tensor:
+        """M(-1) and M(+1) of every site, ``(n + 1, 2, chi, chi)``."""
+        sites, chi = self.cores.shape[:2]
+        half = torch.mm(self.sides, self.biases.flatten(1)).unsqueeze(1)
+        both = torch.baddbmm(half, self.signs.expand(sites, -1, -1), self.cores.flatten(1, 2).mT)
+        return both.view(sites, 2, chi, chi)
 
 
 class _OneMatrixABit(Generator, abc.ABC):
@@ -156,7 +175,7 @@ class _OneMatrixABit(Generator, abc.ABC):
     @property
     def pairs(self) -> Tensor:
         """1 - X_k and 1 + X_k of every bit k that has one, ``(bits, 2, r, r)``."""
-        return self.identity + self.signs * self.cores.unsqueeze(1)
+        return torch.addcmul(self.identity, self.signs, self.cores.unsqueeze(1))
 
 
 @final
@@ -190,16 +209,14 @@ class LeanMPSGenerator(_OneMatrixABit):
             self.right.zero_()
             self.right[0, 0] = 1.0
 
-    def forward(self, p: Tensor) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """See :class:`LeanMPSGenerator`.
 
-        :param p: ``(n_outcomes,)``.
+        :param p: ``(n_outcomes,)``, or its factors, one a circuit.
         :returns: weights, ``(target_size,)``.
         """
-        half = (self.bits + 1) // 2
-        pairs = self.pairs
-        used = self.checked(p)[: self.target_size]
-        return chain_weights(pairs[:half], self.identity, pairs[half:], (self.left[None], self.right[:, None]), used)
+        half, ends = (self.bits + 1) // 2, (self.left[None], self.right[:, None])
+        return chain_weights(self.pairs, half, None, ends, self.checked(p, self.cores), self.target_size)
 
 
 @final
@@ -245,17 +262,15 @@ class TaperedMPSGenerator(_OneMatrixABit):
             self.left[:, 0] += 1.0  # sums of each row are 1: all weights begin alike, and so near 0
             self.right[0] += 1.0
 
-    def forward(self, p: Tensor) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """See :class:`TaperedMPSGenerator`.
 
-        :param p: ``(n_outcomes,)``.
+        :param p: ``(n_outcomes,)``, or its factors, one a circuit.
         :returns: weights, ``(target_size,)``.
         """
         half = max(0, (self.bits + 1) // 2 - self.first_bits)
-        pairs = self.pairs
-        rows = torch.cat([self.identity, self.left])
-        used = self.checked(p)[: self.target_size]
-        return chain_weights(pairs[:half], self.identity, pairs[half:], (rows, self.right), used)
+        ends = torch.cat([self.identity, self.left]), self.right
+        return chain_weights(self.pairs, half, None, ends, self.checked(p, self.cores), self.target_size)
 
 
 def identifiable_parameters(generator: Generator, *, seed: int) -> int:

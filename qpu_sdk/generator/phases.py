@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..arrays import whole
 from ..errors import ConfigError
+from .factors import JointOutcomes, joint_slice
 from .limits import MOST_WEIGHTS
 from .mps import Generator
 
@@ -57,10 +58,11 @@ class PhasesGenerator(Generator):
         with torch.no_grad():
             self.gain.fill_(0.5)
 
-    def forward(self, p: Tensor) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """See :class:`PhasesGenerator`.
 
-        :param p: ``(n_outcomes,)``.
+        :param p: ``(n_outcomes,)``, or its factors, one a circuit.
         :returns: weights, ``(target_size,)``.
         """
-        return self.initial + self.gain * self.change * (self.checked(p)[: self.target_size] - 1.0)
+        used = joint_slice(*self.checked(p, self.gain), slice(0, self.target_size))
+        return self.initial + self.gain * self.change * (used - 1.0)

@@ -150,8 +150,8 @@ def resume(
     :param target: what :func:`train` was given, if it was; with other weights, but of the same layers.
     :param data: likewise.
     :param on_progress: as of :func:`train`, and so are ``observer``, ``trackers``, ``tensorboard`` and ``wait``.
-    :param budget: ``budget.key=value`` overrides, and shots of what is not measured yet, such as
-        ``spsa.shots=1000000``, or learning rates of a run that diverged; written to the run's configuration.
+    :param budget: ``budget.key=value`` overrides, shots of what is not measured yet, such as ``spsa.shots=1000000``,
+        ``training.accelerator``, or learning rates of a run that diverged; written to the run's configuration.
     :raises CheckpointError: when the folder holds no run, a damaged one, or one of another target or other images; when
         its journal knows less than was done.
     :raises ConfigError: when ``budget`` names something else, or what a finished run has behind it, or ``out`` is no

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..generator.factors import JointOutcomes
 from ..generator.mps import Generator
 from ..seeds import child_seed
 from .targets import Target
@@ -56,7 +57,7 @@ class RandomSubspaceGenerator(Generator):
         with torch.no_grad():
             self.theta.zero_()
 
-    def forward(self, p: Tensor) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """The weights; ``p`` is ignored.
 
         :returns: ``(target_size,)``.
@@ -85,7 +86,7 @@ class DirectWeights(Generator):
         with torch.no_grad():
             self.weights.copy_(self.get_buffer("initial") if self._starts is None else self._starts(seed))
 
-    def forward(self, p: Tensor) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """The weights; ``p`` is ignored.
 
         :returns: ``(target_size,)``.
@@ -137,7 +138,7 @@ class PrunedWeights(Generator):
         """Weights that are not held at zero in the end."""
         return self.keep
 
-    def forward(self, p: Tensor) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """The weights; ``p`` is ignored.
 
         :returns: ``(target_size,)``.
@@ -191,7 +192,7 @@ class FreshRandomGenerator(Generator):
         """A fresh start of the generator inside; the draws go on."""
         self.inner.reset(seed=seed)
 
-    def forward(self, p: Tensor) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """The weights of this call; ``p`` is ignored.
 
         :returns: ``(target_size,)``.
@@ -201,11 +202,11 @@ class FreshRandomGenerator(Generator):
         n = self.target_size
         row = int(torch.randint(n, (), generator=rng))
         noise = torch.randn(n, generator=rng)
-        one = torch.zeros(n)
+        one = torch.zeros(n, device=next(self.inner.parameters()).device)
         one[row] = 1.0
         # The mean over rows, which generators subtract, takes 1/n of the slope along.
-        slope: Tensor = (self.inner(one) - self.inner(torch.zeros(n)))[row] * (n / max(1, n - 1))
-        return slope * (noise - noise.mean())
+        slope: Tensor = (self.inner(one) - self.inner(torch.zeros_like(one)))[row] * (n / max(1, n - 1))
+        return slope * (noise - noise.mean()).to(one.device)
 
 
 def initial_weights(target: Target) -> Tensor:

@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from ..generator.factors import JointOutcomes
 from ..generator.mps import Generator
 from .baselines import NoSuchControl, initial_weights
 from .targets import Target
@@ -38,7 +39,7 @@ class TiedWeights(Generator):
         with torch.no_grad():
             self.theta.copy_(self.get_buffer("initial"))
 
-    def forward(self, p: Tensor) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """The weights; ``p`` is ignored.
 
         :returns: ``(target_size,)``.
@@ -123,7 +124,7 @@ class LowRankWeights(Generator):
             for parameter, first in zip(self.factors, (f for fs in self._initial for f in fs), strict=True):
                 parameter.copy_(first)
 
-    def forward(self, p: Tensor) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """The weights; ``p`` is ignored.
 
         :returns: ``(target_size,)``.

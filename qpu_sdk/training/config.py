@@ -56,13 +56,13 @@ _UNHASHED: Any = {
     "target": {"folder"},
     "training": {"loss_folder"},
 }
-#: Keys of [training] that came after the first release; where they are 0 or unset, nothing is as it was not before.
-_LATER = {"augment_shift", "warm_start_optimiser", "rest_lr", "loss", "loss_folder"}
+#: Keys of [training] that came after the first release; with their defaults, nothing is as it was not before.
+_LATER = {"augment_shift", "warm_start_optimiser", "rest_lr", "loss", "loss_folder", "accelerator"}
 #: Shots, which may change in mid-run: of what is not measured yet.
 OF_SHOTS = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
-#: All keys that may: those and learning rates, for a run that diverged.
+#: All keys that may: those, learning rates for a run that diverged, and where it is computed.
 CHANGEABLE = {
-    "training": OF_SHOTS["training"] | {"lr", "warm_start_lr", "rest_lr", "clip"},
+    "training": OF_SHOTS["training"] | {"lr", "warm_start_lr", "rest_lr", "clip", "accelerator"},
     "spsa": OF_SHOTS["spsa"],
 }
 
@@ -120,6 +120,7 @@ class TrainingConfig(Section):
     """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit.
 
     :param augment_shift: most pixels by which training images are moved, each way, anew in every epoch.
+    :param accelerator: where generator and network are trained; ``auto``: the first of cuda, mps and cpu that is there.
     :param warm_start_optimiser: of the phases; none: ``rotated-adam`` for tapered chains, ``adam`` for others.
     :param rest_lr: peak learning rate of weights that are not generated; none: 0.003.
     :param loss: ``module:function`` or ``FILE.py:function`` of outputs and labels; none: cross-entropy.
@@ -150,11 +151,13 @@ class TrainingConfig(Section):
     rest_lr: Rate | None = None
     loss: str | None = None
     loss_folder: str | None = None
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave keys that came later out where they change nothing, as ``scale`` of the images where it is not set."""
-        return {key: value for key, value in inner(self).items() if key not in _LATER or value}
+        later = {key: field.default for key, field in type(self).model_fields.items() if key in _LATER}
+        return {key: value for key, value in inner(self).items() if key not in later or value != later[key]}
 
     @model_validator(mode="after")
     def _trials_are_warm(self) -> TrainingConfig:

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..generator.mps import Generator
 from ..seeds import child_seed
+from .accelerator import CPU, on_device
 from .batches import Batches
 from .config import TrainingConfig
 from .losses import CROSS_ENTROPY, Loss
@@ -63,6 +64,11 @@ class FitState:
         """The same in memory of its own."""
         return FitState(clones(self.parameters), clones(self.optimiser))
 
+    def to(self, device: torch.device) -> FitState:
+        """The same on a device, but for the count of steps, which would be waited for there at every step."""
+        parameters = {name: tensor.to(device) for name, tensor in self.parameters.items()}
+        return FitState(parameters, {n: t if n == "count" else t.to(device) for n, t in self.optimiser.items()})
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -76,6 +82,7 @@ class Fitter:
     :param total_epochs: epochs of the whole run.
     :param steps_per_epoch: batches of one epoch.
     :param seed: of what the network draws in its steps, as dropout does.
+    :param device: where the steps are done; states are on the CPU before and after an epoch.
     """
 
     generator: Generator
@@ -85,6 +92,15 @@ class Fitter:
     steps_per_epoch: int
     seed: int
     loss: Loss = CROSS_ENTROPY
+    device: torch.device = CPU
+
+    def there(self) -> Fitter:
+        """The same with generator and target on the device, as they are now: controls change theirs between epochs."""
+        if self.device == CPU:
+            return self
+        return replace(
+            self, generator=copy.deepcopy(self.generator).to(self.device), target=self.target.to(self.device)
+        )
 
     @property
     def optimiser(self) -> Optimiser:
@@ -122,13 +138,14 @@ class Fitter:
 
         :raises ConfigError: when the loss, or what was trained, is not finite.
         """
-        state = state.copy()  # what follows works in place, and a checkpoint may hold the old one
+        there, p = self.there(), p.to(self.device)
+        state = state.copy().to(self.device)  # what follows works in place, and a checkpoint may hold the old one
+        passes = on_device(batches.epoch(epoch, self.config.batch_size), self.device)
         with diverging(f"epoch {epoch + 1}", "training.lr, or clip with training.clip"):
-            seen = batches.epoch(epoch, self.config.batch_size)
-            loss, accuracy = one_pass(seen, lambda x, y: self.step_(state, p, x, y), self.loss)
+            loss, accuracy = one_pass(passes, lambda x, y: there.step_(state, p, x, y), self.loss)
             # The loss is of before the last step, which may be the one that went too far.
-            check_finite(loss, [*self.parameters(state), self.weights(state, p)])
-        return state, EpochResult(loss, accuracy, self.rate(state.step - 1))
+            check_finite(loss, [*self.parameters(state), there.weights(state, p)])
+        return state.to(CPU), EpochResult(loss, accuracy, self.rate(state.step - 1))
 
     def step_(self, state: FitState, p: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """One step on one batch, in place; gives the network's outputs from before the step.
@@ -153,7 +170,8 @@ class Fitter:
         logits = self.target.logits(weights, images, learning=True, seed=drawn)
         value = self.loss.objective(logits, labels, smoothing=self.config.label_smoothing)
         if self.config.weight_penalty:
-            value = value + self.config.weight_penalty * weights[: self.target.generated].square().sum()
+            own = weights[: self.target.generated]
+            value = value + self.config.weight_penalty * torch.dot(own, own)
         return value, logits.detach()
 
     def apply_(self, state: FitState, gradients: Sequence[Tensor]) -> None:

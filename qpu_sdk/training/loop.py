@@ -25,6 +25,7 @@ from ..mitigation.distribution import Distribution
 from ..mitigation.selection import post_select
 from ..seeds import child_seed
 from ..statistics import total_variation
+from .accelerator import CPU, on_device, open_accelerator
 from .batches import Batches
 from .config import RunConfig, TrainingConfig
 from .data import Dataset
@@ -137,8 +138,8 @@ class Training:
         loss = check_network(config.training, dataset, target, generator, outcomes=outcomes)
         batches = Batches.of(dataset, seed=config.seed, shift=config.training.augment_shift)
         steps = math.ceil(len(batches.labels) / config.training.batch_size)  # a smaller last batch is a step too
-        seed = child_seed(config.seed, "steps")
-        fitter = Fitter(generator, target, config.training, schedule.epochs, steps, seed, loss)
+        seed, device = child_seed(config.seed, "steps"), open_accelerator(config.training.accelerator)
+        fitter = Fitter(generator, target, config.training, schedule.epochs, steps, seed, loss, device)
         spsa = open_spsa(config.spsa, rounds=config.training.rounds)
         name = config.warm_start_optimiser
         exact = open_optimiser(name, beta2=EXACT_BETA2 if name == "adam" else config.training.beta2)
@@ -243,24 +244,27 @@ class Training:
     def _warm_start(self, state: TrainingState) -> tuple[TrainingState, Row]:
         """One epoch of exact gradients on the simulator, of phases and generator together."""
         old, config = state.learnt, self.config
-        fit, adam, phases = old.fit.copy(), clones(old.adam), torch.from_numpy(old.spsa.x.copy())
+        fitter, device = self.fitter.there(), self.fitter.device
+        fit = old.fit.copy().to(device)
+        adam, phases = clones(old.adam), torch.from_numpy(old.spsa.x.copy())
 
         def step_(images: Tensor, labels: Tensor) -> Tensor:
             # Else the mesh would find fault with its phases: of these the loss is no number.
             check_finite(0.0 if bool(torch.isfinite(phases).all()) else math.nan, [])
-            with gradients_of([phases, *self.fitter.parameters(fit)]) as variables:
-                objective, logits = self.fitter.objective(fit, self.bank.exact(phases), images, labels)
+            with gradients_of([phases, *fitter.parameters(fit)]) as variables:
+                objective, logits = fitter.objective(fit, self.bank.exact(phases).to(device), images, labels)
                 own, *rest = torch.autograd.grad(objective, variables)
-            shrunk = self.fitter.rate(fit.step) / config.lr  # one schedule for both
+            shrunk = fitter.rate(fit.step) / config.lr  # one schedule for both
             self.exact.step_(adam, [phases], [own], config.warm_start_lr * shrunk)
-            self.fitter.apply_(fit, rest)
+            fitter.apply_(fit, rest)
             return logits
 
         with diverging(f"epoch {state.epoch + 1} of the warm start", _WARM_KEYS):
-            loss, accuracy = one_pass(self.batches.epoch(state.epoch, config.batch_size), step_, self.fitter.loss)
-            check_finite(loss, [phases, *self.fitter.parameters(fit)])
+            passes = on_device(self.batches.epoch(state.epoch, config.batch_size), device)
+            loss, accuracy = one_pass(passes, step_, fitter.loss)
+            check_finite(loss, [phases, *fitter.parameters(fit)])
         # SPSA begins anew where these phases are: its memory is of others.
-        learnt = Learnt(fit, adam, self.spsa.init(phases.numpy(), seed=old.spsa.seed))
+        learnt = Learnt(fit.to(CPU), adam, self.spsa.init(phases.numpy(), seed=old.spsa.seed))
         state = replace(state, learnt=learnt, epoch=state.epoch + 1)
         return state, {**epoch_figures(loss, accuracy), "epoch": state.epoch}
 
@@ -300,9 +304,11 @@ class Training:
         }
 
     def _loss(self, state: TrainingState, p: Tensor, images: Tensor, labels: Tensor) -> float:
+        fitter, device = self.fitter.there(), self.fitter.device
         with torch.no_grad():
-            logits = self.target.logits(self.weights(state, p), images, learning=True)
-            return self.fitter.loss.mean(logits, labels)
+            weights = fitter.weights(state.learnt.fit.to(device), p.to(device))
+            logits = fitter.target.logits(weights, images.to(device), learning=True)
+            return fitter.loss.mean(logits, labels.to(device))
 
 
 def check_network(

@@ -105,7 +105,7 @@ class RotatedAdam(Optimiser):
         covariances, bases = _numbered("covariance", state), _numbered("basis", state)
         g = torch.cat([gradient.reshape(-1) for gradient in gradients]).to(mean.dtype)  # phases are of 64 bits
         for covariance, part in zip(covariances, torch.split(g, [len(c) for c in covariances]), strict=True):
-            covariance.mul_(self.beta2).addr_(part, part, alpha=1 - self.beta2)
+            covariance.addr_(part, part, beta=self.beta2, alpha=1 - self.beta2)
         mean.mul_(self.beta1).add_(g, alpha=1 - self.beta1)
         if count == FIRST_BASIS or count % self.period == 0:  # the first one early: until then gauge freedom is unseen
             _renew_bases(covariances, bases, square)
@@ -164,13 +164,16 @@ def _renew_bases(covariances: Sequence[Tensor], bases: Sequence[Tensor], square:
     """Eigenbases of the covariances; second moments restart as their eigenvalues (equally biased)."""
     parts = torch.split(square, [len(basis) for basis in bases])
     for covariance, basis, part in zip(covariances, bases, parts, strict=True):
-        values, vectors = torch.linalg.eigh(covariance.double())  # eigenvalues span more than float32's seven digits
+        # In float32, which is off by 1e-7 of the largest: the damping hides what is below 1e-5 of it.
+        values, vectors = torch.linalg.eigh(covariance.cpu())  # not every accelerator has it
         basis.copy_(vectors)  # in place: eigh's own memory layout would not survive a checkpoint
         part.copy_(values.clamp_min(0.0))  # a zero may come out as -1e-20, and has a root
 
 
 def _rotate(bases: Sequence[Tensor], vector: Tensor, *, forward: bool) -> Tensor:
     """Q^T v (forward) or Q v, block by block, ``(P,)``."""
+    if len(bases) == 1:
+        return torch.mv(bases[0].mT if forward else bases[0], vector)
     parts = zip(bases, torch.split(vector, [len(basis) for basis in bases]), strict=True)
     return torch.cat([(basis.T if forward else basis) @ part for basis, part in parts])
 

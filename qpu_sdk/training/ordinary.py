@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from ..generator.factors import JointOutcomes
 from ..generator.mps import Generator
 from .config import TrainingConfig
 from .optimiser import Adam, FirstApart, Optimiser, open_optimiser
@@ -47,10 +48,10 @@ class WithOrdinary(Generator):
         """Those of the generator, and every ordinary weight."""
         return self.inner.parameter_count + self.ordinary.numel()
 
-    def forward(self, p: Tensor) -> Tensor:
+    def forward(self, p: JointOutcomes) -> Tensor:
         """All weights.
 
-        :param p: as the generator takes it, ``(n_outcomes,)``.
+        :param p: as the generator takes it, ``(n_outcomes,)`` or its factors.
         :returns: ``(target_size,)``.
         """
         return torch.cat([self.inner(p), self.ordinary])

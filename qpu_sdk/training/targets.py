@@ -19,7 +19,7 @@ from .acceptable import check_kept, check_parameters, copied, evaluated, further
 from .config import TargetConfig
 from .factories import open_factory
 from .modes import in_training, is_learning_norm, is_still_norm, seeded_torch
-from .networks import normed_cnn
+from .networks import NETWORKS
 
 
 @final
@@ -54,7 +54,7 @@ def paper_cnn() -> nn.Module:
 #: Targets that a model file may name; anything else must be named by the user.
 BUILT_IN: Mapping[str, Callable[[], nn.Module]] = {
     "qpu_sdk.training.targets:paper_cnn": paper_cnn,
-    "qpu_sdk.training.networks:normed_cnn": normed_cnn,
+    **{f"qpu_sdk.training.networks:{build.__name__}": build for build in NETWORKS},
 }
 
 
@@ -103,6 +103,8 @@ class Target:
         self.frozen = sum(p.numel() for name, p in own.items() if name not in self.shapes)
         self._kinds = [own[name].dtype for name in names]
         self._further = further_places(self.module)
+        kinds = {p.dtype for p in self.module.parameters() if p.is_floating_point()}
+        self._kind = kinds.pop() if len(kinds) == 1 else None  # of the images that the layers take
         #: Layers whose statistics are of the images and not of the seed; as they are in a frozen or an evaluated layer.
         self._norms = [layer for layer in self.module.modules() if is_learning_norm(layer)]
         self._trained = [layer for layer in self.module.modules() if layer.training and not is_still_norm(layer)]
@@ -197,10 +199,16 @@ class Target:
             layer.momentum = momentum
         return other
 
+    def to(self, device: torch.device) -> Target:
+        """The same network on a device."""
+        other = copy.deepcopy(self)
+        other.module.to(device)
+        return other
+
     def _own(self, images: Tensor) -> Tensor:
-        """A copy, of the type that all layers have: a network may be of 16 or 64 bits, and write to its input."""
-        kinds = {p.dtype for p in self.module.parameters() if p.is_floating_point()}
-        return images.to(kinds.pop(), copy=True) if len(kinds) == 1 else images.clone()
+        """A copy, of the type that all layers have unless it has whole numbers, as an embedding takes them."""
+        kind = self._kind if images.is_floating_point() else None
+        return images.clone() if kind is None else images.to(kind, copy=True)
 
     def state(self, weights: Tensor) -> dict[str, Tensor]:
         """The whole ``state_dict`` with these weights: generated tensors, what is tied to them, frozen ones, buffers.
@@ -303,16 +311,13 @@ def answers_alike(network: nn.Module, image_shape: Sequence[int], expected: Sequ
     :param image_shape: of one image, ``(C, H, W)``.
     :param expected: of :meth:`Target.probe` with its weights.
     """
-    template = Target(copy.deepcopy(network).requires_grad_(True) if _all_frozen(network) else network)
+    trained = any(p.requires_grad for p in network.parameters())
+    template = Target(network if trained else copy.deepcopy(network).requires_grad_(True))
     found = template.probe(image_shape, template.flat(dict(network.named_parameters())))
     known = torch.tensor(expected, dtype=torch.float32)
     finite = known[torch.isfinite(known)].abs()
     slack = 1e-3 * float(finite.max()) if finite.numel() else 0.0
     return found.shape == known.shape and torch.allclose(found, known, rtol=1e-3, atol=slack, equal_nan=True)
-
-
-def _all_frozen(network: nn.Module) -> bool:
-    return not any(p.requires_grad for p in network.parameters())
 
 
 def _floats(answer: Tensor) -> Tensor:
