@@ -233,7 +233,7 @@ def amplitudes(columns: ComplexArray, tree: PrefixTree) -> ComplexArray:
         for d in _chunks(len(signs), sign_size):
             out[b] += tree.amplitudes(signs[d] @ flat[b].swapaxes(1, 2), parity[d])
     out *= tree.norm * 2.0 ** (1 - tree.photons)
-    return out.reshape(*columns.shape[:-2], -1)
+    return out.reshape(*columns.shape[:-2], len(tree.norm))  # not -1: a batch may be empty
 
 
 def amplitudes_vjp(columns: ComplexArray, tree: PrefixTree, gradient: ComplexArray) -> ComplexArray:
@@ -242,7 +242,7 @@ def amplitudes_vjp(columns: ComplexArray, tree: PrefixTree, gradient: ComplexArr
     Gradients of a real loss L with respect to a complex z are dL/dRe z + i dL/dIm z, as in torch.
     """
     flat = columns.reshape(-1, tree.modes, tree.photons)
-    scaled = gradient.reshape(len(flat), -1) * (tree.norm * 2.0 ** (1 - tree.photons))
+    scaled = gradient.reshape(len(flat), len(tree.norm)) * (tree.norm * 2.0 ** (1 - tree.photons))
     signs = glynn_signs(tree.photons)
     parity = signs.prod(axis=1)
     out = np.zeros_like(flat)

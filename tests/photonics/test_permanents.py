@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from qpu_sdk.errors import ProgramError
 from qpu_sdk.photonics import permanents as module
-from qpu_sdk.photonics.autograd import torch_amplitudes
 from qpu_sdk.photonics.fock import collision_free_index, collision_free_outcomes, fock_outcomes
 from qpu_sdk.photonics.permanents import (
     MOST_PRODUCTS,
@@ -262,18 +261,6 @@ def test_memory_is_bounded_for_eight_photons_in_sixteen_modes() -> None:
 
 
 # -- gradients -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("modes", "photons", "fock"), [(3, 1, False), (4, 2, False), (4, 3, True), (3, 4, True)])
-def test_torch_gradient_passes_gradcheck(modes: int, photons: int, fock: bool) -> None:
-    tree = (fock_tree if fock else collision_free_tree)(modes, photons)
-    columns = torch.tensor(gaussian((2, modes, photons), seed=13), requires_grad=True)
-    assert torch.autograd.gradcheck(lambda c: torch_amplitudes(c, tree), (columns,), atol=1e-6)
-
-
-def test_torch_amplitudes_equal_numpys() -> None:
-    columns, tree = gaussian((2, 5, 3), seed=14), collision_free_tree(5, 3)
-    np.testing.assert_array_equal(torch_amplitudes(torch.tensor(columns), tree).numpy(), amplitudes(columns, tree))
 
 
 def test_vjp_equals_torch_through_the_permutation_sum() -> None:
