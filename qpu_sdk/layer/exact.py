@@ -18,7 +18,7 @@ def conditional_probabilities(phases: Tensor, mesh: Mesh, input_modes: tuple[int
 
     >>> import torch
     >>> from qpu_sdk.photonics.meshes import IsometryMesh
-    >>> p = conditional_probabilities(torch.full((3,), 0.3, dtype=torch.float64), IsometryMesh(3, 2), (0, 1))
+    >>> p = conditional_probabilities(torch.full((4,), 0.3, dtype=torch.float64), IsometryMesh(3, 2), (0, 1))
     >>> round(float(p.sum()), 12)
     1.0
     """

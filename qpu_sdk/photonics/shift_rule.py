@@ -62,7 +62,7 @@ def shift_rules(mesh: Mesh, input_modes: Sequence[int]) -> tuple[Shifts, ...]:
 
     >>> from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh
     >>> [rule.settings for rule in shift_rules(IsometryMesh(4, 2), (0, 1))]
-    [2, 2, 2, 0, 4, 4, 4]
+    [2, 2, 2, 2, 4, 4, 4]
     >>> [rule.settings for rule in shift_rules(BrickwallMesh(3), (0, 2))]
     [4, 0, 2, 8, 0, 0, 0, 0, 0]
     """

@@ -19,7 +19,7 @@ def twin_probabilities(phases: Tensor, mesh: Mesh, input_modes: tuple[int, ...])
     :param phases: radians, float64.
 
     >>> from .meshes import IsometryMesh
-    >>> twin_probabilities(torch.zeros(3, dtype=torch.float64), IsometryMesh(3, 2), (0, 1)).round(decimals=6).tolist()
+    >>> twin_probabilities(torch.zeros(4, dtype=torch.float64), IsometryMesh(3, 2), (0, 1)).round(decimals=6).tolist()
     [0.0, 0.0, 1.0]
     """
     signs = torch.tensor(glynn_signs(len(input_modes)), dtype=torch.complex128)

@@ -39,7 +39,7 @@ def test_shifts_give_the_exact_jacobian(mesh: Mesh, inputs: tuple[int, ...]) -> 
 
 @each
 def test_degrees_are_no_larger_than_they_are(mesh: Mesh, inputs: tuple[int, ...]) -> None:
-    """By Fourier transforms: the highest frequency of some outcome is the rule's, so that with fewer shifts it is lost."""
+    """By Fourier transforms: the highest frequency of some outcome is the rule's; fewer shifts would lose it."""
     phases = np.random.default_rng(2).uniform(0, 2 * np.pi, mesh.declared)
     halves = set() if mesh.mach_zehnder else {gate.theta for gate in mesh.gates}
     seen, slack = 0, 0
