@@ -130,9 +130,7 @@ def test_a_state_dict_holds_phases_and_seeds() -> None:
     assert (int(state["seed"]), int(state["forwards"])) == (1, 1)
     other.load_state_dict(state)
     elsewhere = torch.ones(made.declared)
-    torch.testing.assert_close(
-        other(elsewhere), made(elsewhere), rtol=0, atol=0
-    )
+    torch.testing.assert_close(other(elsewhere), made(elsewhere), rtol=0, atol=0)
     with pytest.raises(RuntimeError, match="size mismatch for phases"):
         PhotonicLayer(IsometryMesh(4, 2), seed=1).load_state_dict(state)
 
