@@ -7,6 +7,7 @@ goes through torch as text, so that a compiled or exported graph says by itself 
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, final
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 from ..arrays import FloatArray
 from .interferometer import Mesh
 from .meshes import mesh_of
-from .permanents import amplitudes, amplitudes_vjp, collision_free_tree, probabilities
+from .permanents import amplitudes, amplitudes_vjp, collision_free_tree, probabilities, probabilities_vjp
 from .twin import twin_probabilities
 
 
@@ -32,8 +33,8 @@ def _pullback(phases: Tensor, gradient: Tensor, mesh: str, inputs: list[int]) ->
     tree = collision_free_tree(found.modes, len(inputs))
     # propagated again: cheaper than keeping every layer of every step
     columns, pull = found.traced_columns(phases.detach().numpy(), tuple(inputs))
-    cotangent = amplitudes(columns, tree) * (2.0 * gradient.detach().numpy())  # d |a|^2 = 2 Re(conj(a) da)
-    return torch.from_numpy(np.ascontiguousarray(pull(amplitudes_vjp(columns, tree, cotangent))))
+    pulled = pull(probabilities_vjp(columns, tree, gradient.detach().numpy()))
+    return torch.from_numpy(np.ascontiguousarray(pulled))
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -98,6 +99,9 @@ class _Pullback(torch.autograd.Function):
     ) -> tuple[Any, int]:
         return _apply(_Pullback, *_batch(info, axes, (phases, gradient)), mesh, inputs), 0
 
+
+for _function in (_Probabilities.forward, _Pullback.forward):  # torch asks for it at every call, which costs a tenth
+    vars(_function)["__signature__"] = inspect.signature(_function)
 
 # What a compiler sees: it takes no class apart then. Transforms of torch.func take the classes alone.
 _ONE_FORWARD = torch.library.custom_op("qpu_sdk::probabilities", _forward, mutates_args=())
