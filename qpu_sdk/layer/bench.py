@@ -44,6 +44,11 @@ class Bench(abc.ABC):
         :param what: it is for, as a message calls it.
         """
 
+    @property
+    def spent(self) -> Cost:
+        """What was paid or reserved so far."""
+        return Cost()
+
     def close(self) -> None:  # noqa: B027 - what is worked out holds nothing open
         """Let go of what is open."""
 
@@ -120,7 +125,7 @@ class DeviceBench(Bench):
 
     @property
     def spent(self) -> Cost:
-        """What the journal holds."""
+        """All that is in the journal; see :attr:`Bench.spent`."""
         return self._measuring.journal.total()
 
     def look(self, phases: FloatArray, tag: str) -> Seen:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..arrays import FloatArray, real, whole, wholes
 from ..devices.base import Device
-from ..devices.budget import Budget
+from ..devices.budget import Budget, Cost
 from ..devices.registry import open_device
 from ..errors import ConfigError, ProgramError
 from ..files import user_path
@@ -141,6 +141,11 @@ class PhotonicLayer(nn.Module):
         measured = self.shots is not None
         ways = self._gradients()
         return int(measured), ways.settings if measured and isinstance(ways, ParameterShift | Pairs) else 0
+
+    @property
+    def spent(self) -> Cost:
+        """Settings, shots, credits, jobs and machine time of all that was measured, in the attached folder if any."""
+        return self._opened_bench().spent
 
     def extra_repr(self) -> str:
         """Circuit, device and how it is trained."""

@@ -101,7 +101,7 @@ class PrefixTree:
     def amplitudes(
         self, sums: ComplexArray, signs: FloatArray, products: list[ComplexArray] | None = None
     ) -> ComplexArray:
-        """Sum over the chunk's sign vectors, ``(B, D, M), (D,) -> (B, K)``; of :meth:`products` where they are known."""
+        """Sum over the chunk's sign vectors, ``(B, D, M), (D,) -> (B, K)``; ``products`` where known."""
         signed = sums * signs[:, None]
         if self.photons == 1:
             return np.asarray(signed.sum(axis=1)[:, self.last_mode])
@@ -268,7 +268,7 @@ def amplitudes_vjp(columns: ComplexArray, tree: PrefixTree, gradient: ComplexArr
 def probabilities_vjp(columns: ComplexArray, tree: PrefixTree, gradient: FloatArray) -> ComplexArray:
     """Pull a gradient back through :func:`probabilities`: ``(..., K) -> (..., M, N)``.
 
-    ``d |a|^2 = 2 Re(conj(a) da)``, so that the amplitudes are needed again; they share their products with the pullback.
+    ``d |a|^2 = 2 Re(conj(a) da)``, so that amplitudes are needed again; they share products with the pullback.
     """
     signs = glynn_signs(tree.photons)
     batch_size, sign_size = _plan(tree, 1)
