@@ -31,7 +31,7 @@ from ..words import one_line, short
 from . import journal_file, journal_known
 from .budget import Cost
 from .hints import jobs_command
-from .job_record import Intent, JobRecord, JobState, record_of_row
+from .job_record import COLUMNS, Intent, JobRecord, JobState, record_of_row
 from .journal_known import Known
 
 SCHEMA_VERSION = 2
@@ -293,11 +293,7 @@ class Journal:
             of_these = f"SELECT job, program FROM settings JOIN jobs ON job = name WHERE {among} ORDER BY job, position"
             for job, program in sql.execute(of_these):
                 programs.setdefault(job, []).append(program)
-            columns = (
-                "name, device, tag, state, durable, job_id, shots_each, request, replaces, tries, message, created, "
-                "updated, " + ", ".join(_COST)
-            )
-            rows = sql.execute(f"SELECT {columns} FROM jobs WHERE {among} ORDER BY rowid").fetchall()
+            rows = sql.execute(f"SELECT {COLUMNS} FROM jobs WHERE {among} ORDER BY rowid").fetchall()
             return [record_of_row(row, tuple(programs.get(row[0], ()))) for row in rows]
 
     def job(self, key: str) -> JobRecord:
@@ -309,8 +305,8 @@ class Journal:
 
     def open_jobs(self, device: str, *, shots_each: int | None = None) -> list[JobRecord]:
         """Jobs of a device that may still bring counts, ``None``: with however many shots."""
-        found = [r for r in self.jobs(*(s for s in JobState if s.open)) if r.device == device]
-        return [r for r in found if shots_each in (None, r.shots_each)]
+        found = self.jobs(*(state for state in JobState if state.open))
+        return [r for r in found if r.device == device and shots_each in (None, r.shots_each)]
 
     def counts(self, device: str, program: str, *, shots_each: int, tag: str | None = None) -> Counts | None:
         """The first counts of a setting, ``None`` when it was not measured with as many shots, and under that tag."""

@@ -22,7 +22,7 @@ from ..mitigation.distribution import Distribution
 from ..photonics.permanents import collision_free_tree, probabilities
 from ..photonics.program import Program
 from .gradients import Seen
-from .measuring import QNN, Measuring, Setting
+from .measuring import QNN, Measurement, Measuring
 from .records import User, Wanted, read_records, records_for, save_records
 
 
@@ -137,7 +137,9 @@ class DeviceBench(Bench):
         if not len(phases):  # a batch of none, and what no phase changes
             return Seen(np.zeros((0, self.circuit.outcomes)), np.zeros(0))
         name = self.device.spec.name
-        settings = [Setting(name, program, f"{tag}, setting {r}") for r, program in enumerate(self._programs(phases))]
+        settings = [
+            Measurement(name, program, f"{tag}, setting {r}") for r, program in enumerate(self._programs(phases))
+        ]
         try:
             found = self._measuring.measure(settings, shots=self.terms.shots, tag=tag)
         except BudgetExceeded as error:

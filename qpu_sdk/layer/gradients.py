@@ -114,7 +114,7 @@ class ParameterShift(Gradients):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Pairs(Gradients):
+class Perturbation(Gradients):
     """Simultaneous perturbation (Spall): ``g (q(x + c D) - q(x - c D)) / (2 c) D``, D of random signs, a mean of pairs.
 
     Its mean is the gradient up to terms of order c^2.

@@ -35,7 +35,7 @@ class QNN:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Setting:
+class Measurement:
     """A program to measure.
 
     :param device: the string it is known by.
@@ -69,7 +69,7 @@ class Measuring:
         self.devices = {n: JournalledDevice(d, journal, terms(d.spec)) for n, d in devices.items()}
         self._timeout_s = timeout_s
 
-    def measure(self, settings: Sequence[Setting], *, shots: int, tag: str) -> list[Distribution]:
+    def measure(self, settings: Sequence[Measurement], *, shots: int, tag: str) -> list[Distribution]:
         """Measure settings: one job a device, all devices at once.
 
         :param tag: names the jobs; a local device draws its random numbers from seed and tag.

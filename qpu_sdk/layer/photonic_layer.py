@@ -27,12 +27,13 @@ from ..seeds import child_seed
 from ..words import short
 from .bench import Bench, BenchTerms, DeviceBench, ExactBench
 from .exact import conditional_probabilities
-from .gradients import Gradients, Pairs, ParameterShift
+from .gradients import Gradients, ParameterShift, Perturbation
 from .measuring import QNN
 from .records import Wanted
 
 #: Ways to gradients.
 GRADIENTS = ("exact", "parameter-shift", "spsa")
+_MOST_PAIRS = 10_000
 
 
 @final
@@ -103,7 +104,7 @@ class PhotonicLayer(nn.Module):
         self._record = None if record is None else str(user_path(record, "record"))
         self._method, self._budget = check_method(method), _budget(budget)
         self._shift_phases = self._checked_choice(shift_phases)
-        self._pairs = whole(pairs, "pairs", ConfigError, least=1)
+        self._pairs = whole(pairs, "pairs", ConfigError, least=1, most=_MOST_PAIRS)
         self._step = real(step, "step", ConfigError, above=0.0)
         if not dtype.is_floating_point:
             raise ConfigError(f"dtype is {dtype}. Use torch.float64 or torch.float32.")
@@ -140,7 +141,7 @@ class PhotonicLayer(nn.Module):
         """
         measured = self.shots is not None
         ways = self._gradients()
-        return int(measured), ways.settings if measured and isinstance(ways, ParameterShift | Pairs) else 0
+        return int(measured), ways.settings if measured and isinstance(ways, ParameterShift | Perturbation) else 0
 
     @property
     def spent(self) -> Cost:
@@ -205,7 +206,7 @@ class PhotonicLayer(nn.Module):
         seed = child_seed(int(self.seed), "gradients")
         if self.gradient == "parameter-shift":
             return ParameterShift(shift_rules(self.mesh, self.input_modes), self._shift_phases, seed)
-        return Pairs(self._pairs, self._step, seed) if self.gradient == "spsa" else None
+        return Perturbation(self._pairs, self._step, seed) if self.gradient == "spsa" else None
 
     # -- the device ----------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from ..devices.journal import Journal
 from ..devices.sending import Terms
 from ..layer.estimator import Mitigation
 from ..layer.exact import conditional_probabilities
-from ..layer.measuring import QNN, Measuring, Setting
+from ..layer.measuring import QNN, Measurement, Measuring
 from ..mitigation.distribution import Distribution
 from ..photonics.autograd import identifiable_phases
 from ..photonics.program import Program
@@ -116,7 +116,7 @@ class QNNBank:
         :raises JobTimeout: when jobs that outlive this process are not done in time.
         """
         settings = [
-            Setting(qnn.device, Program(qnn.mesh, own, qnn.input_modes), f"{tag}, setting {r} of qnn {i}")
+            Measurement(qnn.device, Program(qnn.mesh, own, qnn.input_modes), f"{tag}, setting {r} of qnn {i}")
             for r, vector in enumerate(phases)
             for i, (qnn, own) in enumerate(zip(self.qnns, np.split(vector, self._cuts), strict=True))
         ]
