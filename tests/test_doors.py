@@ -163,7 +163,7 @@ WHOLE: dict[str, tuple[Call, tuple[int, ...]]] = {
     ),
     "PhotonicLayer.seed": (lambda n: qs.PhotonicLayer(MESH, seed=n)().tolist(), (0, 100)),
     "PhotonicLayer.photons": (lambda n: qs.PhotonicLayer(RECTANGULAR, photons=n, seed=1)().tolist(), (1, 3)),
-    "PhotonicLayer.shots": (lambda n: sampled(shots=n), (1, 100)),
+    "PhotonicLayer.shots": (lambda n: sampled(shots=n), (50, 100)),
     "PhotonicLayer.pairs": (lambda n: sampled(pairs=n), (1, 3)),
     "SPSA.resamplings": (lambda n: spsa(a=0.1, resamplings=n), (1, 3)),
     "SPSA.calibration_pairs": (lambda n: spsa(calibration_pairs=n), (1, 3)),
