@@ -186,8 +186,9 @@ class PhotonicLayer(nn.Module):
 
     def _seen(self, phases: Tensor) -> Tensor:
         """p as far as it is known from measurements, or from exact probabilities alone, ``(B, K)``."""
+        vectors = _numbers(phases)
         bench, ways, number = self._opened_bench(), self._gradients(), int(self.forwards)
-        vectors, what, tag = phases.detach().numpy(), "a forward pass", f"forward/{number}"
+        what, tag = "a forward pass", f"forward/{number}"
         jobs = {tag: vectors}
         if ways is not None and torch.is_grad_enabled() and phases.requires_grad:
             jobs[f"backward/{number}"] = ways.points(vectors, number)
@@ -309,6 +310,19 @@ class _Seen(torch.autograd.Function):
         there = ctx.bench.look(ctx.ways.points(vectors, ctx.number), f"backward/{ctx.number}")
         found = ctx.ways.pull(vectors, cotangent.numpy(), ctx.here, there, ctx.number)
         return torch.from_numpy(found), None, None, None
+
+
+def _numbers(phases: Tensor) -> FloatArray:
+    """What is measured has values, which a transform of torch.func and a compiler have not."""
+    try:
+        if not torch.compiler.is_compiling():
+            return phases.detach().numpy()
+    except RuntimeError:
+        pass
+    raise ProgramError(
+        "measured probabilities have no vmap, torch.func.grad and torch.compile, which exact ones have (shots=None). "
+        "Pass a batch, take backward(), and compile with torch.compiler.disable(layer) in the model."
+    )
 
 
 def _opened(device: str | Device, seed: int) -> Device:

@@ -183,6 +183,14 @@ def test_the_journal_finds_counts_by_tag(tmp_path: Path) -> None:
         assert journal.counts(**find, tag="forward/1") is None
 
 
+def test_transforms_of_a_measured_pass_are_refused_in_one_line() -> None:
+    made = layer()
+    for transform in (torch.func.vmap(made), torch.func.grad(lambda given: made(given).sum())):
+        with pytest.raises(ProgramError, match="measured probabilities have no vmap.*Pass a batch"):
+            transform(torch.zeros(2, made.declared))
+    assert made.spent.settings == 0
+
+
 def test_a_measured_pass_is_differentiated_once() -> None:
     made = layer()
     [gradient] = torch.autograd.grad(made().square().sum(), made.phases, create_graph=True)
