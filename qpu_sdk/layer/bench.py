@@ -29,6 +29,8 @@ from .records import User, Wanted, read_records, records_for, save_records
 class Bench(abc.ABC):
     """What a circuit shows, by whatever way."""
 
+    circuit: QNN
+
     @abc.abstractmethod
     def look(self, phases: FloatArray, tag: str) -> Seen:
         """Look at the circuit at some phases, ``(R, declared)``.
@@ -104,22 +106,22 @@ class DeviceBench(Bench):
     _measuring: Measuring = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        spec, order, file = self.device.spec, self.terms, self.file
+        spec, terms, file = self.device.spec, self.terms, self.file
         user = User(spec.name, spec, self.circuit.mesh.modes, self.circuit.input_modes)
         journal = Journal(file).__enter__()
         try:
             folder = None if file is None else file.with_name(f"{file.stem}-records")
             if folder is not None and folder.exists():  # what was begun with it goes on with it
-                mitigation = read_records(folder, order.wanted, [spec.name])
+                mitigation = read_records(folder, terms.wanted, [spec.name])
             else:
-                mitigation = records_for([user], order.wanted)
+                mitigation = records_for([user], terms.wanted)
                 if folder is not None:
                     save_records(folder, mitigation)
         except BaseException:
             journal.close()
             raise
         label = "layer" if file is None else f"{file.parent.resolve().name}/{file.stem}"
-        own = Terms(label=label, budget=order.budget, rates=spec.rates, by_tag=True)
+        own = Terms(label=label, budget=terms.budget, rates=spec.rates, by_tag=True)
         measuring = Measuring({spec.name: self.device}, journal=journal, terms=lambda spec: own, mitigation=mitigation)
         object.__setattr__(self, "_measuring", measuring)
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..arrays import FloatArray, real, whole, wholes
+from ..arrays import real, whole, wholes
 from ..devices.base import Device
 from ..devices.budget import Budget, Cost
 from ..devices.registry import open_device
-from ..errors import ConfigError, ProgramError
+from ..errors import CheckpointError, ConfigError, ProgramError
 from ..files import user_path
 from ..mitigation.methods import AUTO, check_method
 from ..photonics.inputs import Inputs
@@ -29,6 +29,7 @@ from .bench import Bench, BenchTerms, DeviceBench, ExactBench
 from .exact import conditional_probabilities
 from .gradients import Gradients, ParameterShift, Perturbation
 from .measuring import QNN
+from .passes import measured_pass
 from .records import Wanted
 
 #: Ways to gradients.
@@ -95,6 +96,8 @@ class PhotonicLayer(nn.Module):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
+        if not isinstance(mesh, Mesh):
+            raise ProgramError(f"a {type(mesh).__name__} is no mesh. Use for example qpu_sdk.IsometryMesh(9, 4).")
         seed = whole(seed, "seed", ConfigError, least=0, most=2**63 - 1)
         first = Program.random(mesh, input, photons=photons, seed=seed)
         self.mesh, self.input_modes = mesh, first.input_modes
@@ -106,7 +109,7 @@ class PhotonicLayer(nn.Module):
         self._shift_phases = self._checked_choice(shift_phases)
         self._pairs = whole(pairs, "pairs", ConfigError, least=1, most=_MOST_PAIRS)
         self._step = real(step, "step", ConfigError, above=0.0)
-        if not dtype.is_floating_point:
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise ConfigError(f"dtype is {dtype}. Use torch.float64 or torch.float32.")
         self._check_device(first)
         self.phases = nn.Parameter(torch.tensor(first.phases, dtype=dtype))
@@ -116,8 +119,7 @@ class PhotonicLayer(nn.Module):
         self.forwards: Tensor
         self._file: Path | None = None
         self._bench: Bench | None = None
-        if self.shots is not None:
-            self._bench = self._opened_bench()  # now, for its checks
+        self._opened_bench()  # now, for its checks
 
     # -- what it is ----------------------------------------------------------------------------------------
 
@@ -166,41 +168,30 @@ class PhotonicLayer(nn.Module):
         """The distribution at the layer's phases, ``(K,)``, or at those plus ``phases``, ``(..., K)``.
 
         :param phases: radians, ``(..., declared)``.
-        :raises ProgramError: when ``phases`` has another last axis.
+        :raises ProgramError: when ``phases`` is no floating-point tensor, or has another last axis.
         :raises BudgetExceeded: before anything is sent, when the budget does not bear this pass and its backward pass.
         """
-        if phases is not None and (phases.ndim == 0 or phases.shape[-1] != self.declared):
-            raise ProgramError(
-                f"phases have shape {tuple(phases.shape)}; the layer takes (..., {self.declared}). "
-                f"End in nn.Linear(features, {self.declared})."
-            )
+        if phases is not None:
+            self._check_given(phases)
         total = self.phases if phases is None else self.phases + phases
         like = self.phases if phases is None else phases
         exact = total.to("cpu", torch.float64)
         if self.shots is None and self.gradient == "exact":
-            return self._exact(exact).to(like)
-        return self._seen(exact.reshape(-1, self.declared)).reshape(*exact.shape[:-1], -1).to(like)
-
-    def _exact(self, phases: Tensor) -> Tensor:
-        return conditional_probabilities(phases, self.mesh, self.input_modes)
-
-    def _seen(self, phases: Tensor) -> Tensor:
-        """p as far as it is known from measurements, or from exact probabilities alone, ``(B, K)``."""
-        vectors = _numbers(phases)
-        bench, ways, number = self._opened_bench(), self._gradients(), int(self.forwards)
-        what, tag = "a forward pass", f"forward/{number}"
-        jobs = {tag: vectors}
-        if ways is not None and torch.is_grad_enabled() and phases.requires_grad:
-            jobs[f"backward/{number}"] = ways.points(vectors, number)
-            what += " with its backward pass"
-        bench.check(jobs, f"{what} of {len(vectors):,} phase vectors")
-        if ways is None:  # what was measured, with the gradient of what is ideal
-            exact = self._exact(phases)
-            found = torch.from_numpy(bench.look(vectors, tag).p) + (exact - exact.detach())
-        else:
-            found = _Seen.apply(phases, bench, ways, number)  # type: ignore[no-untyped-call]
+            return conditional_probabilities(exact, self.mesh, self.input_modes).to(like)
+        number = int(self.forwards)
+        rows = measured_pass(exact.reshape(-1, self.declared), self._opened_bench(), self._gradients(), number)
         self.forwards += 1  # when it has succeeded: who tries again asks for the same
-        return found
+        return rows.reshape(*exact.shape[:-1], self.outcomes).to(like)
+
+    def _check_given(self, phases: object) -> None:
+        if not isinstance(phases, Tensor) or not phases.is_floating_point():
+            what = f"tensor of {phases.dtype}" if isinstance(phases, Tensor) else type(phases).__name__
+            raise ProgramError(f"phases are a {what}. Give a floating-point tensor (..., {self.declared}).")
+        if phases.ndim == 0 or phases.shape[-1] != self.declared:
+            raise ProgramError(
+                f"phases have shape {tuple(phases.shape)}; the layer takes (..., {self.declared}). "
+                f"End in nn.Linear(features, {self.declared})."
+            )
 
     def _gradients(self) -> Gradients | None:
         """How gradients are made of probabilities; None where they are not."""
@@ -228,11 +219,15 @@ class PhotonicLayer(nn.Module):
             raise ConfigError("this layer is exact and measures nothing that a folder could keep. Give it shots=.")
         if not name or name != Path(name).name or name.startswith("."):
             raise ConfigError(f"name is {short(name)}. Use the name of a file, such as layer.")
-        folder = user_path(run_folder, "the folder of the layer")
-        folder.mkdir(parents=True, exist_ok=True)
-        self.detach()
-        self._file = folder / f"{name}.sqlite"
-        self._bench = self._opened_bench()
+        file = user_path(run_folder, "the folder of the layer") / f"{name}.sqlite"
+        if file != self._file:
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise CheckpointError.unwritten(file.parent, error) from error
+            bench = self._device_bench(file)  # before anything is let go of: it may be refused
+            self.detach()
+            self._bench, self._file = bench, file
         return self
 
     def detach(self) -> None:
@@ -242,13 +237,14 @@ class PhotonicLayer(nn.Module):
         self._bench = self._file = None
 
     def _opened_bench(self) -> Bench:
-        if self.shots is None:
-            return ExactBench(self._circuit)
         if self._bench is None:
-            wanted = Wanted(self._method, self._record, None, child_seed(int(self.seed), "mitigation"))
-            terms = BenchTerms(self.shots, wanted, self._budget)
-            self._bench = DeviceBench(self._circuit, self._device, terms, self._file)
+            self._bench = ExactBench(self._circuit) if self.shots is None else self._device_bench(self._file)
         return self._bench
+
+    def _device_bench(self, file: Path | None) -> DeviceBench:
+        assert self.shots is not None
+        wanted = Wanted(self._method, self._record, None, child_seed(int(self.seed), "mitigation"))
+        return DeviceBench(self._circuit, self._device, BenchTerms(self.shots, wanted, self._budget), file)
 
     def _check_device(self, program: Program) -> None:
         spec = self._device.spec
@@ -292,37 +288,6 @@ class PhotonicLayer(nn.Module):
         made.__dict__.update(copy.deepcopy(state, memo))
         made._device = _opened(self._given, int(self.seed))
         return made
-
-
-@final
-class _Seen(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, phases: Tensor, bench: Bench, ways: Gradients, number: int) -> Tensor:
-        ctx.save_for_backward(phases)
-        ctx.bench, ctx.ways, ctx.number = bench, ways, number
-        ctx.here = bench.look(phases.detach().numpy(), f"forward/{number}")
-        return torch.from_numpy(ctx.here.p.copy())
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None, None]:
-        vectors: FloatArray = ctx.saved_tensors[0].detach().numpy()
-        there = ctx.bench.look(ctx.ways.points(vectors, ctx.number), f"backward/{ctx.number}")
-        found = ctx.ways.pull(vectors, cotangent.numpy(), ctx.here, there, ctx.number)
-        return torch.from_numpy(found), None, None, None
-
-
-def _numbers(phases: Tensor) -> FloatArray:
-    """What is measured has values, which a transform of torch.func and a compiler have not."""
-    try:
-        if not torch.compiler.is_compiling():
-            return phases.detach().numpy()
-    except RuntimeError:
-        pass
-    raise ProgramError(
-        "measured probabilities have no vmap, torch.func.grad and torch.compile, which exact ones have (shots=None). "
-        "Pass a batch, take backward(), and compile with torch.compiler.disable(layer) in the model."
-    )
 
 
 def _opened(device: str | Device, seed: int) -> Device:

@@ -82,8 +82,11 @@ def test_the_same_training_draws_the_same_counts(tmp_path: Path) -> None:
 def test_a_training_in_the_folder_of_one_pays_nothing(tmp_path: Path) -> None:
     first = layer(budget={"settings": 63}).attach(tmp_path)
     expected, paid = trained(first), jobs(tmp_path)
+    other = layer()
     with pytest.raises(CheckpointError, match="another process"):
-        layer().attach(tmp_path)
+        other.attach(tmp_path)
+    assert other().shape == (6,)  # as if nothing had been asked
+    assert first.attach(tmp_path) is first
     first.detach()
     again = layer(budget={"settings": 63}).attach(tmp_path)  # all of it is spent
     torch.testing.assert_close(trained(again), expected, rtol=0, atol=0)
@@ -106,6 +109,9 @@ def test_several_layers_share_a_folder_by_their_names(tmp_path: Path) -> None:
     for name in ("", "a/b", ".."):
         with pytest.raises(ConfigError, match="Use the name of a file"):
             layer().attach(tmp_path, name=name)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        layer().attach(tmp_path / "file")
     with pytest.raises(ConfigError, match="measures nothing"):
         layer(shots=None).attach(tmp_path)
 
@@ -186,7 +192,7 @@ def test_the_journal_finds_counts_by_tag(tmp_path: Path) -> None:
 def test_transforms_of_a_measured_pass_are_refused_in_one_line() -> None:
     made = layer()
     for transform in (torch.func.vmap(made), torch.func.grad(lambda given: made(given).sum())):
-        with pytest.raises(ProgramError, match="measured probabilities have no vmap.*Pass a batch"):
+        with pytest.raises(ProgramError, match=r"measured probabilities have no vmap.*Pass a batch"):
             transform(torch.zeros(2, made.declared))
     assert made.spent.settings == 0
 

@@ -168,6 +168,8 @@ def test_it_says_what_it_is() -> None:
         ({"method": "magic"}, ConfigError, "method 'magic' is unknown"),
         ({"input": (0, 9)}, ProgramError, "input modes .*9"),
         ({"seed": -1}, ConfigError, "seed is -1"),
+        ({"dtype": "float32"}, ConfigError, "Use torch.float64 or torch.float32"),
+        ({"device": 3}, ConfigError, "a int is no device"),
     ],
 )
 def test_what_does_not_fit_is_said_at_once(changes: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -175,6 +177,14 @@ def test_what_does_not_fit_is_said_at_once(changes: dict[str, Any], error: type[
         layer(**changes)
 
 
-def test_phases_of_another_length_are_refused() -> None:
+def test_other_phases_are_refused() -> None:
+    with pytest.raises(ProgramError, match=r"phases are a tensor of torch.int64\. Give a floating-point tensor"):
+        layer()(torch.zeros(2, 10, dtype=torch.int64))
+    with pytest.raises(ProgramError, match="phases are a list"):
+        layer()([0.0] * 10)
+    with pytest.raises(ProgramError, match="a str is no mesh"):
+        PhotonicLayer("isometry", seed=1)  # type: ignore[arg-type]
+    with pytest.raises(ProgramError, match="not a finite number"):
+        layer()(torch.full((10,), torch.nan))
     with pytest.raises(ProgramError, match=r"phases have shape \(2, 5\); the layer takes \(..., 10\)"):
         layer()(torch.zeros(2, 5))
