@@ -28,6 +28,7 @@ from qpu_sdk.photonics.permanents import (
     permanents_by_rows,
     prefix_counts,
     probabilities,
+    probabilities_vjp,
     tree_products,
 )
 from tests.oracles.permanents import (
@@ -240,6 +241,18 @@ def test_chunks_change_neither_amplitudes_nor_gradient(entries: int, monkeypatch
     np.testing.assert_allclose(amplitudes(columns, tree), whole, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(amplitudes_vjp(columns, tree, cotangent), pulled, rtol=1e-12, atol=1e-11)
     np.testing.assert_allclose(permanents(columns[:, :4]), permanent, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("entries", [10, module.CHUNK_ENTRIES])
+@pytest.mark.parametrize("photons", [1, 3])
+def test_gradients_of_probabilities_are_those_through_amplitudes(
+    entries: int, photons: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns, tree = gaussian((4, 5, photons), seed=17), collision_free_tree(5, photons)
+    gradient = np.random.default_rng(18).normal(size=(4, len(tree.norm)))
+    expected = amplitudes_vjp(columns, tree, 2.0 * gradient * amplitudes(columns, tree))
+    monkeypatch.setattr(module, "CHUNK_ENTRIES", entries)
+    np.testing.assert_allclose(probabilities_vjp(columns, tree, gradient), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_memory_is_bounded_for_eight_photons_in_sixteen_modes() -> None:
