@@ -111,8 +111,8 @@ class User:
         ):
             if wrong:
                 raise CalibrationMismatch(
-                    f"the run has {what} on {self.called}; record {record.id} has {known}. Calibrate what the run "
-                    "needs, or change the [[qnn]] tables."
+                    f"the run has {what} on {self.called}; record {record.id} has {known}. Calibrate what it "
+                    "needs, or use other circuits."
                 )
 
 
@@ -155,8 +155,8 @@ def _own(user: User, wanted: Wanted) -> CalibrationRecord | None:
     name, spec = user.called, user.spec
     if spec.noise is None:
         raise CalibrationNotFound(
-            f"no calibration record of {name}; make one with: {_calibration_of(user)}, and begin a run with "
-            "mitigation.record set to its folder."
+            f"no calibration record of {name}; make one with: {_calibration_of(user)}, and begin with its folder: "
+            "mitigation.record of a run, record= of a layer."
         )
     if user.noiseless and wanted.method == "auto":
         return None

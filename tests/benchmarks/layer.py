@@ -132,7 +132,7 @@ def table(results: list[dict[str, Any]]) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     for row in ROWS:
         own = [result for result in results if result["row"] == row.name]
-        if own:
+        if len(own) == len(SEEDS):
             at = [statistics.mean(100 * result["curve"][i][1] for result in own) for i in (0, 2, 9)]
             settings = statistics.mean(result["settings"] for result in own)
             yield (
