@@ -145,7 +145,7 @@ class DeviceBench(Bench):
         try:
             found = self._measuring.measure(settings, shots=self.terms.shots, tag=tag)
         except BudgetExceeded as error:
-            raise _said(error, f"{tag} is {len(settings)} settings") from None
+            raise _said(error, tag, len(settings)) from None
         return Seen(np.stack([one.probabilities for one in found]), np.array([_mass(one) for one in found]))
 
     def check(self, jobs: Mapping[str, FloatArray], what: str) -> None:
@@ -160,7 +160,7 @@ class DeviceBench(Bench):
             try:
                 self._afford(missing)
             except BudgetExceeded as error:
-                raise _said(error, f"{what} takes {sum(missing):,} settings") from None
+                raise _said(error, what, sum(missing)) from None
 
     def close(self) -> None:
         """Close the journal."""
@@ -188,8 +188,14 @@ def _mass(found: Distribution) -> float:
     return found.samples / found.shots * (1.0 - (found.diagnostics.background_fraction or 0.0))
 
 
-def _said(error: BudgetExceeded, what: str) -> BudgetExceeded:
-    """The error as a user of the layer may follow it."""
-    text = str(error).replace("the next job takes", f"{what}, which is", 1)
-    found = re.sub(r"Go on with more: --set budget\.(\w+)=(\S+)\.", r'Give the layer budget={"\1": \2} or more', text)
-    return error.saying(f"{found}, or use fewer phases at a time (shift_phases=), pairs, rows or shots.")
+def _said(error: BudgetExceeded, what: str, settings: int) -> BudgetExceeded:
+    """The error of the budget as a user of the layer may follow it."""
+    found = re.fullmatch(r"the next job takes (.+?); (.+) Go on with more: --set budget\.(\w+)=(\S+)\.", str(error))
+    if found is None:
+        return error
+    amount, spent, key, need = found.groups()
+    beside = "" if key == "settings" else f", {amount}"
+    return error.saying(
+        f'{what} takes {settings:,} settings{beside}; {spent} Give the layer budget={{"{key}": {need}}} or more, or use '
+        "fewer phases at a time (shift_phases=), pairs, rows or shots."
+    )

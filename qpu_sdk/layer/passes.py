@@ -23,11 +23,12 @@ def measured_pass(phases: Tensor, bench: Bench, ways: Gradients | None, number: 
     :raises BudgetExceeded: before anything is sent, when the budget does not bear this pass and its backward pass.
     """
     vectors = _numbers(phases)
-    jobs, what = {_forward(number): vectors}, "a forward pass"
+    jobs = {_forward(number): vectors}
+    what = f"a forward pass of {len(vectors):,} phase vector{'s' if len(vectors) > 1 else ''}"
     if ways is not None and torch.is_grad_enabled() and phases.requires_grad:
         jobs[_backward(number)] = ways.points(vectors, number)
         what += " with its backward pass"
-    bench.check(jobs, f"{what} of {len(vectors):,} phase vectors")
+    bench.check(jobs, what)
     if ways is not None:
         found: Tensor = _Seen.apply(phases, bench, ways, number)  # type: ignore[no-untyped-call]
         return found

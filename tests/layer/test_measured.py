@@ -52,7 +52,7 @@ def test_without_gradients_none_is_paid_for(tmp_path: Path) -> None:
     made.requires_grad_(False)
     made.eval()(torch.rand(3, made.declared))
     assert jobs(tmp_path) == [("forward/0", 1), ("forward/1", 3)]
-    with pytest.raises(BudgetExceeded, match=r"a forward pass of 1 phase vectors takes 1 settings.* 4 of 4"):
+    with pytest.raises(BudgetExceeded, match=r"a forward pass of 1 phase vector takes 1 settings; 4 of 4"):
         made()
 
 
@@ -64,7 +64,7 @@ def test_what_a_backward_pass_takes_is_refused_before_anything_is_sent(
 ) -> None:
     made = layer(budget={"settings": needed - 1}, **options)
     made.attach(tmp_path)
-    wanted = rf"with its backward pass of 1 phase vectors takes {needed} settings.*budget=.\"settings\": {needed}"
+    wanted = rf"with its backward pass takes {needed} settings; 0 of {needed - 1} .*budget=.\"settings\": {needed}"
     with pytest.raises(BudgetExceeded, match=wanted):
         made()
     assert jobs(tmp_path) == []
@@ -154,7 +154,7 @@ def test_hardware_has_no_exact_gradient_and_trains_by_shifts() -> None:
 
 
 def test_limits_of_jobs_know_how_many_the_device_makes() -> None:
-    with pytest.raises(BudgetExceeded, match=r"21 settings, which is 4 jobs"):
+    with pytest.raises(BudgetExceeded, match=r"takes 21 settings, 4 jobs; 0 of 3"):
         layer(device=Hardware(), budget={"jobs": 3})()
     layer(device=Hardware(), budget={"jobs": 4})()[0].backward()
 
