@@ -196,6 +196,6 @@ def _said(error: BudgetExceeded, what: str, settings: int) -> BudgetExceeded:
     amount, spent, key, need = found.groups()
     beside = "" if key == "settings" else f", {amount}"
     return error.saying(
-        f'{what} takes {settings:,} settings{beside}; {spent} Give the layer budget={{"{key}": {need}}} or more, or use '
-        "fewer phases at a time (shift_phases=), pairs, rows or shots."
+        f'{what} takes {settings:,} settings{beside}; {spent} Give the layer budget={{"{key}": {need}}} or more, or '
+        "use fewer phases at a time (shift_phases=), pairs, rows or shots."
     )
