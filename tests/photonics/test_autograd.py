@@ -74,6 +74,18 @@ def test_hessians_are_the_twins(mesh: Mesh, inputs: tuple[int, ...]) -> None:
     torch.testing.assert_close(batched[0], plain, rtol=0, atol=1e-12)
 
 
+def test_third_derivatives_are_the_twins_and_forward_mode_is_refused() -> None:
+    mesh, inputs = CASES[3]
+    phases = random_phases(mesh, seed=10)
+    found, plain = (
+        torch.func.jacrev(torch.func.jacrev(torch.func.grad(loss_of(mesh, inputs, how))))(phases)
+        for how in (torch_probabilities, twin_probabilities)
+    )
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-12)
+    with pytest.raises(RuntimeError, match="jvp"):
+        torch.func.jacfwd(loss_of(mesh, inputs))(phases)
+
+
 @pytest.mark.parametrize(("mesh", "inputs"), CASES[:2], ids=str)
 def test_one_graph_is_compiled_with_the_same_gradient(mesh: Mesh, inputs: tuple[int, ...]) -> None:
     loss, phases = loss_of(mesh, inputs), random_phases(mesh, 2, seed=5).requires_grad_()
