@@ -74,6 +74,7 @@ def test_hessians_are_the_twins(mesh: Mesh, inputs: tuple[int, ...]) -> None:
     torch.testing.assert_close(batched[0], plain, rtol=0, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.func.jvp imports it
 def test_third_derivatives_are_the_twins_and_forward_mode_is_refused() -> None:
     mesh, inputs = CASES[3]
     phases = random_phases(mesh, seed=10)
