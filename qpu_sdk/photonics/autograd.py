@@ -1,7 +1,7 @@
 """Exact probabilities as one operation of torch.
 
 Forward passes and first derivatives are written out in numpy, :meth:`Mesh.columns`, its pullback and those of
-:mod:`~qpu_sdk.photonics.permanents`. Second derivatives are those of :mod:`~qpu_sdk.photonics.twin`, in torch. A mesh
+:mod:`~qpu_sdk.photonics.permanents`. Second derivatives are those of :mod:`~qpu_sdk.photonics.plain`, in torch. A mesh
 goes through torch as text, so that a compiled or exported graph says by itself what it computes.
 """
 
@@ -18,7 +18,7 @@ from ..arrays import FloatArray
 from .interferometer import Mesh
 from .meshes import mesh_of
 from .permanents import amplitudes, amplitudes_vjp, collision_free_tree, probabilities, probabilities_vjp
-from .twin import twin_probabilities
+from .plain import plain_probabilities
 
 
 def _forward(phases: Tensor, mesh: str, inputs: list[int]) -> Tensor:
@@ -86,7 +86,7 @@ class _Pullback(torch.autograd.Function):
         mesh, inputs = mesh_of(ctx.mesh), tuple(ctx.inputs)
 
         def pulled(phases: Tensor, cotangent: Tensor) -> Tensor:
-            pull: Any = torch.func.vjp(lambda x: twin_probabilities(x, mesh, inputs), phases)[1]
+            pull: Any = torch.func.vjp(lambda x: plain_probabilities(x, mesh, inputs), phases)[1]
             found: Tensor = pull(cotangent)[0]
             return found
 

@@ -14,7 +14,7 @@ from qpu_sdk.photonics.autograd import torch_probabilities
 from qpu_sdk.photonics.interferometer import Mesh
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh, mesh_of
 from qpu_sdk.photonics.permanents import collision_free_tree, probabilities
-from qpu_sdk.photonics.twin import twin_probabilities
+from qpu_sdk.photonics.plain import plain_probabilities
 
 CASES = [
     (BrickwallMesh(4), (0, 2)),
@@ -37,12 +37,12 @@ def loss_of(
 
 
 @each
-def test_probabilities_are_numpys_and_the_twins(mesh: Mesh, inputs: tuple[int, ...]) -> None:
+def test_probabilities_are_numpys_and_the_plain_ones(mesh: Mesh, inputs: tuple[int, ...]) -> None:
     phases = random_phases(mesh, 2, 3, seed=1)
     found = torch_probabilities(phases, mesh, inputs)
     tree = collision_free_tree(mesh.modes, len(inputs))
     np.testing.assert_array_equal(found.numpy(), probabilities(mesh.columns(phases.numpy(), inputs), tree))
-    torch.testing.assert_close(found, twin_probabilities(phases, mesh, inputs), rtol=0, atol=1e-14)
+    torch.testing.assert_close(found, plain_probabilities(phases, mesh, inputs), rtol=0, atol=1e-14)
 
 
 @each
@@ -64,9 +64,9 @@ def test_functional_transforms_agree_with_backward(mesh: Mesh, inputs: tuple[int
 
 
 @each
-def test_hessians_are_the_twins(mesh: Mesh, inputs: tuple[int, ...]) -> None:
+def test_hessians_are_the_plain_ones(mesh: Mesh, inputs: tuple[int, ...]) -> None:
     phases = random_phases(mesh, seed=4)
-    plain = torch.autograd.functional.hessian(loss_of(mesh, inputs, twin_probabilities), phases)
+    plain = torch.autograd.functional.hessian(loss_of(mesh, inputs, plain_probabilities), phases)
     found = torch.func.jacrev(torch.func.jacrev(loss_of(mesh, inputs)))(phases)
     torch.testing.assert_close(found, plain, rtol=0, atol=1e-12)
     assert float(plain.abs().max()) > 1e-2 or len(inputs) == 1
@@ -75,12 +75,12 @@ def test_hessians_are_the_twins(mesh: Mesh, inputs: tuple[int, ...]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.func.jvp imports it
-def test_third_derivatives_are_the_twins_and_forward_mode_is_refused() -> None:
+def test_third_derivatives_are_the_plain_ones_and_forward_mode_is_refused() -> None:
     mesh, inputs = CASES[3]
     phases = random_phases(mesh, seed=10)
     found, plain = (
         torch.func.jacrev(torch.func.jacrev(torch.func.grad(loss_of(mesh, inputs, how))))(phases)
-        for how in (torch_probabilities, twin_probabilities)
+        for how in (torch_probabilities, plain_probabilities)
     )
     torch.testing.assert_close(found, plain, rtol=0, atol=1e-12)
     with pytest.raises(RuntimeError, match="jvp"):

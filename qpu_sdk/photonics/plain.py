@@ -13,13 +13,13 @@ from .interferometer import ABSENT, Mesh
 from .permanents import glynn_signs
 
 
-def twin_probabilities(phases: Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> Tensor:
+def plain_probabilities(phases: Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> Tensor:
     """:func:`~qpu_sdk.photonics.autograd.torch_probabilities`, ``(..., declared) -> (..., C(M, N))``.
 
     :param phases: radians, float64.
 
     >>> from .meshes import IsometryMesh
-    >>> twin_probabilities(torch.zeros(4, dtype=torch.float64), IsometryMesh(3, 2), (0, 1)).round(decimals=6).tolist()
+    >>> plain_probabilities(torch.zeros(4, dtype=torch.float64), IsometryMesh(3, 2), (0, 1)).round(decimals=6).tolist()
     [0.0, 0.0, 1.0]
     """
     signs = torch.tensor(glynn_signs(len(input_modes)), dtype=torch.complex128)
