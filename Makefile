@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 RUN ?= runs/lean
 
 .PHONY: run test check bench docs published bond lean better noise budget circuits phases cobyla claims mitigation sizes mismatch \
-  real seen faults validate rehearsal clean
+  real seen faults validate rehearsal layer clean
 
 # The environment is made anew when a file that says what is in it changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -93,6 +93,11 @@ validate: $(VENV)/.installed
 # Training on an emulated Belenos, with controls; writes docs/results/rehearsal.json and the table of docs/results.md.
 rehearsal: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.rehearsal
+
+# A hybrid classifier trained by each way to gradients, accuracy against settings; writes docs/results/layer.json and the
+# table of docs/photonic-layer.md. A row: make layer ARGUMENTS="--only 'SPSA, 1 pair'"
+layer: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.layer $(ARGUMENTS)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .generator.mps import LeanMPSGenerator as LeanMPSGenerator
     from .generator.mps import MPSGenerator as MPSGenerator
     from .generator.mps import TaperedMPSGenerator as TaperedMPSGenerator
+    from .layer.photonic_layer import PhotonicLayer as PhotonicLayer
     from .mitigation.distribution import Distribution as Distribution
     from .mitigation.mitigate import mitigate as mitigate
     from .mitigation.plug_in import CalibratedMitigation as CalibratedMitigation
@@ -84,6 +85,7 @@ _HOMES = {
     "total_variation": "statistics",
     "Distribution": "mitigation.distribution",
     # parts of training
+    "PhotonicLayer": "layer.photonic_layer",
     "MPSGenerator": "generator.mps",
     "LeanMPSGenerator": "generator.mps",
     "TaperedMPSGenerator": "generator.mps",

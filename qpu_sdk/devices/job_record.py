@@ -76,8 +76,15 @@ class Intent:
     replaces: str = ""
 
 
+#: Columns of the journal's table that a record is made of.
+COLUMNS = (
+    "name, device, tag, state, durable, job_id, shots_each, request, replaces, tries, message, created, updated, "
+    "settings, shots, credits, jobs, seconds"
+)
+
+
 def record_of_row(row: Sequence[object], programs: tuple[str, ...]) -> JobRecord:
-    """A row of the journal's table, in the order of its columns, and the fingerprints of the job's programs."""
+    """A row of the journal's table, in the order of :data:`COLUMNS`, and the fingerprints of the job's programs."""
     name, device, tag, state, durable, job_id, shots_each, request, replaces, tries, message, created, updated = row[
         :13
     ]

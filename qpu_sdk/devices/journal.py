@@ -31,7 +31,7 @@ from ..words import one_line, short
 from . import journal_file, journal_known
 from .budget import Cost
 from .hints import jobs_command
-from .job_record import Intent, JobRecord, JobState, record_of_row
+from .job_record import COLUMNS, Intent, JobRecord, JobState, record_of_row
 from .journal_known import Known
 
 SCHEMA_VERSION = 2
@@ -285,17 +285,15 @@ class Journal:
             [(journal, changes, jobs)] = rows  # a ValueError where somebody changed it
             return Known(str(journal), int(changes), int(jobs))
 
-    def jobs(self) -> list[JobRecord]:
-        """All jobs in the order of their intents."""
+    def jobs(self, *states: JobState) -> list[JobRecord]:
+        """All jobs, or those in some states, in the order of their intents."""
+        among = f"state IN ({', '.join(repr(state.value) for state in states)})" if states else "TRUE"
         with self._reading() as sql:
             programs: dict[str, list[str]] = {}
-            for job, program in sql.execute("SELECT job, program FROM settings ORDER BY job, position"):
+            of_these = f"SELECT job, program FROM settings JOIN jobs ON job = name WHERE {among} ORDER BY job, position"
+            for job, program in sql.execute(of_these):
                 programs.setdefault(job, []).append(program)
-            columns = (
-                "name, device, tag, state, durable, job_id, shots_each, request, replaces, tries, message, created, "
-                "updated, " + ", ".join(_COST)
-            )
-            rows = sql.execute(f"SELECT {columns} FROM jobs ORDER BY rowid").fetchall()
+            rows = sql.execute(f"SELECT {COLUMNS} FROM jobs WHERE {among} ORDER BY rowid").fetchall()
             return [record_of_row(row, tuple(programs.get(row[0], ()))) for row in rows]
 
     def job(self, key: str) -> JobRecord:
@@ -307,17 +305,18 @@ class Journal:
 
     def open_jobs(self, device: str, *, shots_each: int | None = None) -> list[JobRecord]:
         """Jobs of a device that may still bring counts, ``None``: with however many shots."""
-        found = [r for r in self.jobs() if r.device == device and r.state.open]
-        return [r for r in found if shots_each in (None, r.shots_each)]
+        found = self.jobs(*(state for state in JobState if state.open))
+        return [r for r in found if r.device == device and shots_each in (None, r.shots_each)]
 
-    def counts(self, device: str, program: str, *, shots_each: int) -> Counts | None:
-        """The first counts of a setting, ``None`` when it has not been measured with as many shots."""
+    def counts(self, device: str, program: str, *, shots_each: int, tag: str | None = None) -> Counts | None:
+        """The first counts of a setting, ``None`` when it was not measured with as many shots, and under that tag."""
         with self._reading() as sql:
             row = sql.execute(
                 "SELECT counts FROM settings JOIN jobs ON job = name WHERE device = ? AND program = ? "
-                "AND shots_each = ? AND counts IS NOT NULL AND job NOT IN (SELECT job FROM dropped) "
+                "AND shots_each = ? AND (? IS NULL OR tag = ?) "
+                "AND counts IS NOT NULL AND job NOT IN (SELECT job FROM dropped) "
                 "ORDER BY jobs.rowid LIMIT 1",  # as the run saw it
-                (device, program, shots_each),
+                (device, program, shots_each, tag, tag),
             ).fetchone()
         return Counts.from_json(row[0]) if row else None
 

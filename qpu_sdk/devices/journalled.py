@@ -78,6 +78,7 @@ class JournalledJob(Job):
         self._flying: list[InFlight] = []
         self._error: QPUError | None = None
         self._cancelled = False
+        self._only_tag = tag if owner.terms.by_tag else None
         self.id = job_name(owner.terms.label, tag)
         order = Order(self.id, self._programs, shots, tag, owner.spec.job_size)
         self._sending = Sending(owner.device, owner.journal, owner.terms, order, owner.handles)
@@ -89,11 +90,12 @@ class JournalledJob(Job):
         device = self._owner.spec.name
         if self._terms.reuse:
             for i, program in enumerate(self._programs):
-                known = self._journal.counts(device, program.fingerprint, shots_each=self._shots)
+                known = self._journal.counts(device, program.fingerprint, shots_each=self._shots, tag=self._only_tag)
                 if known is not None:
                     self._counts[i] = known
             for record in self._journal.open_jobs(device):
-                self._attach(record)
+                if self._only_tag in (None, record.tag):
+                    self._attach(record)
         flying = {i for job in self._flying for i in job.members.values()}
         missing = [i for i in range(len(self._programs)) if i not in self._counts and i not in flying]  # paid once
         self._harvest_finished()  # first: what is paid comes in, whatever keeps the rest from being sent

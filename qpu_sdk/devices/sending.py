@@ -31,12 +31,14 @@ class Terms:
     :param budget: limits of everything in the journal.
     :param rates: what the device charges.
     :param reuse: True when a setting that was measured with as many shots is not measured again.
+    :param by_tag: True when only what was measured under the same tag counts as measured.
     """
 
     label: str = "qpu-sdk"
     budget: Budget = UNLIMITED
     rates: Rates = FREE
     reuse: bool = True
+    by_tag: bool = False
 
 
 @final
@@ -210,10 +212,11 @@ class Sending:
     def _stopped_before(self, programs: Sequence[Program]) -> str:
         """Name of the newest job that ended without counts of one of these settings, ``""`` for none."""
         prints = {p.fingerprint for p in programs}
-        for record in reversed(self._journal.jobs()):
-            stopped = record.state in (JobState.FAILED, JobState.CANCELLED)
+        if not self._terms.reuse:
+            return ""
+        for record in reversed(self._journal.jobs(JobState.FAILED, JobState.CANCELLED)):
             here = record.device == self._device.spec.name and record.shots_each == self._order.shots
-            if self._terms.reuse and stopped and here and prints & set(record.programs):
+            if here and prints & set(record.programs):
                 return record.name
         return ""
 

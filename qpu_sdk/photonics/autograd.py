@@ -1,74 +1,136 @@
-"""The torch twin of interferometer and permanents: the only place in photonics that knows torch.
+"""Exact probabilities as one operation of torch.
 
-Forward passes and gradients are those of :meth:`Mesh.columns`, :meth:`Mesh.columns_vjp`,
-:func:`~qpu_sdk.photonics.permanents.amplitudes` and its pullback, written out in numpy; torch only chains them.
+Forward passes and first derivatives are written out in numpy, :meth:`Mesh.columns`, its pullback and those of
+:mod:`~qpu_sdk.photonics.permanents`. Second derivatives are those of :mod:`~qpu_sdk.photonics.plain`, in torch. A mesh
+goes through torch as text, so that a compiled or exported graph says by itself what it computes.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..arrays import FloatArray
 from .interferometer import Mesh
-from .permanents import PrefixTree, amplitudes, amplitudes_vjp, collision_free_tree, probabilities
+from .meshes import mesh_of
+from .permanents import amplitudes, amplitudes_vjp, collision_free_tree, probabilities, probabilities_vjp
+from .plain import plain_probabilities
+
+
+def _forward(phases: Tensor, mesh: str, inputs: list[int]) -> Tensor:
+    found = mesh_of(mesh)
+    columns = found.columns(phases.detach().numpy(), tuple(inputs))
+    # the tree is cached, and so built once for all steps
+    return torch.from_numpy(probabilities(columns, collision_free_tree(found.modes, len(inputs))))
+
+
+def _pullback(phases: Tensor, gradient: Tensor, mesh: str, inputs: list[int]) -> Tensor:
+    found = mesh_of(mesh)
+    tree = collision_free_tree(found.modes, len(inputs))
+    # propagated again: cheaper than keeping every layer of every step
+    columns, pull = found.traced_columns(phases.detach().numpy(), tuple(inputs))
+    pulled = pull(probabilities_vjp(columns, tree, gradient.detach().numpy()))
+    return torch.from_numpy(np.ascontiguousarray(pulled))
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.mesh, ctx.inputs = inputs
+    ctx.save_for_backward(*tensors)  # reading them raises when they were changed in place meanwhile
+
+
+def _batch(info: Any, axes: tuple[int | None, ...], tensors: tuple[Tensor, ...]) -> list[Tensor]:
+    """The tensors with the axis that vmap runs over as first axis of their batch."""
+    return [
+        one.expand(info.batch_size, *one.shape) if axis is None else one.movedim(axis, 0)
+        for one, axis in zip(tensors, axes, strict=False)
+    ]
+
+
+def _apply(function: Any, *given: Any) -> Tensor:
+    found: Tensor = function.apply(*given)
+    return found
 
 
 @final
-class _Columns(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> torch.Tensor:
-        ctx.save_for_backward(phases)  # backward propagates again: cheaper than keeping every layer
-        ctx.mesh, ctx.input_modes = mesh, input_modes
-        return torch.from_numpy(mesh.columns(phases.detach().numpy(), input_modes))
+class _Probabilities(torch.autograd.Function):
+    setup_context = staticmethod(_keep)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        gradient = gradients[0].resolve_conj().numpy()  # torch conjugates lazily, and numpy takes no such view
-        [phases] = ctx.saved_tensors  # raises when they were changed in place meanwhile
-        pulled = ctx.mesh.columns_vjp(phases.detach().numpy(), ctx.input_modes, gradient)
-        return torch.from_numpy(pulled), None, None
+    def forward(phases: Tensor, mesh: str, inputs: list[int]) -> Tensor:
+        return _forward(phases, mesh, inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        [phases] = ctx.saved_tensors
+        return _apply(_Pullback, phases, gradient, ctx.mesh, ctx.inputs), None, None
+
+    @staticmethod
+    def vmap(info: Any, axes: tuple[int | None, ...], phases: Tensor, mesh: str, inputs: list[int]) -> tuple[Any, int]:
+        return _apply(_Probabilities, *_batch(info, axes, (phases,)), mesh, inputs), 0
 
 
 @final
-class _Amplitudes(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, columns: torch.Tensor, tree: PrefixTree) -> torch.Tensor:
-        ctx.save_for_backward(columns)
-        ctx.tree = tree
-        return torch.from_numpy(amplitudes(columns.detach().resolve_conj().numpy(), tree))
+class _Pullback(torch.autograd.Function):
+    setup_context = staticmethod(_keep)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        [columns] = ctx.saved_tensors
-        gradient = gradients[0].resolve_conj().numpy()
-        return torch.from_numpy(amplitudes_vjp(columns.detach().resolve_conj().numpy(), ctx.tree, gradient)), None
+    def forward(phases: Tensor, gradient: Tensor, mesh: str, inputs: list[int]) -> Tensor:
+        return _pullback(phases, gradient, mesh, inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        mesh, inputs = mesh_of(ctx.mesh), tuple(ctx.inputs)
+
+        def pulled(phases: Tensor, cotangent: Tensor) -> Tensor:
+            pull: Any = torch.func.vjp(lambda x: plain_probabilities(x, mesh, inputs), phases)[1]
+            found: Tensor = pull(cotangent)[0]
+            return found
+
+        pull: Any = torch.func.vjp(pulled, *ctx.saved_tensors)[1]
+        return *pull(gradient), None, None
+
+    @staticmethod
+    def vmap(
+        info: Any, axes: tuple[int | None, ...], phases: Tensor, gradient: Tensor, mesh: str, inputs: list[int]
+    ) -> tuple[Any, int]:
+        return _apply(_Pullback, *_batch(info, axes, (phases, gradient)), mesh, inputs), 0
 
 
-def torch_columns(phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> torch.Tensor:
-    """:meth:`Mesh.columns` as a differentiable torch operation, on the CPU.
+for _function in (_Probabilities.forward, _Pullback.forward):  # torch asks for it at every call, which costs a tenth
+    vars(_function)["__signature__"] = inspect.signature(_function)
 
-    :param phases: radians, float64, ``(..., declared)``.
-    :returns: complex128, ``(..., M, N)``.
-    """
-    result: torch.Tensor = _Columns.apply(phases, mesh, input_modes)  # type: ignore[no-untyped-call]
-    return result
+# What a compiler sees: it takes no class apart then. Transforms of torch.func take the classes alone.
+_ONE_FORWARD = torch.library.custom_op("qpu_sdk::probabilities", _forward, mutates_args=())
+_ONE_PULLBACK = torch.library.custom_op("qpu_sdk::probabilities_vjp", _pullback, mutates_args=())
 
 
-def torch_amplitudes(columns: torch.Tensor, tree: PrefixTree) -> torch.Tensor:
-    """:func:`~qpu_sdk.photonics.permanents.amplitudes` as a differentiable torch operation, on the CPU.
-
-    :param columns: complex128, ``(..., M, N)``.
-    :returns: complex128, ``(..., K)``.
-    """
-    result: torch.Tensor = _Amplitudes.apply(columns, tree)  # type: ignore[no-untyped-call]
-    return result
+@_ONE_FORWARD.register_fake
+def _(phases: Tensor, mesh: str, inputs: list[int]) -> Tensor:
+    outcomes = len(collision_free_tree(mesh_of(mesh).modes, len(inputs)).norm)
+    return phases.new_empty((*phases.shape[:-1], outcomes))
 
 
-def torch_probabilities(phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> torch.Tensor:
-    """Exact collision-free probabilities, differentiable in the phases.
+@_ONE_PULLBACK.register_fake
+def _(phases: Tensor, gradient: Tensor, mesh: str, inputs: list[int]) -> Tensor:
+    return phases.new_empty(phases.shape)
+
+
+def _pulled(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    return _ONE_PULLBACK(*ctx.saved_tensors, gradient, ctx.mesh, ctx.inputs), None, None
+
+
+_ONE_FORWARD.register_autograd(_pulled, setup_context=_keep)
+
+
+def torch_probabilities(phases: Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> Tensor:
+    """Exact collision-free probabilities, differentiable in the phases as often as one likes, on the CPU.
+
+    Second derivatives, ``torch.func`` (``grad``, ``vjp``, ``jacrev``, ``vmap``), ``torch.compile`` and
+    ``torch.export`` work; forward-mode derivatives (``jvp``, ``jacfwd``) do not.
 
     :param phases: radians, float64, ``(..., declared)``.
     :returns: ``(..., C(M, N))``; they sum to the collision-free mass, which is below 1.
@@ -79,10 +141,8 @@ def torch_probabilities(phases: torch.Tensor, mesh: Mesh, input_modes: tuple[int
     >>> p.round(decimals=6).tolist()
     [0.0, 0.0, 1.0]
     """
-    # cached, and so built once for all steps
-    tree = collision_free_tree(mesh.modes, len(input_modes))
-    amplitude = torch_amplitudes(torch_columns(phases, mesh, input_modes), tree)
-    return amplitude.real**2 + amplitude.imag**2
+    given = (phases, mesh.written, list(input_modes))
+    return _ONE_FORWARD(*given) if torch.compiler.is_compiling() else _apply(_Probabilities, *given)
 
 
 def phase_jacobian(mesh: Mesh, phases: FloatArray, input_modes: tuple[int, ...]) -> FloatArray:

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
@@ -120,6 +121,17 @@ class Mesh(abc.ABC):
         return hashlib.sha256(f"{self.mach_zehnder} {self._wiring}".encode()).hexdigest()
 
     @cached_property
+    def written(self) -> str:
+        """All that light meets, as text: :func:`~qpu_sdk.photonics.meshes.mesh_of` reads it.
+
+        >>> from qpu_sdk.photonics.meshes import BrickwallMesh
+        >>> BrickwallMesh(2).written
+        '[2, false, 3, [[0, 0, 1, 2]], []]'
+        """
+        gates = [[gate.mode, gate.theta, gate.phi_top, gate.phi_bottom] for gate in self.gates]
+        return json.dumps([self.modes, self.mach_zehnder, self.declared, gates, list(self.input_phases)])
+
+    @cached_property
     def _wiring(self) -> tuple[int, tuple[Gate, ...], tuple[int, ...]]:
         return self.modes, self.gates, self.input_phases
 
@@ -188,8 +200,9 @@ class Mesh(abc.ABC):
             columns *= np.exp(1j * phases[..., np.array(self.input_phases)])[..., None]
         return columns
 
-    def _propagate(self, phases: FloatArray, input_modes: IntArray, trace: list[ComplexArray] | None) -> ComplexArray:
-        blocks, _ = self._blocks(phases)
+    def _propagate(
+        self, phases: FloatArray, input_modes: IntArray, blocks: ComplexArray, trace: list[ComplexArray] | None
+    ) -> ComplexArray:
         state = self._entry(phases, input_modes)
         for layer in self._layers:
             pairs = state[..., layer.modes, :]  # fancy indices copy, so the trace keeps what entered the layer
@@ -210,26 +223,37 @@ class Mesh(abc.ABC):
         [[0.0], [1.0]]
         """
         phases = self.checked(phases)
-        return self._propagate(phases, self._inputs(input_modes), None)
+        blocks, _ = self._blocks(phases)
+        return self._propagate(phases, self._inputs(input_modes), blocks, None)
 
     def columns_vjp(self, phases: FloatArray, input_modes: tuple[int, ...], gradient: ComplexArray) -> FloatArray:
         """Pull a gradient back through :meth:`columns`: ``(..., M, N) -> (..., declared)`` (adjoint method).
 
         ``gradient`` is dL/dRe U + i dL/dIm U of a real loss L; one backward sweep costs about two forward ones.
         """
-        phases = self.checked(phases)
-        inputs = self._inputs(input_modes)
+        _, pull = self.traced_columns(phases, input_modes)
+        return pull(gradient)
+
+    def traced_columns(
+        self, phases: FloatArray, input_modes: tuple[int, ...]
+    ) -> tuple[ComplexArray, Callable[[ComplexArray], FloatArray]]:
+        """:meth:`columns`, ``(..., M, N)``, and :meth:`columns_vjp` of them, which keeps every layer's light."""
+        phases, inputs = self.checked(phases), self._inputs(input_modes)
         trace: list[ComplexArray] = []
-        self._propagate(phases, inputs, trace)  # again: only the phases were kept
         blocks, slopes = self._blocks(phases)
-        adjoint = blocks.conj().swapaxes(-1, -2)
-        grad = np.array(gradient, dtype=np.complex128)
-        grad_blocks = np.empty_like(blocks)
-        for layer, pairs in zip(reversed(self._layers), reversed(trace), strict=True):
-            after = grad[..., layer.modes, :]
-            grad_blocks[..., layer.gates, :, :] = after @ pairs.conj().swapaxes(-1, -2)
-            grad[..., layer.modes, :] = adjoint[..., layer.gates, :, :] @ after
-        return self._phase_gradient(phases, inputs, blocks, slopes, grad_blocks, grad)
+        columns = self._propagate(phases, inputs, blocks, trace)
+
+        def pull(gradient: ComplexArray) -> FloatArray:
+            adjoint = blocks.conj().swapaxes(-1, -2)
+            grad = np.array(gradient, dtype=np.complex128)
+            grad_blocks = np.empty_like(blocks)
+            for layer, pairs in zip(reversed(self._layers), reversed(trace), strict=True):
+                after = grad[..., layer.modes, :]
+                grad_blocks[..., layer.gates, :, :] = after @ pairs.conj().swapaxes(-1, -2)
+                grad[..., layer.modes, :] = adjoint[..., layer.gates, :, :] @ after
+            return self._phase_gradient(phases, inputs, blocks, slopes, grad_blocks, grad)
+
+        return columns, pull
 
     def _phase_gradient(
         self,

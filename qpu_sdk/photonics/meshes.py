@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import final
 
 import numpy as np
@@ -198,3 +199,48 @@ def open_mesh(name: str, *, modes: int, photons: int) -> Mesh:
         case BrickwallMesh.name:
             return BrickwallMesh(modes)
     raise ProgramError(f"mesh {name!r} is unknown. Use isometry, rectangular or brickwall.")
+
+
+@final
+class WrittenMesh(Mesh):
+    """A mesh by its wiring alone, as an operation of torch knows it.
+
+    :param written: :attr:`Mesh.written` of the mesh.
+    """
+
+    name = "written"
+
+    def __init__(self, written: str) -> None:
+        modes, self.mach_zehnder, declared, gates, inputs = json.loads(written)
+        self._declared = int(declared)
+        super().__init__(modes)
+        self._gates, self._entering = tuple(Gate(*gate) for gate in gates), tuple(inputs)
+
+    @property
+    def declared(self) -> int:
+        """As it was written."""
+        return self._declared
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """As they were written."""
+        return self._gates
+
+    @property
+    def input_phases(self) -> tuple[int, ...]:
+        """As they were written."""
+        return self._entering
+
+    def default_input(self, photons: int) -> tuple[int, ...]:
+        """Spread over the modes."""
+        return _spread(self.modes, photons)
+
+
+@lru_cache(maxsize=64)
+def mesh_of(written: str) -> WrittenMesh:
+    """The mesh that :attr:`Mesh.written` describes.
+
+    >>> mesh_of(RectangularMesh(3).written).fingerprint == RectangularMesh(3).fingerprint
+    True
+    """
+    return WrittenMesh(written)

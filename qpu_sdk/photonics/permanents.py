@@ -28,6 +28,8 @@ from .fock import bunching_factor, check_modes_photons, collision_free_outcomes,
 
 #: Complex numbers that one chunk may hold (16 bytes each): 64 MB.
 CHUNK_ENTRIES = 4_000_000
+#: Those of the circuits of a batch that are worked on at once: a core's cache holds them, which halves the time.
+CACHE_ENTRIES = 12_000
 #: Most outcomes of one tree, and most products over it, of which a core forms a hundred million a second.
 MOST_LEAVES, MOST_PRODUCTS = 5_000_000, 2_000_000_000
 #: Complex numbers of matrices whose permanents are found at once, so that a core's cache holds them, and largest size
@@ -96,14 +98,23 @@ class PrefixTree:
             levels.append(level)
         return levels
 
-    def amplitudes(self, sums: ComplexArray, signs: FloatArray) -> ComplexArray:
-        """Sum over the chunk's sign vectors, ``(B, D, M), (D,) -> (B, K)``."""
+    def amplitudes(
+        self, sums: ComplexArray, signs: FloatArray, products: list[ComplexArray] | None = None
+    ) -> ComplexArray:
+        """Sum over the chunk's sign vectors, ``(B, D, M), (D,) -> (B, K)``; ``products`` where known."""
         signed = sums * signs[:, None]
         if self.photons == 1:
             return np.asarray(signed.sum(axis=1)[:, self.last_mode])
-        return np.asarray((self.products(sums)[-1] @ signed)[:, self.last_prefix, self.last_mode])
+        last = (self.products(sums) if products is None else products)[-1]
+        return np.asarray((last @ signed)[:, self.last_prefix, self.last_mode])
 
-    def pullback(self, sums: ComplexArray, signs: FloatArray, gradient: ComplexArray) -> ComplexArray:
+    def pullback(
+        self,
+        sums: ComplexArray,
+        signs: FloatArray,
+        gradient: ComplexArray,
+        products: list[ComplexArray] | None = None,
+    ) -> ComplexArray:
         """Gradient with respect to S, ``(B, K) -> (B, D, M)``, in the convention dL/dRe + i dL/dIm."""
         batch, _, modes = sums.shape
         conj = sums.conj()
@@ -111,7 +122,7 @@ class PrefixTree:
             flat = np.zeros((batch, modes), dtype=np.complex128)
             flat[:, self.last_mode] = gradient
             return np.asarray(flat[:, None, :] * signs[:, None])
-        levels = [level.conj() for level in self.products(sums)]
+        levels = [level.conj() for level in (self.products(sums) if products is None else products)]
         table = np.zeros((batch, levels[-1].shape[1], modes), dtype=np.complex128)
         table[:, self.last_prefix, self.last_mode] = gradient
         grad_sums = signs[:, None] * (levels[-1].swapaxes(1, 2) @ table)
@@ -207,9 +218,9 @@ def _chunks(total: int, size: int) -> Iterator[slice]:
 
 
 def _plan(tree: PrefixTree, batch: int) -> tuple[int, int]:
-    """Batch entries and sign vectors a chunk: as many of both as fit in :data:`CHUNK_ENTRIES`."""
+    """Batch entries and sign vectors a chunk: signs as fit in :data:`CHUNK_ENTRIES`, and entries as in the cache."""
     signs = min(len(glynn_signs(tree.photons)), max(1, CHUNK_ENTRIES // tree.entries))
-    return max(1, CHUNK_ENTRIES // (tree.entries * signs)), signs
+    return max(1, min(CHUNK_ENTRIES, CACHE_ENTRIES) // (tree.entries * signs)), signs
 
 
 def amplitudes(columns: ComplexArray, tree: PrefixTree) -> ComplexArray:
@@ -233,7 +244,7 @@ def amplitudes(columns: ComplexArray, tree: PrefixTree) -> ComplexArray:
         for d in _chunks(len(signs), sign_size):
             out[b] += tree.amplitudes(signs[d] @ flat[b].swapaxes(1, 2), parity[d])
     out *= tree.norm * 2.0 ** (1 - tree.photons)
-    return out.reshape(*columns.shape[:-2], -1)
+    return out.reshape(*columns.shape[:-2], len(tree.norm))  # not -1: a batch may be empty
 
 
 def amplitudes_vjp(columns: ComplexArray, tree: PrefixTree, gradient: ComplexArray) -> ComplexArray:
@@ -242,7 +253,7 @@ def amplitudes_vjp(columns: ComplexArray, tree: PrefixTree, gradient: ComplexArr
     Gradients of a real loss L with respect to a complex z are dL/dRe z + i dL/dIm z, as in torch.
     """
     flat = columns.reshape(-1, tree.modes, tree.photons)
-    scaled = gradient.reshape(len(flat), -1) * (tree.norm * 2.0 ** (1 - tree.photons))
+    scaled = gradient.reshape(len(flat), len(tree.norm)) * (tree.norm * 2.0 ** (1 - tree.photons))
     signs = glynn_signs(tree.photons)
     parity = signs.prod(axis=1)
     out = np.zeros_like(flat)
@@ -251,6 +262,27 @@ def amplitudes_vjp(columns: ComplexArray, tree: PrefixTree, gradient: ComplexArr
         for d in _chunks(len(signs), sign_size):
             sums = signs[d] @ flat[b].swapaxes(1, 2)
             out[b] += tree.pullback(sums, parity[d], scaled[b]).swapaxes(1, 2) @ signs[d]
+    return out.reshape(columns.shape)
+
+
+def probabilities_vjp(columns: ComplexArray, tree: PrefixTree, gradient: FloatArray) -> ComplexArray:
+    """Pull a gradient back through :func:`probabilities`: ``(..., K) -> (..., M, N)``.
+
+    ``d |a|^2 = 2 Re(conj(a) da)``, so that amplitudes are needed again; they share products with the pullback.
+    """
+    signs = glynn_signs(tree.photons)
+    batch_size, sign_size = _plan(tree, 1)
+    if sign_size < len(signs):  # amplitudes are sums over all chunks
+        return amplitudes_vjp(columns, tree, amplitudes(columns, tree) * (2.0 * gradient))
+    flat = columns.reshape(-1, tree.modes, tree.photons)
+    weight, parity = 2.0 * gradient.reshape(len(flat), len(tree.norm)), signs.prod(axis=1)
+    scale = tree.norm * 2.0 ** (1 - tree.photons)
+    out = np.empty_like(flat)
+    for b in _chunks(len(flat), batch_size):
+        sums = signs @ flat[b].swapaxes(1, 2)
+        products = tree.products(sums)
+        cotangent = tree.amplitudes(sums, parity, products) * scale * weight[b] * scale
+        out[b] = tree.pullback(sums, parity, cotangent, products).swapaxes(1, 2) @ signs
     return out.reshape(columns.shape)
 
 

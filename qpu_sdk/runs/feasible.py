@@ -10,17 +10,18 @@ from ..devices.registry import open_device
 from ..errors import MitigationError, ProgramError
 from ..generator.mps import Generator, LeanMPSGenerator, MPSGenerator, TaperedMPSGenerator
 from ..generator.phases import PhasesGenerator
+from ..layer.estimator import Mitigation
+from ..layer.measuring import QNN
 from ..mitigation.methods import AUTO
 from ..photonics.program import Program
 from ..seeds import child_seed
 from ..training.config import GIVEN, GeneratorConfig, RunConfig, TargetConfig
 from ..training.data import Dataset, load_dataset, split_dataset
-from ..training.estimator import Mitigation
 from ..training.evaluation import as_taken
 from ..training.factories import plain_torch
 from ..training.loop import check_network
 from ..training.ordinary import optimiser_of, with_ordinary
-from ..training.qnn import QNN, qnns_of
+from ..training.qnn import qnns_of
 from ..training.schedule import Schedule
 from ..training.second_test import with_second_test
 from ..training.targets import BUILT_IN, Target, check_rebuilt, load_target

@@ -22,12 +22,12 @@ from ..devices.job_record import JobState
 from ..devices.journal import Journal
 from ..errors import CalibrationError, CheckpointError, MitigationError, ProgramError
 from ..files import regular
+from ..layer.estimator import Mitigation
 from ..mitigation.distribution import Distribution
 from ..mitigation.selection import post_select
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from ..training.config import QNNConfig, RunConfig
-from ..training.estimator import Mitigation
 from ..words import one_line
 from .folder import RunFolder
 from .records import load_records

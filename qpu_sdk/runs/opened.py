@@ -17,14 +17,15 @@ from ..devices.journal import Journal
 from ..devices.registry import open_device, without_platform
 from ..errors import DeviceUnavailable, DeviceUnreachable
 from ..export.structure import Structure, describe
+from ..layer.estimator import Mitigation
+from ..layer.measuring import QNN
 from ..photonics.program import Program
 from ..seeds import child_seed
 from ..training.config import RunConfig
 from ..training.data import Dataset
-from ..training.estimator import Mitigation
 from ..training.factories import plain_torch
 from ..training.loop import Training, TrainingState
-from ..training.qnn import QNN, QNNBank, qnns_of
+from ..training.qnn import QNNBank, qnns_of
 from ..training.schedule import Schedule
 from ..training.targets import BUILT_IN
 from .feasible import check_rebuilds, open_parts

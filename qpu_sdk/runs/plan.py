@@ -26,12 +26,12 @@ from ..devices.base import DeviceSpec
 from ..devices.budget import Cost
 from ..errors import BudgetExceeded, DeviceError, ProgramError, QPUError
 from ..files import user_path
+from ..layer.estimator import Mitigation
 from ..photonics.permanents import collision_free_tree, probabilities
 from ..seeds import child_seed
 from ..statistics import sampling_distance
 from ..training.config import QNNConfig, RunConfig, checked_config
 from ..training.data import Dataset
-from ..training.estimator import Mitigation
 from ..training.schedule import Schedule
 from .device_figures import Figures, device_figures, figures_of, planned_cost
 from .feasible import check_config, method_problems

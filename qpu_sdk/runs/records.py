@@ -1,33 +1,14 @@
-"""What a run knows of its devices, and how it turns their counts into distributions with it.
-
-Which record serves which device is decided once, when a run begins, and the records are kept in its folder: a run that
-goes on later uses the same ones, whatever was measured meanwhile.
-"""
+"""What a run knows of its devices, and how it turns their counts into distributions with it."""
 
 from __future__ import annotations
 
-import json
-import logging
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, final
 
-from ..calibration.known import known_record
-from ..calibration.parts import Identity
-from ..calibration.record import CalibrationRecord
-from ..calibration.store import CalibrationStore, check_age, folder_name, load_record
 from ..devices.base import Device, DeviceSpec
-from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound, CheckpointError, ConfigError
-from ..files import regular, write_atomic
+from ..layer.estimator import Mitigation
+from ..layer.records import User, Wanted, read_records, records_for
 from ..training.config import RunConfig
-from ..training.estimator import Mitigation
-from ..words import command
-
-log = logging.getLogger(__name__)
-INDEX, SCHEMA_VERSION = "index.json", 1
 
 
 def resolve(config: RunConfig, devices: Mapping[str, Device]) -> Mitigation:
@@ -36,181 +17,27 @@ def resolve(config: RunConfig, devices: Mapping[str, Device]) -> Mitigation:
 
 
 def resolve_records(config: RunConfig, specs: Mapping[str, DeviceSpec]) -> Mitigation:
-    """Find the record of every device; nothing is measured.
+    """Find the record of every device; see :func:`~qpu_sdk.layer.records.records_for`.
 
     :param specs: what devices say of themselves, by the strings of the configuration.
-    :raises CalibrationNotFound: when a method is named and a device has no record.
-    :raises CalibrationMismatch: when a record is of another device, of fewer modes, other inputs or detectors.
-    :raises CalibrationStale: when the record of a device that is no local simulator is too old.
     """
-    method, named = config.mitigation.method, config.mitigation.record
-    file = load_record(named) if named is not None and not Path(named).is_dir() else None
-    records: dict[str, CalibrationRecord] = {}
-    notes: dict[str, str] = {}
-    if method != "post-select":  # which knows nothing of the device
-        users = [_User.of(config, name, specs[name]) for name in config.device_names if name in specs]
-        for user in users:
-            try:
-                record = _record_of(user, users, file, config)
-            except CalibrationNotFound as error:
-                if method != "auto":
-                    raise
-                notes[user.name] = f"{error} Until then its counts are post-selected."
-                log.info("%s", notes[user.name])
-                continue
-            if record is not None:
-                records[user.name] = record
-    return Mitigation(records, method, config.seed, notes)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _User:
-    """A device and what the run needs of a record of it.
-
-    :param name: device string.
-    """
-
-    name: str
-    spec: DeviceSpec
-    modes: int
-    input_modes: tuple[int, ...]
-
-    @classmethod
-    def of(cls, config: RunConfig, name: str, spec: DeviceSpec) -> _User:
-        qnns = [qnn for i, qnn in enumerate(config.qnn) if config.device_of(i) == name]
-        inputs = tuple(sorted({mode for qnn in qnns for mode in qnn.inputs}))
-        return cls(name, spec, max(qnn.modes for qnn in qnns), inputs)
-
-    @property
-    def called(self) -> str:
-        """What messages call it."""
-        return self.spec.record_names[0]
-
-    @property
-    def noiseless(self) -> bool:
-        """True for a simulator of nothing but uniform loss, where post-selection is right."""
-        return self.spec.noise is not None and self.spec.noise.only_loss
-
-    def check(self, record: CalibrationRecord) -> None:
-        """Raise :class:`CalibrationMismatch` when the record does not serve the programs."""
-        if record.device not in self.spec.record_names:
-            raise CalibrationMismatch(
-                f"the record is of {record.device}, the device is {self.called}. Name a record of it, or a folder "
-                "of records."
-            )
-        missing = sorted(set(self.input_modes) - set(record.input_modes))
-        for wrong, what, known in (
-            (self.modes > record.modes, f"{self.modes} modes", f"{record.modes} modes"),
-            (bool(missing), f"photons in modes {missing}", f"sources at {list(record.input_modes)}"),
-            (self.spec.detector != record.detector, f"{self.spec.detector} detectors", f"{record.detector} detectors"),
-        ):
-            if wrong:
-                raise CalibrationMismatch(
-                    f"the run has {what} on {self.called}; record {record.id} has {known}. Calibrate what the run "
-                    "needs, or change the [[qnn]] tables."
-                )
-
-
-def _record_of(
-    user: _User, users: list[_User], file: CalibrationRecord | None, config: RunConfig
-) -> CalibrationRecord | None:
-    """The record of a device; None where post-selection is right.
-
-    :param file: the one record that was named.
-    :raises CalibrationNotFound: when there should be one and is none.
-    """
-    found = file
-    if file is None and config.mitigation.record is not None:
-        found = _from_store(CalibrationStore(config.mitigation.record), user, config)
-    elif file is not None and user.noiseless and file.device not in user.spec.record_names:
-        found = None if any(file.device in other.spec.record_names for other in users) else file
-    if found is None:
-        return _own(user, config)
-    user.check(found)
-    check_age(found, _oldest(user, config), datetime.now(UTC))
-    return found
-
-
-def _oldest(user: _User, config: RunConfig) -> float | None:
-    """Hours; None for what the record says itself."""
-    return config.mitigation.max_age_h if user.spec.drifts else math.inf
-
-
-def _from_store(store: CalibrationStore, user: _User, config: RunConfig) -> CalibrationRecord | None:
-    for name in user.spec.record_names:
-        try:
-            return store.latest(name, max_age_h=_oldest(user, config), modes=user.modes, detector=user.spec.detector)
-        except CalibrationNotFound:
-            continue
-    return None
-
-
-def _own(user: _User, config: RunConfig) -> CalibrationRecord | None:
-    """What a simulator says of its own noise."""
-    name, spec = user.called, user.spec
-    if spec.noise is None:
-        raise CalibrationNotFound(
-            f"no calibration record of {name}; make one with: {_calibration_of(user)}, and begin a run with "
-            "mitigation.record set to its folder."
-        )
-    if user.noiseless and config.mitigation.method == "auto":
-        return None
-    if spec.record_file:
-        recorded = load_record(spec.record_file)
-        user.check(recorded)
-        return recorded
-    identity = Identity(name, spec.platform, user.modes, user.input_modes, spec.detector)
-    try:
-        return known_record(spec.noise, identity)
-    except (CalibrationError, ConfigError) as error:
-        raise CalibrationNotFound(f"no calibration record of {name} can be made of its noise: {error}") from error
-
-
-def _calibration_of(user: _User) -> str:
-    """The command that measures what this run needs."""
-    inputs = ",".join(map(str, user.input_modes))
-    return command("calibrate", user.called, "--modes", user.modes, "--inputs", inputs)
-
-
-def save_records(folder: Path, mitigation: Mitigation) -> None:
-    """Write the records, and which device each is of; nothing where there is nothing to say."""
-    if not mitigation.records and not mitigation.notes:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    index: dict[str, dict[str, str]] = {name: {"note": note} for name, note in mitigation.notes.items()}
-    for name, record in mitigation.records.items():
-        file = f"{folder_name(name)}.json"
-        if any(entry.get("file") == file for entry in index.values()):  # odd characters of two names become one dash
-            file = f"{folder_name(name)}-{record.id}.json"
-        write_atomic(folder / file, record.to_json())
-        index[name] = {"file": file, "id": record.id}
-    write_atomic(folder / INDEX, json.dumps({"schema_version": SCHEMA_VERSION, "devices": index}, indent=1) + "\n")
+    return records_for([_user(config, name, specs[name]) for name in config.device_names if name in specs], _of(config))
 
 
 def load_records(folder: Path, config: RunConfig) -> Mitigation:
-    """What :func:`save_records` wrote; a folder that is not there holds nothing.
+    """What :func:`~qpu_sdk.layer.records.save_records` wrote; a folder that is not there holds nothing.
 
-    :raises CheckpointError: when something is missing or was changed.
+    :raises CheckpointError: when something is missing or was changed; see :func:`~qpu_sdk.layer.records.read_records`.
     """
-    none = Mitigation({}, config.mitigation.method, config.seed, {})
-    if not folder.exists():
-        return none
-    try:
-        index: Any = json.loads(regular(folder / INDEX).read_text(encoding="utf-8"))
-        if index["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema version {index['schema_version']}, this SDK reads {SCHEMA_VERSION}")
-        entries = {str(name): dict(entry) for name, entry in index["devices"].items()}
-        records = {name: load_record(folder / entry["file"]) for name, entry in entries.items() if "file" in entry}
-        if not set(entries) <= set(config.device_names):
-            raise ValueError("it names devices that the configuration does not")
-        for name, record in records.items():
-            if record.id != entries[name]["id"]:  # the id is a hash of the content
-                raise ValueError(f"{entries[name]['file']} was changed")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, CalibrationError) as error:
-        raise CheckpointError(
-            f"{folder / INDEX} and its records are damaged ({type(error).__name__}: {error}). Restore them: the run "
-            "began with them."
-        ) from error
-    notes = {name: str(entry["note"]) for name, entry in entries.items() if "note" in entry}
-    return replace(none, records=records, notes=notes)
+    return read_records(folder, _of(config), config.device_names)
+
+
+def _of(config: RunConfig) -> Wanted:
+    own = config.mitigation
+    return Wanted(own.method, own.record, own.max_age_h, config.seed)
+
+
+def _user(config: RunConfig, name: str, spec: DeviceSpec) -> User:
+    qnns = [qnn for i, qnn in enumerate(config.qnn) if config.device_of(i) == name]
+    inputs = tuple(sorted({mode for qnn in qnns for mode in qnn.inputs}))
+    return User(name, spec, max(qnn.modes for qnn in qnns), inputs)

@@ -22,6 +22,7 @@ from torch import nn
 from ..devices.journal_known import Known
 from ..errors import CheckpointError, ConfigError, MitigationError
 from ..files import write_atomic
+from ..layer.records import save_records
 from ..training.config import CHANGEABLE, OF_SHOTS, RunConfig, checked_config
 from ..training.config_file import read_config
 from ..training.data import Dataset
@@ -40,7 +41,7 @@ from .observer import Observer, watched
 from .opened import NOTHING_GIVEN, Opened, open_run, torch_threads
 from .paths import with_absolute_paths
 from .plan import refuse_what_cannot_work
-from .records import load_records, save_records
+from .records import load_records
 from .run import Run
 from .trackers import Tracked, Tracker
 from .warm_start import WarmStart, warm_config

@@ -288,7 +288,7 @@ class RunConfig(Section):
         """SHA-256 of what decides the result: not the budget, which may be raised in mid-run.
 
         Nor where the target's code is, nor where records come from:
-        :attr:`qpu_sdk.training.estimator.Mitigation.fingerprint` has their content.
+        :attr:`qpu_sdk.layer.estimator.Mitigation.fingerprint` has their content.
         """
         return self.fingerprint_but({})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -15,31 +14,15 @@ from ..arrays import FloatArray
 from ..devices.base import Device, DeviceSpec
 from ..devices.budget import Cost
 from ..devices.journal import Journal
-from ..devices.journalled import JournalledDevice
 from ..devices.sending import Terms
-from ..devices.waiting import wait_all
+from ..layer.estimator import Mitigation
+from ..layer.exact import conditional_probabilities
+from ..layer.measuring import QNN, Measurement, Measuring
 from ..mitigation.distribution import Distribution
-from ..photonics.autograd import identifiable_phases, torch_probabilities
-from ..photonics.interferometer import Mesh
+from ..photonics.autograd import identifiable_phases
 from ..photonics.program import Program
 from ..seeds import child_seed
 from .config import RunConfig
-from .estimator import Mitigation
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class QNN:
-    """One photonic circuit: a mesh, where its photons enter, and which device runs it."""
-
-    mesh: Mesh
-    input_modes: tuple[int, ...]
-    device: str
-
-    @property
-    def outcomes(self) -> int:
-        """Collision-free outcomes, C(M, N)."""
-        return math.comb(self.mesh.modes, len(self.input_modes))
 
 
 @final
@@ -65,10 +48,11 @@ class QNNBank:
     ) -> None:
         self.qnns = tuple(qnns)
         self.journal = journal if journal is not None else Journal(None).__enter__()
-        self._devices = {n: JournalledDevice(d, self.journal, terms(d.spec)) for n, d in devices.items()}
         self._cuts = np.cumsum([q.mesh.declared for q in self.qnns])[:-1]  # np.split wants the inner borders alone
         self.mitigation = mitigation if mitigation is not None else Mitigation({}, "post-select", 0, {})
-        self._timeout_s = timeout_s
+        self._measuring = Measuring(
+            devices, journal=self.journal, terms=terms, mitigation=self.mitigation, timeout_s=timeout_s
+        )
 
     @classmethod
     def of(
@@ -131,23 +115,13 @@ class QNNBank:
         :raises MitigationError: when a setting saw no collision-free event, or not what the method needs.
         :raises JobTimeout: when jobs that outlive this process are not done in time.
         """
-        programs: dict[str, list[tuple[int, int, Program]]] = {}
-        for r, vector in enumerate(phases):
-            for i, (qnn, own) in enumerate(zip(self.qnns, np.split(vector, self._cuts), strict=True)):
-                programs.setdefault(qnn.device, []).append((r, i, Program(qnn.mesh, own, qnn.input_modes)))
-        # All devices get their work before any is waited for.
-        jobs = {
-            name: self._devices[name].submit([program for _, _, program in entries], shots=shots, tag=tag)
-            for name, entries in programs.items()
-        }
-        if len(jobs) > 1 or any(job.durable for job in jobs.values()):  # one local job: result() blocks, no polling
-            wait_all(list(jobs.values()), timeout_s=self._timeout_s)
-        out: dict[tuple[int, int], Distribution] = {}
-        for name, entries in programs.items():
-            for (r, i, program), counts in zip(entries, jobs[name].result(), strict=True):
-                label = f"{tag}, setting {r} of qnn {i}"  # names the random numbers: the order of results changes none
-                out[r, i] = self.mitigation.distribution(counts, program, device=name, label=label)
-        return [[out[r, i] for i in range(len(self.qnns))] for r in range(len(phases))]
+        settings = [
+            Measurement(qnn.device, Program(qnn.mesh, own, qnn.input_modes), f"{tag}, setting {r} of qnn {i}")
+            for r, vector in enumerate(phases)
+            for i, (qnn, own) in enumerate(zip(self.qnns, np.split(vector, self._cuts), strict=True))
+        ]
+        found = iter(self._measuring.measure(settings, shots=shots, tag=tag))
+        return [[next(found) for _ in self.qnns] for _ in phases]
 
     def exact(self, phases: Tensor) -> Tensor:
         """The joint p of the ideal circuits, differentiable; no device is asked.
@@ -155,8 +129,9 @@ class QNNBank:
         :param phases: radians, float64, ``(declared,)``.
         """
         parts = torch.split(phases, [q.mesh.declared for q in self.qnns])
-        q = [torch_probabilities(own, qnn.mesh, qnn.input_modes) for own, qnn in zip(parts, self.qnns, strict=True)]
-        return joint([p / p.sum() for p in q]).float()  # conditional, as counts are; float32, as the networks are
+        own = zip(parts, self.qnns, strict=True)
+        # float32, as the networks are
+        return joint([conditional_probabilities(x, qnn.mesh, qnn.input_modes) for x, qnn in own]).float()
 
 
 def qnns_of(config: RunConfig) -> tuple[QNN, ...]:

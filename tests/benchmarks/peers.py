@@ -13,6 +13,7 @@ from perceval.algorithm import Sampler
 from torch import Tensor
 
 from qpu_sdk.generator.mps import MPSGenerator
+from qpu_sdk.layer.photonic_layer import PhotonicLayer
 from qpu_sdk.photonics.meshes import BrickwallMesh
 
 
@@ -41,22 +42,48 @@ def chain_weights(generator: MPSGenerator, p: Tensor) -> Tensor:
     return weights - weights.mean()
 
 
-def layer_peer(mesh: BrickwallMesh, inputs: tuple[int, ...], phases: Tensor) -> tuple[str, Callable[[], Tensor]]:
-    """MerLin's QuantumLayer on the same circuit, or torch operations when MerLin is not installed."""
+def merlin_layer(mesh: BrickwallMesh, inputs: tuple[int, ...]) -> Any:
+    """MerLin's QuantumLayer on the circuit, double precision; None when MerLin is not installed."""
     try:
         import merlin
     except ImportError:
-        return "torch operations (MerLin is not installed)", lambda: torch_layer(phases, mesh, inputs)
-    circuit = mesh.to_perceval()
-    layer = merlin.QuantumLayer(
+        return None
+    return merlin.QuantumLayer(
         input_size=0,
-        circuit=circuit,
+        circuit=mesh.to_perceval(),
         input_state=[int(m in inputs) for m in range(mesh.modes)],
         trainable_parameters=["phi"],
         input_parameters=[],
         measurement_strategy=merlin.MeasurementStrategy.probs(merlin.ComputationSpace.UNBUNCHED),
+        dtype=torch.float64,
     )
+
+
+def layer_peer(mesh: BrickwallMesh, inputs: tuple[int, ...], phases: Tensor) -> tuple[str, Callable[[], Tensor]]:
+    """MerLin's QuantumLayer on the same circuit, or torch operations when MerLin is not installed."""
+    layer = merlin_layer(mesh, inputs)
+    if layer is None:
+        return "torch operations (MerLin is not installed)", lambda: torch_layer(phases, mesh, inputs)
     return "MerLin QuantumLayer", lambda: layer()
+
+
+def module_peer(ours: PhotonicLayer) -> tuple[str, Any]:
+    """The same as a module with the same phases, and a name that says by how much p and gradients differ."""
+    mesh, inputs = ours.mesh, ours.input_modes
+    assert isinstance(mesh, BrickwallMesh)
+    theirs = merlin_layer(mesh, inputs)
+    if theirs is None:
+        name = "torch operations (MerLin is not installed)"
+        return name, lambda: torch_layer(ours.phases, mesh, inputs)
+    wired = sorted({slot for gate in mesh.gates for slot in gate.slots})
+    weight = torch.linspace(-1, 1, ours.outcomes, dtype=torch.float64)
+    with torch.no_grad():
+        theirs.phi.copy_(ours.phases[wired])
+    [mine] = torch.autograd.grad(ours() @ weight, ours.phases)
+    [other] = torch.autograd.grad(theirs()[0] @ weight, theirs.phi)
+    difference = max(float((ours() - theirs()[0]).abs().max().detach()), float((mine[wired] - other).abs().max()))
+    assert difference < 1e-6
+    return f"MerLin QuantumLayer, largest difference {difference:.0e}", theirs
 
 
 def torch_layer(phases: Tensor, mesh: BrickwallMesh, inputs: tuple[int, ...]) -> Tensor:

@@ -20,9 +20,10 @@ from torch.nn import functional as F
 
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.generator.mps import MPSGenerator
+from qpu_sdk.layer.photonic_layer import PhotonicLayer
 from qpu_sdk.mitigation.mitigate import mitigate
 from qpu_sdk.photonics.autograd import torch_probabilities
-from qpu_sdk.photonics.meshes import BrickwallMesh
+from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh
 from qpu_sdk.photonics.program import Program
 from qpu_sdk.training.config import TrainingConfig
 from qpu_sdk.training.fit import Fitter
@@ -103,6 +104,26 @@ def layer_gradient(modes: int, photons: int) -> Result:
         lambda: step(forward),
         runs=30,
     )
+
+
+def photonic_layer() -> Result:
+    """Forward and backward of a layer, 9 modes and 4 photons, exact, against MerLin's."""
+    ours = PhotonicLayer(BrickwallMesh(9), photons=4, seed=2)
+    name, theirs = peers.module_peer(ours)
+
+    def step(layer: Callable[[], torch.Tensor]) -> None:
+        layer().square().sum().backward()
+
+    return compare("photonic_layer_9_4", lambda: step(ours), name, lambda: step(theirs), runs=30)
+
+
+def encoded_batch() -> Result:
+    """Forward and backward of 64 data-encoded phase vectors, 9 modes and 4 photons, against one by one."""
+    layer = PhotonicLayer(IsometryMesh(9, 4), seed=2)
+    given = torch.rand(64, layer.declared, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    peer = lambda: torch.stack([layer(row) for row in given]).square().sum().backward()  # noqa: E731
+    ours = lambda: layer(given).square().sum().backward()  # noqa: E731
+    return compare("encoded_batch_64", ours, "the same layer, vector by vector", peer, runs=10)
 
 
 def generator(chi: int) -> Result:
@@ -187,6 +208,8 @@ def benchmarks() -> Iterator[Result]:
     yield submit()
     yield layer_gradient(9, 4)
     yield layer_gradient(12, 6)
+    yield photonic_layer()
+    yield encoded_batch()
     yield generator(4)
     yield generator(10)
     yield training_step(4)

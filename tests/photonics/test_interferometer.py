@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import perceval as pcvl
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 from scipy.optimize import least_squares
 
 from qpu_sdk.errors import ProgramError
-from qpu_sdk.photonics.autograd import identifiable_phases, phase_jacobian, torch_columns, torch_probabilities
+from qpu_sdk.photonics.autograd import identifiable_phases, phase_jacobian
 from qpu_sdk.photonics.interferometer import ABSENT, Mesh
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh, open_mesh
 from qpu_sdk.photonics.permanents import collision_free_tree, probabilities
@@ -245,37 +244,6 @@ def test_phase_jacobian_equals_central_differences(mesh: Mesh) -> None:
 
     expected = central_differences(conditional, phases, 1e-5)
     np.testing.assert_allclose(phase_jacobian(mesh, phases, inputs), expected, atol=1e-8)
-
-
-@pytest.mark.parametrize("mesh", SMALL[:3], ids=repr)
-def test_torch_columns_equal_numpys_and_pass_gradcheck(mesh: Mesh) -> None:
-    phases = torch.tensor(random_phases(mesh, seed=11, batch=(2,)), requires_grad=True)
-    np.testing.assert_array_equal(
-        torch_columns(phases, mesh, (0, 2)).detach().numpy(), mesh.columns(phases.detach().numpy(), (0, 2))
-    )
-    assert torch.autograd.gradcheck(lambda x: torch_columns(x, mesh, (0, 2)), (phases,))
-
-
-def test_torch_probabilities_pass_gradcheck() -> None:
-    mesh = IsometryMesh(4, 2)
-    phases = torch.tensor(random_phases(mesh, seed=12), requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: torch_probabilities(x, mesh, (0, 1)), (phases,))
-
-
-def test_phases_changed_before_backward_do_not_change_the_gradient_silently() -> None:
-    """torch's own operations refuse a backward pass over tensors that were changed in place."""
-    mesh = IsometryMesh(4, 2)
-    phases = torch.tensor(random_phases(mesh, seed=13), requires_grad=True)
-    [expected] = torch.autograd.grad(torch_probabilities(phases, mesh, (0, 1))[0], phases)
-    loss = torch_probabilities(phases, mesh, (0, 1))[0]
-    with torch.no_grad():
-        phases += 0.5
-    try:
-        [found] = torch.autograd.grad(loss, phases)
-    except RuntimeError as error:
-        assert "modified by an inplace operation" in str(error)  # noqa: PT017
-    else:
-        torch.testing.assert_close(found, expected)
 
 
 # -- arguments -------------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from qpu_sdk.errors import ProgramError
 from qpu_sdk.photonics import permanents as module
-from qpu_sdk.photonics.autograd import torch_amplitudes
 from qpu_sdk.photonics.fock import collision_free_index, collision_free_outcomes, fock_outcomes
 from qpu_sdk.photonics.permanents import (
     MOST_PRODUCTS,
@@ -29,6 +28,7 @@ from qpu_sdk.photonics.permanents import (
     permanents_by_rows,
     prefix_counts,
     probabilities,
+    probabilities_vjp,
     tree_products,
 )
 from tests.oracles.permanents import (
@@ -243,6 +243,18 @@ def test_chunks_change_neither_amplitudes_nor_gradient(entries: int, monkeypatch
     np.testing.assert_allclose(permanents(columns[:, :4]), permanent, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("entries", [10, module.CHUNK_ENTRIES])
+@pytest.mark.parametrize("photons", [1, 3])
+def test_gradients_of_probabilities_are_those_through_amplitudes(
+    entries: int, photons: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns, tree = gaussian((4, 5, photons), seed=17), collision_free_tree(5, photons)
+    gradient = np.random.default_rng(18).normal(size=(4, len(tree.norm)))
+    expected = amplitudes_vjp(columns, tree, 2.0 * gradient * amplitudes(columns, tree))
+    monkeypatch.setattr(module, "CHUNK_ENTRIES", entries)
+    np.testing.assert_allclose(probabilities_vjp(columns, tree, gradient), expected, rtol=1e-12, atol=1e-12)
+
+
 def test_memory_is_bounded_for_eight_photons_in_sixteen_modes() -> None:
     """Every size is worked through in chunks of 64 MB; all at once six unitaries would take 260 MB."""
     tree = collision_free_tree(16, 8)
@@ -262,18 +274,6 @@ def test_memory_is_bounded_for_eight_photons_in_sixteen_modes() -> None:
 
 
 # -- gradients -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("modes", "photons", "fock"), [(3, 1, False), (4, 2, False), (4, 3, True), (3, 4, True)])
-def test_torch_gradient_passes_gradcheck(modes: int, photons: int, fock: bool) -> None:
-    tree = (fock_tree if fock else collision_free_tree)(modes, photons)
-    columns = torch.tensor(gaussian((2, modes, photons), seed=13), requires_grad=True)
-    assert torch.autograd.gradcheck(lambda c: torch_amplitudes(c, tree), (columns,), atol=1e-6)
-
-
-def test_torch_amplitudes_equal_numpys() -> None:
-    columns, tree = gaussian((2, 5, 3), seed=14), collision_free_tree(5, 3)
-    np.testing.assert_array_equal(torch_amplitudes(torch.tensor(columns), tree).numpy(), amplitudes(columns, tree))
 
 
 def test_vjp_equals_torch_through_the_permutation_sum() -> None:

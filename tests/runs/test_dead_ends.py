@@ -16,9 +16,9 @@ from perceval.serialization import serialize
 
 from qpu_sdk.devices.job_record import JobState
 from qpu_sdk.errors import MitigationError
+from qpu_sdk.layer.estimator import Mitigation
 from qpu_sdk.runs.jobs import list_jobs
 from qpu_sdk.training.config_file import load_config
-from qpu_sdk.training.estimator import Mitigation
 from tests.digits import SMALLEST, train_arguments
 
 pytest.importorskip("uvicorn")

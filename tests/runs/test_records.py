@@ -33,15 +33,16 @@ from qpu_sdk.errors import (
     ConfigError,
     MitigationError,
 )
+from qpu_sdk.layer.estimator import Mitigation
+from qpu_sdk.layer.records import save_records
 from qpu_sdk.mitigation.methods import METHODS
 from qpu_sdk.photonics.click_model import accurate_click_distribution
 from qpu_sdk.photonics.counts import Counts, Detector
 from qpu_sdk.photonics.noise import Noise
 from qpu_sdk.photonics.program import Program
-from qpu_sdk.runs.records import load_records, resolve, save_records
+from qpu_sdk.runs.records import load_records, resolve
 from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import load_config, parse_config
-from qpu_sdk.training.estimator import Mitigation
 from qpu_sdk.training.qnn import QNNBank
 from tests.oracles.unitaries import haar
 from tests.training import tiny

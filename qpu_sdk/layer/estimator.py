@@ -1,4 +1,4 @@
-"""From counts to a distribution within a run."""
+"""From counts to a distribution, for everything that is trained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 from ..calibration.record import CalibrationRecord
 from ..errors import MitigationError
@@ -16,7 +16,15 @@ from ..mitigation.selection import post_select
 from ..photonics.counts import Counts
 from ..photonics.program import Program
 from ..seeds import child_seed
-from .config import RunConfig
+
+
+class Configured(Protocol):
+    """A configuration that knows a hash of itself."""
+
+    def fingerprint_but(self, leaving_out: Mapping[str, set[str]]) -> str:
+        """SHA-256 of all but some keys, by table."""
+        ...
+
 
 #: Keys that are left out of a fingerprint, by table.
 _NOTHING: Mapping[str, set[str]] = {}
@@ -25,7 +33,7 @@ _NOTHING: Mapping[str, set[str]] = {}
 @final
 @dataclass(frozen=True, eq=False)
 class Mitigation:
-    """How one run mitigates.
+    """How a run or a layer mitigates.
 
     :param records: by device string; counts of the other devices are post-selected.
     :param method: ``auto``, or a name of :data:`qpu_sdk.mitigation.methods.METHODS`.
@@ -42,7 +50,7 @@ class Mitigation:
         """Hash of each record's content, by device string."""
         return {name: record.id for name, record in self.records.items()}
 
-    def fingerprint(self, config: RunConfig, *, leaving_out: Mapping[str, set[str]] = _NOTHING) -> str:
+    def fingerprint(self, config: Configured, *, leaving_out: Mapping[str, set[str]] = _NOTHING) -> str:
         """SHA-256 of what decides a run's result: its configuration, but for some keys by table, and its records."""
         own = config.fingerprint_but(leaving_out)
         if not self.records:

@@ -1,0 +1,1 @@
+"""A photonic circuit as a torch module: exact, sampled, and trained on any device."""
