@@ -290,8 +290,8 @@ class Journal:
         among = f"state IN ({', '.join(repr(state.value) for state in states)})" if states else "TRUE"
         with self._reading() as sql:
             programs: dict[str, list[str]] = {}
-            of_these = f"SELECT job, program FROM settings JOIN jobs ON job = name WHERE {among} ORDER BY job, position"
-            for job, program in sql.execute(of_these):
+            both = "jobs CROSS JOIN settings ON job = name"  # in this order: few jobs are open, of many settings
+            for job, program in sql.execute(f"SELECT job, program FROM {both} WHERE {among} ORDER BY job, position"):
                 programs.setdefault(job, []).append(program)
             rows = sql.execute(f"SELECT {COLUMNS} FROM jobs WHERE {among} ORDER BY rowid").fetchall()
             return [record_of_row(row, tuple(programs.get(row[0], ()))) for row in rows]
