@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..rendering.text import moment, percent
+from ..rendering.text import moment
 from .interrupts import stoppable
 from .printing import Json, as_command, print_table, tell, tell_json
 
@@ -37,20 +37,23 @@ def runs_list(
 
 
 def _data(run: ListedRun) -> dict[str, Any]:
-    best = None if run.best_control is None else {"name": run.best_control[0], "test_accuracy": run.best_control[1]}
+    best = None if run.best_control is None else {"name": run.best_control[0], "figure": run.best_control[1]}
     return asdict(run) | {"path": str(run.path), "best_control": best, "done": run.done}
 
 
 def _table(found: Sequence[ListedRun]) -> list[tuple[str, ...]]:
+    from ..runs.metric import Metric
+
     rows: list[tuple[str, ...]] = [
         ("changed, UTC", "test", "best control", "settings", "seed", "device", "state", "run")
     ]
     for run in found:
-        best = "-" if run.best_control is None else f"{percent(run.best_control[1])} {run.best_control[0]}"
+        told = Metric(run.metric).told
+        best = "-" if run.best_control is None else f"{told(run.best_control[1])} {run.best_control[0]}"
         rows.append(
             (
                 moment(run.changed)[:16],
-                "-" if run.test_accuracy is None else percent(run.test_accuracy),
+                "-" if run.figure is None else told(run.figure),
                 best,
                 "-" if run.circuit_settings is None else f"{run.circuit_settings:,}",
                 "-" if run.seed is None else str(run.seed),

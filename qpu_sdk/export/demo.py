@@ -72,9 +72,11 @@ def demo_page(name: str, model: Model, onnx: bytes, runtime: Runtime) -> str:
 
     :param name: of the model.
     :param onnx: the network.
-    :raises ConfigError: when it takes no images that one could draw.
+    :raises ConfigError: when it tells no classes, or takes no images that one could draw.
     """
     use = model.use
+    if use.values:
+        raise ConfigError("the network answers with values and tells no classes. A demo page wants classes.")
     if len(use.shape) != 3 or use.shape[0] not in (1, 3):
         raise ConfigError(f"the network takes {use.shape}, which nobody can draw. A demo page wants images.")
     values = {

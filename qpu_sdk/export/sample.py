@@ -99,7 +99,9 @@ def kind_of(network: nn.Module) -> torch.dtype:
 
 def _of_the_run(model: Model, target: Target) -> tuple[Tensor, str] | None:
     try:
-        images = as_taken(load_dataset(model.data, seed=model.data_seed), target).test.tensors()[0]
+        images = as_taken(
+            load_dataset(model.data, seed=model.data_seed, classes="loss" not in model.metadata), target
+        ).test.tensors()[0]
     except (ConfigError, DataError):  # passed from Python, or moved
         return None
     fitting = images.shape[1:] == model.use.shape  # else they changed since

@@ -11,6 +11,7 @@ from ..export.provenance import data_name
 from ..export.weights import Model
 from ..rendering.text import duration, percent
 from ..words import one_line
+from .metric import Metric
 from .paired import control_title, image_interval, seed_verdict
 from .summary import RunSummary
 
@@ -63,11 +64,14 @@ def _what(model: Model, summary: RunSummary | None) -> str:
         text += (
             f"{summary.target_parameters:,} weights of it were generated: {q.phases:,} phases of photonic circuits and "
             f"{q.generator:,} parameters of a matrix product state are what was trained ({q.total:,} numbers). "
+            f"{f'{q.ordinary:,} further weights were trained as they are. ' if q.ordinary else ''}"
         )
     return text + "It runs without a quantum computer and without the SDK."
 
 
 def _results(summary: RunSummary) -> str:
+    if summary.metric == "loss":
+        return f"## Results\n\n{_table(list(_losses(summary)))}"
     rows = [
         *_accuracy("test accuracy, one seed", summary.test_accuracy, summary.test_size),
         *_accuracy("on the second test images", summary.second_test_accuracy, summary.second_test_size),
@@ -84,15 +88,26 @@ def _accuracy(name: str, accuracy: float | None, size: int | None) -> Iterator[t
         yield name, f"{percent(accuracy)} (95 % interval by {size:,} images: {percent(low)} to {percent(high)})"
 
 
+def _losses(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    """Of labels that are no classes."""
+    yield "the loss", summary.loss or "cross-entropy"
+    found = {"test, one seed": (summary.test_loss, summary.test_size)}
+    if summary.second_test_loss is not None and summary.second_test_size is not None:
+        found["second test"] = (summary.second_test_loss, summary.second_test_size)
+    found["training"] = (summary.train_loss, summary.train_size)
+    for name, (loss, size) in found.items():
+        yield name, f"{loss:.4g} ({size:,} images)"
+
+
 def _controls(summary: RunSummary) -> str:
     if not summary.controls:
         return "## Controls\n\nNone was trained, so nobody knows what the circuits are worth here."
     counts = summary.control_parameters
     rows = [
-        (control_title(name), percent(accuracy), f"{counts[name]:,}" if name in counts else "")
-        for name, accuracy in summary.controls.items()
+        (control_title(name), Metric.of([summary]).told(value), f"{counts[name]:,}" if name in counts else "")
+        for name, value in summary.controls.items()
     ]
-    head = ("control", "test accuracy", "numbers trained")
+    head = ("control", f"test {summary.metric}", "numbers trained")
     return f"## Controls\n\n{seed_verdict([summary]).text}\n\n{_table(rows, head)}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 from pydantic import ValidationError
 
@@ -15,6 +15,7 @@ from ..training.config_file import read_config
 from ..training.schedule import Schedule
 from .folder import RunFolder, read_metrics
 from .gathered import Unread, runs_in
+from .metric import Metric
 from .summary import RunSummary
 
 
@@ -24,8 +25,9 @@ class ListedRun:
     """A run in a line.
 
     :param state: ``done``, ``unit 12 of 80`` of one that is not, or what of it is damaged.
-    :param test_accuracy: as a fraction, once it is done.
-    :param best_control: the control with the highest test accuracy, and that.
+    :param metric: ``accuracy``, or ``loss`` where labels are no classes.
+    :param figure: that on the test images, a fraction or a mean, once it is done.
+    :param best_control: the best of its controls, and its figure.
     :param circuit_settings: asked so far.
     :param changed: when a file of it changed last, ISO 8601, UTC.
     """
@@ -35,7 +37,8 @@ class ListedRun:
     changed: str
     seed: int | None = None
     devices: tuple[str, ...] = ()
-    test_accuracy: float | None = None
+    metric: Literal["accuracy", "loss"] = "accuracy"
+    figure: float | None = None
     best_control: tuple[str, float] | None = None
     circuit_settings: int | None = None
 
@@ -74,8 +77,10 @@ def _listed(folder: RunFolder) -> ListedRun:
 
 def _finished(folder: RunFolder, when: str) -> ListedRun:
     s = RunSummary.model_validate_json(regular(folder.summary).read_bytes())
-    best = max(s.controls.items(), key=lambda item: item[1], default=None)
-    return ListedRun(folder.path, "done", when, s.seed, tuple(s.devices), s.test_accuracy, best, s.circuit_settings)
+    gain = Metric.of([s]).gain
+    best = max(s.controls.items(), key=lambda item: gain(item[1], 0.0), default=None)
+    result = s.metric, s.figure, best
+    return ListedRun(folder.path, "done", when, s.seed, tuple(s.devices), *result, s.circuit_settings)
 
 
 def _unfinished(folder: RunFolder, when: str) -> ListedRun:

@@ -39,9 +39,9 @@ def test_every_run_is_listed_with_its_result_or_how_far_it_is(root: Path) -> Non
     whole, stopped, damaged = found["whole"], found["stopped"], found["damaged"]
     assert whole["done"]
     assert whole["circuit_settings"] == 8
-    assert 0.0 <= whole["test_accuracy"] <= 1.0
+    assert 0.0 <= whole["figure"] <= 1.0
     assert stopped["state"].startswith("unit 2 of ")
-    assert stopped["test_accuracy"] is None
+    assert stopped["figure"] is None
     assert "cannot be read" in damaged["state"]
 
 

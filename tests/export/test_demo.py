@@ -101,6 +101,11 @@ def test_what_nobody_can_draw_has_no_page(tmp_path: Path, shape: tuple[int, ...]
         demo_page("x", model(Use(shape)), b"", read_runtime(packed(tmp_path / "o", FILES)))
 
 
+def test_a_network_without_classes_has_no_page(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="wants classes"):
+        demo_page("x", model(Use((1, 8, 8), values=True)), b"", read_runtime(packed(tmp_path / "o", FILES)))
+
+
 # -- in a browser ------------------------------------------------------------------------------------------
 
 READY = "document.getElementById('best')?.textContent === 'Draw something.'"

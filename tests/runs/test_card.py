@@ -12,7 +12,7 @@ import torch
 
 from qpu_sdk.export.weights import Model
 from qpu_sdk.runs.card import card_text
-from qpu_sdk.runs.summary import MitigationSummary
+from qpu_sdk.runs.summary import MitigationSummary, TrainableParameters
 from tests.runs.test_summary import example
 
 TWIN = "local:twin?record=/home/somebody/records/chip.json"
@@ -84,14 +84,26 @@ def test_any_name_gives_a_card(name: str) -> None:
     assert re.fullmatch(r"[^\x00-\x08\x0b-\x1f\x7f]*", text)
 
 
-def test_an_accuracy_that_is_none_is_left_out() -> None:
-    text = card_text("first", model(), example(test_accuracy=float("nan"), train_accuracy=float("nan")))
-    assert "model-index" not in front(text)
-    assert "nan" not in text.lower()
-
-
 def test_a_model_file_alone_has_a_shorter_card() -> None:
     text = card_text("first", model(), None)
     assert "model-index" not in front(text)
     assert "## Use, and what it does not show" in text
+    assert "accuracy |" not in text
+
+
+def test_a_run_with_a_loss_of_its_own_has_losses_and_no_accuracy() -> None:
+    parameters = TrainableParameters(phases=10, generator=20, ordinary=7, total=37)
+    nan = float("nan")
+    accuracies = {"test_accuracy": nan, "test_standard_error": nan, "train_accuracy": nan}
+    losses = {
+        "metric": "loss",
+        "loss": "mine.py:huber",
+        "test_loss": 0.125,
+        "train_loss": 0.1,
+        "controls": {"constant": 0.5},
+    }
+    text = card_text("first", model(), example(trainable_parameters=parameters, **accuracies, **losses))
+    for words in ("mine.py:huber", "0.125 (1,000 images)", "| p constant | 0.5 | 30 |", "7 further weights"):
+        assert words in text
+    assert "nan" not in text
     assert "accuracy |" not in text
