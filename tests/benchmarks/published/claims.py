@@ -90,7 +90,7 @@ def named_bond(found: Found) -> dict[str, Group]:
     """Runs by bond dimension, with all controls of each."""
     bond = dict(groups(found["bond"])) if "bond" in found else {}
     for name in list(bond):
-        own = name.removesuffix(" compression").removesuffix(" exact")
+        own = _own_name(name)
         if own != name and own in bond:
             bond[own] = with_controls_of(bond[own], bond[name])
     return bond
@@ -203,17 +203,24 @@ def named_runs(found: Found) -> tuple[dict[str, Group], dict[str, Group]]:
     titles = {"chi=4": "paper, chi = 4", "chi=10": "paper, chi = 10"}
     for table in ("bond", "lean", "better"):
         for name, group in groups(found[table]).items() if table in found else ():
-            own = name.removesuffix(" exact").removesuffix(" compression")
+            own = _own_name(name)
             title = titles.get(own, own)
             if name.endswith(" exact"):
                 exact[title] = group
             if name == own and any(row["controls"] for row in group.rows):
                 named[title] = group
         for name, group in groups(found[table]).items() if table in found else ():
-            own = name.removesuffix(" exact").removesuffix(" compression")
+            own = _own_name(name)
             if name != own and titles.get(own, own) in named:
                 named[titles.get(own, own)] = with_controls_of(named[titles.get(own, own)], group)
     return named, exact
+
+
+def _own_name(name: str) -> str:
+    """Of the runs whose further controls a cell has."""
+    for what in (" exact", " compression", " further"):
+        name = name.removesuffix(what)
+    return name
 
 
 def with_controls_of(group: Group, other: Group) -> Group:
