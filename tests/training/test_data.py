@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from qpu_sdk.errors import DataError
+from qpu_sdk.errors import DataError, QPUError
 from qpu_sdk.training import sources
 from qpu_sdk.training.config import DataConfig, RunConfig
 from qpu_sdk.training.data import PARTS, Dataset, check_labels, load_dataset, split_dataset
@@ -380,6 +380,20 @@ def test_embedded_digits_are_those_of_the_package_they_come_from() -> None:
     found = read_embedded_digits()
     assert np.array_equal(found["x_train"].reshape(5000, -1), table[:, :-1])
     assert np.array_equal(found["y_train"], table[:, -1])
+
+
+def test_a_named_source_is_that_of_a_run() -> None:
+    found = Dataset.load("mnist-5k", seed=3, train_size=40, test_size=20)
+    assert found.fingerprint == load("mnist-5k", seed=3, train_size=40, test_size=20).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [({"train_size": -1}, "train_size"), ({"source": 3}, "source"), ({"seed": -1}, "seed"), ({"source": "no"}, "'no'")],
+)
+def test_a_source_that_is_none_is_one_line(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(QPUError, match=words):
+        Dataset.load(**({"seed": 1} | values))
 
 
 def test_damaged_digits_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
