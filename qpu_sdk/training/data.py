@@ -1,7 +1,7 @@
 """Datasets: every source becomes float32 images in [0, 1] and int64 labels, split without chance left over.
 
-Sources: ``mnist-5k`` (5,000 digits that ship, offline), ``mnist`` (torchvision, downloads), a folder in torchvision's
-MNIST layout or of pictures by class, an ``.npz`` with x_train, y_train, x_test, y_test, or ``TRAIN.csv,TEST.csv`` in the
+Sources: ``mnist-5k`` (5,000 digits that ship), ``mnist`` (torchvision, downloads), a folder in torchvision's MNIST
+layout or of pictures by class, an ``.npz`` with x_train, y_train, x_test, y_test, or ``TRAIN.csv,TEST.csv`` in the
 Perceval Quest format (column image: text list of 784 floats in [0, 1]; column label) or Kaggle's (a column a pixel).
 """
 
