@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import platform
 import signal
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
@@ -304,3 +307,27 @@ def test_a_plan_refuses_the_folder_that_a_sweep_refuses(tmp_path: Path, digits: 
     RunFolder(tmp_path / "seed=1").summary.write_text("{")
     with pytest.raises(CheckpointError, match=r"summary.json is damaged"):
         plan_sweep(settings, tmp_path, over={"seed": [1]})
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries have no such thresholds")
+def test_a_worker_that_is_told_to_give_memory_back_keeps_it_for_the_next_step() -> None:
+    """Pages that the same step faults in again, before and after; Dask's nannies set this threshold."""
+    code = """
+import resource
+import numpy as np
+from qpu_sdk.runs.cell_work import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(2_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+told = faults()
+keep_freed_memory()
+faults()
+print(told, faults())
+"""
+    environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"}
+    out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    told, kept = map(int, out.stdout.split())
+    assert told > 1000  # they may be large pages
+    assert kept < told / 10
