@@ -118,7 +118,16 @@ class SubmissionUncertain(JobError):
 
 
 class BudgetExceeded(QPUError):
-    """The next submission would pass a limit of the budget."""
+    """The next submission would pass a limit of the budget.
+
+    :param key: of the limit, ``""`` where the message alone tells.
+    :param asked: how much of it comes next, and ``state`` how much is gone, in words.
+    :param need: the limit that would be enough.
+    """
+
+    def __init__(self, message: str, *, key: str = "", asked: str = "", state: str = "", need: str = "") -> None:
+        super().__init__(message)
+        self.key, self.asked, self.state, self.need = key, asked, state, need
 
 
 class CalibrationError(QPUError):

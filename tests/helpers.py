@@ -10,7 +10,18 @@ from qpu_sdk.arrays import FloatArray
 from qpu_sdk.mitigation.distribution import Distribution
 from qpu_sdk.mitigation.forward import Forward
 from qpu_sdk.photonics.interferometer import Mesh
+from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.program import Program
+
+#: Every mesh with several photons, with one, and with as many as it takes.
+SMALL_CIRCUITS: list[tuple[Mesh, tuple[int, ...]]] = [
+    (BrickwallMesh(5), (0, 2, 4)),
+    (BrickwallMesh(4), (0, 1)),
+    (RectangularMesh(5), (0, 2, 4)),
+    (RectangularMesh(4), (3,)),
+    (IsometryMesh(6, 3), (0, 1, 2)),
+    (IsometryMesh(4, 3), (0, 1, 2)),
+]
 
 
 def program(

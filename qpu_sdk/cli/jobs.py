@@ -111,8 +111,8 @@ def _print_jobs_of_runs(found: Mapping[Path, Sequence[JobRecord]], json_: bool) 
     if json_:
         tell_json([{"run": str(run)} | _plain_record(r) for run, records in found.items() for r in records])
     else:
-        rows = [(*_row(r)[:-1], str(run), _row(r)[-1]) for run, records in found.items() for r in records]
-        print_table([(*_HEAD[:-1], "run", _HEAD[-1]), *rows])
+        rows = [(*_row(r), str(run)) for run, records in found.items() for r in records]
+        print_table([(*own, run, name) for *own, name, run in [(*_HEAD, "run"), *rows]])  # names may be long
 
 
 _HEAD = ("created", "state", "id", "settings", "shots each", "device", "name")

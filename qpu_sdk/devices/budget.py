@@ -97,11 +97,10 @@ Go on with more: --set budget.settings=4.
             limit, need = getattr(self, field.name), getattr(total, field.name)
             if limit is not None and need > limit * (1 + 1e-9):  # a limit that is met exactly is not passed
                 asked, used = getattr(more, field.name), getattr(spent, field.name)
-                raise BudgetExceeded(
-                    f"the next job takes {_plain(asked)} {field.name}; {_plain(used)} of {_plain(limit)} "
-                    f"(budget.{field.name}) are spent or reserved. Go on with more: "
-                    f"--set budget.{field.name}={_enough(need)}."
-                )
+                state = f"{_plain(used)} of {_plain(limit)} (budget.{field.name}) are spent or reserved"
+                asking, enough = f"{_plain(asked)} {field.name}", _enough(need)
+                message = f"the next job takes {asking}; {state}. Go on with more: --set budget.{field.name}={enough}."
+                raise BudgetExceeded(message, key=field.name, asked=asking, state=state, need=enough)
 
 
 def with_credits_option(error: BudgetExceeded, option: str) -> BudgetExceeded:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..training.targets import tensor_bytes
 
 #: Name, shape and type, without "torch.", of a tensor.
 Piece = tuple[str, tuple[int, ...], str]
@@ -92,13 +93,8 @@ def _same(tensor: Tensor, flat: Tensor) -> bool:
     """Whether the numbers are the same, bit for bit."""
     own = tensor.reshape(-1)
     # The first few tell most tensors apart, whatever their size.
-    return own.numel() == flat.numel() and bits(own[:8]) == bits(flat[:8]) and bits(own) == bits(flat)
-
-
-def bits(tensor: Tensor) -> bytes:
-    """The numbers of a tensor of any type as bytes."""
-    flat = tensor.detach().reshape(-1).contiguous()
-    return flat.view(torch.uint8).numpy().tobytes()
+    alike = own.numel() == flat.numel() and tensor_bytes(own[:8]) == tensor_bytes(flat[:8])
+    return alike and tensor_bytes(own) == tensor_bytes(flat)
 
 
 def _kind(name: str) -> torch.dtype:

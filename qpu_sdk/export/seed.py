@@ -30,8 +30,9 @@ from ..files import first_problem, regular, user_path
 from ..generator.mps import Generator, LeanMPSGenerator, MPSGenerator, TaperedMPSGenerator
 from ..training.factories import plain_torch
 from ..training.qnn import joint
+from ..training.targets import tensor_bytes
 from ..words import one_line
-from .cut import Cut, Piece, bits
+from .cut import Cut, Piece
 from .weights import SEED_KEY, Model, model_bytes
 
 SCHEMA_VERSION = 1
@@ -266,7 +267,9 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _content(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype} ".encode() + bits(tensors[name]))
+        digest.update(
+            f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype} ".encode() + tensor_bytes(tensors[name])
+        )
     return digest.hexdigest()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,12 +189,11 @@ def _mass(found: Distribution) -> float:
 
 def _said(error: BudgetExceeded, what: str, settings: int) -> BudgetExceeded:
     """The error of the budget as a user of the layer may follow it."""
-    found = re.fullmatch(r"the next job takes (.+?); (.+) Go on with more: --set budget\.(\w+)=(\S+)\.", str(error))
-    if found is None:
+    if not error.key:
         return error
-    amount, spent, key, need = found.groups()
-    beside = "" if key == "settings" else f", {amount}"
+    beside = "" if error.key == "settings" else f", {error.asked}"
     return error.saying(
-        f'{what} takes {settings:,} settings{beside}; {spent} Give the layer budget={{"{key}": {need}}} or more, or '
-        "use fewer phases at a time (shift_phases=), pairs, rows or shots."
+        f"{what} takes {settings:,} settings{beside}; {error.state}. Give the layer "
+        f'budget={{"{error.key}": {error.need}}} or more, or use fewer phases at a time (shift_phases=), pairs, rows '
+        "or shots."
     )

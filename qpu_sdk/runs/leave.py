@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from ..errors import ConfigError, DataError
+from ..errors import CheckpointError, ConfigError, DataError
 from ..export.demo import demo_page, read_runtime
 from ..export.hub import push_files
 from ..export.inference import open_network
@@ -26,7 +26,7 @@ from ..words import one_line, short
 from .card import card_text
 from .folder import RunFolder
 from .seed import seed_of
-from .summary import RunSummary
+from .summary import RunSummary, read_summary
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -225,9 +225,9 @@ class _Maker:
         if self.run is None or not self.run.summary.is_file():
             return None
         try:
-            return RunSummary.model_validate_json(self.run.summary.read_bytes())
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.run.summary} is damaged ({one_line(error, 160)}). Restore it.") from error
+            return read_summary(self.run.summary)
+        except CheckpointError as error:  # a card is left out of all formats, as what else cannot be made
+            raise DataError(str(error)) from error
 
     def _demo(self) -> bytes:
         runtime = read_runtime(self.runtime)  # first: that is quickly said

@@ -7,16 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, final
 
-from pydantic import ValidationError
-
 from ..errors import CheckpointError, ConfigError
-from ..files import regular
 from ..training.config_file import read_config
 from ..training.schedule import Schedule
 from .folder import RunFolder, read_metrics
 from .gathered import Unread, runs_in
 from .metric import Metric
-from .summary import RunSummary
+from .summary import read_summary
 
 
 @final
@@ -70,13 +67,12 @@ def _listed(folder: RunFolder) -> ListedRun:
         if folder.summary.is_file():
             return _finished(folder, when)
         return _unfinished(folder, when)
-    except (CheckpointError, ConfigError, ValidationError, OSError) as error:
-        what = "its summary" if isinstance(error, ValidationError) else str(error)
-        return ListedRun(folder.path, f"cannot be read ({what})", when)
+    except (CheckpointError, ConfigError, OSError) as error:
+        return ListedRun(folder.path, f"cannot be read ({error})", when)
 
 
 def _finished(folder: RunFolder, when: str) -> ListedRun:
-    s = RunSummary.model_validate_json(regular(folder.summary).read_bytes())
+    s = read_summary(folder.summary)
     gain = Metric.of([s]).gain
     best = max(s.controls.items(), key=lambda item: gain(item[1], 0.0), default=None)
     result = s.metric, s.figure, best

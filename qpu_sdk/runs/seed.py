@@ -17,7 +17,7 @@ from ..training.config_file import read_config
 from ..words import one_line
 from .folder import RunFolder
 from .measured import MeasuredQNN, measured_last
-from .summary import RunSummary
+from .summary import read_summary
 
 
 def seed_of(folder: RunFolder) -> WeightSeed:
@@ -27,7 +27,7 @@ def seed_of(folder: RunFolder) -> WeightSeed:
     """
     try:
         config = read_config(folder.config).of_a_run()
-        size = RunSummary.model_validate_json(folder.summary.read_bytes()).target_parameters
+        size = read_summary(folder.summary).target_parameters
         tensors, threads = _last_checkpoint(folder.checkpoints)
         last = measured_last(folder, config)
     except (CheckpointError, ConfigError, SafetensorError, OSError, ValueError, KeyError, TypeError) as error:

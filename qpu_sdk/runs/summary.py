@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
+
+from ..errors import CheckpointError
+from ..files import first_problem, regular
 
 #: A figure, NaN where there is none, which JSON writes as null.
 Figure = Annotated[
@@ -123,3 +127,12 @@ class RunSummary(BaseModel):
     def second_figure(self) -> float | None:
         """The same on the second test set."""
         return self.second_test_accuracy if self.metric == "accuracy" else self.second_test_loss
+
+
+def read_summary(path: Path) -> RunSummary:
+    """Of a run; raises :class:`CheckpointError` when it is damaged."""
+    try:
+        return RunSummary.model_validate_json(regular(path).read_text(encoding="utf-8"))
+    except (OSError, ValidationError, ValueError) as error:
+        why = first_problem(error) if isinstance(error, ValueError) else str(error)
+        raise CheckpointError(f"{path} is damaged ({why}). Delete it and resume the run to write it again.") from error

@@ -22,8 +22,8 @@ from .feasible import open_parts
 from .given import Given
 from .opened import torch_threads
 from .plan import plan_run
+from .summary import read_summary
 from .sweep_folder import SweepFolder
-from .sweep_result import read_summary
 from .warm_start import warm_config
 
 #: Steps that are timed, after as many that are not.

@@ -9,13 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from pydantic import ValidationError
-
-from ..errors import CheckpointError
-from ..files import first_problem, regular
 from .metric import Metric
 from .paired import decides
-from .summary import RunSummary
+from .summary import RunSummary, read_summary
 from .sweep_folder import SweepFolder
 
 
@@ -109,12 +105,3 @@ def _spread(mean: float, deviation: float | None) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def read_summary(path: Path) -> RunSummary:
-    """Of a run; raises :class:`CheckpointError` when it is damaged."""
-    try:
-        return RunSummary.model_validate_json(regular(path).read_text(encoding="utf-8"))
-    except (OSError, ValidationError, ValueError) as error:
-        why = first_problem(error) if isinstance(error, ValueError) else str(error)
-        raise CheckpointError(f"{path} is damaged ({why}). Delete it and resume the run to write it again.") from error

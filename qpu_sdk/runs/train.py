@@ -104,7 +104,7 @@ def warm_up(config: RunConfig, out: str | Path, *, observer: Observer | None = N
     """
     folder, config = RunFolder.of(out), warm_config(with_absolute_paths(checked_config(config)))
     if folder.config.is_file():
-        with _reopened(folder, wait=True) as (run, known), _held(run, None, known):
+        with _reopened(folder, _written(folder, ())) as (run, known), _held(run, None, known):
             _train(run, observer, units=run.training.schedule.exact_epochs)
         return
     with _begun(config, folder, NOTHING_GIVEN, wait=True, force=True) as run, _held(run, NOTHING_GIVEN, None):
@@ -167,17 +167,20 @@ def resume(
             f"{folder.path} holds no run (no config.toml). Start one with qpu_sdk.train, or: "
             f"{command('train', '--out', folder.path)}"
         )
-    given = Given.of(target, data, _written(folder, ()))
-    with _reopened(folder, given, wait=wait, budget=budget) as (run, known):
+    begun = _written(folder, ())
+    with _reopened(folder, begun, Given.of(target, data, begun), wait=wait, budget=budget) as (run, known):
         return _go(run, seen, known=known)
 
 
 @contextmanager
 def _reopened(
-    folder: RunFolder, given: Given = NOTHING_GIVEN, *, wait: bool = True, budget: Sequence[str] = ()
+    folder: RunFolder, begun: RunConfig, given: Given = NOTHING_GIVEN, *, wait: bool = True, budget: Sequence[str] = ()
 ) -> Iterator[tuple[Opened, Known | None]]:
-    """A run where it stopped, all checked, and what its journal held then."""
-    begun, config = _written(folder, ()), _written(folder, budget)
+    """A run where it stopped, all checked, and what its journal held then.
+
+    :param begun: its configuration as it was written.
+    """
+    config = _written(folder, budget) if budget else begun
     given = given.restored(folder, config)
     mitigation = load_records(folder.records, config)
     wanted = mitigation.fingerprint(begun, leaving_out=CHANGEABLE)

@@ -15,6 +15,7 @@ from ..devices.base import Device, DeviceSpec
 from ..devices.budget import Cost
 from ..devices.journal import Journal
 from ..devices.sending import Terms
+from ..generator.factors import multiplied_out
 from ..layer.estimator import Mitigation
 from ..layer.exact import conditional_probabilities
 from ..layer.measuring import QNN, Measurement, Measuring
@@ -144,10 +145,7 @@ def joint(distributions: Sequence[Tensor]) -> Tensor:
 
     The scale is the published one (each vector divided by its mean).
     """
-    p = distributions[0] * len(distributions[0])
-    for q in distributions[1:]:
-        p = torch.outer(p, q * len(q)).flatten()
-    return p
+    return multiplied_out([q * len(q) for q in distributions])
 
 
 def joint_measured(distributions: Sequence[Distribution]) -> Tensor:

@@ -232,7 +232,7 @@ class Target:
             digest.update(repr([name for name, part in self.module.named_modules() if part in self._norms]).encode())
         frozen = [(name, p) for name, p in self.module.named_parameters() if name not in self.shapes]
         for name, kept in (*frozen, *self.module.named_buffers()):
-            digest.update(repr((name, tuple(kept.shape), str(kept.dtype))).encode() + _bytes(kept))
+            digest.update(repr((name, tuple(kept.shape), str(kept.dtype))).encode() + tensor_bytes(kept))
         return digest.hexdigest()
 
     def probe(self, image_shape: Sequence[int], weights: Tensor | None = None) -> Tensor:
@@ -326,6 +326,6 @@ def _floats(answer: Tensor) -> Tensor:
     return answer.float() if short_ else answer
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    """Of any type: numpy knows no bfloat16."""
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The numbers of a tensor of any type: numpy knows no bfloat16."""
     return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()

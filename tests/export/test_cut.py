@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qpu_sdk.errors import DataError
-from qpu_sdk.export.cut import Cut, bits
+from qpu_sdk.export.cut import Cut
+from qpu_sdk.training.targets import tensor_bytes
 
 KINDS = ("float32", "float64", "float16", "bfloat16")
 shapes = st.lists(st.tuples(st.lists(st.integers(1, 4), max_size=3), st.sampled_from(KINDS)), min_size=1, max_size=6)
@@ -28,7 +29,10 @@ def test_the_cut_of_a_model_gives_its_tensors(pieces: list[tuple[list[int], str]
     assert found is not None
     again = found.tensors(weights)
     assert set(again) == set(tensors) - {"steps", "mean"}
-    assert all(bits(again[name]) == bits(tensors[name]) and again[name].shape == tensors[name].shape for name in again)
+    assert all(
+        tensor_bytes(again[name]) == tensor_bytes(tensors[name]) and again[name].shape == tensors[name].shape
+        for name in again
+    )
 
 
 def test_a_bias_that_begins_like_a_larger_tensor_is_no_hindrance() -> None:

@@ -11,16 +11,8 @@ from torch import Tensor
 
 from qpu_sdk.layer.photonic_layer import PhotonicLayer
 from qpu_sdk.photonics.interferometer import Mesh
-from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
-
-MESHES = [
-    (BrickwallMesh(5), (0, 2, 4)),
-    (BrickwallMesh(4), (0, 1)),
-    (RectangularMesh(5), (0, 2, 4)),
-    (RectangularMesh(4), (3,)),
-    (IsometryMesh(6, 3), (0, 1, 2)),
-    (IsometryMesh(4, 3), (0, 1, 2)),
-]
+from qpu_sdk.photonics.meshes import IsometryMesh
+from tests.helpers import SMALL_CIRCUITS
 
 
 def gradient(mesh: Mesh, inputs: tuple[int, ...], **options: Any) -> Tensor:
@@ -37,7 +29,7 @@ def gradient_of(layer: PhotonicLayer) -> Tensor:
     return given.grad
 
 
-@pytest.mark.parametrize(("mesh", "inputs"), MESHES, ids=str)
+@pytest.mark.parametrize(("mesh", "inputs"), SMALL_CIRCUITS, ids=str)
 def test_parameter_shifts_give_the_exact_gradient(mesh: Mesh, inputs: tuple[int, ...]) -> None:
     expected = gradient(mesh, inputs)
     found = gradient(mesh, inputs, gradient="parameter-shift")
@@ -55,7 +47,7 @@ def test_the_larger_circuit_of_the_paper() -> None:
 
 
 def test_chosen_phases_have_their_gradient_and_others_none() -> None:
-    mesh, inputs = MESHES[4]
+    mesh, inputs = SMALL_CIRCUITS[4]
     expected = gradient(mesh, inputs)
     found = gradient(mesh, inputs, gradient="parameter-shift", shift_phases=[4, 1])
     torch.testing.assert_close(found[:, [1, 4]], expected[:, [1, 4]], rtol=0, atol=1e-9)
@@ -64,7 +56,7 @@ def test_chosen_phases_have_their_gradient_and_others_none() -> None:
 
 
 def test_some_phases_at_a_time_are_the_whole_gradient_on_average() -> None:
-    mesh, inputs = MESHES[4]
+    mesh, inputs = SMALL_CIRCUITS[4]
     expected = gradient(mesh, inputs)
     layer = PhotonicLayer(mesh, inputs, seed=3, gradient="parameter-shift", shift_phases=4)
     found = torch.stack([gradient_of(layer) for _ in range(300)])
@@ -76,7 +68,7 @@ def test_some_phases_at_a_time_are_the_whole_gradient_on_average() -> None:
 
 def test_spsa_is_the_gradient_on_average() -> None:
     """Of 4,000 pairs at a step whose bias, of order c^2, is far below their error."""
-    mesh, inputs = MESHES[4]
+    mesh, inputs = SMALL_CIRCUITS[4]
     expected = gradient(mesh, inputs)
     layer = PhotonicLayer(mesh, inputs, seed=3, gradient="spsa", pairs=40, step=0.003)
     found = torch.stack([gradient_of(layer) for _ in range(100)])
@@ -115,7 +107,7 @@ def one_gradient(layer: PhotonicLayer) -> Tensor:
 
 
 def test_sampled_p_with_an_exact_gradient() -> None:
-    mesh, inputs = MESHES[4]
+    mesh, inputs = SMALL_CIRCUITS[4]
     layer = PhotonicLayer(mesh, inputs, seed=3, shots=500)
     torch.testing.assert_close(gradient_of(layer), gradient(mesh, inputs))
     assert int(layer.forwards) == 1

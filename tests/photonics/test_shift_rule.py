@@ -8,19 +8,11 @@ import torch
 
 from qpu_sdk.photonics.autograd import torch_probabilities
 from qpu_sdk.photonics.interferometer import Mesh
-from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.permanents import collision_free_tree, probabilities
 from qpu_sdk.photonics.shift_rule import Shifts, shift_rules
+from tests.helpers import SMALL_CIRCUITS
 
-CASES = [
-    (BrickwallMesh(5), (0, 2, 4)),
-    (BrickwallMesh(4), (0, 1)),
-    (RectangularMesh(5), (0, 2, 4)),
-    (RectangularMesh(4), (3,)),
-    (IsometryMesh(6, 3), (0, 1, 2)),
-    (IsometryMesh(4, 3), (0, 1, 2)),
-]
-each = pytest.mark.parametrize(("mesh", "inputs"), CASES, ids=str)
+each = pytest.mark.parametrize(("mesh", "inputs"), SMALL_CIRCUITS, ids=str)
 
 
 def exact(mesh: Mesh, inputs: tuple[int, ...], phases: np.ndarray) -> np.ndarray:
