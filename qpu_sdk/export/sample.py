@@ -13,6 +13,7 @@ from ..errors import ConfigError, DataError
 from ..training.data import load_dataset
 from ..training.evaluation import EVALUATION_BATCH, as_taken
 from ..training.factories import plain_torch
+from ..training.own_images import names_code
 from ..training.targets import Target
 from .weights import Model
 
@@ -99,6 +100,8 @@ def kind_of(network: nn.Module) -> torch.dtype:
 
 def _of_the_run(model: Model, target: Target) -> tuple[Tensor, str] | None:
     try:
+        if names_code(model.data.source):  # which a file may name, and nothing that a file names is imported
+            return None
         images = as_taken(
             load_dataset(model.data, seed=model.data_seed, classes="loss" not in model.metadata), target
         ).test.tensors()[0]
