@@ -78,7 +78,7 @@ def sample_of(model: Model, target: Target, *, own: bool) -> Sample:
     """
     with plain_torch():
         found = _of_the_run(model, target) if own else None
-        images, what = found if found is not None else _drawn(model)
+        images, what = found if found is not None else _drawn(model, target)
         weights = target.flat(model.tensors)
         with torch.no_grad():
             parts = torch.split(images, EVALUATION_BATCH)
@@ -111,6 +111,6 @@ def _of_the_run(model: Model, target: Target) -> tuple[Tensor, str] | None:
     return (images, f"{len(images):,} test images") if fitting else None
 
 
-def _drawn(model: Model) -> tuple[Tensor, str]:
+def _drawn(model: Model, target: Target) -> tuple[Tensor, str]:
     rng = torch.Generator().manual_seed(_SEED)
-    return torch.rand((_DRAWN, *model.use.shape), generator=rng), f"{_DRAWN} random images"
+    return target.some_images(_DRAWN, model.use.shape, rng), f"{_DRAWN} random images"
