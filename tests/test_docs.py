@@ -31,7 +31,10 @@ from .test_front_door import stripes
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in ("calibration", "examples"))]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES += sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+#: Whatever may name a page: code, configurations, pages, and files of the project's own.
+NAMING = [ROOT / "Makefile", ROOT / "pyproject.toml", *sorted(ROOT.glob("*.md")), *PAGES[1:]]
+NAMING += sorted(path for folder in ("qpu_sdk", "tests", "examples") for path in (ROOT / folder).rglob("*.*"))
 #: Modules of ours that a block may import beside the front door.
 EXTENSIONS = {"qpu_sdk.devices.base", "qpu_sdk.devices.conformance", "qpu_sdk.mitigation.methods"}
 FOLDERS = "|".join(("qpu_sdk", "docs", "examples", "tests", "calibration"))
@@ -223,6 +226,28 @@ def test_files_and_modules_are_there(page: Path) -> None:
         assert "://" in target or (page.parent / target).exists(), target
 
 
+def test_every_path_below_docs_that_anything_names_is_there() -> None:
+    """In messages of code, comments of configurations, commands and text alike; ``*`` stands for any name."""
+    found, lost = 0, []
+    for path in NAMING:
+        if path.suffix in {".py", ".toml", ".md", ".html", ".cff"} or path.name == "Makefile":
+            for named_path in re.findall(r"\bdocs/[\w./*-]+\.(?:md|json|svg|py)\b", path.read_text(encoding="utf-8")):
+                found += 1
+                if not any(ROOT.glob(named_path)):
+                    lost.append(f"{path.relative_to(ROOT)}: {named_path}")
+    assert lost == []
+    assert found > 50
+
+
+def test_headings_that_pages_outside_docs_point_at_are_there() -> None:
+    """Links within docs/ are Sphinx's to check."""
+    for page in [*sorted(ROOT.glob("*.md")), *PAGES[1:3]]:
+        for target, heading in re.findall(r"\]\(([^)#\s:]+\.md)#([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            text = (page.parent / target).read_text(encoding="utf-8")
+            titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, target
+
+
 def resolves(dotted: str) -> bool:
     """Whether it is a module, or a name of one."""
     try:
@@ -234,10 +259,10 @@ def resolves(dotted: str) -> bool:
 
 
 def test_the_reference_has_every_name_once() -> None:
-    text = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/index.md").read_text(encoding="utf-8")
     names = re.findall(r"^\.\. auto\w+:: qpu_sdk\.(\w+)(?:\(.*\))?$", text, re.MULTILINE)
     assert names == [name for name in qs.__all__ if not name.startswith("_")]
-    for page in ("README.md", "CHANGELOG.md", "docs/reference.md"):
+    for page in ("README.md", "CHANGELOG.md", "docs/reference/index.md"):
         assert set(re.findall(r"(\d+) names", (ROOT / page).read_text(encoding="utf-8"))) == {str(len(names))}
 
 
@@ -254,6 +279,6 @@ def test_the_house_is_listed_in_the_order_of_imports() -> None:
 
 
 def test_the_methods_are_those_of_the_table() -> None:
-    text = (ROOT / "docs/mitigation.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/how-to/mitigation.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \| ([^|]+) \|", text, re.MULTILINE)
     assert dict(rows) == {name: method.what for name, method in METHODS.items()}
