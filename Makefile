@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs published bond lean better noise budget circuits phases cobyla claims mitigation sizes mismatch \
+.PHONY: run test check bench docs links pictures published bond lean better noise budget circuits phases cobyla claims mitigation sizes mismatch \
   real seen faults validate rehearsal layer clean
 
 # The environment is made anew when a file that says what is in it changes.
@@ -40,10 +40,21 @@ bench: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.calibration
 	@$(BIN)/python -m tests.benchmarks.sweeps
 
-# The pages and the reference, in docs/_build/html; a warning is an error.
+# The pages and the reference, in docs/_build/html; a warning is an error. Needs no network once its packages are there;
+# make docs INTERSPHINX=1 fetches what links into the documentation of Python, NumPy, torch and Perceval need.
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
-	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
+	INTERSPHINX=$(INTERSPHINX) $(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
+
+# Follows every link of the pages that leads out of them.
+links: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	$(BIN)/python -m sphinx -W --keep-going -q -b linkcheck docs docs/_build/links
+
+# What is drawn and made of the code for the pages: docs/pictures/*.svg, the tables of docs/reference/configuration.md.
+pictures: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.pictures
+	$(BIN)/python -m tests.benchmarks.configuration
 
 # The tables of the published work and the page of claims: make published MNIST=FOLDER, in torchvision's layout; with
 # SCHEDULER=tcp://HOST:8786 on the workers of a Dask cluster. Each by itself: make noise MNIST=FOLDER. What is done is not

@@ -27,9 +27,11 @@ from qpu_sdk.mitigation.methods import METHODS
 from qpu_sdk.runs.cells import cells_of
 from qpu_sdk.training.config_file import load_config, parse_config
 
+from .benchmarks.configuration import tables
 from .test_front_door import stripes
 
 ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference"
 PAGES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in ("calibration", "examples"))]
 PAGES += sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
 #: Whatever may name a page: code, configurations, pages, and files of the project's own.
@@ -259,11 +261,28 @@ def resolves(dotted: str) -> bool:
 
 
 def test_the_reference_has_every_name_once() -> None:
-    text = (ROOT / "docs/reference/index.md").read_text(encoding="utf-8")
-    names = re.findall(r"^\.\. auto\w+:: qpu_sdk\.(\w+)(?:\(.*\))?$", text, re.MULTILINE)
+    [listed] = re.findall(r"^:hidden:$(.*?)^```$", (REFERENCE / "index.md").read_text(encoding="utf-8"), re.M | re.S)
+    text = "\n".join((REFERENCE / f"{page}.md").read_text(encoding="utf-8") for page in listed.split())
+    names = re.findall(r"^\.\. auto(?:class|function):: qpu_sdk\.(\w+)(?:\(.*\))?$", text, re.MULTILINE)
     assert names == [name for name in qs.__all__ if not name.startswith("_")]
+    assert re.findall(r"^   ~qpu_sdk\.(\w+)$", text, re.MULTILINE) == names  # the summary above the entries
     for page in ("README.md", "CHANGELOG.md", "docs/reference/index.md"):
         assert set(re.findall(r"(\d+) names", (ROOT / page).read_text(encoding="utf-8"))) == {str(len(names))}
+
+
+@pytest.mark.parametrize(
+    "page", named([page for page in PAGES if page.parent.name in ("how-to", "explanation", "reference")])
+)
+def test_blocks_say_their_language(page: Path) -> None:
+    """Else they would be coloured as whatever the theme takes for the usual one."""
+    assert [block.line for block in blocks(page) if not block.language] == []
+
+
+def test_the_configuration_has_every_key_as_the_models_do() -> None:
+    text = (REFERENCE / "configuration.md").read_text(encoding="utf-8")
+    begin, end = "<!-- configuration tables -->\n", "\n<!-- end of configuration tables -->"
+    assert text.partition(begin)[2].partition(end)[0] == tables()
+    assert "learning rate" in tables()
 
 
 def test_the_house_is_listed_in_the_order_of_imports() -> None:
