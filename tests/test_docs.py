@@ -22,6 +22,7 @@ import pytest
 import typer
 
 import qpu_sdk as qs
+from qpu_sdk import errors
 from qpu_sdk.cli.app import app
 from qpu_sdk.mitigation.methods import METHODS
 from qpu_sdk.runs.cells import cells_of
@@ -32,13 +33,14 @@ from .test_front_door import stripes
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
+ERROR_PAGES = set((REFERENCE / "errors").glob("[A-Z]*.md"))
 PAGES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in ("calibration", "examples"))]
 PAGES += sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
 #: Whatever may name a page: code, configurations, pages, and files of the project's own.
 NAMING = [ROOT / "Makefile", ROOT / "pyproject.toml", *sorted(ROOT.glob("*.md")), *PAGES[1:]]
 NAMING += sorted(path for folder in ("qpu_sdk", "tests", "examples") for path in (ROOT / folder).rglob("*.*"))
 #: Modules of ours that a block may import beside the front door.
-EXTENSIONS = {"qpu_sdk.devices.base", "qpu_sdk.devices.conformance", "qpu_sdk.mitigation.methods"}
+EXTENSIONS = {"qpu_sdk.errors", "qpu_sdk.devices.base", "qpu_sdk.devices.conformance", "qpu_sdk.mitigation.methods"}
 FOLDERS = "|".join(("qpu_sdk", "docs", "examples", "tests", "calibration"))
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
 
@@ -131,12 +133,34 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     known = set(METHODS)  # a page may add one
     try:
         for block in blocks(page):
-            if block.language == "python" and block.run:
+            if block.language == "python" and block.run and page not in ERROR_PAGES:
                 code = compile("\n" * block.line + block.text, str(page), "exec")
                 exec(code, values)
     finally:
         for name in METHODS.keys() - known:
             del METHODS[name]
+
+
+@pytest.mark.parametrize("page", named(sorted(ERROR_PAGES)))
+def test_the_example_of_an_error_is_what_is_raised(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``...`` stands for what differs from time to time, as the port of the emulated cloud."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PCVL_CLOUD_TOKEN", "rehearsal")
+    example, printed = (block for block in blocks(page) if block.language in ("python", "text"))
+    with pytest.raises(getattr(errors, page.stem)) as raised:
+        exec(compile(example.text, str(page), "exec"), {})
+    line = f"{type(raised.value).__name__}: {raised.value}\n"
+    pattern = re.escape(printed.text).replace(re.escape("..."), ".*")
+    assert re.fullmatch(pattern, line), line
+
+
+def test_every_error_has_a_page() -> None:
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, qs.QPUError)}
+    assert {page.stem for page in ERROR_PAGES} == kinds
+    text = (REFERENCE / "errors" / "index.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\|[ -]*\[(\w+)\]\(\1\.md\) \|", text, re.MULTILINE)) == kinds
+    for page in ERROR_PAGES:
+        assert f".. autoclass:: qpu_sdk.errors.{page.stem}\n" in page.read_text(encoding="utf-8")
 
 
 # -- commands and configurations ---------------------------------------------------------------------------
