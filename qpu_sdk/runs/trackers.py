@@ -24,7 +24,7 @@ _PLACES = {"unit", "round", "done", "total", "kind", "control"}
 
 
 class Tracker(Protocol):
-    """Is told of a run; see docs/tracking.md. What it raises is a warning, after which it is told nothing more."""
+    """Is told of a run (docs/how-to/tracking.md). What it raises is a warning, after which it is told nothing more."""
 
     def start(self, config: Mapping[str, Any]) -> None:
         """The run begins, or goes on: its configuration, as nested tables."""
@@ -162,5 +162,5 @@ class Tracked(Observer):
 def _checked(tracker: Tracker) -> Tracker:
     if isinstance(tracker, type) or not all(callable(getattr(tracker, name, None)) for name in _METHODS):
         what = f"the class {tracker.__name__}" if isinstance(tracker, type) else f"a {type(tracker).__name__}"
-        raise ConfigError(f"trackers= has {what}, no tracker with {', '.join(_METHODS)}. See docs/tracking.md.")
+        raise ConfigError(f"trackers= has {what}, no tracker with {', '.join(_METHODS)}. See docs/how-to/tracking.md.")
     return tracker

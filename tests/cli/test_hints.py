@@ -18,7 +18,7 @@ from qpu_sdk.words import command, one_line
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "qpu_sdk").rglob("*.py"))
-PAGES = [ROOT / "README.md", ROOT / "calibration" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "calibration" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += sorted((ROOT / "examples").iterdir())
 #: A command of ours in running text or in a block of a page, up to where it certainly ends.
 TYPED = re.compile(r"qpu-sdk ((?:[a-z]+)(?: [^`\n|#]*)?)")
