@@ -13,19 +13,26 @@ from .printing import Json, tell, tell_json
 
 
 def init_command(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("run.toml"),
+    path: Annotated[
+        Path | None, typer.Argument(help="The file to write; none: run.toml, or the script's name.")
+    ] = None,
     example: Annotated[
-        str, typer.Option(help="Which configuration: lean, paper, shifted, normed or belenos.")
+        str,
+        typer.Option(
+            help="Which configuration: lean, paper, shifted, normed or belenos; or which script: load_model, "
+            "own_network, photonic_layer, sample_a_circuit or mitigate_a_circuit."
+        ),
     ] = "lean",
 ) -> None:
     """Write a commented configuration with all its keys, to be changed and trained; a file that is there is kept.
 
     For example: qpu-sdk init mine.toml; qpu-sdk train mine.toml
     """
-    from ..runs.examples import write_example
+    from ..runs.examples import example_path, write_example
 
-    write_example(path, example)
-    tell(f"{path}  train it with: {command('train', path)}")
+    made = write_example(path, example)
+    script = example_path(example).suffix == ".py"
+    tell(f"{made}  run it with: python {made}" if script else f"{made}  train it with: {command('train', made)}")
 
 
 def config_command(

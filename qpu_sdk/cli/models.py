@@ -39,7 +39,8 @@ def evaluate_command(
 
     loaded, run = load_model(model), model if model.is_dir() else None
     network = open_network(loaded, run=run, factory=target)
-    result = evaluate_model(loaded, source=data, target=network, loss=open_trained_loss(loaded, run=run, name=loss))
+    own_loss = open_trained_loss(loaded, run=run, name=loss)
+    result = evaluate_model(loaded, source=data, target=network, loss=own_loss, run=run)
     own = {} if result.accuracy is None else {"test_accuracy": result.accuracy, "standard_error": result.standard_error}
     show_values({**own, "loss": result.loss, "test_size": result.size}, json_)
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..arrays import whole
 from ..errors import ConfigError, DeviceUnavailable, QPUError
 from ..photonics.inputs import is_perceval
 from ..photonics.noise import Noise
+from ..plugins import plugged
 from .address import DeviceAddress
 from .base import Device, DeviceSpec
 from .counts_files import load_counts
@@ -91,8 +91,7 @@ def without_platform(name: str, *, why: str) -> Device | None:
 
 def device_factories() -> dict[str, Callable[[], DeviceFactory]]:
     """Every known kind with a function that loads its factory; built-in kinds cannot be replaced."""
-    found: dict[str, Callable[[], DeviceFactory]] = {e.name: e.load for e in entry_points(group=ENTRY_POINT_GROUP)}
-    return found | {
+    return plugged(ENTRY_POINT_GROUP) | {
         "local": lambda: _open_local,
         "replay": lambda: _open_replay,
         "quandela": lambda: _open_quandela,

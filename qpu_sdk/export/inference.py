@@ -18,6 +18,7 @@ from ..training.data import load_dataset
 from ..training.evaluation import EVALUATION_BATCH, Evaluation, as_taken, check_fit, count_classes, evaluate
 from ..training.factories import open_factory, plain_torch
 from ..training.losses import CROSS_ENTROPY, Loss, open_loss
+from ..training.own_images import names_code
 from ..training.pictures import PICTURE_ENDINGS, is_light
 from ..training.pixels import BYTE, NPY_BEGINNING, NPZ_BEGINNING, read_images
 from ..training.targets import BUILT_IN, Target
@@ -68,16 +69,26 @@ def open_trained_loss(model: Model, *, run: Path | None = None, name: str | None
 
 
 def evaluate_model(
-    model: Model, *, source: str | None, target: Target | None = None, loss: Loss | None = None
+    model: Model,
+    *,
+    source: str | None,
+    target: Target | None = None,
+    loss: Loss | None = None,
+    run: Path | None = None,
 ) -> Evaluation:
     """Test a model on the test images of its own run, or on those of another source.
 
     :param source: a data source; ``None`` for the run's own images and split.
     :param target: of :func:`open_network`; None for a network whose code is the SDK's.
     :param loss: of :func:`open_trained_loss`; None for cross-entropy.
+    :param run: folder of the run, whose configuration may name a function that gives the images.
+    :raises ConfigError: when only the model file names such a function.
     """
     data, as_is = model.data, model.use.as_is
-    data = data if source is None else DataConfig(source=source, scale=data.scale, as_is=as_is)
+    if source is None:
+        _check_said(data.source, run)
+    else:
+        data = DataConfig(source=source, scale=data.scale, as_is=as_is)
     target = target if target is not None else open_network(model)
     loss = loss if loss is not None else open_trained_loss(model)
     with plain_torch():
@@ -86,6 +97,15 @@ def evaluate_model(
         images, labels = dataset.test.tensors()
         loss = check_fit(target, images, dataset, loss)
         return evaluate(target, target.flat(model.tensors), images, labels, loss)
+
+
+def _check_said(source: str, run: Path | None) -> None:
+    """Raise unless a function that a model file names as its images is what the user's own configuration names too."""
+    if names_code(source) and (run is None or load_config(run / "config.toml").data.source != source):
+        raise ConfigError(
+            f"the model was trained on images of {source!r:.100}, and nothing that a file names is imported. Say which "
+            "they are: --data FILE.py:function."
+        )
 
 
 def predict_images(

@@ -195,7 +195,18 @@ def model_bytes(model: Model) -> bytes:
     # A clone of each: safetensors takes no two tensors that share memory, as tied ones do.
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.tensors.items()}
     provenance = json.dumps(dict(model.metadata), sort_keys=True)
-    return save(tensors, metadata={METADATA_KEY: provenance})
+    return _metadata_sorted(
+        save(tensors, metadata={"format": "pt", METADATA_KEY: provenance})
+    )  # transformers asks for pt
+
+
+def _metadata_sorted(file: bytes) -> bytes:
+    """The same file of safetensors with its metadata in order, which is otherwise another one each time."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return file[:8] + text.ljust(end - 8) + file[end:]
 
 
 def load_model(path: str | Path) -> Model:

@@ -33,7 +33,7 @@ _NO_RESULT: Any = {
     "controls": True,
     "budget": True,
     "target": {"folder"},
-    "training": {"threads", "loss_folder"},
+    "training": {"threads", "loss_folder", "optimiser_folder"},
 }
 #: Keys that name a configuration among others; more are read by nobody.
 _MOST_KEYS = 3

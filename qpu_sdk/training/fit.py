@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -104,9 +105,9 @@ class Fitter:
             self, generator=copy.deepcopy(self.generator).to(self.device), target=self.target.to(self.device)
         )
 
-    @property
+    @functools.cached_property
     def optimiser(self) -> Optimiser:
-        """The rule that the configuration names."""
+        """The rule that the configuration names."""  # kept: one of a user's own is imported
         return optimiser_of(self.generator, self.config)
 
     def init(self, *, seed: int) -> FitState:

@@ -21,6 +21,7 @@ from .factories import open_factory
 from .modes import in_training, is_learning_norm, is_still_norm, seeded_torch
 from .networks import NETWORKS
 from .places import Places
+from .tokens import TokenInputs
 
 
 @final
@@ -104,6 +105,7 @@ class Target:
         self._kinds = [own[name].dtype for name in names]
         self._further = further_places(self.module)
         self._places = Places(self.module)
+        self._tokens = TokenInputs(self.module)
         kinds = {p.dtype for p in self.module.parameters() if p.is_floating_point()}
         self._kind = kinds.pop() if len(kinds) == 1 else None  # of the images that the layers take
         #: Layers whose statistics are of the images and not of the seed; as they are in a frozen or an evaluated layer.
@@ -251,11 +253,18 @@ class Target:
         :returns: ``(n, classes)`` float32.
         """
         rng = torch.Generator().manual_seed(_PROBE_SEED)
-        images = torch.rand((_PROBE_IMAGES, *image_shape), generator=rng, dtype=torch.float32)
+        images = self.some_images(_PROBE_IMAGES, image_shape, rng)
         weights = self.some_weights(rng) if weights is None else weights
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(_PROBE_SEED)  # a network may draw numbers even in evaluation mode
             return self.logits(weights, images).detach().float().reshape(_PROBE_IMAGES, -1)
+
+    def some_images(self, count: int, image_shape: Sequence[int], rng: torch.Generator) -> Tensor:
+        """Random images, ``(count, *image_shape)`` in [0, 1]; of a network that embeds them, numbers of its tokens."""
+        images = torch.rand((count, *image_shape), generator=rng, dtype=torch.float32)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            rows = self._tokens.asked(lambda: self.logits(torch.zeros(self.size), images[:1]))
+        return images if rows is None else (images * rows).floor()
 
     def some_weights(self, rng: torch.Generator) -> Tensor:
         """Random weights with which numbers neither grow nor shrink much from layer to layer, ``(size,)``."""
