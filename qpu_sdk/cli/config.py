@@ -18,10 +18,7 @@ def init_command(
         str, typer.Option(help="Which configuration: lean, paper, shifted, normed or belenos.")
     ] = "lean",
 ) -> None:
-    """Write a commented configuration with all its keys, to be changed and trained; a file that is there is kept.
-
-    For example: qpu-sdk init mine.toml; qpu-sdk train mine.toml
-    """
+    """Write a commented configuration with all its keys, to be changed and trained; a file that is there is kept."""
     from ..runs.examples import write_example
 
     write_example(path, example)
@@ -35,10 +32,7 @@ def config_command(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema, for editors.")] = False,
     json_: Json = False,
 ) -> None:
-    """Print a configuration with every key resolved, or the JSON Schema of all configurations.
-
-    For example: qpu-sdk config examples/lean.toml --set spsa.steps=0; qpu-sdk config --schema > qpu-sdk.schema.json
-    """
+    """Print a configuration with every key resolved, or the JSON Schema of all configurations."""
     from ..training.config import RunConfig
     from ..training.config_file import load_config
     from .train import overridden

@@ -50,10 +50,7 @@ def run_command(
     credits: Annotated[float | None, typer.Option(help="Most credits to spend.")] = None,
     json_: Json = False,
 ) -> None:
-    """Run programs on a device, and write their counts with the programs that they are of.
-
-    For example: qpu-sdk run --random isometry --modes 6 --photons 3 --device 'local:slos?noise=ascella'
-    """
+    """Run programs on a device, and write their counts with the programs that they are of."""
     from ..devices.program_files import load_programs
     from ..devices.run_programs import ProgramsRequest, random_programs, run_programs, write_lines
 

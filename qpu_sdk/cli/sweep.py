@@ -43,10 +43,7 @@ def sweep_command(
     force: Annotated[bool, Option("--force", help="Begin cells though too few events are expected.")] = False,
     json_: Json = False,
 ) -> None:
-    """Train all combinations of some keys' values, each in its own folder; goes on where it stopped.
-
-    For example: qpu-sdk sweep paper.toml --over generator.bond_dim=1..10 --over seed=1..5
-    """
+    """Train all combinations of some keys' values, each in its own folder; goes on where it stopped."""
     folder = out if out is not None else Path("sweeps") / (config.stem if config else "default")
     overrides = overridden(data, set_, controls)
     if dry_run:

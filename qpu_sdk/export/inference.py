@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import sys
 from collections.abc import Iterator, Sequence
@@ -93,8 +94,8 @@ def predict_images(
 ) -> list[dict[str, Any]]:
     """Label and probabilities of each image, or what a network says that answers with values; of a bad file the error.
 
-    :param paths: of pictures, ``.npy`` and ``.npz`` arrays of one image or several, folders of such, and ``-`` for
-        standard input.
+    :param paths: of pictures, ``.npy`` and ``.npz`` arrays of one image or several, folders of such, patterns of these
+        as a shell has them, ``scans/*.png``, and ``-`` for standard input.
     :param invert: True to turn light into dark, None to do so with pictures on a page of the other kind than that of
         the training images.
     :param target: as of :func:`evaluate_model`.
@@ -113,11 +114,19 @@ def predict_images(
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files in folders in their order, and what is no folder as it is."""
+    """The files in folders, and of patterns, in their order, and what is neither as it is."""
     for path in paths:
-        endings = PICTURE_ENDINGS | _ARRAYS
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in endings) if path.is_dir() else []
-        yield from inside or [path]
+        for place in _matching(path):
+            endings = PICTURE_ENDINGS | _ARRAYS
+            inside = sorted(p for p in place.iterdir() if p.suffix.lower() in endings) if place.is_dir() else []
+            yield from inside or [place]
+
+
+def _matching(path: Path) -> list[Path]:
+    """What a pattern of file names matches, where no shell saw to it; a name that is there is no pattern."""
+    if not glob.has_magic(str(path)) or path.exists():
+        return [path]
+    return sorted(map(Path, glob.glob(str(path), recursive=True))) or [path]
 
 
 def _classified(model: Model, target: Target, use: Use, path: Path, invert: bool | None) -> Iterator[dict[str, Any]]:
