@@ -8,14 +8,25 @@ from typing import Annotated
 import typer
 
 from ..words import command
+from .completion import one_of, settings
 from .models import DataSource
 from .printing import Json, tell, tell_json
+
+
+def _examples() -> list[str]:
+    from ..runs.examples import example_names
+
+    return example_names()
+
+
+_EXAMPLES = one_of(_examples)
 
 
 def init_command(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("run.toml"),
     example: Annotated[
-        str, typer.Option(help="Which configuration: lean, paper, shifted, normed or belenos.")
+        str,
+        typer.Option(help="Which configuration: lean, paper, shifted, normed or belenos.", autocompletion=_EXAMPLES),
     ] = "lean",
 ) -> None:
     """Write a commented configuration with all its keys, to be changed and trained; a file that is there is kept."""
@@ -28,7 +39,10 @@ def init_command(
 def config_command(
     config: Annotated[Path | None, typer.Argument(help="A TOML configuration; none: the default.")] = None,
     data: DataSource = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable: generator.bond_dim=4")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value, repeatable: generator.bond_dim=4", autocompletion=settings),
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema, for editors.")] = False,
     json_: Json = False,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..rendering.text import duration, moment
+from .completion import run_folders
 from .examples import examples_below
 from .interrupts import stoppable
 from .printing import Json, as_command, print_or_json, print_table, tell_json
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 RunOption = Annotated[
     Path | None,
-    typer.Option("--run", help="Folder of the run, or a calibration's journal; none: the newest under runs/."),
+    typer.Option(
+        "--run",
+        help="Folder of the run, or a calibration's journal; none: the newest under runs/.",
+        autocompletion=run_folders,
+    ),
 ]
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..words import one_line
+from .completion import run_folders
 from .printing import BAD_INPUT, PARTLY, Json, complain, fail, show_values, tell, tell_json
 
 DataSource = Annotated[
@@ -27,7 +28,9 @@ Network = Annotated[
 
 
 def evaluate_command(
-    model: Annotated[Path, typer.Argument(help="model.safetensors, or the folder of a run.")],
+    model: Annotated[
+        Path, typer.Argument(help="model.safetensors, or the folder of a run.", autocompletion=run_folders)
+    ],
     data: DataSource = None,
     target: Network = None,
     loss: Annotated[
@@ -47,7 +50,9 @@ def evaluate_command(
 
 
 def predict_command(
-    model: Annotated[Path, typer.Argument(help="model.safetensors, or the folder of a run.")],
+    model: Annotated[
+        Path, typer.Argument(help="model.safetensors, or the folder of a run.", autocompletion=run_folders)
+    ],
     images: Annotated[
         list[Path], typer.Argument(help="Pictures, .npy and .npz arrays, folders and patterns of them, or -.")
     ],

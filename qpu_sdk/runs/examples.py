@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..files import user_path, write_new
-from ..words import short
+from ..words import did_you_mean, short
 
 #: In an installed package, and in the repository.
 _FOLDERS = (Path(__file__).parents[1] / "examples", Path(__file__).parents[2] / "examples")
@@ -28,7 +28,8 @@ def example_path(name: str) -> Path:
     """
     if name in example_names():
         return next(path for folder in _FOLDERS if (path := folder / f"{name}.toml").is_file())
-    raise ConfigError(f"there is no example {short(name)}. There are: {', '.join(example_names())}.")
+    known = example_names()
+    raise ConfigError(f"there is no example {short(name)}.{did_you_mean(name, known)} There are: {', '.join(known)}.")
 
 
 def write_example(path: str | Path, name: str = "lean") -> Path:
