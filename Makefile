@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs published bond lean better noise budget circuits phases cobyla claims mitigation sizes mismatch \
+.PHONY: run test check bench docs links pictures published bond lean better noise budget circuits phases cobyla claims mitigation sizes mismatch \
   real seen faults validate rehearsal layer clean
 
 # The environment is made anew when a file that says what is in it changes.
@@ -40,14 +40,25 @@ bench: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.calibration
 	@$(BIN)/python -m tests.benchmarks.sweeps
 
-# The pages and the reference, in docs/_build/html; a warning is an error.
+# The pages and the reference, in docs/_build/html; a warning is an error. Needs no network once its packages are there;
+# make docs INTERSPHINX=1 fetches what links into the documentation of Python, NumPy, torch and Perceval need.
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
-	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
+	INTERSPHINX=$(INTERSPHINX) $(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
+
+# Follows every link of the pages that leads out of them.
+links: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	$(BIN)/python -m sphinx -W --keep-going -q -b linkcheck docs docs/_build/links
+
+# What is drawn and made of the code for the pages: docs/pictures/*.svg, the tables of docs/reference/configuration.md.
+pictures: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.pictures
+	$(BIN)/python -m tests.benchmarks.configuration
 
 # The tables of the published work and the page of claims: make published MNIST=FOLDER, in torchvision's layout; with
 # SCHEDULER=tcp://HOST:8786 on the workers of a Dask cluster. Each by itself: make noise MNIST=FOLDER. What is done is not
-# done again; docs/results/<table>.json hold the figures, make claims writes docs/claims.md and the README's table.
+# done again; docs/results/<table>.json hold the figures, make claims writes docs/explanation/claims.md and the README's table.
 TABLES = bond lean better noise budget circuits phases
 published: $(TABLES) cobyla claims
 $(TABLES): $(VENV)/.installed
@@ -59,21 +70,21 @@ cobyla: $(VENV)/.installed
 claims: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.published.claims
 
-# Mitigations side by side, ours and Perceval's; writes docs/results/mitigation.json and the tables of docs/mitigation.md.
+# Mitigations side by side, ours and Perceval's; writes docs/results/mitigation.json and the tables of docs/how-to/mitigation.md.
 mitigation: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.mitigation
 
 # Mitigation on devices that the model does not describe, and with wrong records; writes docs/results/mismatch.json and the
-# table of docs/real-machines.md. A part: make mismatch ARGUMENTS="--devices 6 --rows crosstalk-0.02,angles"
+# table of docs/explanation/real-machines.md. A part: make mismatch ARGUMENTS="--devices 6 --rows crosstalk-0.02,angles"
 mismatch: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.mismatch $(ARGUMENTS)
 
 # Mitigation of counts of a real machine, which are no part of this: make real DATA=FOLDER; writes docs/results/real.json
-# and the table of docs/real-machines.md.
+# and the table of docs/explanation/real-machines.md.
 real: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.real $(DATA) --write
 
-# Time and memory of a mitigation by modes and photons; writes the table of docs/mitigation.md.
+# Time and memory of a mitigation by modes and photons; writes the table of docs/how-to/mitigation.md.
 sizes: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.sizes --write
 
@@ -81,7 +92,8 @@ sizes: $(VENV)/.installed
 faults: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.faults --out docs/results/faults.md
 
-# Training on a simulated Belenos as its counts look; writes docs/results/seen.json and the table of docs/real-machines.md.
+# Training on a simulated Belenos as its counts look; writes docs/results/seen.json and the table of
+# docs/explanation/real-machines.md.
 seen: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.seen
 
@@ -90,12 +102,12 @@ seen: $(VENV)/.installed
 validate: $(VENV)/.installed
 	$(BIN)/python -m tests.validation
 
-# Training on an emulated Belenos, with controls; writes docs/results/rehearsal.json and the table of docs/results.md.
+# Training on an emulated Belenos, with controls; writes docs/results/rehearsal.json and the table of docs/explanation/results.md.
 rehearsal: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.rehearsal
 
 # A hybrid classifier trained by each way to gradients, accuracy against settings; writes docs/results/layer.json and the
-# table of docs/photonic-layer.md. A row: make layer ARGUMENTS="--only 'SPSA, 1 pair'"
+# table of docs/how-to/photonic-layer.md. A row: make layer ARGUMENTS="--only 'SPSA, 1 pair'"
 layer: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.layer $(ARGUMENTS)
 

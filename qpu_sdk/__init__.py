@@ -5,7 +5,7 @@
     program = qs.Program.random(qs.IsometryMesh(modes=6, photons=3), seed=1)
     counts = qs.open_device("local:slos?noise=ascella", seed=1).run(program, shots=200_000)
 
-These names, and the modules that docs/reference.md calls extension points, are what semantic versioning is about.
+These names, and the extension points of docs/reference/extending.md, are what semantic versioning is about.
 """
 
 from __future__ import annotations

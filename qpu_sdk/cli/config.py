@@ -8,8 +8,18 @@ from typing import Annotated
 import typer
 
 from ..words import command
+from .completion import one_of, settings
 from .models import DataSource
 from .printing import Json, tell, tell_json
+
+
+def _examples() -> list[str]:
+    from ..runs.examples import example_names, script_names
+
+    return [*example_names(), *script_names()]
+
+
+_EXAMPLES = one_of(_examples)
 
 
 def init_command(
@@ -20,14 +30,12 @@ def init_command(
         str,
         typer.Option(
             help="Which configuration: lean, paper, shifted, normed or belenos; or which script: load_model, "
-            "own_network, photonic_layer, sample_a_circuit or mitigate_a_circuit."
+            "own_network, photonic_layer, sample_a_circuit or mitigate_a_circuit.",
+            autocompletion=_EXAMPLES,
         ),
     ] = "lean",
 ) -> None:
-    """Write a commented configuration with all its keys, to be changed and trained; a file that is there is kept.
-
-    For example: qpu-sdk init mine.toml; qpu-sdk train mine.toml
-    """
+    """Write a commented configuration with all its keys, to be changed and trained; a file that is there is kept."""
     from ..runs.examples import example_path, write_example
 
     made = write_example(path, example)
@@ -38,14 +46,14 @@ def init_command(
 def config_command(
     config: Annotated[Path | None, typer.Argument(help="A TOML configuration; none: the default.")] = None,
     data: DataSource = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable: generator.bond_dim=4")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value, repeatable: generator.bond_dim=4", autocompletion=settings),
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema, for editors.")] = False,
     json_: Json = False,
 ) -> None:
-    """Print a configuration with every key resolved, or the JSON Schema of all configurations.
-
-    For example: qpu-sdk config examples/lean.toml --set spsa.steps=0; qpu-sdk config --schema > qpu-sdk.schema.json
-    """
+    """Print a configuration with every key resolved, or the JSON Schema of all configurations."""
     from ..training.config import RunConfig
     from ..training.config_file import load_config
     from .train import overridden

@@ -24,6 +24,7 @@ from ..errors import ConfigError, DeviceUnavailable, QPUError
 from ..photonics.inputs import is_perceval
 from ..photonics.noise import Noise
 from ..plugins import plugged
+from ..words import did_you_mean
 from .address import DeviceAddress
 from .base import Device, DeviceSpec
 from .counts_files import load_counts
@@ -82,8 +83,8 @@ def open_device(
     factories = device_factories()
     own = f"{address.kind}-{address.name}"  # what a package provides for one name of a kind goes first
     if own not in factories and address.kind not in factories:
-        known = ", ".join(sorted(factories))
-        raise DeviceUnavailable(f"device kind {address.kind!r} is unknown. Known kinds: {known}.")
+        known, near = ", ".join(sorted(factories)), did_you_mean(address.kind, factories)
+        raise DeviceUnavailable(f"device kind {address.kind!r} is unknown.{near} Known kinds: {known}.")
     return factories[own if own in factories else address.kind]()(address, seed=seed)
 
 
@@ -144,10 +145,10 @@ def _open_local(address: DeviceAddress, *, seed: int) -> Device:
 
 
 def _local_model(address: DeviceAddress) -> LocalModel:
-    unknown = set(address.options) - set(_local_options())
+    unknown = sorted(set(address.options) - set(_local_options()))
     if unknown:
-        known = ", ".join(_local_options())
-        raise ConfigError(f"{address} has an unknown option {sorted(unknown)[0]!r}. Known options: {known}.")
+        known, near = ", ".join(_local_options()), did_you_mean(unknown[0], _local_options())
+        raise ConfigError(f"{address} has an unknown option {unknown[0]!r}.{near} Known options: {known}.")
     keys = {f.name for f in fields(Noise)}
     values: dict[str, Any] = {name: value for name, value in address.options.items() if name not in keys}
     own = {name: value for name, value in address.options.items() if name in keys}

@@ -213,7 +213,7 @@ class Method:
 AUTO = "auto"
 #: Entry points of packages that add methods: functions from a :class:`~qpu_sdk.mitigation.case.Case` to a
 #: :class:`~qpu_sdk.mitigation.distribution.Distribution`, by the name that a configuration asks for.
-METHODS_GROUP = "qpu_sdk.mitigations"
+MITIGATIONS_GROUP = "qpu_sdk.mitigations"
 #: Every other method, by name; one that is put in here can be asked for as these can.
 METHODS: dict[str, Method] = {
     "post-select": Method(_post_select, "relative frequencies of the collision-free N-click events: the baseline"),
@@ -233,7 +233,7 @@ def estimator_of(name: str) -> Callable[[Case], Distribution]:
     """
     if name in METHODS:
         return METHODS[name].estimate
-    found: Callable[[Case], Distribution] = plugged(METHODS_GROUP)[name]()
+    found: Callable[[Case], Distribution] = plugged(MITIGATIONS_GROUP)[name]()
     return found
 
 
@@ -251,7 +251,7 @@ response, subtract, unfold, unfold-fuse, fuse or recycle.
     """
     if isinstance(name, str) and name in (AUTO, *METHODS):
         return name
-    known = (AUTO, *METHODS, *plugged(METHODS_GROUP))
+    known = (AUTO, *METHODS, *plugged(MITIGATIONS_GROUP))
     if isinstance(name, str) and name in known:
         return name
     near = "".join(f"; {other} is the nearest" for other in get_close_matches(str(name), known, n=1))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..files import user_path, write_new
-from ..words import short
+from ..words import did_you_mean, short
 
 #: In an installed package, and in the repository.
 _FOLDERS = (Path(__file__).parents[1] / "examples", Path(__file__).parents[2] / "examples")
@@ -34,8 +34,10 @@ def example_path(name: str) -> Path:
     known = {"toml": example_names(), "py": script_names()}
     for ending in (ending for ending, names in known.items() if name in names):
         return next(path for folder in _FOLDERS if (path := folder / f"{name}.{ending}").is_file())
+    meant = did_you_mean(name, [*known["toml"], *known["py"]])
     raise ConfigError(
-        f"there is no example {short(name)}. There are: {', '.join(known['toml'])}; scripts: {', '.join(known['py'])}."
+        f"there is no example {short(name)}.{meant} There are: {', '.join(known['toml'])}; "
+        f"scripts: {', '.join(known['py'])}."
     )
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -23,6 +24,7 @@ from .config import TrainingConfig
 from .losses import CROSS_ENTROPY, Loss
 from .optimiser import NamedTensors, Optimiser
 from .ordinary import optimiser_of
+from .places import Places
 from .targets import Target
 
 
@@ -123,7 +125,11 @@ class Fitter:
 
         :returns: the parameters, with the same shapes as the generator's.
         """
-        return [state.parameters[name] for name, _ in self.generator.named_parameters()]
+        return [state.parameters[name] for name in self._names]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [name for name, _ in self.generator.named_parameters()]
 
     def rate(self, step: int) -> float:
         """Learning rate of one step."""
@@ -186,8 +192,13 @@ class Fitter:
             return self._generated(state, p)
 
     def _generated(self, state: FitState, p: Tensor) -> Tensor:
-        weights: Tensor = torch.func.functional_call(self.generator, dict(state.parameters), (p,))
+        with self._places.holding(dict(state.parameters)):
+            weights: Tensor = self.generator(p)
         return weights
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places(self.generator)
 
 
 def trial_seed(seed: int, name: str, trial: int) -> int:
