@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     SerializerFunctionWrapHandler,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
@@ -57,6 +58,8 @@ _UNHASHED: Any = {
 }
 #: Keys of [training] that came after the first release; with their defaults, nothing is as it was not before.
 _LATER = {"augment_shift", "warm_start_optimiser", "rest_lr", "loss", "loss_folder", "accelerator", "optimiser_folder"}
+#: For editors: the names that are known, or a function.
+_OPTIMISER_SCHEMA = {"anyOf": [{"enum": list(OPTIMISERS), "type": "string"}, {"pattern": ":", "type": "string"}]}
 #: Shots, which may change in mid-run: of what is not measured yet.
 OF_SHOTS = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: All keys that may: those, learning rates for a run that diverged, and where it is computed.
@@ -78,7 +81,8 @@ class TrainingConfig(Section):
     :param generator_epochs: in each round.
     :param final_epochs: after the last, longer measurement.
     :param batch_size: training images of one step.
-    :param optimiser: of the generator.
+    :param optimiser: of the generator: ``adam``, ``rotated-adam``, or ``module:function`` or ``FILE.py:function`` that
+        makes a ``torch.optim.Optimizer`` of a list of parameters, such as ``torch.optim:NAdam``.
     :param lr: peak learning rate of the generator; warm-up, then cosine.
     :param beta2: of Adam: how long squared gradients are remembered.
     :param clip: most norm of a gradient; 0: no limit.
@@ -95,8 +99,6 @@ class TrainingConfig(Section):
     :param rest_lr: peak learning rate of weights that are not generated; none: 0.003.
     :param loss: ``module:function`` or ``FILE.py:function`` of outputs and labels; none: cross-entropy.
     :param loss_folder: where that is, as of the target; a run writes it down.
-    :param optimiser: of the generator: ``adam``, ``rotated-adam``, or ``module:function`` or ``FILE.py:function`` that
-        makes a ``torch.optim.Optimizer`` of a list of parameters, such as ``torch.optim:NAdam``.
     :param optimiser_folder: where that is, as of the target.
     """
 
@@ -108,7 +110,7 @@ class TrainingConfig(Section):
     generator_epochs: PositiveOrZero = 4
     final_epochs: Positive = 20
     batch_size: Positive = 128
-    optimiser: str = "rotated-adam"
+    optimiser: Annotated[str, WithJsonSchema(_OPTIMISER_SCHEMA)] = "rotated-adam"
     lr: Rate = 0.01
     beta2: Annotated[RealNumber, Field(gt=0.0, lt=1.0)] = 0.99
     clip: AtLeastZero = 1.0
