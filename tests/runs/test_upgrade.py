@@ -32,7 +32,8 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as a later release may be: more keys in every table, one more table, another default."""
     root = tmp_path_factory.mktemp("later")
     shutil.copytree(ROOT / "qpu_sdk", root / "qpu_sdk")
-    files = [root / "qpu_sdk" / "training" / name for name in ("device_config.py", "named_config.py", "config.py")]
+    names = ("circuit_config.py", "device_config.py", "named_config.py", "config.py")
+    files = [root / "qpu_sdk" / "training" / name for name in names]
     tables = 0
     for path in files:
         text, found = re.subn(
