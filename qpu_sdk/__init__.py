@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .devices.base import DeviceSpec as DeviceSpec
     from .devices.base import Job as Job
     from .devices.counts_files import load_counts as load_counts
+    from .devices.metered import Metered as Metered
     from .devices.program_files import load_programs as load_programs
     from .devices.registry import open_device as open_device
     from .emulator.server import EmulatedCloud as EmulatedCloud
@@ -70,6 +71,7 @@ _HOMES = {
     "DeviceSpec": "devices.base",
     "Job": "devices.base",
     "open_device": "devices.registry",
+    "Metered": "devices.metered",
     "load_counts": "devices.counts_files",
     "load_programs": "devices.program_files",
     # calibration

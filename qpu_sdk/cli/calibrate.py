@@ -12,6 +12,7 @@ import typer
 from ..errors import CalibrationError
 from ..rendering.text import Rows
 from ..words import command
+from .completion import devices
 from .printing import (
     BAD_INPUT,
     INTERRUPTED,
@@ -89,7 +90,9 @@ def _from_files(request: FilesRequest, out: Path) -> Path:
 
 
 def calibrate_command(
-    device: Annotated[str | None, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.")] = None,
+    device: Annotated[
+        str | None, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.", autocompletion=devices)
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of records; one file a measurement, never overwritten.")] = Path(
         "calibration"
     ),

@@ -21,9 +21,10 @@ import typer
 from ..errors import BudgetExceeded, CheckpointError, DeviceError, JobError, QPUError
 from ..rendering.text import Rows, two_columns
 from ..words import one_line, printable
+from .surroundings import writable_places
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
+PARTLY, BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 1, 2, 3, 4
 #: Characters of a message; what names more than a screen of things is read by nobody.
 LONGEST = 2000
 #: Characters of a cell that no narrow terminal cuts.
@@ -57,7 +58,7 @@ def as_command(command: Callable[..., None]) -> Callable[..., None]:
         json_ = bool(values.get("json_"))
         told, results = ERRORS_AS_JSON.set(json_), _RESULTS.set(sys.stdout if json_ else None)
         try:
-            with redirect_stdout(sys.stderr) if json_ else nullcontext(), one_line_errors():
+            with redirect_stdout(sys.stderr) if json_ else nullcontext(), one_line_errors(), writable_places():
                 command(**{name: _at_home(value) for name, value in values.items()})
         finally:
             ERRORS_AS_JSON.reset(told)
@@ -116,7 +117,8 @@ def plain(text: object) -> Any:
 @contextmanager
 def waiting(what: str) -> Iterator[Callable[[str], None]]:
     """A spinner with a line of text, which the function that is given changes."""
-    with console().status(plain(what)) as status:
+    terminal = console()
+    with terminal.status(plain(what), spinner="line" if terminal.options.ascii_only else "dots") as status:
         yield lambda text: status.update(plain(text))
 
 

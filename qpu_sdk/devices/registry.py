@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..arrays import whole
 from ..errors import ConfigError, DeviceUnavailable, QPUError
 from ..photonics.inputs import is_perceval
 from ..photonics.noise import Noise
+from ..plugins import plugged
+from ..words import did_you_mean
 from .address import DeviceAddress
 from .base import Device, DeviceSpec
 from .counts_files import load_counts
@@ -70,8 +71,8 @@ def open_device(name: str | perceval.Processor | SimulatedComputer, *, seed: int
     factories = device_factories()
     own = f"{address.kind}-{address.name}"  # what a package provides for one name of a kind goes first
     if own not in factories and address.kind not in factories:
-        known = ", ".join(sorted(factories))
-        raise DeviceUnavailable(f"device kind {address.kind!r} is unknown. Known kinds: {known}.")
+        known, near = ", ".join(sorted(factories)), did_you_mean(address.kind, factories)
+        raise DeviceUnavailable(f"device kind {address.kind!r} is unknown.{near} Known kinds: {known}.")
     return factories[own if own in factories else address.kind]()(address, seed=seed)
 
 
@@ -91,8 +92,7 @@ def without_platform(name: str, *, why: str) -> Device | None:
 
 def device_factories() -> dict[str, Callable[[], DeviceFactory]]:
     """Every known kind with a function that loads its factory; built-in kinds cannot be replaced."""
-    found: dict[str, Callable[[], DeviceFactory]] = {e.name: e.load for e in entry_points(group=ENTRY_POINT_GROUP)}
-    return found | {
+    return plugged(ENTRY_POINT_GROUP) | {
         "local": lambda: _open_local,
         "replay": lambda: _open_replay,
         "quandela": lambda: _open_quandela,
@@ -127,10 +127,10 @@ def _open_local(address: DeviceAddress, *, seed: int) -> Device:
 
 
 def _local_model(address: DeviceAddress) -> LocalModel:
-    unknown = set(address.options) - set(_local_options())
+    unknown = sorted(set(address.options) - set(_local_options()))
     if unknown:
-        known = ", ".join(_local_options())
-        raise ConfigError(f"{address} has an unknown option {sorted(unknown)[0]!r}. Known options: {known}.")
+        known, near = ", ".join(_local_options()), did_you_mean(unknown[0], _local_options())
+        raise ConfigError(f"{address} has an unknown option {unknown[0]!r}.{near} Known options: {known}.")
     keys = {f.name for f in fields(Noise)}
     values: dict[str, Any] = {name: value for name, value in address.options.items() if name not in keys}
     own = {name: value for name, value in address.options.items() if name in keys}

@@ -13,12 +13,14 @@ import numpy as np
 from ..arrays import FloatArray, reals, whole
 from ..errors import MitigationError, ProgramError
 from ..photonics.counts import Counts
+from ..photonics.fock import collision_free_outcomes, occupations
 from ..rendering.figures import save
 from ..rendering.text import percent, two_columns
 from .outcomes import LEVEL, Estimate, draw_estimates, outcome_names, outcome_table
 from .uncertainty import Multinomial, Uncertainty
 
 if TYPE_CHECKING:
+    import perceval
     from matplotlib.figure import Figure
 
 #: Probabilities up to this are rounding errors, and variances up to its square.
@@ -242,6 +244,29 @@ class Distribution:
         :raises DataError: when the suffix is another, or the file cannot be written.
         """
         save(self.draw(), path, title=f"Outcome probabilities by {self.method}")
+
+    def to_perceval(self) -> perceval.BSDistribution:
+        """The probabilities as a ``perceval.BSDistribution``, without those that are zero, and without their errors.
+
+        :raises MitigationError: where the counts, which name the outcomes, are not kept.
+
+        >>> p = Distribution(probabilities=np.array([0.25, 0.75]), samples=100, shots=400)
+        >>> p.to_perceval()
+        Traceback (most recent call last):
+            ...
+        qpu_sdk.errors.MitigationError: the distribution keeps no counts, which name its outcomes. Take mitigate's...
+        """
+        if self.raw is None:
+            raise MitigationError(
+                "the distribution keeps no counts, which name its outcomes. Take mitigate's or post_select's."
+            )
+        import perceval as pcvl
+
+        seen = np.flatnonzero(self.probabilities)
+        outcomes = collision_free_outcomes(self.raw.modes, self.raw.photons)
+        states = occupations(outcomes[seen], self.raw.modes)
+        pairs = zip(states.tolist(), self.probabilities[seen].tolist(), strict=True)
+        return pcvl.BSDistribution({pcvl.BasicState(state): p for state, p in pairs})
 
     def _raw_shown(self) -> Estimate | None:
         """Relative frequencies of the counts; None where they are not kept, or are the estimate itself."""

@@ -152,11 +152,16 @@ class Tracked(Observer):
         if self.observer is not None:
             self.observer.advanced(row, done=done, total=total)
 
-    def stage(self, name: str) -> None:
+    def phase(self, what: str) -> None:
+        """A unit begins."""
+        if self.observer is not None:
+            self.observer.phase(what)
+
+    def stage(self, name: str, *, number: int, of: int) -> None:
         """A control begins."""
         self._control = name
         if self.observer is not None:
-            self.observer.stage(name)
+            self.observer.stage(name, number=number, of=of)
 
 
 def _checked(tracker: Tracker) -> Tracker:

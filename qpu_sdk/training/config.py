@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -22,6 +23,7 @@ from pydantic import (
 from ..errors import ConfigError
 from .allowed import (
     MOST_JOINT,
+    OPTIMISERS,
     AtLeastZero,
     Pairs,
     Positive,
@@ -51,10 +53,10 @@ _UNHASHED: Any = {
     "budget": True,
     "mitigation": {"record", "max_age_h"},
     "target": {"folder"},
-    "training": {"loss_folder"},
+    "training": {"loss_folder", "optimiser_folder"},
 }
 #: Keys of [training] that came after the first release; with their defaults, nothing is as it was not before.
-_LATER = {"augment_shift", "warm_start_optimiser", "rest_lr", "loss", "loss_folder", "accelerator"}
+_LATER = {"augment_shift", "warm_start_optimiser", "rest_lr", "loss", "loss_folder", "accelerator", "optimiser_folder"}
 #: Shots, which may change in mid-run: of what is not measured yet.
 OF_SHOTS = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: All keys that may: those, learning rates for a run that diverged, and where it is computed.
@@ -93,6 +95,9 @@ class TrainingConfig(Section):
     :param rest_lr: peak learning rate of weights that are not generated; none: 0.003.
     :param loss: ``module:function`` or ``FILE.py:function`` of outputs and labels; none: cross-entropy.
     :param loss_folder: where that is, as of the target; a run writes it down.
+    :param optimiser: of the generator: ``adam``, ``rotated-adam``, or ``module:function`` or ``FILE.py:function`` that
+        makes a ``torch.optim.Optimizer`` of a list of parameters, such as ``torch.optim:NAdam``.
+    :param optimiser_folder: where that is, as of the target.
     """
 
     warm_start_epochs: PositiveOrZero = 110
@@ -103,7 +108,7 @@ class TrainingConfig(Section):
     generator_epochs: PositiveOrZero = 4
     final_epochs: Positive = 20
     batch_size: Positive = 128
-    optimiser: Literal["adam", "rotated-adam"] = "rotated-adam"
+    optimiser: str = "rotated-adam"
     lr: Rate = 0.01
     beta2: Annotated[RealNumber, Field(gt=0.0, lt=1.0)] = 0.99
     clip: AtLeastZero = 1.0
@@ -120,12 +125,20 @@ class TrainingConfig(Section):
     loss: str | None = None
     loss_folder: str | None = None
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
+    optimiser_folder: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave keys that came later out where they change nothing, as ``scale`` of the images where it is not set."""
         later = {key: field.default for key, field in type(self).model_fields.items() if key in _LATER}
         return {key: value for key, value in inner(self).items() if key not in later or value != later[key]}
+
+    @field_validator("optimiser")
+    @classmethod
+    def _is_known(cls, optimiser: str) -> str:
+        if optimiser not in OPTIMISERS and ":" not in optimiser:
+            raise ValueError(f"it is none of {', '.join(OPTIMISERS)} and module:function, such as torch.optim:NAdam")
+        return optimiser
 
     @model_validator(mode="after")
     def _trials_are_warm(self) -> TrainingConfig:
