@@ -39,9 +39,12 @@ def needed(names: Iterable[str], found: Found) -> set[str]:
     return seen
 
 
-def brought(found: Found) -> dict[str, int]:
-    """Packages that come with the core and with neither torch nor Perceval, and their bytes without bytecode."""
-    names = needed(["qpu_sdk"], found) - needed(GIVEN, found) - {"qpu-sdk"}
+def brought(found: Found, core: Iterable[str] = ("qpu_sdk",)) -> dict[str, int]:
+    """Packages that come with the core and with neither torch nor Perceval, and their bytes without bytecode.
+
+    :param core: the package, or what it asks for.
+    """
+    names = needed(core, found) - needed(GIVEN, found) - {"qpu-sdk"}
     return {name: size(found[name]) for name in sorted(names)}
 
 
