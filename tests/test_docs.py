@@ -29,9 +29,9 @@ from qpu_sdk.runs.cells import cells_of
 from qpu_sdk.training.config_file import load_config, parse_config
 
 from .benchmarks.configuration import tables
+from .places import PACKAGE, ROOT
 from .test_front_door import stripes
 
-ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 ERROR_PAGES = set((REFERENCE / "errors").glob("[A-Z]*.md"))
 PAGES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in ("calibration", "examples"))]
@@ -245,7 +245,8 @@ def test_local_devices_can_be_opened(page: Path) -> None:
 def test_files_and_modules_are_there(page: Path) -> None:
     for text in inline(page):
         if re.fullmatch(rf"(?:{FOLDERS})/[\w./*-]*", text):
-            assert any(ROOT.glob(text)) if "*" in text else (ROOT / text).exists(), text
+            root = PACKAGE.parent if text.startswith("qpu_sdk/") else ROOT
+            assert any(root.glob(text)) if "*" in text else (root / text).exists(), text
         elif re.fullmatch(r"qpu_sdk(?:\.\w+)+", text):
             assert resolves(text), text
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
