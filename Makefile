@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs published bond lean better noise budget circuits phases cobyla claims mitigation sizes mismatch \
+.PHONY: run test check bench docs notebooks published bond lean better noise budget circuits phases cobyla claims mitigation sizes mismatch \
   real seen faults validate rehearsal layer clean
 
 # The environment is made anew when a file that says what is in it changes.
@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,cloud-emulator,dask,onnx,hub,tensorboard]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,cloud-emulator,dask,onnx,hub,tensorboard,notebooks]"
 	touch $@
 
 # The default run: goes on with one that is not finished, else begins another in the next free folder.
@@ -89,6 +89,10 @@ seen: $(VENV)/.installed
 # writes docs/results/validation.json and .md.
 validate: $(VENV)/.installed
 	$(BIN)/python -m tests.validation
+
+# The scripts of examples/notebooks as .ipynb files beside them, executed.
+notebooks: $(VENV)/.installed
+	$(BIN)/python -m tests.validation.notebooks
 
 # Training on an emulated Belenos, with controls; writes docs/results/rehearsal.json and the table of docs/results.md.
 rehearsal: $(VENV)/.installed

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import itertools
 import re
 import shlex
 import shutil
@@ -32,20 +33,27 @@ from .test_front_door import stripes
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in ("calibration", "examples"))]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
+#: Walked by test_tutorials.py, in a shell.
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+PAGES += TUTORIALS
 #: Modules of ours that a block may import beside the front door.
 EXTENSIONS = {"qpu_sdk.devices.base", "qpu_sdk.devices.conformance", "qpu_sdk.mitigation.methods"}
 FOLDERS = "|".join(("qpu_sdk", "docs", "examples", "tests", "calibration"))
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
+FILE = re.compile(r"<!-- file: ([\w./-]+) -->")
+FIGURES_DIFFER = "<!-- figures differ -->"
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, and whether its Python is run."""
+    """A fenced block: its language, its text, whether it is run, is a file, and shows numbers that differ."""
 
     line: int
     language: str
     text: str
     run: bool
+    file: str | None
+    loose: bool
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -60,7 +68,8 @@ def blocks(page: Path) -> Iterator[Block]:
         elif found is None:
             found, language, begun = [], line.strip("`"), number
         else:
-            yield Block(begun, language, "\n".join(found) + "\n", NOT_RUN.fullmatch(before) is None)
+            text, run, file = "\n".join(found) + "\n", NOT_RUN.fullmatch(before) is None, FILE.fullmatch(before)
+            yield Block(begun, language, text, run, file[1] if file else None, before == FIGURES_DIFFER)
             found, before = None, ""
     assert found is None, f"{page.name}: the block of line {begun} has no end"
 
@@ -76,10 +85,20 @@ def commands(page: Path) -> Iterator[list[str]]:
     for block in blocks(page):
         if block.language in ("", "sh", "bash", "console"):
             for line in block.text.replace("\\\n", " ").splitlines():
-                yield shlex.split(line, comments=True)
+                if block.language != "console":
+                    yield shlex.split(line, comments=True)
+                elif line.startswith("$ "):  # else it is output
+                    yield first_command(line.removeprefix("$ "))
     for text in inline(page):
         if text.startswith(("qpu-sdk ", "make ")):
             yield shlex.split(text)
+
+
+def first_command(line: str) -> list[str]:
+    """The words of a line of a shell up to the first of its signs, such as > and &."""
+    words = shlex.shlex(line, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    return list(itertools.takewhile(lambda word: not set(word) <= set("();<>|&"), words))
 
 
 def named(pages: list[Path]) -> list[Any]:
@@ -115,7 +134,7 @@ def test_python_imports_and_uses_what_is_there(page: Path) -> None:
                 assert node.attr in qs.__all__, f"{page.name}:{block.line}: qs.{node.attr}"
 
 
-@with_python
+@pytest.mark.parametrize("page", [page for page in with_python.args[1] if page.values[0] not in TUTORIALS])
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("examples", "calibration"):
         shutil.copytree(ROOT / folder, tmp_path / folder)

@@ -15,7 +15,7 @@ from .printing import Json, tell, tell_json
 def init_command(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("run.toml"),
     example: Annotated[
-        str, typer.Option(help="Which configuration: lean, paper, shifted, normed or belenos.")
+        str, typer.Option(help="Which configuration: lean, quick, paper, shifted, normed or belenos.")
     ] = "lean",
 ) -> None:
     """Write a commented configuration with all its keys, to be changed and trained; a file that is there is kept.
