@@ -100,9 +100,13 @@ def _until_mark(listen: IO[str]) -> tuple[str, int]:
 
 
 def _free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
+    """Of four digits, as the one in pages, so that columns are as wide."""
+    begin = 2000 + os.getpid() % 7000  # another for each worker
+    for port in range(begin, 10_000):
+        with socket.socket() as found, suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return str(port)
+    raise AssertionError(f"no port from {begin} to 9999 is free")
 
 
 def dialogue(text: str) -> Iterator[tuple[str, str]]:

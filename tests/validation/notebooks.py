@@ -32,15 +32,14 @@ def executed(script: Path, folder: Path) -> Any:
 def execute(notebook: Any, folder: Path) -> Any:
     """A notebook with its output; the kernel is this Python, with this repository on its path."""
     from nbclient import NotebookClient
-    from traitlets.config import Config
 
     environment = {name: value for name, value in os.environ.items() if name not in _DISPLAYS}
     client = NotebookClient(
         notebook,
         timeout=CELL_S,
+        startup_timeout=CELL_S,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # no port, which others on this machine could read
     )
     return client.execute(env=environment | {"PYTHONPATH": str(ROOT)})
 

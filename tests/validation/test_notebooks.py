@@ -52,9 +52,11 @@ def test_a_run_in_jupyter_without_a_display_loses_nothing(tmp_path: Path) -> Non
     nbformat = pytest.importorskip("nbformat")
     pytest.importorskip("ipykernel")
     data = write_small_digits(tmp_path / "digits.npz")
+    arguments = train_arguments(data, tmp_path / "run", base=SMALLEST)
+    arguments.remove("--json")
     cells = [
         "from qpu_sdk.cli.app import app",
-        f"app({train_arguments(data, tmp_path / 'run', base=SMALLEST)[:-1]!r}, standalone_mode=False)",
+        f"app({arguments!r}, standalone_mode=False)",
         f"app(['train', '--data', {str(tmp_path / 'none.npz')!r}, '--out', 'x'], standalone_mode=False)",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
