@@ -12,10 +12,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs links pictures published bond lean better noise budget circuits phases cobyla claims mitigation \
+.PHONY: run test check bench docs links pictures notebooks published bond lean better noise budget circuits phases cobyla claims mitigation \
   sizes mismatch real seen faults validate rehearsal layer house accuracy release clean
 
-EXTRAS = dev,cloud-emulator,dask,onnx,hub,tensorboard
+EXTRAS = dev,cloud-emulator,dask,onnx,hub,tensorboard,notebooks
 
 # The environment is made anew when a file that says what is in it changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -127,6 +127,10 @@ seen: $(VENV)/.installed
 # writes docs/results/validation.json and .md.
 validate: $(VENV)/.installed
 	$(BIN)/python -m tests.validation
+
+# The scripts of examples/notebooks as .ipynb files beside them, executed.
+notebooks: $(VENV)/.installed
+	$(BIN)/python -m tests.validation.notebooks
 
 # Training on an emulated Belenos, with controls; writes docs/results/rehearsal.json and the table of docs/explanation/results.md.
 rehearsal: $(VENV)/.installed
