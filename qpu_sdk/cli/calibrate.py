@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from ..calibration.from_files import FilesRequest
 
 
+#: A device to begin with.
+EXAMPLE = "local:slos?noise=ascella"
+
+
 def show_record(path: Path, *, page: Path | None, details: bool = False) -> tuple[str, Rows, dict[str, Any]]:
     """Verdict and rows of a record, and its JSON; ``page``: also write it as HTML; ``details``: every number.
 
@@ -106,6 +110,9 @@ def calibrate_command(
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Show what changed between two records instead.")
     ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Show all records of the device in --out over time instead.")
+    ] = False,
     page: Annotated[Path | None, typer.Option(help="Also write the record as a page, with a figure.")] = None,
     vendor: Annotated[bool, typer.Option("--vendor", help="Write down published figures; measure nothing.")] = False,
     credits: Annotated[float | None, typer.Option(help="Most credits to spend; the default asks for about 10.")] = None,
@@ -127,6 +134,13 @@ def calibrate_command(
     from ..calibration.from_files import FilesRequest
     from ..calibration.measure import CalibrationRequest
 
+    if history:
+        from .history import history_of
+
+        if device is None:
+            fail(f"no device. Write for example: {command('calibrate', '--history', EXAMPLE)}", BAD_INPUT)
+        history_of(device, out, page=page, details=details, json_=json_)
+        return
     if compare is not None:
         print_verdict(*compare_records(*compare), json_)
         return
@@ -137,7 +151,7 @@ def calibrate_command(
     elif programs or detector:
         fail(f"{'--programs' if programs else '--detector'} goes with --from COUNTS, which is missing.", BAD_INPUT)
     if show is None and device is None:
-        fail(f"no device. Write for example: {command('calibrate', 'local:slos?noise=ascella')}", BAD_INPUT)
+        fail(f"no device. Write for example: {command('calibrate', EXAMPLE)}", BAD_INPUT)
     if show is None:
         if inputs is None and not 2 <= photons <= modes:
             fail(f"--photons is {photons}; 2 to {modes} enter distinct modes of 0..{modes - 1}.", BAD_INPUT)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import ConfigError
+from ..markup import Html
 from ..rendering.html import (
-    Html,
     bullets,
     figure,
     figures,
