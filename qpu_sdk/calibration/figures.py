@@ -99,7 +99,7 @@ def _points(axes: Axes, values: list[tuple[str, Measured]], title: str, xlabel: 
     axes.ticklabel_format(axis="y", useOffset=False, scilimits=(-3, 4))  # "+9e-1" over an axis is overlooked
     axes.margins(y=0.15)
     if len(values) == 1:
-        text = quantity(heights[0], values[0][1].standard_error)
+        text = quantity(heights[0], values[0][1].standard_error).replace("+-", "±")
         axes.annotate(text, (0, heights[0]), (10, 0), textcoords="offset points", va="center", fontsize=8)
 
 

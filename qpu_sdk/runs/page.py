@@ -84,7 +84,7 @@ def _group_rows(groups: Sequence[SeedGroup]) -> Iterator[tuple[str, ...]]:
         found, deciding = group.accuracy, [one for one in group.differences if one.decides]
         told, metric = group.metric.told, group.metric
         spread = "" if found.spread is None else f" ± {_spread(metric, found.spread)}"
-        interval = "-" if found.low is None or found.high is None else f"{told(found.low)} to {told(found.high)}"
+        interval = "-" if found.low is None or found.high is None else metric.span(found.low, found.high)
         against = (spoken(deciding[0].control), deciding[0].interval) if deciding else ("-", "-")
         seeds = ", ".join(str(summary.seed) for summary in group.summaries)
         yield (

@@ -12,7 +12,7 @@ from qpu_sdk.calibration.known import known_record
 from qpu_sdk.calibration.parts import Identity
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.comparison.compare import compare
-from qpu_sdk.comparison.page import cells, comparison_page, comparison_rows, harm
+from qpu_sdk.comparison.page import cells, comparison_page, comparison_rows, comparison_verdict, groups, harm
 from qpu_sdk.comparison.programs import KINDS, known_programs
 from qpu_sdk.comparison.table import MeanRow, rows
 from qpu_sdk.comparison.trial import Comparison, ComparisonRequest, Trial
@@ -124,7 +124,8 @@ def test_reports_name_what_hurts() -> None:
     page = comparison_page(replace(found, device="<script>"))
     assert "<script>" not in page
     assert "haar 1, 100 shots in 1" in page
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == len(list(groups(found)))
+    assert comparison_verdict(found) in page
 
 
 def test_the_command(tmp_path: Path) -> None:
