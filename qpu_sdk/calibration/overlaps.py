@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+#: Sources whose squares have room for a number.
+_MOST_WRITTEN = 6
+
+
 def has_overlaps(record: CalibrationRecord) -> bool:
     """Whether pairs of sources have numbers of their own, more than one of them."""
     return not isinstance(record.indistinguishability, Measured) and len(record.indistinguishability) > 1
@@ -53,7 +57,8 @@ def draw_overlaps(record: CalibrationRecord) -> Figure:
     values, errors = overlaps_of(record)
     known = values[np.isfinite(values)]
     least = math.floor(20.0 * float(known.min(initial=1.0))) / 20.0  # a round number below all of them
-    texts = [[_told(v, e) for v, e in zip(*rows, strict=True)] for rows in zip(values, errors, strict=True)]
+    written = [[_told(v, e) for v, e in zip(*rows, strict=True)] for rows in zip(values, errors, strict=True)]
+    texts = written if len(values) <= _MOST_WRITTEN else None
     side = min(NARROW, 1.6 + 0.55 * len(values))
     drawn = Figure(figsize=(side, side + 0.2), layout="constrained")
     axes = drawn.subplots()

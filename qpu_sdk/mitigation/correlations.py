@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Outcomes of a heat map, the most probable ones.
 MOST_SQUARES = 16
+#: Outcomes whose squares have room for a number.
+_MOST_WRITTEN = 8
 
 
 def error_correlations(covariance: FloatArray) -> FloatArray:
@@ -45,7 +47,8 @@ def draw_correlations(estimate: Estimate, covariance: FloatArray) -> Figure:
     largest = float(known.max(initial=0.0))
     drawn = Figure(figsize=(NARROW, NARROW), layout="constrained")
     axes = drawn.subplots()
-    texts = [["" if np.isnan(value) else f"{value:.2f}" for value in row] for row in found]
+    written = [["" if np.isnan(value) else f"{value:.2f}" for value in row] for row in found]
+    texts = written if len(shown) <= _MOST_WRITTEN else None
     draw_heat_map(axes, found, [estimate.names[k] for k in shown], full=largest, texts=texts)
     part = f"the {len(shown)} most probable of {len(estimate.names):,} outcomes\n"
     part = part if len(shown) < len(estimate.names) else ""

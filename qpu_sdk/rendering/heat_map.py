@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 #: Of a square that is full; text on it stays readable.
 _FULLEST = 0.75
-#: Most rows whose squares have room for a number.
-MOST_WRITTEN = 8
 
 
 def draw_heat_map(
@@ -34,7 +32,7 @@ def draw_heat_map(
     :param values: ``(K, K)``.
     :param names: of rows and columns, ``(K,)``.
     :param full: a number whose square is full; as far below ``empty`` another is.
-    :param texts: what stands in the squares, up to :data:`MOST_WRITTEN` rows of them; :data:`None` for nothing.
+    :param texts: what stands in the squares, where these have room for it.
     """
     from matplotlib.patches import Rectangle
 
@@ -43,7 +41,7 @@ def draw_heat_map(
         share = float((values[row, column] - empty) / reach)
         ground = ("tab:blue" if share >= 0.0 else "tab:orange", _FULLEST * min(1.0, abs(share)))
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1.0, 1.0, facecolor=ground, edgecolor="0.7", linewidth=0.4))
-        if texts is not None and len(names) <= MOST_WRITTEN:
+        if texts is not None:
             axes.text(column, row, texts[row][column], ha="center", va="center", fontsize=7.5)
     axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
     crowded = max(map(len, names), default=0) * len(names) > 24  # characters that fit side by side
