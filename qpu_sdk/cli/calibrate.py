@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from ..calibration.from_files import FilesRequest
 
 
-#: A device to begin with.
-EXAMPLE = "local:slos?noise=ascella"
-
-
 def show_record(path: Path, *, page: Path | None, details: bool = False) -> tuple[str, Rows, dict[str, Any]]:
     """Verdict and rows of a record, and its JSON; ``page``: also write it as HTML; ``details``: every number.
 
@@ -137,10 +133,7 @@ def calibrate_command(
     if history:
         from .history import history_of
 
-        if device is None:
-            fail(f"no device. Write for example: {command('calibrate', '--history', EXAMPLE)}", BAD_INPUT)
-        history_of(device, out, page=page, details=details, json_=json_)
-        return
+        return history_of(device, out, page=page, details=details, json_=json_)
     if compare is not None:
         print_verdict(*compare_records(*compare), json_)
         return
@@ -151,7 +144,7 @@ def calibrate_command(
     elif programs or detector:
         fail(f"{'--programs' if programs else '--detector'} goes with --from COUNTS, which is missing.", BAD_INPUT)
     if show is None and device is None:
-        fail(f"no device. Write for example: {command('calibrate', EXAMPLE)}", BAD_INPUT)
+        fail(f"no device. Write for example: {command('calibrate', 'local:slos?noise=ascella')}", BAD_INPUT)
     if show is None:
         if inputs is None and not 2 <= photons <= modes:
             fail(f"--photons is {photons}; 2 to {modes} enter distinct modes of 0..{modes - 1}.", BAD_INPUT)

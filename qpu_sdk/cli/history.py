@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import CalibrationError
-from .printing import print_table, tell, tell_json
+from ..words import command
+from .printing import BAD_INPUT, fail, print_table, tell, tell_json
 
 
-def history_of(device: str, folder: Path, *, page: Path | None, details: bool, json_: bool) -> None:
+def history_of(device: str | None, folder: Path, *, page: Path | None, details: bool, json_: bool) -> None:
     """Print what changed over all records of a device, and the numbers by date.
 
+    :param device: must be one, or the command ends.
     :param folder: of records.
     :param page: also write it as HTML there.
     :param details: every number.
@@ -21,6 +23,10 @@ def history_of(device: str, folder: Path, *, page: Path | None, details: bool, j
     from ..calibration.store import CalibrationStore
     from ..files import write_atomic
 
+    if device is None:
+        fail(
+            f"no device. Write for example: {command('calibrate', '--history', 'local:slos?noise=ascella')}", BAD_INPUT
+        )
     found = CalibrationStore(folder).history(device)
     if page is not None:
         try:

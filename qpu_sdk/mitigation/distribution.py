@@ -15,7 +15,7 @@ from ..errors import MitigationError, ProgramError
 from ..markup import Html, notebook_table
 from ..photonics.counts import Counts
 from ..rendering.figures import save
-from ..rendering.text import percent, two_columns
+from ..rendering.text import number_of, percent, two_columns
 from .correlations import draw_correlations
 from .outcomes import LEVEL, Estimate, draw_estimates, outcome_cells, outcome_names, outcome_table
 from .uncertainty import Multinomial, Uncertainty
@@ -206,16 +206,19 @@ class Distribution:
             *self.diagnostics.rows(),
         ]
 
+    @property
+    def _worth(self) -> str:
+        return f"{number_of(self.samples, 'event')} in {number_of(self.shots, 'shot')}"
+
     def __repr__(self) -> str:
         shown = self.shown()
         best = shown.most_probable(_FEW_OUTCOMES)
         some = ", ".join(f"{shown.names[k]}: {shown.probabilities[k]:.4f}" for k in best)
         more = ", ..." if len(best) < len(shown.names) else ""
-        worth = f"{self.samples:,} events in {self.shots:,} shots"
-        return f"Distribution({{{some}{more}}}, {len(shown.names):,} outcomes by {self.method}, {worth})"
+        return f"Distribution({{{some}{more}}}, {len(shown.names):,} outcomes by {self.method}, {self._worth})"
 
     def _repr_html_(self) -> Html:
-        title = f"Distribution by {self.method}, {self.samples:,} events in {self.shots:,} shots"
+        title = f"Distribution by {self.method}, {self._worth}"
         head, *rows = outcome_cells(self.shown())
         return notebook_table(title, rows, head=head, note=" ".join(self.first))
 
@@ -234,8 +237,8 @@ class Distribution:
         """What a reader must know before any number, ``""`` for nothing."""
         if self.samples >= FEW:
             return ""
-        events = "1 event" if self.samples == 1 else f"{self.samples:,} events"
-        return f"Only {events} of all photons: these numbers are mostly prior. Use more shots, or fewer photons."
+        few = f"Only {number_of(self.samples, 'event')} of all photons"
+        return f"{few}: these numbers are mostly prior. Use more shots, or fewer photons."
 
     def shown(self) -> Estimate:
         """The numbers that tables and figures show, ``(K,)`` each."""
@@ -245,7 +248,7 @@ class Distribution:
 
     def draw(self) -> Figure:
         """Bars of the most probable outcomes with their intervals, raw beside mitigated where the counts are kept."""
-        title = f"Outcome probabilities by {self.method}, {self.samples:,} events in {self.shots:,} shots"
+        title = f"Outcome probabilities by {self.method}, {self._worth}"
         return draw_estimates(self.shown(), self._raw_shown(), title=title, ideal=self._ideal())
 
     def draw_correlations(self) -> Figure:

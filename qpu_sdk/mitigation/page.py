@@ -12,7 +12,7 @@ from ..markup import Html
 from ..photonics.fock import collision_free_outcomes
 from ..rendering.figures import svg
 from ..rendering.html import figure, fold, page, scrolling, section, table, verdict_line
-from ..rendering.text import typeset
+from ..rendering.text import number_of, typeset
 from ..statistics import total_variation
 from .distribution import Distribution
 from .outcomes import LEVEL, MOST_ROWS
@@ -104,12 +104,20 @@ def _part(found: Distribution, index: int, number: int) -> Html:
     rows = [row for row in distribution_rows(found) if row[0] != "verdict"]
     what = "Raw and mitigated probabilities"
     parts = [
-        *(verdict_line(line) for line in found.first),
+        *(verdict_line(line) for line in found.first or [_unjudged(found)]),
         scrolling(distribution_figure(found), what),
         fold("every number, and how it came about", table(typeset(rows))),
         fold("how the errors of outcomes hang together", figure(correlation_figure(found))),
     ]
     return section(title(found, index, number), *parts) if number > 1 else Html("\n".join(parts))
+
+
+def _unjudged(found: Distribution) -> str:
+    """What is said first where nothing tells whether the counts bear what was done to them."""
+    events = f"{number_of(found.samples, 'event')} of all photons in {number_of(found.shots, 'shot')}"
+    if found.method == "post-select":
+        return f"{events}, nothing corrected: the noise of the device is in these numbers."
+    return f"{events}, by {found.method}: nothing tells whether the counts bear that."
 
 
 def title(found: Distribution, index: int, number: int) -> str:

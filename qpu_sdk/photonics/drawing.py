@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Perceval's own colours, and those of whatever the drawing stands in: black is what people write in there.
 _COLOURS = {'"black"': '"currentColor"', '"darkred"': '"#c0504d"', '"thistle"': '"#b08cb8"', '"lightgray"': '"#9a9a9a"'}
 #: What a drawing can be written as, and suffixes of files with it.
-FORMATS = ("text", "svg", "html", "latex")
+DRAWN_AS = ("text", "svg", "html", "latex")
 SUFFIXES = {".txt": "text", ".svg": "svg", ".html": "html", ".tex": "latex"}
 
 
@@ -50,8 +50,8 @@ class Drawing:
     format: str = "text"
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise ConfigError(f"format is {short(self.format)}. Use one of {', '.join(FORMATS)}.")
+        if self.format not in DRAWN_AS:
+            raise ConfigError(f"format is {short(self.format)}. Use one of {', '.join(DRAWN_AS)}.")
 
     @property
     def _entered(self) -> str:
