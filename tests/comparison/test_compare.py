@@ -115,6 +115,22 @@ def comparison() -> Comparison:
     return Comparison("local:slos", "abc", 10, 1000, ComparisonRequest(("haar",), 2, (100,), 0), trials)
 
 
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((0.1, 0.11, 0.12), "Ours is nearer to the truth than raw counts by 0.110 in total variation (95 % +0.099 to"),
+        ((-0.1, -0.11, -0.12), "Ours is farther from the truth than raw counts by 0.110"),
+        ((0.1, -0.1, 0.03), "which may be chance. It is worse for 1 of 3 programs."),
+        ((0.1,), "Nothing tells whether ours is better than raw counts"),
+        ((), "Nothing tells"),
+    ],
+)
+def test_the_verdict_is_by_the_interval_over_programs(gains: tuple[float, ...], said: str) -> None:
+    trials = [trial("raw", k, 0.4, settings=n) for k in range(len(gains)) for n in (1, 9)]
+    trials += [trial("ours", k, 0.4 - gain, settings=n) for k, gain in enumerate(gains) for n in (1, 9)]
+    assert said in comparison_verdict(replace(comparison(), trials=tuple(trials)))
+
+
 def test_reports_name_what_hurts() -> None:
     found = comparison()
     assert harm(found) == ["haar 1, 100 shots in 1: 0.5000, raw 0.4000"]
