@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 #: Names and values, shown in two columns.
@@ -35,6 +36,15 @@ def quantity(value: float, standard_error: float | None) -> str:
         return f"{value:.{max(0, digits)}f} +- {standard_error:.{max(0, digits)}f}"
     lead = math.floor(math.log10(abs(value))) if value else -digits
     return f"{value:.{max(1, lead + digits)}e} +- {standard_error:.1e}"
+
+
+def typeset(rows: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Rows as a page has them: ± where a terminal, which may lack it, has +-.
+
+    >>> typeset([("g2", "0.019 +- 0.003")])
+    [('g2', '0.019 ± 0.003')]
+    """
+    return [tuple(cell.replace("+- ", "± ") for cell in row) for row in rows]
 
 
 def chance(p_value: float) -> str:
