@@ -73,12 +73,7 @@ def predict_command(
     """Classify images with a trained model; exits with 1 when some of them cannot be read, with 2 when none can."""
     if csv and json_:
         fail("--csv and --json are two forms of one result. Leave one of them out.", BAD_INPUT)
-    from ..export.inference import open_network, predict_images
-    from ..export.weights import load_model
-
-    loaded = load_model(model)
-    network = open_network(loaded, run=model if model.is_dir() else None, factory=target)
-    rows = predict_images(loaded, images, invert=invert, target=network)
+    rows = _predicted(model, images, invert, target)
     good = [row for row in rows if "error" not in row]
     if json_ and good:
         tell_json(rows)
@@ -93,6 +88,21 @@ def predict_command(
             tell("; ".join([f"{one_line(row['image'])}: {_said(row, every=probabilities)}", *remarks]))
     if code:
         raise typer.Exit(code)
+
+
+def _predicted(model: Path, images: Sequence[Path], invert: bool | None, target: str | None) -> list[dict[str, Any]]:
+    """A row an image; without torch, which takes longer to load than the images, where the network is a known one."""
+    from ..export.without_torch import predict_without_torch
+
+    rows = predict_without_torch(model, images, invert=invert) if target is None else None
+    if rows is not None:
+        return rows
+    from ..export.inference import open_network, predict_images
+    from ..export.weights import load_model
+
+    loaded = load_model(model)
+    network = open_network(loaded, run=model if model.is_dir() else None, factory=target)
+    return predict_images(loaded, images, invert=invert, target=network)
 
 
 def _said(row: Mapping[str, Any], *, every: bool) -> str:

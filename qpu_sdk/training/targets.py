@@ -20,6 +20,7 @@ from .config import TargetConfig
 from .factories import open_factory
 from .modes import in_training, is_learning_norm, is_still_norm, seeded_torch
 from .networks import NETWORKS
+from .probe import PROBE_IMAGES, PROBE_SEED, PROBE_SLACK
 
 
 @final
@@ -58,8 +59,6 @@ BUILT_IN: Mapping[str, Callable[[], nn.Module]] = {
 }
 
 
-#: Images that tell whether two networks compute the same, and the seed of these and of the weights.
-_PROBE_IMAGES, _PROBE_SEED = 4, 20_250_508
 #: Most images over which statistics of batch norms are taken at once.
 SETTLING_BATCH = 1000
 
@@ -242,12 +241,12 @@ class Target:
         :param weights: others, ``(size,)``.
         :returns: ``(n, classes)`` float32.
         """
-        rng = torch.Generator().manual_seed(_PROBE_SEED)
-        images = torch.rand((_PROBE_IMAGES, *image_shape), generator=rng, dtype=torch.float32)
+        rng = torch.Generator().manual_seed(PROBE_SEED)
+        images = torch.rand((PROBE_IMAGES, *image_shape), generator=rng, dtype=torch.float32)
         weights = self.some_weights(rng) if weights is None else weights
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_PROBE_SEED)  # a network may draw numbers even in evaluation mode
-            return self.logits(weights, images).detach().float().reshape(_PROBE_IMAGES, -1)
+            torch.manual_seed(PROBE_SEED)  # a network may draw numbers even in evaluation mode
+            return self.logits(weights, images).detach().float().reshape(PROBE_IMAGES, -1)
 
     def some_weights(self, rng: torch.Generator) -> Tensor:
         """Random weights with which numbers neither grow nor shrink much from layer to layer, ``(size,)``."""
@@ -316,8 +315,8 @@ def answers_alike(network: nn.Module, image_shape: Sequence[int], expected: Sequ
     found = template.probe(image_shape, template.flat(dict(network.named_parameters())))
     known = torch.tensor(expected, dtype=torch.float32)
     finite = known[torch.isfinite(known)].abs()
-    slack = 1e-3 * float(finite.max()) if finite.numel() else 0.0
-    return found.shape == known.shape and torch.allclose(found, known, rtol=1e-3, atol=slack, equal_nan=True)
+    slack = PROBE_SLACK * float(finite.max()) if finite.numel() else 0.0
+    return found.shape == known.shape and torch.allclose(found, known, rtol=PROBE_SLACK, atol=slack, equal_nan=True)
 
 
 def _floats(answer: Tensor) -> Tensor:
