@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
@@ -123,9 +124,10 @@ def waiting(what: str) -> Iterator[Callable[[str], None]]:
 
 
 def print_rows(rows: Rows) -> None:
-    """Print names and values in two columns."""
+    """Print names and values in two columns; in a terminal they wrap to its width, but for commands."""
     if rows:
-        tell(two_columns([(printable(name), printable(value)) for name, value in rows]))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        tell(two_columns([(printable(n), printable(v)) for n, v in rows], width=width, whole="qpu-sdk "))
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:

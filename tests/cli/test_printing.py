@@ -158,6 +158,25 @@ def test_a_spinner_shows_text(terminal: io.StringIO) -> None:
     check_shown(terminal.getvalue())
 
 
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_rows_wrap_in_a_terminal_but_for_commands(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "2 settings in 1 job, 200,000 shots, 0 credits, " * 4
+    hint = "make one with: qpu-sdk calibrate quandela:qpu:belenos --modes 14 --inputs 0,1 --out calibration"
+    rows = [("test accuracy on the unmitigated p", "81.3 %"), ("together", told), ("note", hint)]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    printing.print_rows(rows)
+    text = capsys.readouterr().out
+    assert [line for line in text.splitlines() if len(line) > width and "qpu-sdk " not in line] == []
+    assert hint in text
+    assert " ".join(text.split()).count("200,000") == 4
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    printing.print_rows(rows)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
 def test_rows_tables_and_lines_show_text(capsys: pytest.CaptureFixture[str]) -> None:
     printing.print_rows([(HOSTILE, HOSTILE)])
     check_shown(capsys.readouterr().out)
