@@ -177,6 +177,22 @@ def test_rows_wrap_in_a_terminal_but_for_commands(
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+@pytest.mark.parametrize("width", [30, 40, 80, 200])
+def test_no_cell_of_a_table_is_lost_in_a_narrow_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = ["created", "state", "id", "settings", "shots each", "device", "name"]
+    row = ["2026-11-29 22:54:22 UTC", "submitted", "0191e3f0-7c5d", "16", "1,000,000", "quandela:qpu:belenos", "run/0"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    printing.print_table([head, row, row])
+    text = capsys.readouterr().out
+    shown = "".join(text.split())
+    assert all(shown.count(name.replace(" ", "")) >= 1 for name in head)
+    assert sum(map(len, text.split())) >= 2 * sum(len(cell.replace(" ", "")) for cell in row)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+
+
 def test_rows_tables_and_lines_show_text(capsys: pytest.CaptureFixture[str]) -> None:
     printing.print_rows([(HOSTILE, HOSTILE)])
     check_shown(capsys.readouterr().out)
