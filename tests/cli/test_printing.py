@@ -107,6 +107,16 @@ def test_the_phase_is_seen_on_every_terminal(width: int) -> None:
     assert "frozen" in told
 
 
+def test_no_time_is_left_before_there_is_a_guess() -> None:
+    console = console_of(80)
+    with Progress(console) as progress:
+        progress._bars.refresh()
+        assert " left" not in console.export_text(clear=False)
+        assert "elapsed" in console.export_text()
+        progress.advanced({"loss": 0.5}, done=2, total=2)
+    assert " 0:00:00 left" in console.export_text()
+
+
 def test_a_terminal_of_a_few_columns_has_the_bar_alone() -> None:
     console = console_of(20)
     with Progress(console) as progress:
