@@ -5,20 +5,41 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
+from textwrap import wrap
 
 #: Names and values, shown in two columns.
 Rows = list[tuple[str, str]]
 
 
-def two_columns(rows: Rows) -> str:
+def two_columns(rows: Rows, *, width: int | None = None, whole: str | None = None) -> str:
     """Names and values, one pair a line.
+
+    :param width: of a terminal, in which what is longer is wrapped within its column; None for lines of any length.
+    :param whole: what is in values that stay whole, such as commands, which are copied.
 
     >>> print(two_columns([("seed", "1"), ("device", "local:slos")]))
     seed    1
     device  local:slos
+    >>> print(two_columns([("seed", "1"), ("the device", "local:slos and others")], width=22))
+    seed        1
+    the device  local:slos
+                and others
     """
-    width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    first = max((len(name) for name, _ in rows), default=0)
+    if width is None:
+        return "\n".join(f"{name:<{first}}  {value}" for name, value in rows)
+    first = min(first, max(width // 2 - 2, 1))
+    lines = []
+    for name, value in rows:
+        parts = [value] if whole and whole in value else _cut_at_words(value, width - first - 2)
+        pairs = zip_longest(_cut_at_words(name, first), parts, fillvalue="")
+        lines += [f"{left:<{first}}  {right}".rstrip() for left, right in pairs]
+    return "\n".join(lines)
+
+
+def _cut_at_words(text: str, width: int) -> list[str]:
+    return wrap(text, max(width, 1), break_on_hyphens=False) or [""]
 
 
 def quantity(value: float, standard_error: float | None) -> str:
