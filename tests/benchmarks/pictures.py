@@ -65,7 +65,7 @@ def training() -> str:
     """The loss of the default run."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        qs.train(qs.load_config(ROOT / "examples" / "lean.toml", overrides=["seed=1"]), out)
+        qs.train(qs.load_config(ROOT / "examples" / "lean.toml", overrides=["seed=1", "training.threads=1"]), out)
         rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return training_curves("the default run", [rows])[0]
 
