@@ -1,19 +1,45 @@
-# Everything here works on a machine with Python 3.11+, git and make. `make run` and `make test` build .venv first.
-PYTHON ?= python3
+# Everything here works on a machine with Python 3.11 to 3.14, git and make. `make run` and `make test` build .venv first.
+# PYTHON=/path/to/python names one; else it is the first on the path of a version that all dependencies have builds for.
+PYTHONS = python3 python3.14 python3.13 python3.12 python3.11 python
+SUITS = -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))" 2>/dev/null
+ifndef PYTHON
+PYTHON = $(shell for each in $(PYTHONS); do if $$each $(SUITS); then echo $$each; break; fi; done)
+endif
+# TORCH=pip takes the torch that pip finds, and TORCH=cpu (cu130, auto, ...) has uv take that backend's build. Without a word it
+# is cpu on Linux where no NVIDIA driver is and pip was given no index: pip alone would take gigabytes of libraries for GPUs.
+TORCH ?=
 VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/lean
 
-.PHONY: run test check bench docs links pictures published bond lean better noise budget circuits phases cobyla claims mitigation sizes mismatch \
-  real seen faults validate rehearsal layer clean
+.PHONY: run test check bench docs links pictures notebooks published bond lean better noise budget circuits phases cobyla claims mitigation \
+  sizes mismatch real seen faults validate rehearsal layer house accuracy release clean
+
+EXTRAS = dev,cloud-emulator,dask,onnx,hub,tensorboard,notebooks
 
 # The environment is made anew when a file that says what is in it changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@$(or $(PYTHON),false) $(SUITS) || { echo "No Python 3.11 to 3.14: PYTHON is '$(PYTHON)', tried were $(PYTHONS)." \
+	  "Install one, or name it: PYTHON=/path/to/python3.13" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,cloud-emulator,dask,onnx,hub,tensorboard]"
+	$(call install_torch,$(BIN)/python)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@
+
+# torch for a Python of an environment; when uv does not get it, pip's own.
+define install_torch
+	@torch="$(TORCH)"; \
+	if [ -z "$$torch" ]; then torch=cpu; \
+	  if [ "$$(uname -s)" != Linux ] || [ -e /proc/driver/nvidia ] || command -v nvidia-smi >/dev/null || \
+	    $(1) -m pip config list | grep -E "index|find-links" >/dev/null; then torch=pip; fi; \
+	fi; \
+	if [ "$$torch" != pip ]; then \
+	  { $(1) -m pip install --quiet -c constraints.txt uv && $(1) -m uv pip install --quiet --python $(1) \
+	    --torch-backend "$$torch" -c constraints.txt torch; } || echo "No torch for $$torch: the one that pip finds is taken." >&2; \
+	fi
+	$(1) -m pip install --quiet -c constraints.txt torch
+endef
 
 # The default run: goes on with one that is not finished, else begins another in the next free folder.
 run: $(VENV)/.installed
@@ -102,6 +128,10 @@ seen: $(VENV)/.installed
 validate: $(VENV)/.installed
 	$(BIN)/python -m tests.validation
 
+# The scripts of examples/notebooks as .ipynb files beside them, executed.
+notebooks: $(VENV)/.installed
+	$(BIN)/python -m tests.validation.notebooks
+
 # Training on an emulated Belenos, with controls; writes docs/results/rehearsal.json and the table of docs/explanation/results.md.
 rehearsal: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.rehearsal
@@ -110,6 +140,33 @@ rehearsal: $(VENV)/.installed
 # table of docs/how-to/photonic-layer.md. A row: make layer ARGUMENTS="--only 'SPSA, 1 pair'"
 layer: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.layer $(ARGUMENTS)
+
+# What imports what, as a picture: writes docs/pictures/house.svg.
+house: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.house
+
+# Accuracy against numbers trained, with controls, from docs/results: writes docs/pictures/accuracy.svg.
+accuracy: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.accuracy
+
+# A release, in dist/: wheel and sdist; the wheel is installed where nothing else of this is, its components are written down,
+# and the tests of the sdist run on it. Some of them: make release TESTS=tests/photonics
+STAGE = build/release
+TESTS ?= tests --pyargs qpu_sdk
+release: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[release]"
+	rm -rf dist $(STAGE)
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	mkdir -p $(STAGE)/sdist
+	tar -xzf dist/*.tar.gz -C $(STAGE)/sdist --strip-components 1
+	rm -r $(STAGE)/sdist/qpu_sdk
+	$(PYTHON) -m venv $(STAGE)/installed
+	$(call install_torch,$(STAGE)/installed/bin/python)
+	$(STAGE)/installed/bin/python -m pip install --quiet -c constraints.txt dist/*.whl
+	$(BIN)/python -m tests.benchmarks.components $(STAGE)/installed dist
+	$(STAGE)/installed/bin/python -m pip install --quiet -c constraints.txt "$$(echo dist/*.whl)[$(EXTRAS)]"
+	cd $(STAGE)/sdist && ../installed/bin/python -m pytest -q -n 2 --dist worksteal --ignore-glob "*/qpu_sdk/examples/*" $(TESTS)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build

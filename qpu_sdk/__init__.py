@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from .training.data import Dataset as Dataset
     from .training.spsa import SPSA as SPSA
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Where each name lives; a name is loaded when it is first used, so that importing the package costs nothing.
 _HOMES = {

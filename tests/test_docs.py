@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import itertools
 import re
 import shlex
 import shutil
@@ -29,9 +30,9 @@ from qpu_sdk.runs.cells import cells_of
 from qpu_sdk.training.config_file import load_config, parse_config
 
 from .benchmarks.configuration import tables
+from .places import PACKAGE, ROOT
 from .test_front_door import stripes
 
-ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 ERROR_PAGES = set((REFERENCE / "errors").glob("[A-Z]*.md"))
 PAGES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in ("calibration", "examples"))]
@@ -39,20 +40,26 @@ PAGES += sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not i
 #: Whatever may name a page: code, configurations, pages, and files of the project's own.
 NAMING = [ROOT / "Makefile", ROOT / "pyproject.toml", *sorted(ROOT.glob("*.md")), *PAGES[1:]]
 NAMING += sorted(path for folder in ("qpu_sdk", "tests", "examples") for path in (ROOT / folder).rglob("*.*"))
+#: Walked by test_tutorials.py, in a shell.
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 #: Modules of ours that a block may import beside the front door.
 EXTENSIONS = {"qpu_sdk.errors", "qpu_sdk.devices.base", "qpu_sdk.devices.conformance", "qpu_sdk.mitigation.methods"}
 FOLDERS = "|".join(("qpu_sdk", "docs", "examples", "tests", "calibration"))
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
+FILE = re.compile(r"<!-- file: ([\w./-]+) -->")
+FIGURES_DIFFER = "<!-- figures differ -->"
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, and whether its Python is run."""
+    """A fenced block: its language, its text, whether it is run, is a file, and shows numbers that differ."""
 
     line: int
     language: str
     text: str
     run: bool
+    file: str | None
+    loose: bool
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -67,7 +74,8 @@ def blocks(page: Path) -> Iterator[Block]:
         elif found is None:
             found, language, begun = [], line.strip("`"), number
         else:
-            yield Block(begun, language, "\n".join(found) + "\n", NOT_RUN.fullmatch(before) is None)
+            text, run, file = "\n".join(found) + "\n", NOT_RUN.fullmatch(before) is None, FILE.fullmatch(before)
+            yield Block(begun, language, text, run, file[1] if file else None, before == FIGURES_DIFFER)
             found, before = None, ""
     assert found is None, f"{page.name}: the block of line {begun} has no end"
 
@@ -83,10 +91,20 @@ def commands(page: Path) -> Iterator[list[str]]:
     for block in blocks(page):
         if block.language in ("", "sh", "bash", "console"):
             for line in block.text.replace("\\\n", " ").splitlines():
-                yield shlex.split(line, comments=True)
+                if block.language != "console":
+                    yield shlex.split(line, comments=True)
+                elif line.startswith("$ "):  # else it is output
+                    yield first_command(line.removeprefix("$ "))
     for text in inline(page):
         if text.startswith(("qpu-sdk ", "make ")):
             yield shlex.split(text)
+
+
+def first_command(line: str) -> list[str]:
+    """The words of a line of a shell up to the first of its signs, such as > and &."""
+    words = shlex.shlex(line, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    return list(itertools.takewhile(lambda word: not set(word) <= set("();<>|&"), words))
 
 
 def named(pages: list[Path]) -> list[Any]:
@@ -104,13 +122,15 @@ with_python = pytest.mark.parametrize(
 
 @with_python
 def test_python_imports_and_uses_what_is_there(page: Path) -> None:
+    own = {Path(block.file).stem for block in blocks(page) if block.file is not None}
     for block in blocks(page):
         if block.language != "python":
             continue
         for node in ast.walk(ast.parse(block.text, f"{page.name}:{block.line}")):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    if block.run or alias.name.startswith("qpu_sdk"):  # else it may be a package of somebody else's
+                    others = not block.run or alias.name in own  # may be a package of somebody else's, or of the page
+                    if not others or alias.name.startswith("qpu_sdk"):
                         importlib.import_module(alias.name)
                     assert not alias.name.startswith("qpu_sdk") or (alias.name, alias.asname) == ("qpu_sdk", "qs")
             elif isinstance(node, ast.ImportFrom):
@@ -122,7 +142,7 @@ def test_python_imports_and_uses_what_is_there(page: Path) -> None:
                 assert node.attr in qs.__all__, f"{page.name}:{block.line}: qs.{node.attr}"
 
 
-@with_python
+@pytest.mark.parametrize("page", [page for page in with_python.args[1] if page.values[0] not in TUTORIALS])
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("examples", "calibration"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
@@ -245,7 +265,8 @@ def test_local_devices_can_be_opened(page: Path) -> None:
 def test_files_and_modules_are_there(page: Path) -> None:
     for text in inline(page):
         if re.fullmatch(rf"(?:{FOLDERS})/[\w./*-]*", text):
-            assert any(ROOT.glob(text)) if "*" in text else (ROOT / text).exists(), text
+            root = PACKAGE.parent if text.startswith("qpu_sdk/") else ROOT
+            assert any(root.glob(text)) if "*" in text else (root / text).exists(), text
         elif re.fullmatch(r"qpu_sdk(?:\.\w+)+", text):
             assert resolves(text), text
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):

@@ -25,6 +25,7 @@ from .printing import as_command, tell
 from .report import report_command
 from .run import run_command
 from .runs import runs
+from .samples import samples_command
 from .sweep import sweep_command
 from .train import plan_command, resume_command, train_command
 from .usage import OneLineGroup
@@ -69,6 +70,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "sweep": sweep_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
+    "samples": samples_command,
     "export": export_command,
     "expand": expand_command,
     "report": report_command,

@@ -109,6 +109,9 @@ def calibrate_command(
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Show what changed between two records instead.")
     ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Show all records of the device in --out over time instead.")
+    ] = False,
     page: Annotated[Path | None, typer.Option(help="Also write the record as a page, with a figure.")] = None,
     vendor: Annotated[bool, typer.Option("--vendor", help="Write down published figures; measure nothing.")] = False,
     credits: Annotated[float | None, typer.Option(help="Most credits to spend; the default asks for about 10.")] = None,
@@ -130,6 +133,10 @@ def calibrate_command(
     from ..calibration.from_files import FilesRequest
     from ..calibration.measure import CalibrationRequest
 
+    if history:
+        from .history import history_of
+
+        return history_of(device, out, page=page, details=details, json_=json_)
     if compare is not None:
         print_verdict(*compare_records(*compare), json_)
         return

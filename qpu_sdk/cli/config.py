@@ -29,7 +29,7 @@ def init_command(
     example: Annotated[
         str,
         typer.Option(
-            help="Which configuration: lean, paper, shifted, normed or belenos; or which script: load_model, "
+            help="Which configuration: lean, quick, paper, shifted, normed or belenos; or which script: load_model, "
             "own_network, photonic_layer, sample_a_circuit or mitigate_a_circuit.",
             autocompletion=_EXAMPLES,
         ),

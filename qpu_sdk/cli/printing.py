@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
@@ -123,15 +124,17 @@ def waiting(what: str) -> Iterator[Callable[[str], None]]:
 
 
 def print_rows(rows: Rows) -> None:
-    """Print names and values in two columns."""
+    """Print names and values in two columns; in a terminal they wrap to its width, but for commands."""
     if rows:
-        tell(two_columns([(printable(name), printable(value)) for name, value in rows]))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        tell(two_columns([(printable(n), printable(v)) for n, v in rows], width=width, whole="qpu-sdk "))
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows of cells in columns, of which the first row names them.
 
-    In a terminal cells wrap to its width; elsewhere a row is a line, for other programs.
+    In a terminal cells wrap to its width, and where that is too narrow for the columns each row is lines of names and
+    values; elsewhere a row is a line, for other programs.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
@@ -142,11 +145,17 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_wrapped(cells: Sequence[Sequence[str]]) -> None:
+    width = shutil.get_terminal_size().columns
+    columns = list(zip(*cells, strict=True))
+    if sum(min(max(map(len, column)), _SHORT) for column in columns) + 2 * (len(columns) - 1) > width:
+        rows = (list(zip(cells[0], row, strict=True)) for row in cells[1:])
+        tell("\n\n".join(two_columns(row, width=width, whole="qpu-sdk ") for row in rows))
+        return
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
-    for column in zip(*cells, strict=True):  # what is short stays whole, so that what is long has the room to wrap
+    for column in columns:  # what is short stays whole, so that what is long has the room to wrap
         table.add_column(plain(column[0]), overflow="fold", no_wrap=max(map(len, column)) <= _SHORT)
     for row in cells[1:]:
         table.add_row(*map(plain, row))

@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Any, final
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
+from rich.text import Text
 
 from ..words import printable
 from .printing import plain
@@ -129,9 +130,18 @@ def _columns(width: int) -> list[ProgressColumn]:
         BarColumn(bar_width=min(width // 4, 30)),
         *([_text("{task.fields[phase]}  {task.fields[news]}")] if wide else []),
         *([TimeElapsedColumn(), _text("elapsed")] if width >= NARROW else []),
-        TimeRemainingColumn(),
-        _text("left"),
+        _TimeLeft(),
     ]
+
+
+@final
+class _TimeLeft(TimeRemainingColumn):
+    """The time left and its label, neither before there is a guess."""
+
+    def render(self, task: Task) -> Text:
+        """Of one bar."""
+        found = super().render(task)
+        return Text(f"{found.plain} left", style=found.style) if found.plain else found
 
 
 def _can_be_drawn_over(console: Console) -> bool:

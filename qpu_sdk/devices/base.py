@@ -183,6 +183,9 @@ class Job(abc.ABC):
         """Seconds until asking again can tell something new."""
         return 0.005
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({getattr(self, 'id', '')!r})"
+
     def usage(self) -> Usage:
         """What the job took, known at the latest when its result is."""
         return Usage()

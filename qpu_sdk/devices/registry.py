@@ -14,6 +14,7 @@ is the same noise. Only ``&`` and ``%`` have a meaning in options.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,25 +49,36 @@ class DeviceFactory(Protocol):
         ...
 
 
-def open_device(name: str | perceval.Processor | SimulatedComputer, *, seed: int) -> Device:
-    """Open the device a string names, or one that a computer of Perceval on this machine describes.
+def open_device(
+    name: str | Noise | perceval.Processor | SimulatedComputer | perceval.NoiseModel, *, seed: int
+) -> Device:
+    """Open the device a string names, a simulator of some noise, or one that a computer of Perceval here describes.
 
     :param name: such as ``local:slos?noise=ascella`` or ``quandela:qpu:belenos``; or a local ``perceval.Processor`` or
-        ``SimulatedComputer``, whose noise and detectors are behind every program.
+        ``SimulatedComputer``, whose noise and detectors are behind every program; or noise alone, ours or a
+        ``perceval.NoiseModel``, in front of the detectors of ``local:slos``.
     :param seed: of the device's random numbers, if it draws any.
     :raises ConfigError: when the string or an option is malformed, or the object is no device.
     :raises DeviceUnavailable: when no such device is known.
 
     >>> open_device("local:slos", seed=1).spec.name
     'local:slos'
+    >>> open_device(Noise(transmittance=[0.3, 0.2, 0.25]), seed=1).spec.max_modes
+    3
     """
     seed = whole(seed, "seed", ConfigError, least=0)
+    if isinstance(name, Noise):
+        return _open_noise(name, seed=seed)
     if not isinstance(name, str):
         if not is_perceval(name):
             raise ConfigError(f"a {type(name).__name__} is no device. Give a string, such as local:slos.")
-        from .perceval_device import open_perceval
+        from .perceval_device import is_noise_model, open_perceval
 
-        return open_perceval(name, seed=seed)
+        return (
+            _open_noise(Noise.from_perceval(name), seed=seed)
+            if is_noise_model(name)
+            else open_perceval(name, seed=seed)
+        )
     address = DeviceAddress.parse(name)
     factories = device_factories()
     own = f"{address.kind}-{address.name}"  # what a package provides for one name of a kind goes first
@@ -118,6 +130,12 @@ def describe_devices() -> list[tuple[str, str]]:
     }
     others = sorted(kind for kind in device_factories() if kind not in built_in and kind != "local-twin")
     return [*built_in.values(), *((f"{kind}:...", "from an installed package") for kind in others)]
+
+
+def _open_noise(noise: Noise, *, seed: int) -> Device:
+    # The name ends in a digest, so that records of different noise are not mixed up.
+    digest = hashlib.sha256(repr(noise).encode()).hexdigest()[:8]
+    return LocalDevice(seed=seed, model=LocalModel(noise=noise), name=f"noise:{digest}")
 
 
 def _open_local(address: DeviceAddress, *, seed: int) -> Device:

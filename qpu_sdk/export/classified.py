@@ -22,11 +22,11 @@ _ARRAYS = frozenset({".npy", ".npz"})
 #: Images whose lightest and darkest pixel differ by less show nothing.
 BLANK = 0.1
 #: What a network says: of images ``(n, *shape)`` a row each, ``(n, ...)``, logits or values.
-Answering = Callable[[Pixels], npt.NDArray[np.floating[Any]]]
+_Network = Callable[[Pixels], npt.NDArray[np.floating[Any]]]
 
 
 def classified(
-    network: Answering, use: Use, paths: Sequence[Path], *, scale: float | None, invert: bool | None
+    network: _Network, use: Use, paths: Sequence[Path], *, scale: float | None, invert: bool | None
 ) -> list[dict[str, Any]]:
     """A row for each image, and one for each file that cannot be read, with its error.
 
@@ -59,7 +59,7 @@ def _matching(path: Path) -> list[Path]:
 
 
 def _rows(
-    network: Answering, use: Use, path: Path, scale: float | None, invert: bool | None
+    network: _Network, use: Use, path: Path, scale: float | None, invert: bool | None
 ) -> Iterator[dict[str, Any]]:
     piped = sys.stdin.buffer.read() if str(path) == "-" else b""
     source = io.BytesIO(piped) if str(path) == "-" else path

@@ -17,9 +17,8 @@ from typer.testing import CliRunner
 from qpu_sdk.cli.app import app
 from qpu_sdk.cli.examples import EXAMPLES
 from qpu_sdk.words import command, one_line
+from tests.places import ROOT, SOURCES
 
-ROOT = Path(__file__).parents[2]
-SOURCES = sorted((ROOT / "qpu_sdk").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "calibration" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += sorted((ROOT / "examples").iterdir())
 #: A command of ours in running text or in a block of a page, up to where it certainly ends.

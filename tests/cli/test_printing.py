@@ -107,6 +107,16 @@ def test_the_phase_is_seen_on_every_terminal(width: int) -> None:
     assert "frozen" in told
 
 
+def test_no_time_is_left_before_there_is_a_guess() -> None:
+    console = console_of(80)
+    with Progress(console) as progress:
+        progress._bars.refresh()
+        assert " left" not in console.export_text(clear=False)
+        assert "elapsed" in console.export_text()
+        progress.advanced({"loss": 0.5}, done=2, total=2)
+    assert " 0:00:00 left" in console.export_text()
+
+
 def test_a_terminal_of_a_few_columns_has_the_bar_alone() -> None:
     console = console_of(20)
     with Progress(console) as progress:
@@ -156,6 +166,41 @@ def test_a_spinner_shows_text(terminal: io.StringIO) -> None:
     with printing.waiting(HOSTILE) as update:
         update(f"then {HOSTILE}")
     check_shown(terminal.getvalue())
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_rows_wrap_in_a_terminal_but_for_commands(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "2 settings in 1 job, 200,000 shots, 0 credits, " * 4
+    hint = "make one with: qpu-sdk calibrate quandela:qpu:belenos --modes 14 --inputs 0,1 --out calibration"
+    rows = [("test accuracy on the unmitigated p", "81.3 %"), ("together", told), ("note", hint)]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    printing.print_rows(rows)
+    text = capsys.readouterr().out
+    assert [line for line in text.splitlines() if len(line) > width and "qpu-sdk " not in line] == []
+    assert hint in text
+    assert " ".join(text.split()).count("200,000") == 4
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    printing.print_rows(rows)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 200])
+def test_no_cell_of_a_table_is_lost_in_a_narrow_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = ["created", "state", "id", "settings", "shots each", "device", "name"]
+    row = ["2026-11-29 22:54:22 UTC", "submitted", "0191e3f0-7c5d", "16", "1,000,000", "quandela:qpu:belenos", "run/0"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    printing.print_table([head, row, row])
+    text = capsys.readouterr().out
+    shown = "".join(text.split())
+    assert all(shown.count(name.replace(" ", "")) >= 1 for name in head)
+    assert sum(map(len, text.split())) >= 2 * sum(len(cell.replace(" ", "")) for cell in row)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
 
 
 def test_rows_tables_and_lines_show_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from qpu_sdk.devices.recording import RecordingDevice
 from qpu_sdk.devices.registry import describe_devices, device_factories, open_device
 from qpu_sdk.devices.replay import ReplayDevice
 from qpu_sdk.devices.simulation import LocalModel
-from qpu_sdk.errors import ConfigError, DataError, DeviceUnavailable
+from qpu_sdk.errors import ConfigError, DataError, DeviceUnavailable, ProgramError
 from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import IsometryMesh, RectangularMesh
 from qpu_sdk.photonics.noise import Noise
@@ -199,6 +199,27 @@ def test_one_loss_is_one_loss_wherever_photons_are_lost() -> None:
 )
 def test_simulators_without_loss_and_noise_count_and_others_click(text: str, detector: str) -> None:
     assert open_device(text, seed=1).spec.detector == detector
+
+
+@pytest.mark.parametrize("kind", ["ours", "perceval"])
+def test_noise_alone_opens_the_simulator_that_has_it(kind: str) -> None:
+    noise = Noise(transmittance=0.4, g2=0.05, indistinguishability=0.9)
+    device = open_device(noise if kind == "ours" else noise.to_perceval(), seed=3)
+    text = open_device("local:slos?transmittance=0.4&g2=0.05&indistinguishability=0.9", seed=3)
+    assert (device.spec.noise, device.spec.detector) == (text.spec.noise, text.spec.detector) == (noise, "threshold")
+    program = Program.random(IsometryMesh(4, 2), seed=1)
+    one, two = (found.run(program, shots=5000) for found in (device, text))
+    assert one.numbers.tolist() == two.numbers.tolist()
+    other = open_device(Noise(transmittance=0.4), seed=3)
+    assert device.spec.name.startswith("noise:")
+    assert device.spec.name != other.spec.name
+
+
+def test_noise_may_differ_by_mode() -> None:
+    device = open_device(Noise(transmittance=[0.3, 0.0, 0.2]), seed=1)
+    assert device.spec.max_modes == 3
+    with pytest.raises(ProgramError, match="Use 3 modes or fewer"):
+        device.run(Program.random(IsometryMesh(4, 2), seed=1), shots=10)
 
 
 # -- entry points ----------------------------------------------------------------------------------------------

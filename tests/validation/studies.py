@@ -22,6 +22,7 @@ from tests.photonics import test_counts, test_decomposition, test_interferometer
 from tests.runs import test_kill, test_soak
 from tests.training import test_spsa
 from tests.validation.exported import differences, in_a_browser
+from tests.validation.notebooks import SCRIPTS, executed
 
 
 @final
@@ -150,6 +151,13 @@ def page_in_a_browser(folder: Path) -> Iterator[Figure]:
         yield Figure("largest difference of a probability, page and onnxruntime", difference, 0, 1e-3)
 
 
+def notebooks(folder: Path) -> Iterator[Figure]:
+    """Those of examples, executed; a cell that fails raises."""
+    for script in SCRIPTS:
+        cells = [cell for cell in executed(script, folder).cells if cell.cell_type == "code"]
+        yield Figure(f"{script.stem}: cells that printed nothing", sum(not cell.outputs for cell in cells), 0, 1)
+
+
 def properties(_: Path) -> Iterator[Figure]:
     """Of the tests with random examples: a failure raises."""
     found = [
@@ -180,5 +188,6 @@ STUDIES = (
     Study("killed runs", f"one run, killed {KILLS} times", "5, 11", killed),
     Study("exported files", "one run, 30 test images, three environments", "0", exported),
     Study("demo page", "the same run, one drawing in Chromium", "0", page_in_a_browser),
+    Study("notebooks", f"{len(SCRIPTS)} of examples, without a display", "1", notebooks),
     Study("soak", f"two emulated machines with faults, killed {KILLS} times", "4, 8", soaked),
 )
