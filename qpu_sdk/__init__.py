@@ -5,7 +5,7 @@
     program = qs.Program.random(qs.IsometryMesh(modes=6, photons=3), seed=1)
     counts = qs.open_device("local:slos?noise=ascella", seed=1).run(program, shots=200_000)
 
-These names, and the modules that docs/reference.md calls extension points, are what semantic versioning is about.
+These names, and the extension points of docs/reference/extending.md, are what semantic versioning is about.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .devices.base import DeviceSpec as DeviceSpec
     from .devices.base import Job as Job
     from .devices.counts_files import load_counts as load_counts
+    from .devices.metered import Metered as Metered
     from .devices.program_files import load_programs as load_programs
     from .devices.registry import open_device as open_device
     from .emulator.server import EmulatedCloud as EmulatedCloud
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from .training.data import Dataset as Dataset
     from .training.spsa import SPSA as SPSA
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Where each name lives; a name is loaded when it is first used, so that importing the package costs nothing.
 _HOMES = {
@@ -70,6 +71,7 @@ _HOMES = {
     "DeviceSpec": "devices.base",
     "Job": "devices.base",
     "open_device": "devices.registry",
+    "Metered": "devices.metered",
     "load_counts": "devices.counts_files",
     "load_programs": "devices.program_files",
     # calibration

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .errors import ConfigError
+from .errors import CheckpointError, ConfigError
 from .words import short
 
 
@@ -62,6 +62,19 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise ValueError(f"{next(k for k in keys if keys.count(k) > 1)} stands there twice")
     return found
+
+
+def check_schema(text: str, path: Path, known: int) -> None:
+    """Raise :class:`CheckpointError` for a JSON object of another schema version, which is not damaged for that.
+
+    :param known: the version that is read; what has none is of that one.
+    """
+    with suppress(ValueError, RecursionError):  # what is no JSON is damaged, which its reader says
+        found = json.loads(text)
+        version = found.get("schema_version", known) if isinstance(found, dict) else known
+        if isinstance(version, int) and version != known:
+            way = "Update qpu_sdk" if version > known else "Restore it from a copy"
+            raise CheckpointError(f"{path} has schema version {version}; this SDK reads {known}. {way}.")
 
 
 def first_problem(error: ValueError | RecursionError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -59,6 +60,18 @@ def printable(text: object) -> str:
     'a  [b]\\x1b[2J'
     """
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question behind the message that a word is not known, "" when nothing that is known is like it.
+
+    >>> did_you_mean("belenso", ["ascella", "belenos"]), did_you_mean("x", ["ascella"])
+    (' Did you mean belenos?', '')
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def command(*words: object) -> str:

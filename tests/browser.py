@@ -33,7 +33,7 @@ class Page:
         self.requests: list[str] = []
         self.errors: list[str] = []
 
-    def open(self, address: str, *, width: int = 1280, height: int = 900) -> None:
+    def open(self, address: str, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
         self._session = ""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -41,6 +41,7 @@ class Page:
             self.send(f"{domain}.enable")
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.send("Emulation.setDeviceMetricsOverride", **size)
+        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.send("Page.navigate", url=address)
 
     def send(self, method: str, **parameters: Any) -> Any:

@@ -20,7 +20,7 @@ from qpu_sdk.cli.app import app
 from qpu_sdk.cli.progress import Progress
 from qpu_sdk.export.weights import load_model
 
-BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
+PARTLY, BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)

@@ -23,21 +23,27 @@ import pytest
 import typer
 
 import qpu_sdk as qs
+from qpu_sdk import errors
 from qpu_sdk.cli.app import app
 from qpu_sdk.mitigation.methods import METHODS
 from qpu_sdk.runs.cells import cells_of
 from qpu_sdk.training.config_file import load_config, parse_config
 
+from .benchmarks.configuration import tables
+from .places import PACKAGE, ROOT
 from .test_front_door import stripes
 
-ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+ERROR_PAGES = set((REFERENCE / "errors").glob("[A-Z]*.md"))
 PAGES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in ("calibration", "examples"))]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES += sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+#: Whatever may name a page: code, configurations, pages, and files of the project's own.
+NAMING = [ROOT / "Makefile", ROOT / "pyproject.toml", *sorted(ROOT.glob("*.md")), *PAGES[1:]]
+NAMING += sorted(path for folder in ("qpu_sdk", "tests", "examples") for path in (ROOT / folder).rglob("*.*"))
 #: Walked by test_tutorials.py, in a shell.
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
-PAGES += TUTORIALS
 #: Modules of ours that a block may import beside the front door.
-EXTENSIONS = {"qpu_sdk.devices.base", "qpu_sdk.devices.conformance", "qpu_sdk.mitigation.methods"}
+EXTENSIONS = {"qpu_sdk.errors", "qpu_sdk.devices.base", "qpu_sdk.devices.conformance", "qpu_sdk.mitigation.methods"}
 FOLDERS = "|".join(("qpu_sdk", "docs", "examples", "tests", "calibration"))
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
 FILE = re.compile(r"<!-- file: ([\w./-]+) -->")
@@ -147,12 +153,34 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     known = set(METHODS)  # a page may add one
     try:
         for block in blocks(page):
-            if block.language == "python" and block.run:
+            if block.language == "python" and block.run and page not in ERROR_PAGES:
                 code = compile("\n" * block.line + block.text, str(page), "exec")
                 exec(code, values)
     finally:
         for name in METHODS.keys() - known:
             del METHODS[name]
+
+
+@pytest.mark.parametrize("page", named(sorted(ERROR_PAGES)))
+def test_the_example_of_an_error_is_what_is_raised(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``...`` stands for what differs from time to time, as the port of the emulated cloud."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PCVL_CLOUD_TOKEN", "rehearsal")
+    example, printed = (block for block in blocks(page) if block.language in ("python", "text"))
+    with pytest.raises(getattr(errors, page.stem)) as raised:
+        exec(compile(example.text, str(page), "exec"), {})
+    line = f"{type(raised.value).__name__}: {raised.value}\n"
+    pattern = re.escape(printed.text).replace(re.escape("..."), ".*")
+    assert re.fullmatch(pattern, line), line
+
+
+def test_every_error_has_a_page() -> None:
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, qs.QPUError)}
+    assert {page.stem for page in ERROR_PAGES} == kinds
+    text = (REFERENCE / "errors" / "index.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\|[ -]*\[(\w+)\]\(\1\.md\) \|", text, re.MULTILINE)) == kinds
+    for page in ERROR_PAGES:
+        assert f".. autoclass:: qpu_sdk.errors.{page.stem}\n" in page.read_text(encoding="utf-8")
 
 
 # -- commands and configurations ---------------------------------------------------------------------------
@@ -237,11 +265,34 @@ def test_local_devices_can_be_opened(page: Path) -> None:
 def test_files_and_modules_are_there(page: Path) -> None:
     for text in inline(page):
         if re.fullmatch(rf"(?:{FOLDERS})/[\w./*-]*", text):
-            assert any(ROOT.glob(text)) if "*" in text else (ROOT / text).exists(), text
+            root = PACKAGE.parent if text.startswith("qpu_sdk/") else ROOT
+            assert any(root.glob(text)) if "*" in text else (root / text).exists(), text
         elif re.fullmatch(r"qpu_sdk(?:\.\w+)+", text):
             assert resolves(text), text
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
         assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_every_path_below_docs_that_anything_names_is_there() -> None:
+    """In messages of code, comments of configurations, commands and text alike; ``*`` stands for any name."""
+    found, lost = 0, []
+    for path in NAMING:
+        if path.suffix in {".py", ".toml", ".md", ".html", ".cff"} or path.name == "Makefile":
+            for named_path in re.findall(r"\bdocs/[\w./*-]+\.(?:md|json|svg|py)\b", path.read_text(encoding="utf-8")):
+                found += 1
+                if not any(ROOT.glob(named_path)):
+                    lost.append(f"{path.relative_to(ROOT)}: {named_path}")
+    assert lost == []
+    assert found > 50
+
+
+def test_headings_that_pages_outside_docs_point_at_are_there() -> None:
+    """Links within docs/ are Sphinx's to check."""
+    for page in [*sorted(ROOT.glob("*.md")), *PAGES[1:3]]:
+        for target, heading in re.findall(r"\]\(([^)#\s:]+\.md)#([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            text = (page.parent / target).read_text(encoding="utf-8")
+            titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, target
 
 
 def resolves(dotted: str) -> bool:
@@ -255,11 +306,28 @@ def resolves(dotted: str) -> bool:
 
 
 def test_the_reference_has_every_name_once() -> None:
-    text = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
-    names = re.findall(r"^\.\. auto\w+:: qpu_sdk\.(\w+)(?:\(.*\))?$", text, re.MULTILINE)
+    [listed] = re.findall(r"^:hidden:$(.*?)^```$", (REFERENCE / "index.md").read_text(encoding="utf-8"), re.M | re.S)
+    text = "\n".join((REFERENCE / f"{page}.md").read_text(encoding="utf-8") for page in listed.split())
+    names = re.findall(r"^\.\. auto(?:class|function):: qpu_sdk\.(\w+)(?:\(.*\))?$", text, re.MULTILINE)
     assert names == [name for name in qs.__all__ if not name.startswith("_")]
-    for page in ("README.md", "CHANGELOG.md", "docs/reference.md"):
+    assert re.findall(r"^   ~qpu_sdk\.(\w+)$", text, re.MULTILINE) == names  # the summary above the entries
+    for page in ("README.md", "CHANGELOG.md", "docs/reference/index.md"):
         assert set(re.findall(r"(\d+) names", (ROOT / page).read_text(encoding="utf-8"))) == {str(len(names))}
+
+
+@pytest.mark.parametrize(
+    "page", named([page for page in PAGES if page.parent.name in ("how-to", "explanation", "reference")])
+)
+def test_blocks_say_their_language(page: Path) -> None:
+    """Else they would be coloured as whatever the theme takes for the usual one."""
+    assert [block.line for block in blocks(page) if not block.language] == []
+
+
+def test_the_configuration_has_every_key_as_the_models_do() -> None:
+    text = (REFERENCE / "configuration.md").read_text(encoding="utf-8")
+    begin, end = "<!-- configuration tables -->\n", "\n<!-- end of configuration tables -->"
+    assert text.partition(begin)[2].partition(end)[0] == tables()
+    assert "learning rate" in tables()
 
 
 def test_the_house_is_listed_in_the_order_of_imports() -> None:
@@ -275,6 +343,6 @@ def test_the_house_is_listed_in_the_order_of_imports() -> None:
 
 
 def test_the_methods_are_those_of_the_table() -> None:
-    text = (ROOT / "docs/mitigation.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/how-to/mitigation.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \| ([^|]+) \|", text, re.MULTILINE)
     assert dict(rows) == {name: method.what for name, method in METHODS.items()}

@@ -124,6 +124,8 @@ WHOLE: dict[str, tuple[Call, tuple[int, ...]]] = {
     "Counts.other": (lambda n: qs.Counts(photons=1, outcomes=[[1, 0]], numbers=[3], other=n).to_json(), (0, 9)),
     "Counts.numbers": (lambda n: qs.Counts(photons=1, outcomes=[[1, 0]], numbers=[n]).to_json(), (0, 9)),
     "Counts.outcomes": (lambda n: qs.Counts(photons=1, outcomes=[[n, 0]], numbers=[1]).to_json(), (0, 9)),
+    "Metered.settings": (lambda n: repr(qs.Metered(qs.open_device("local:slos", seed=1), settings=n).budget), (0, 9)),
+    "Metered.shots": (lambda n: repr(qs.Metered(qs.open_device("local:slos", seed=1), shots=n).budget), (0, 9)),
     "load_counts.photons": (lambda n: loaded("|1,0,0>,3", photons=n), (1, 3)),
     "load_counts.total": (lambda n: loaded("|1,0,0>,0.5\n|0,1,0>,0.5", photons=1, total=n), (2, 400)),
     "Noise.at.modes": (lambda n: repr(qs.Noise(g2=0.1).at((0, 1), modes=n)), (2, 9)),

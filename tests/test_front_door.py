@@ -19,7 +19,8 @@ from qpu_sdk.errors import CheckpointError, ConfigError, DataError, DeviceUnavai
 from qpu_sdk.export.structure import describe
 from qpu_sdk.training.control_names import STANDARD_CONTROLS
 
-ROOT = Path(__file__).parents[1]
+from .places import PACKAGE, ROOT
+
 #: A run of seconds: two small circuits, few epochs.
 SHORT: dict[str, Any] = {
     "qnn": [{"modes": 6, "photons": 2}, {"modes": 7, "photons": 2}],
@@ -62,12 +63,12 @@ def test_a_name_stays_what_it_is_whatever_is_imported() -> None:
     code = "import qpu_sdk.cli.app, qpu_sdk.runs.page, qpu_sdk as qs; print(all(map(callable, (qs.report, qs.plan))))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
-    folders = {path.parent.name for path in (ROOT / "qpu_sdk").glob("*/__init__.py")}
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert not folders & set(qs.__all__)
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    tree = ast.parse((ROOT / "qpu_sdk/__init__.py").read_text(encoding="utf-8"))
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     [block] = [node for node in tree.body if isinstance(node, ast.If)]
     seen = {a.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for a in node.names}
     assert seen == qs._HOMES

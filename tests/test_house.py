@@ -14,9 +14,10 @@ from typing import Any
 
 import perceval
 
-ROOT = Path(__file__).parents[1] / "qpu_sdk"
+from .places import PACKAGE, ROOT, SOURCES
+
 PERCEVAL = Path(perceval.__file__).parent
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 #: A module's own business: every module may have its logger and its schema version.
 PER_MODULE = {"log", "SCHEMA_VERSION", "main"}
 DEVICES = {
@@ -36,7 +37,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def name_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
 
 
 def public_functions() -> Iterator[tuple[str, Function, bool]]:
@@ -68,7 +69,7 @@ def public_names(tree: ast.Module) -> Iterator[str]:
 
 def imports_of(path: Path) -> set[str]:
     """Modules of ours that a module imports anywhere, in functions too."""
-    base = list(path.relative_to(ROOT.parent).with_suffix("").parts)[:-1]
+    base = list(path.relative_to(PACKAGE.parent).with_suffix("").parts)[:-1]
     known = {name_of(p).removesuffix(".__init__") for p in TREES}
     found = set()
     for node in ast.walk(TREES[path]):
@@ -141,7 +142,7 @@ def test_nobody_asks_what_kind_of_device_it_is() -> None:
     asked = [
         f"{name_of(path)}:{node.lineno}"
         for path, tree in TREES.items()
-        if "devices" not in path.relative_to(ROOT).parts[:-1]
+        if "devices" not in path.relative_to(PACKAGE).parts[:-1]
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
@@ -172,7 +173,7 @@ SUBCLASSED = {
     for node in ast.walk(tree)
     if isinstance(node, ast.ClassDef)
     for base in map(ast.unparse, node.bases)
-} | {node.name for node in TREES[ROOT / "errors.py"].body if isinstance(node, ast.ClassDef)}
+} | {node.name for node in TREES[PACKAGE / "errors.py"].body if isinstance(node, ast.ClassDef)}
 
 
 def test_who_returns_an_array_says_its_shape() -> None:
@@ -228,16 +229,15 @@ def test_comments_say_why_where_a_reader_would_stop() -> None:
 def test_what_docstrings_and_comments_point_at_is_there() -> None:
     """Names of ours in roles are imported, and files named in the text exist."""
     lost = []
-    root = ROOT.parent
-    for path in [*TREES, *sorted((root / "tests").rglob("*.py"))]:
+    for path in [*TREES, *sorted((ROOT / "tests").rglob("*.py"))]:
         text = path.read_text(encoding="utf-8")
         for dotted in re.findall(r":(?:mod|class|func|data|meth|attr):`[^`<]*?~?(qpu_sdk[\w.]+)`", text):
             if not exists(dotted):
-                lost.append(f"{path.relative_to(root)}: {dotted}")
+                lost.append(f"{path}: {dotted}")
         for file in re.findall(r"``([\w/]+\.py)``", text):
-            here = any((place / file).is_file() for place in (root, path.parent))
+            here = any((place / file).is_file() for place in (ROOT, PACKAGE.parent, path.parent))
             if not here and not any(PERCEVAL.rglob(file)):
-                lost.append(f"{path.relative_to(root)}: {file}")
+                lost.append(f"{path}: {file}")
     assert lost == []
 
 

@@ -30,6 +30,8 @@ device: qs.Device = qs.open_device("local:slos?noise=ascella", seed=1)
 spec: qs.DeviceSpec = device.spec
 counts: qs.Counts = device.run(program, shots=200_000)
 job: qs.Job = device.submit([program], shots=1000)
+spent: int = qs.Metered(qs.open_device(qs.Noise(g2=0.1), seed=1), credits=5, settings=10).spent.settings
+awaited: list[qs.Counts] = job.as_future().result()
 record: qs.CalibrationRecord = qs.calibrate(device, modes=6, inputs=program.input_modes, shots=200_000, seed=0)
 again: qs.CalibrationRecord = qs.calibrate_from([device.run(program, shots=100)], [program], device=device)
 found: qs.Distribution = qs.mitigate(counts, record, program=program, seed=0)

@@ -20,8 +20,9 @@ from ..versions import package_versions
 from .known import vendor_record
 from .measure import CalibrationRequest, Whose, measure
 from .parts import Identity, Origin
-from .record import CalibrationRecord, utc_text
+from .record import CalibrationRecord
 from .store import CalibrationStore
+from .times import utc_text
 
 
 def calibrate(

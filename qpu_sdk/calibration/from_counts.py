@@ -34,9 +34,10 @@ from .natural import record_numbers, untold
 from .parts import CalibrationJob, Identity
 from .prediction import Prediction, check_predictions, predicted, summary_of, tested
 from .priors import OF_NOBODY, OF_VENDORS_FILES, with_some_g2
-from .record import CalibrationRecord, utc_text
+from .record import CalibrationRecord
 from .refit import Refit, refit
 from .resolution import likely_detector
+from .times import utc_text
 
 #: Cross-validation leaves out every setting once, in so many folds at most.
 FOLDS = 5

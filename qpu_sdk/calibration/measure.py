@@ -27,7 +27,8 @@ from .parameters import Fit
 from .parts import CalibrationJob, ChiSquare, Identity, Measured, MeasuredPair, Origin, PhysicalUnit
 from .plan import CalibrationSetting, calibration_plan
 from .plan_errors import with_phase_errors
-from .record import POOR_FIT, CalibrationRecord, utc_text
+from .record import POOR_FIT, CalibrationRecord
+from .times import utc_text
 
 
 @final

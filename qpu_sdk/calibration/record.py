@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, final
 
 import numpy as np
@@ -23,8 +23,9 @@ from pydantic import BaseModel, Field, JsonValue, SerializerFunctionWrapHandler,
 from ..arrays import FloatArray
 from ..errors import CalibrationError
 from ..files import first_problem, pretty_json, unique_keys
+from ..markup import Html, notebook_table
 from ..photonics.noise import Noise
-from ..rendering.text import Rows, two_columns
+from ..rendering.text import Rows, two_columns, typeset
 from .covariance import check_covariance
 from .parts import (
     CONFIG,
@@ -41,6 +42,7 @@ from .parts import (
     parameter_name,
     without_nones,
 )
+from .times import moment_of
 
 SCHEMA_VERSION = 1
 MODEL = "OBB, distinguishable second photon, threshold, one permanent per set"
@@ -59,6 +61,9 @@ LIMITS: Mapping[str, tuple[PhysicalUnit, float]] = {
     "phase_error": ("rad", math.pi),
     "angle_error": ("rad", math.pi),
 }
+#: Rows in a notebook.
+_SHOWN = {"origin", "record", "time", "modes", "detectors", "indistinguishability", "g2", "phase error", "fit"}
+_SHOWN |= {"validation", "drift", "predicts", "jobs", "valid for"}
 #: Above this chi-square over its degrees of freedom a fit is poor: by chance it is 1 +- 0.1 on two hundred of them.
 POOR_FIT = 2.0
 
@@ -140,7 +145,7 @@ class CalibrationRecord(BaseModel):
         _check_shapes(self)
         _check_numbers(self)
         check_covariance(self.parameters, self.covariance, self.measured())
-        if _moment(self.utc_start, "utc_start") > _moment(self.utc_end, "utc_end"):
+        if moment_of(self.utc_start, "utc_start") > moment_of(self.utc_end, "utc_end"):
             raise ValueError(f"utc_start is {self.utc_start}, after utc_end {self.utc_end}")
         try:
             json.dumps(self.vendor, allow_nan=False)
@@ -224,7 +229,7 @@ class CalibrationRecord(BaseModel):
     @property
     def ended(self) -> datetime:
         """``utc_end`` as a time."""
-        return _moment(self.utc_end, "utc_end")
+        return moment_of(self.utc_end, "utc_end")
 
     def rows(self) -> Rows:
         """Name and value of everything a reader needs to judge the record."""
@@ -251,6 +256,13 @@ class CalibrationRecord(BaseModel):
             ("notes", self.notes),
         ]
         return [row for row in rows if row[1] or row[0] not in ("seed", "versions", "notes")]
+
+    def __repr__(self) -> str:
+        return f"CalibrationRecord({self.device!r}, {self.id}, {self.origin}, {self.utc_end}, {self.modes} modes)"
+
+    def _repr_html_(self) -> Html:
+        rows = typeset(row for row in self.rows() if row[0] in _SHOWN)
+        return notebook_table(f"Calibration of {self.device}", rows, note="print(record) shows every number")
 
     def __str__(self) -> str:
         return two_columns(self.rows())
@@ -286,15 +298,6 @@ def json_schema() -> dict[str, Any]:
     # The docstring's Python example is of no use to whoever reads records in another language.
     schema["description"] = schema["description"].partition("\n\n>>>")[0]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
-
-
-def utc_text(_moment: datetime) -> str:
-    """A time as records write it.
-
-    >>> utc_text(datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC))
-    '2026-03-01T12:00:00Z'
-    """
-    return _moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _named_numbers(record: CalibrationRecord) -> Iterator[tuple[str, Measured]]:
@@ -340,10 +343,3 @@ def _check_numbers(record: CalibrationRecord) -> None:
             raise ValueError(f"{name} has unit {measured.unit!r}; it must be {unit!r}")
         if measured.standard_error is None and record.origin != "vendor":
             raise ValueError(f"{name} has no standard_error; only figures of a vendor have none")
-
-
-def _moment(text: str, key: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"{key} is {text}, no time ({error})") from error

@@ -22,6 +22,7 @@ from ..errors import CalibrationError, CalibrationMismatch, CalibrationNotFound,
 from ..files import regular, sync_folder, take_name, user_path, write_atomic
 from ..photonics.counts import Detector
 from ..words import command
+from .history import CalibrationHistory
 from .record import CalibrationRecord
 
 #: Longest name of a device's folder; the rest of a longer one becomes a hash.
@@ -100,10 +101,7 @@ class CalibrationStore:
             if newest is None or path.name[:16] >= newest[1].name[:16]:  # its name is all that tells its time
                 raise CalibrationError(f"{line} It may be the newest record of {device}. Move it away or restore it.")
         if newest is None:
-            raise CalibrationNotFound(
-                f"no calibration record of {device} in {self.folder}. Make one with: "
-                f"{command('calibrate', device, '--out', self.folder)}"
-            )
+            raise self._not_found(device)
         if not fitting:
             raise _mismatch(newest[0], modes, detector)
         check_age(newest[0], max_age_h, datetime.now(UTC) if now is None else now)
@@ -113,6 +111,33 @@ class CalibrationStore:
         """Every record of a device, and what is damaged among its files."""
         records, damaged = self._read(device)
         return Listing(tuple(record for record, _ in records), tuple(line for _, line in damaged))
+
+    def history(self, device: str) -> CalibrationHistory:
+        """The records of a device over time, and what changed.
+
+        :raises CalibrationNotFound: when there is no record of it.
+
+        >>> from qpu_sdk.calibration.known import known_record
+        >>> from qpu_sdk.calibration.parts import Identity
+        >>> from qpu_sdk.photonics.noise import Noise
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     store = CalibrationStore(folder)
+        ...     _ = store.save(known_record(Noise(g2=0.1), Identity("d", "p", 2, (0, 1), "threshold")))
+        ...     store.history("d")
+        CalibrationHistory('d', 1 record)
+        """
+        found = self.all(device)
+        if not found.records:
+            why = f" ({found.damaged[0]})" if found.damaged else ""
+            raise self._not_found(device, why)
+        return CalibrationHistory.of(device, found.records, found.damaged)
+
+    def _not_found(self, device: str, why: str = "") -> CalibrationNotFound:
+        return CalibrationNotFound(
+            f"no calibration record of {device} in {self.folder}{why}. Make one with: "
+            f"{command('calibrate', device, '--out', self.folder)}"
+        )
 
     def _read(self, device: str) -> tuple[list[tuple[CalibrationRecord, Path]], list[tuple[Path, str]]]:
         """Records with their files, oldest first, and files that are none with what is wrong."""

@@ -12,6 +12,7 @@ import typer
 from ..errors import CalibrationError
 from ..rendering.text import Rows
 from ..words import command
+from .completion import devices
 from .printing import (
     BAD_INPUT,
     INTERRUPTED,
@@ -89,7 +90,9 @@ def _from_files(request: FilesRequest, out: Path) -> Path:
 
 
 def calibrate_command(
-    device: Annotated[str | None, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.")] = None,
+    device: Annotated[
+        str | None, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.", autocompletion=devices)
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of records; one file a measurement, never overwritten.")] = Path(
         "calibration"
     ),
@@ -106,6 +109,9 @@ def calibrate_command(
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Show what changed between two records instead.")
     ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Show all records of the device in --out over time instead.")
+    ] = False,
     page: Annotated[Path | None, typer.Option(help="Also write the record as a page, with a figure.")] = None,
     vendor: Annotated[bool, typer.Option("--vendor", help="Write down published figures; measure nothing.")] = False,
     credits: Annotated[float | None, typer.Option(help="Most credits to spend; the default asks for about 10.")] = None,
@@ -127,6 +133,10 @@ def calibrate_command(
     from ..calibration.from_files import FilesRequest
     from ..calibration.measure import CalibrationRequest
 
+    if history:
+        from .history import history_of
+
+        return history_of(device, out, page=page, details=details, json_=json_)
     if compare is not None:
         print_verdict(*compare_records(*compare), json_)
         return

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import BudgetExceeded
+from .completion import devices
 from .printing import (
     BAD_INPUT,
     INTERRUPTED,
@@ -21,7 +22,9 @@ from .printing import (
 
 
 def compare_command(
-    device: Annotated[str, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.")],
+    device: Annotated[
+        str, typer.Argument(help="The device, such as 'local:slos?noise=ascella'.", autocompletion=devices)
+    ],
     record: Annotated[Path, typer.Option(help="Calibration record of that device.")],
     shots: Annotated[
         list[int] | None, typer.Option(min=1, max=SHOTS_AT_MOST, help="Of each estimate, repeatable; none: 1000000.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import devices, noises, platforms
 from .printing import Json, print_rows, show_values, tell, tell_json
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def devices_command(
-    device: Annotated[str | None, typer.Argument(help="A device to open and describe, such as local:slos.")] = None,
+    device: Annotated[
+        str | None, typer.Argument(help="A device to open and describe, such as local:slos.", autocompletion=devices)
+    ] = None,
     json_: Json = False,
 ) -> None:
     """List the kinds of device that can be opened, or describe one."""
@@ -49,12 +52,18 @@ def _told(spec: DeviceSpec) -> dict[str, object]:
 
 def emulate_command(
     platform: Annotated[
-        list[str] | None, typer.Option(help="qpu:NAME or sim:NAME, repeatable; none: belenos, ascella and sim:ideal.")
+        list[str] | None,
+        typer.Option(
+            help="qpu:NAME or sim:NAME, repeatable; none: belenos, ascella and sim:ideal.", autocompletion=platforms
+        ),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: any that is free.")] = 8080,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the counts.")] = 0,
     noise: Annotated[
-        str | None, typer.Option(help="ideal, belenos, belenos-3, belenos-published, key=value,...; none: by name.")
+        str | None,
+        typer.Option(
+            help="ideal, belenos, belenos-3, belenos-published, key=value,...; none: by name.", autocompletion=noises
+        ),
     ] = None,
     record: Annotated[Path | None, typer.Option(help="A calibration record as the hidden truth instead.")] = None,
     faults: Annotated[Path | None, typer.Option(help="A TOML of faults to inject.")] = None,

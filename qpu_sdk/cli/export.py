@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .completion import one_of, run_folders
 from .models import Network
 from .printing import BAD_INPUT, Json, complain, fail, print_table, show_values, tell, tell_json
 
@@ -18,9 +19,16 @@ Force = Annotated[bool, typer.Option("--force", help="Replace files that are the
 
 
 def export_command(
-    folder: Annotated[Path, typer.Argument(help="Folder of a finished run, or a model.safetensors.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a finished run, or a model.safetensors.", autocompletion=run_folders)
+    ],
     format_: Annotated[
-        str, typer.Option("--format", help="safetensors, onnx, pt2, seed, card, demo, or all of them.")
+        str,
+        typer.Option(
+            "--format",
+            help="safetensors, onnx, pt2, seed, card, demo, or all of them.",
+            autocompletion=one_of(lambda: ("safetensors", "onnx", "pt2", "seed", "card", "demo", "all")),
+        ),
     ] = "safetensors",
     out: Annotated[
         Path | None, typer.Option(help="File to write, of --format all the folder; none: named after the run, here.")

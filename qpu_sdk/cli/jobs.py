@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..rendering.text import duration, moment
+from .completion import run_folders
+from .examples import examples_below
 from .interrupts import stoppable
 from .printing import Json, as_command, print_or_json, print_table, tell_json
 
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
 
 RunOption = Annotated[
     Path | None,
-    typer.Option("--run", help="Folder of the run, or a calibration's journal; none: the newest under runs/."),
+    typer.Option(
+        "--run",
+        help="Folder of the run, or a calibration's journal; none: the newest under runs/.",
+        autocompletion=run_folders,
+    ),
 ]
 
 
@@ -30,10 +36,7 @@ def jobs_list(
     ] = False,
     json_: Json = False,
 ) -> None:
-    """All jobs of a run, or of all runs; works while they go on.
-
-    For example: qpu-sdk jobs list --run runs/belenos; qpu-sdk jobs list --all --json
-    """
+    """All jobs of a run, or of all runs; works while they go on."""
     from ..runs.jobs import list_all_jobs, list_jobs
 
     if all_:
@@ -144,7 +147,11 @@ def _told(record: JobRecord, shots: Sequence[int | None]) -> list[tuple[str, str
     return [(name, value) for name, value in rows if value]
 
 
-jobs = typer.Typer(help="Look at the jobs of a run, and decide about uncertain ones.", no_args_is_help=True)
+jobs = typer.Typer(
+    help="Look at the jobs of a run, and decide about uncertain ones.",
+    epilog=examples_below("jobs"),
+    no_args_is_help=True,
+)
 for _name, _command in (
     ("list", jobs_list),
     ("show", jobs_show),
@@ -152,4 +159,4 @@ for _name, _command in (
     ("forget", jobs_forget),
     ("cancel", jobs_cancel),
 ):
-    jobs.command(_name)(stoppable(as_command(_command)))
+    jobs.command(_name, epilog=examples_below(f"jobs {_name}"))(stoppable(as_command(_command)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
@@ -21,9 +22,10 @@ import typer
 from ..errors import BudgetExceeded, CheckpointError, DeviceError, JobError, QPUError
 from ..rendering.text import Rows, two_columns
 from ..words import one_line, printable
+from .surroundings import writable_places
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 2, 3, 4
+PARTLY, BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 1, 2, 3, 4
 #: Characters of a message; what names more than a screen of things is read by nobody.
 LONGEST = 2000
 #: Characters of a cell that no narrow terminal cuts.
@@ -57,7 +59,7 @@ def as_command(command: Callable[..., None]) -> Callable[..., None]:
         json_ = bool(values.get("json_"))
         told, results = ERRORS_AS_JSON.set(json_), _RESULTS.set(sys.stdout if json_ else None)
         try:
-            with redirect_stdout(sys.stderr) if json_ else nullcontext(), one_line_errors():
+            with redirect_stdout(sys.stderr) if json_ else nullcontext(), one_line_errors(), writable_places():
                 command(**{name: _at_home(value) for name, value in values.items()})
         finally:
             ERRORS_AS_JSON.reset(told)
@@ -116,20 +118,23 @@ def plain(text: object) -> Any:
 @contextmanager
 def waiting(what: str) -> Iterator[Callable[[str], None]]:
     """A spinner with a line of text, which the function that is given changes."""
-    with console().status(plain(what)) as status:
+    terminal = console()
+    with terminal.status(plain(what), spinner="line" if terminal.options.ascii_only else "dots") as status:
         yield lambda text: status.update(plain(text))
 
 
 def print_rows(rows: Rows) -> None:
-    """Print names and values in two columns."""
+    """Print names and values in two columns; in a terminal they wrap to its width, but for commands."""
     if rows:
-        tell(two_columns([(printable(name), printable(value)) for name, value in rows]))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        tell(two_columns([(printable(n), printable(v)) for n, v in rows], width=width, whole="qpu-sdk "))
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows of cells in columns, of which the first row names them.
 
-    In a terminal cells wrap to its width; elsewhere a row is a line, for other programs.
+    In a terminal cells wrap to its width, and where that is too narrow for the columns each row is lines of names and
+    values; elsewhere a row is a line, for other programs.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
@@ -140,11 +145,17 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_wrapped(cells: Sequence[Sequence[str]]) -> None:
+    width = shutil.get_terminal_size().columns
+    columns = list(zip(*cells, strict=True))
+    if sum(min(max(map(len, column)), _SHORT) for column in columns) + 2 * (len(columns) - 1) > width:
+        rows = (list(zip(cells[0], row, strict=True)) for row in cells[1:])
+        tell("\n\n".join(two_columns(row, width=width, whole="qpu-sdk ") for row in rows))
+        return
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
-    for column in zip(*cells, strict=True):  # what is short stays whole, so that what is long has the room to wrap
+    for column in columns:  # what is short stays whole, so that what is long has the room to wrap
         table.add_column(plain(column[0]), overflow="fold", no_wrap=max(map(len, column)) <= _SHORT)
     for row in cells[1:]:
         table.add_row(*map(plain, row))

@@ -1,40 +1,41 @@
-"""A progress bar for runs: loss, accuracy, settings, shots and the time left."""
+"""A progress bar for runs: what they are at, loss, accuracy, settings, shots, and the times so far and left."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, final
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
+from rich.text import Text
 
 from ..words import printable
 from .printing import plain
 
-#: Columns of a terminal from which loss and accuracy stand beside the bar, and from which the time so far does.
-WIDE, NARROW = 160, 50
+#: Columns of a terminal from which phase, loss and accuracy stand beside the bar, from which the time so far does, and
+#: from which a name and the time left do: narrower ones have the bar alone.
+WIDE, NARROW, NARROWEST = 200, 60, 36
 _SDK = logging.getLogger("qpu_sdk")
 
 
 @final
 class Progress:
-    """Shows a run advance on a console; on a console that is no terminal, one line every tenth of the work.
+    """Shows a run advance on a console; where nothing can be drawn over, one line every tenth of the work.
 
     :param quiet: show nothing.
     """
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
-        self._bars = _Bars(
-            console=console,
-            disable=quiet or not console.is_terminal,  # no terminal: advanced() prints lines instead
-        )
-        self._stage = "training"
-        self._task = self._bars.add_task(self._stage, total=None, news="", said="")
+        self._live = _can_be_drawn_over(console)
+        self._bars = _Bars(console=console, disable=quiet or not self._live)  # else advanced() prints lines
+        self._stage, self._phase = "training", ""
+        self._task = self._bars.add_task(self._stage, total=None, phase="", news="", said="")
         self._last: dict[str, Any] = {}
         self._level = logging.NOTSET
         self._tenth = 0
@@ -56,7 +57,7 @@ class Progress:
 
     def said(self, text: str, *, warning: bool) -> None:
         """What a device has to tell: on a terminal below the bar, elsewhere and for warnings a line."""
-        if warning or not self._console.is_terminal:
+        if warning or not self._live:
             if warning or not self._quiet:
                 self._line(text)
         else:
@@ -65,10 +66,15 @@ class Progress:
     def _line(self, text: str) -> None:
         self._console.print(plain(text), soft_wrap=True)
 
-    def stage(self, name: str) -> None:
+    def phase(self, what: str) -> None:
+        """Say what is done now."""
+        self._phase = printable(what)
+        self._bars.update(self._task, phase=self._phase)
+
+    def stage(self, name: str, *, number: int, of: int) -> None:
         """Begin another bar."""
-        self._stage, self._last, self._tenth = f"control {printable(name)}", {}, 0
-        self._task = self._bars.add_task(self._stage, total=None, news="", said="")
+        self._stage, self._phase, self._last, self._tenth = f"control {number}/{of}", printable(name), {}, 0
+        self._task = self._bars.add_task(self._stage, total=None, phase=self._phase, news="", said="")
 
     def advanced(self, row: Mapping[str, Any], *, done: int, total: int) -> None:
         """Show one more unit."""
@@ -76,9 +82,9 @@ class Progress:
         news = self._news()
         self._bars.update(self._task, completed=done, total=total, news=news)
         tenth = 10 * done // total
-        if not self._quiet and not self._console.is_terminal and tenth > self._tenth:
+        if not self._quiet and not self._live and tenth > self._tenth:
             self._tenth = tenth
-            self._line(f"{self._stage} {10 * tenth} %  {news}")
+            self._line("  ".join(part for part in (f"{self._stage} {10 * tenth} %", self._phase, news) if part))
 
     def _news(self) -> str:
         row, parts = self._last, []
@@ -102,7 +108,8 @@ class _Bars(Bars):
         width, fields = self.console.width, self.tasks[-1].fields
         self.columns = tuple(_columns(width))
         yield self.make_tasks_table(self.tasks)
-        lines = [(fields["news"], ""), (fields["said"], "dim")]
+        now = "  ".join(text for text in (fields["phase"], fields["news"]) if text)
+        lines = [(now, ""), (fields["said"], "dim")]
         for text, style in lines[1:] if width >= WIDE else lines:
             if text:
                 line = plain(text)
@@ -112,15 +119,36 @@ class _Bars(Bars):
 
 def _columns(width: int) -> list[ProgressColumn]:
     """Of a terminal that is so wide."""
+    if width < NARROWEST:
+        return [BarColumn(bar_width=None)]
     wide = width >= WIDE
     return [
-        _text("{task.description}", Column(no_wrap=True, overflow="ellipsis", max_width=None if wide else width // 4)),
+        _text(
+            "{task.description}",
+            Column(no_wrap=True, overflow="ellipsis", max_width=None if wide else max(width // 4, 12)),
+        ),
         BarColumn(bar_width=min(width // 4, 30)),
-        *([_text("{task.fields[news]}")] if wide else []),
-        *([TimeElapsedColumn()] if width >= NARROW else []),
-        TimeRemainingColumn(),
-        _text("left"),
+        *([_text("{task.fields[phase]}  {task.fields[news]}")] if wide else []),
+        *([TimeElapsedColumn(), _text("elapsed")] if width >= NARROW else []),
+        _TimeLeft(),
     ]
+
+
+@final
+class _TimeLeft(TimeRemainingColumn):
+    """The time left and its label, neither before there is a guess."""
+
+    def render(self, task: Task) -> Text:
+        """Of one bar."""
+        found = super().render(task)
+        return Text(f"{found.plain} left", style=found.style) if found.plain else found
+
+
+def _can_be_drawn_over(console: Console) -> bool:
+    """Whether what was printed can be changed: in a terminal that is not dumb, and in a notebook that has widgets."""
+    if console.is_jupyter:
+        return find_spec("ipywidgets") is not None
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 @final

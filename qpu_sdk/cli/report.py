@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from .completion import run_folders
 from .printing import BAD_INPUT, Json, complain, print_rows, tell, tell_json
 
 
 def report_command(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of runs, or folders that hold some, at any depth.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of runs, or folders that hold some, at any depth.", autocompletion=run_folders),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="The page; none: report.html in the one folder, or in this one of several.")
     ] = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..words import command
+from .completion import devices
 from .printing import (
     BAD_INPUT,
     INTERRUPTED,
@@ -33,7 +34,9 @@ def run_command(
     programs: Annotated[
         list[Path] | None, typer.Argument(help="Programs, Perceval's circuits, a .npy of unitaries, or a run's folder.")
     ] = None,
-    device: Annotated[str, typer.Option(help="The device, such as 'local:slos?noise=ascella'.")] = "local:slos",
+    device: Annotated[
+        str, typer.Option(help="The device, such as 'local:slos?noise=ascella'.", autocompletion=devices)
+    ] = "local:slos",
     shots: Annotated[int, typer.Option(min=1, max=SHOTS_AT_MOST, help="Of each program.")] = 100_000,
     out: Annotated[Path, typer.Option(help="File of counts, one JSON a line; never written over.")] = Path(
         "counts.json"
@@ -50,10 +53,7 @@ def run_command(
     credits: Annotated[float | None, typer.Option(help="Most credits to spend.")] = None,
     json_: Json = False,
 ) -> None:
-    """Run programs on a device, and write their counts with the programs that they are of.
-
-    For example: qpu-sdk run --random isometry --modes 6 --photons 3 --device 'local:slos?noise=ascella'
-    """
+    """Run programs on a device, and write their counts with the programs that they are of."""
     from ..devices.program_files import load_programs
     from ..devices.run_programs import ProgramsRequest, random_programs, run_programs, write_lines
 

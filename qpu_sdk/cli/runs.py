@@ -11,6 +11,7 @@ import typer
 
 from ..rendering.text import moment
 from ..words import command
+from .examples import examples_below
 from .interrupts import stoppable
 from .printing import Json, as_command, print_table, tell, tell_json
 
@@ -22,10 +23,7 @@ def runs_list(
     root: Annotated[Path, typer.Argument(help="Folder that holds runs, at any depth.")] = Path("runs"),
     json_: Json = False,
 ) -> None:
-    """Every run under a folder: how far it is, its accuracy beside the best control, settings; the newest last.
-
-    For example: qpu-sdk runs list; qpu-sdk runs list sweeps/noise --json
-    """
+    """Every run under a folder: how far it is, its accuracy beside the best control, settings; the newest last."""
     from ..runs.listing import list_runs
 
     found = list_runs(root)
@@ -66,5 +64,5 @@ def _table(found: Sequence[ListedRun]) -> list[tuple[str, ...]]:
     return rows
 
 
-runs = typer.Typer(help="Look at the runs under a folder.", no_args_is_help=True)
-runs.command("list")(stoppable(as_command(runs_list)))
+runs = typer.Typer(help="Look at the runs under a folder.", epilog=examples_below("runs"), no_args_is_help=True)
+runs.command("list", epilog=examples_below("runs list"))(stoppable(as_command(runs_list)))

@@ -12,6 +12,7 @@ import typer
 from ..errors import ConfigError
 from ..rendering.text import duration, number_of
 from ..words import command
+from .completion import settings
 from .models import DataSource
 from .printing import BAD_INPUT, INTERRUPTED, Json, console, fail, plain, print_rows, print_table, tell, tell_json
 from .train import overridden
@@ -31,9 +32,14 @@ def sweep_command(
         Path | None, typer.Argument(help="A TOML configuration, or a file of cells; none: the default.")
     ] = None,
     out: Annotated[Path | None, Option(help="Folder of the sweep; none: sweeps/<name of the configuration>.")] = None,
-    over: Annotated[list[str] | None, Option("--over", help="key=values, repeatable: generator.bond_dim=1..10")] = None,
+    over: Annotated[
+        list[str] | None,
+        Option("--over", help="key=values, repeatable: generator.bond_dim=1..10", autocompletion=settings),
+    ] = None,
     data: DataSource = None,
-    set_: Annotated[list[str] | None, Option("--set", help="key=value of all cells, repeatable.")] = None,
+    set_: Annotated[
+        list[str] | None, Option("--set", help="key=value of all cells, repeatable.", autocompletion=settings)
+    ] = None,
     controls: Annotated[bool, Option("--controls", help="Also train the equal-budget controls of every cell.")] = False,
     workers: Annotated[int | None, Option(min=1, max=1024, help="Processes; none: as many as there are cores.")] = None,
     scheduler: Annotated[str | None, Option(help="Address of a Dask scheduler, whose workers do it.")] = None,
@@ -43,10 +49,7 @@ def sweep_command(
     force: Annotated[bool, Option("--force", help="Begin cells though too few events are expected.")] = False,
     json_: Json = False,
 ) -> None:
-    """Train all combinations of some keys' values, each in its own folder; goes on where it stopped.
-
-    For example: qpu-sdk sweep paper.toml --over generator.bond_dim=1..10 --over seed=1..5
-    """
+    """Train all combinations of some keys' values, each in its own folder; goes on where it stopped."""
     folder = out if out is not None else Path("sweeps") / (config.stem if config else "default")
     overrides = overridden(data, set_, controls)
     if dry_run:

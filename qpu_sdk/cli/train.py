@@ -22,6 +22,7 @@ from ..errors import (
     MitigationError,
     QPUError,
 )
+from .completion import run_folders, settings
 from .models import DataSource
 from .printing import (
     DEVICE_OR_BUDGET,
@@ -56,7 +57,10 @@ def train_command(
         Path | None, typer.Option(help="Folder of the run; none: runs/<name of the configuration>, numbered if taken.")
     ] = None,
     seed: Seed = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable: generator.bond_dim=4")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value, repeatable: generator.bond_dim=4", autocompletion=settings),
+    ] = None,
     controls: Annotated[bool, typer.Option("--controls", help="Also train the equal-budget controls.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Submit what can be submitted, and exit with 4.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Begin though too few events are expected.")] = False,
@@ -95,11 +99,15 @@ def _free(folder: Path) -> Path:
 
 
 def resume_command(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted.", autocompletion=run_folders)],
     wait: Annotated[bool, typer.Option("--wait", help="Wait for jobs in the cloud; otherwise exit with 4.")] = False,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="budget.key=value, or other shots or rates: spsa.shots=9000; repeatable."),
+        typer.Option(
+            "--set",
+            help="budget.key=value, or other shots or rates: spsa.shots=9000; repeatable.",
+            autocompletion=settings,
+        ),
     ] = None,
     tensorboard: TensorBoardFolder = None,
     json_: Json = False,
@@ -165,7 +173,10 @@ def plan_command(
     data: DataSource = None,
     offline: Annotated[bool, typer.Option("--offline", help="Open no connection; use published figures.")] = False,
     seed: Seed = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable: spsa.shots=1000000")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value, repeatable: spsa.shots=1000000", autocompletion=settings),
+    ] = None,
     records: Annotated[Path | None, typer.Option(help="Folder of calibration records to plan with.")] = None,
     json_: Json = False,
 ) -> None:

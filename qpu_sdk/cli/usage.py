@@ -9,7 +9,8 @@ from typing import Any, final
 import typer
 from typer.core import TyperGroup
 
-from .printing import BAD_INPUT, ERRORS_AS_JSON, INTERRUPTED, fail
+from .printing import BAD_INPUT, ERRORS_AS_JSON, INTERRUPTED, complain, message_of
+from .surroundings import speak_any_encoding
 
 #: What typer raises for a wrong command line is click's, or a copy of its own, by version.
 _ClickError: Any = typer.BadParameter.__mro__[2]
@@ -31,6 +32,7 @@ class OneLineGroup(TyperGroup):
         """Parse and call; see ``TyperGroup.main``."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        speak_any_encoding()
         told = ERRORS_AS_JSON.set("--json" in (sys.argv[1:] if args is None else args))
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
@@ -38,6 +40,9 @@ class OneLineGroup(TyperGroup):
             code = _usage(error)
         except typer.Abort:
             code = INTERRUPTED
+        except OSError as error:  # such as of a shell's own file, to which --install-completion adds a line
+            complain(message_of(error), BAD_INPUT)
+            code = BAD_INPUT
         finally:
             ERRORS_AS_JSON.reset(told)
         sys.exit(code)
@@ -51,8 +56,6 @@ def _usage(error: Any) -> int:
         return int(error.exit_code)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "qpu-sdk"
-    try:
-        text = error.format_message()
-        fail(f"{text}{'' if text.endswith(('.', '?')) else '.'} See: {path} --help", BAD_INPUT)
-    except typer.Exit as end:
-        return int(end.exit_code)
+    text = error.format_message()
+    complain(f"{text}{'' if text.endswith(('.', '?')) else '.'} See: {path} --help", BAD_INPUT)
+    return BAD_INPUT

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -14,6 +15,7 @@ from ..photonics.counts import Counts, Detector
 from ..photonics.noise import Noise
 from ..photonics.program import Program
 from .budget import Rates
+from .futures import polled_future
 
 #: Most shots of a program: a sampler, the counts of some settings together and a journal hold integers of 64 bits.
 MOST_SHOTS = 10**18
@@ -181,6 +183,9 @@ class Job(abc.ABC):
         """Seconds until asking again can tell something new."""
         return 0.005
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({getattr(self, 'id', '')!r})"
+
     def usage(self) -> Usage:
         """What the job took, known at the latest when its result is."""
         return Usage()
@@ -210,6 +215,22 @@ class Job(abc.ABC):
     @abc.abstractmethod
     def cancel(self) -> None:
         """Ask the device to stop; does nothing once the status is final."""
+
+    def as_future(self) -> Future[list[Counts]]:
+        """A future of :meth:`result`, for callbacks, and by ``asyncio.wrap_future`` for ``await``.
+
+        A thread asks for the job until it is final, and ends then: use either the future or the job. Cancelling the
+        future, as asyncio does with a task that is cancelled, cancels the job.
+
+        >>> from qpu_sdk.devices.local import LocalDevice
+        >>> from qpu_sdk.photonics.meshes import IsometryMesh
+        >>> job = LocalDevice(seed=1).submit([Program.random(IsometryMesh(4, 2), seed=1)], shots=100)
+        >>> job.as_future().result()[0].shots
+        100
+        """
+        return polled_future(
+            lambda: self.advance().final, self.result, self.cancel, lambda: self.pause_s, name=f"qpu-sdk-{self.id}"
+        )
 
 
 class Device(abc.ABC):

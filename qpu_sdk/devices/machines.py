@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..photonics.counts import Detector
 from ..photonics.noise import Noise, mean_pair
 from ..seeds import child_seed
-from ..words import short
+from ..words import did_you_mean, short
 from .budget import Rates
 
 FREE = Rates()
@@ -226,6 +226,8 @@ MACHINES: dict[str, Machine] = {
     )
 }
 
+#: Names that the cloud has for them and their simulators.
+PLATFORMS_OF_MACHINES = tuple(f"{kind}:{name}" for kind in ("qpu", "sim") for name in MACHINES)
 #: What is taken of a quantum computer that is not in the table: as large and as dear as the largest that is.
 ASSUMED = replace(MACHINES["belenos"], name="", noise=None, spread=None)
 #: What Perceval assumes of a platform that publishes no transmittance (perceval 1.3.1, remote_processor.py).
@@ -254,8 +256,8 @@ def named_noise(name: str) -> tuple[Noise, Detector | None]:
     if name not in NOISE_PRESETS:
         known = ", ".join(NOISE_PRESETS)
         raise ConfigError(
-            f"noise preset {short(name)} is unknown. Use one of {known}, a device such as {_SPREAD[0]}-1, or for "
-            "example transmittance=0.5."
+            f"noise preset {short(name)} is unknown.{did_you_mean(name, NOISE_PRESETS)} Use one of {known}, a device "
+            f"such as {_SPREAD[0]}-1, or for example transmittance=0.5."
         )
     return NOISE_PRESETS[name], MACHINES[name].detector if name in _SPREAD else None
 

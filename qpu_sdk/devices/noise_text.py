@@ -9,6 +9,7 @@ from types import MappingProxyType
 from ..errors import ConfigError
 from ..photonics.counts import Detector
 from ..photonics.noise import NOISE_NUMBERS, Noise
+from ..words import did_you_mean
 from .machines import named_noise
 
 
@@ -54,8 +55,8 @@ def _value(key: str, value: str) -> float | bool:
             raise ConfigError(f"noise g2_distinguishable is {value!r}. Use true or false.")
         return value.lower() == "true"
     if key not in NOISE_NUMBERS:
-        known = ", ".join(f.name for f in fields(Noise))
-        raise ConfigError(f"noise key {key!r} is unknown. Known keys: {known}.")
+        known = [f.name for f in fields(Noise)]
+        raise ConfigError(f"noise key {key!r} is unknown.{did_you_mean(key, known)} Known keys: {', '.join(known)}.")
     try:
         return float(value)
     except ValueError:

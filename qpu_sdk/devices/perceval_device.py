@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -59,6 +59,13 @@ def open_perceval(found: perceval.Processor | SimulatedComputer, *, seed: int) -
     digest = hashlib.sha256(repr((noise, detector, engine)).encode()).hexdigest()[:8]
     model = LocalModel(noise=noise, detector=detector, engine=engine)
     return LocalDevice(seed=seed, model=model, name=f"{name}-{digest}")
+
+
+def is_noise_model(found: object) -> TypeGuard[perceval.NoiseModel]:
+    """Whether an object of Perceval is noise alone."""
+    import perceval as pcvl
+
+    return isinstance(found, pcvl.NoiseModel)
 
 
 def _check_ignored(experiment: perceval.Experiment) -> None:

@@ -14,15 +14,17 @@ is the same noise. Only ``&`` and ``%`` have a meaning in options.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import fields
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..arrays import whole
 from ..errors import ConfigError, DeviceUnavailable, QPUError
 from ..photonics.inputs import is_perceval
 from ..photonics.noise import Noise
+from ..plugins import plugged
+from ..words import did_you_mean
 from .address import DeviceAddress
 from .base import Device, DeviceSpec
 from .counts_files import load_counts
@@ -47,31 +49,42 @@ class DeviceFactory(Protocol):
         ...
 
 
-def open_device(name: str | perceval.Processor | SimulatedComputer, *, seed: int) -> Device:
-    """Open the device a string names, or one that a computer of Perceval on this machine describes.
+def open_device(
+    name: str | Noise | perceval.Processor | SimulatedComputer | perceval.NoiseModel, *, seed: int
+) -> Device:
+    """Open the device a string names, a simulator of some noise, or one that a computer of Perceval here describes.
 
     :param name: such as ``local:slos?noise=ascella`` or ``quandela:qpu:belenos``; or a local ``perceval.Processor`` or
-        ``SimulatedComputer``, whose noise and detectors are behind every program.
+        ``SimulatedComputer``, whose noise and detectors are behind every program; or noise alone, ours or a
+        ``perceval.NoiseModel``, in front of the detectors of ``local:slos``.
     :param seed: of the device's random numbers, if it draws any.
     :raises ConfigError: when the string or an option is malformed, or the object is no device.
     :raises DeviceUnavailable: when no such device is known.
 
     >>> open_device("local:slos", seed=1).spec.name
     'local:slos'
+    >>> open_device(Noise(transmittance=[0.3, 0.2, 0.25]), seed=1).spec.max_modes
+    3
     """
     seed = whole(seed, "seed", ConfigError, least=0)
+    if isinstance(name, Noise):
+        return _open_noise(name, seed=seed)
     if not isinstance(name, str):
         if not is_perceval(name):
             raise ConfigError(f"a {type(name).__name__} is no device. Give a string, such as local:slos.")
-        from .perceval_device import open_perceval
+        from .perceval_device import is_noise_model, open_perceval
 
-        return open_perceval(name, seed=seed)
+        return (
+            _open_noise(Noise.from_perceval(name), seed=seed)
+            if is_noise_model(name)
+            else open_perceval(name, seed=seed)
+        )
     address = DeviceAddress.parse(name)
     factories = device_factories()
     own = f"{address.kind}-{address.name}"  # what a package provides for one name of a kind goes first
     if own not in factories and address.kind not in factories:
-        known = ", ".join(sorted(factories))
-        raise DeviceUnavailable(f"device kind {address.kind!r} is unknown. Known kinds: {known}.")
+        known, near = ", ".join(sorted(factories)), did_you_mean(address.kind, factories)
+        raise DeviceUnavailable(f"device kind {address.kind!r} is unknown.{near} Known kinds: {known}.")
     return factories[own if own in factories else address.kind]()(address, seed=seed)
 
 
@@ -91,8 +104,7 @@ def without_platform(name: str, *, why: str) -> Device | None:
 
 def device_factories() -> dict[str, Callable[[], DeviceFactory]]:
     """Every known kind with a function that loads its factory; built-in kinds cannot be replaced."""
-    found: dict[str, Callable[[], DeviceFactory]] = {e.name: e.load for e in entry_points(group=ENTRY_POINT_GROUP)}
-    return found | {
+    return plugged(ENTRY_POINT_GROUP) | {
         "local": lambda: _open_local,
         "replay": lambda: _open_replay,
         "quandela": lambda: _open_quandela,
@@ -120,6 +132,12 @@ def describe_devices() -> list[tuple[str, str]]:
     return [*built_in.values(), *((f"{kind}:...", "from an installed package") for kind in others)]
 
 
+def _open_noise(noise: Noise, *, seed: int) -> Device:
+    # The name ends in a digest, so that records of different noise are not mixed up.
+    digest = hashlib.sha256(repr(noise).encode()).hexdigest()[:8]
+    return LocalDevice(seed=seed, model=LocalModel(noise=noise), name=f"noise:{digest}")
+
+
 def _open_local(address: DeviceAddress, *, seed: int) -> Device:
     if address.name != "slos":
         raise DeviceUnavailable(f"local device {address.name!r} is unknown. Use local:slos.")
@@ -127,10 +145,10 @@ def _open_local(address: DeviceAddress, *, seed: int) -> Device:
 
 
 def _local_model(address: DeviceAddress) -> LocalModel:
-    unknown = set(address.options) - set(_local_options())
+    unknown = sorted(set(address.options) - set(_local_options()))
     if unknown:
-        known = ", ".join(_local_options())
-        raise ConfigError(f"{address} has an unknown option {sorted(unknown)[0]!r}. Known options: {known}.")
+        known, near = ", ".join(_local_options()), did_you_mean(unknown[0], _local_options())
+        raise ConfigError(f"{address} has an unknown option {unknown[0]!r}.{near} Known options: {known}.")
     keys = {f.name for f in fields(Noise)}
     values: dict[str, Any] = {name: value for name, value in address.options.items() if name not in keys}
     own = {name: value for name, value in address.options.items() if name in keys}

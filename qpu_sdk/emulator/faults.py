@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 from ..errors import ConfigError
 from ..files import regular, user_path
 from ..seeds import child_seed
+from ..words import did_you_mean
 
 Endpoint = Literal["platform", "create", "status", "result", "cancel", "rerun", "availability", "data", "usage", "any"]
 Action = Literal["answer", "drop", "drop-after", "delay", "html", "empty", "truncate", "replace"]
@@ -174,7 +175,8 @@ def _problem(error: ValidationError, table: dict[str, Any]) -> str:
     if first["type"] == "missing":
         return f"has no {key}. Name one."
     if first["type"] == "extra_forbidden":
-        return f"has an unknown key {key!r}. Known keys: {', '.join(Fault.model_fields)}."
+        near = did_you_mean(key, Fault.model_fields)
+        return f"has an unknown key {key!r}.{near} Known keys: {', '.join(Fault.model_fields)}."
     if first["type"] == "value_error":
         return first["msg"].removeprefix("Value error, ")
     allowed = re.sub(r"^\w+ should", "it must", first["msg"])

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
+from pathlib import Path
 from types import TracebackType
 from typing import Any, final
 
@@ -72,7 +73,7 @@ class EmulatedCloud:
     """An emulated Quandela Cloud that runs in a thread of this process while the context is open.
 
     :param settings: of the cloud; or write them out, as in ``EmulatedCloud(seed=1, time_scale=1000.0)``.
-    :param faults: what goes wrong; None: nothing.
+    :param faults: what goes wrong, or a file of it as ``examples/faults.toml``; None: nothing.
     :param port: on 127.0.0.1; 0 takes a free one.
     :param clock: seconds; for tests.
     :param options: the fields of :class:`~qpu_sdk.emulator.settings.CloudSettings`, in place of ``settings``.
@@ -86,7 +87,7 @@ class EmulatedCloud:
     def __init__(
         self,
         settings: CloudSettings | None = None,
-        faults: Faults | None = None,
+        faults: Faults | str | Path | None = None,
         *,
         port: int = 0,
         clock: Callable[[], float] = time.time,
@@ -94,7 +95,8 @@ class EmulatedCloud:
     ) -> None:
         settings, port = _settings(settings, options), whole(port, "port", ConfigError, least=0, most=65535)
         self._state = CloudState(settings, clock)
-        self._application = Application(self._state, faults or Faults())
+        rules = Faults.load(faults) if isinstance(faults, str | Path) else faults or Faults()
+        self._application = Application(self._state, rules)
         self._server = _uvicorn(self._application)
         self._port, self.url = port, ""
         self._thread: threading.Thread | None = None

@@ -13,6 +13,7 @@ from ..errors import ConfigError, DataError
 from ..training.data import load_dataset
 from ..training.evaluation import EVALUATION_BATCH, as_taken
 from ..training.factories import plain_torch
+from ..training.own_images import names_code
 from ..training.targets import Target
 from .weights import Model
 
@@ -77,7 +78,7 @@ def sample_of(model: Model, target: Target, *, own: bool) -> Sample:
     """
     with plain_torch():
         found = _of_the_run(model, target) if own else None
-        images, what = found if found is not None else _drawn(model)
+        images, what = found if found is not None else _drawn(model, target)
         weights = target.flat(model.tensors)
         with torch.no_grad():
             parts = torch.split(images, EVALUATION_BATCH)
@@ -99,6 +100,8 @@ def kind_of(network: nn.Module) -> torch.dtype:
 
 def _of_the_run(model: Model, target: Target) -> tuple[Tensor, str] | None:
     try:
+        if names_code(model.data.source):  # which a file may name, and nothing that a file names is imported
+            return None
         images = as_taken(
             load_dataset(model.data, seed=model.data_seed, classes="loss" not in model.metadata), target
         ).test.tensors()[0]
@@ -108,6 +111,6 @@ def _of_the_run(model: Model, target: Target) -> tuple[Tensor, str] | None:
     return (images, f"{len(images):,} test images") if fitting else None
 
 
-def _drawn(model: Model) -> tuple[Tensor, str]:
+def _drawn(model: Model, target: Target) -> tuple[Tensor, str]:
     rng = torch.Generator().manual_seed(_SEED)
-    return torch.rand((_DRAWN, *model.use.shape), generator=rng), f"{_DRAWN} random images"
+    return target.some_images(_DRAWN, model.use.shape, rng), f"{_DRAWN} random images"

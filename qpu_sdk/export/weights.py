@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import nn
@@ -20,60 +18,17 @@ from ..training.factories import plain_torch
 from ..training.targets import BUILT_IN, Target, answers_alike
 from ..words import command, one_line
 from .structure import build, check_tensors
+from .use import METADATA_KEY as METADATA_KEY
+from .use import Use as Use
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 SCHEMA_VERSION = 1
-#: The one metadata entry, a JSON object: several entries would be written in no fixed order.
-METADATA_KEY = "qpu_sdk"
 #: The one of a seed, see :mod:`qpu_sdk.export.seed`.
 SEED_KEY = "qpu_sdk_seed"
-#: Numbers of one image, beyond which a file's word for it is not taken.
-LARGEST_IMAGE = 10_000_000
 _FOREIGN = "the model does not say which images it was trained on. Train or export it again with this SDK."
-
-
-@final
-@dataclass(frozen=True)
-class Use:
-    """Which images a network takes, and how it answers.
-
-    :param shape: of one image, ``(C, H, W)``, or ``(features,)``.
-    :param scale: what whole numbers are divided by.
-    :param page: brightness of the page that the training images were drawn on, None when they were not.
-    :param answers: logits of the trained network on seeded images: another network with the same tensors has others.
-    :param as_is: whether it takes numbers of any range.
-    :param values: whether it answers with values, and not with a logit a class.
-    """
-
-    shape: tuple[int, ...] = (1, 28, 28)
-    scale: float | None = None
-    page: float | None = None
-    answers: Sequence[Sequence[float]] | None = None
-    as_is: bool = False
-    values: bool = False
-
-    def to_metadata(self) -> dict[str, Any]:
-        """As JSON has it, the answers to six digits."""
-        answers = None if self.answers is None else [[float(f"{x:.6g}") for x in row] for row in self.answers]
-        told = {"shape": list(self.shape), "scale": self.scale, "page": self.page, "answers": answers}
-        return told | {key: True for key in ("as_is", "values") if getattr(self, key)}
-
-    @classmethod
-    def from_metadata(cls, text: str) -> Use:
-        """What a file says; raises :class:`ValueError`, :class:`KeyError` or :class:`TypeError` for anything else."""
-        values = json.loads(text)
-        shape = tuple(operator.index(size) for size in values["shape"])
-        numbers = [None if values[key] is None else float(values[key]) for key in ("scale", "page")]
-        answers = values["answers"] and [[float(x) for x in row] for row in values["answers"]]
-        if len(shape) not in (1, 3) or min(shape) < 1 or math.prod(shape) > LARGEST_IMAGE:
-            raise ValueError(f"images of shape {shape}")
-        if numbers[0] is not None and not 0 < numbers[0] < math.inf:
-            raise ValueError(f"scale {numbers[0]}")
-        said = {key: bool(values.get(key, False)) for key in ("as_is", "values")}
-        return cls(shape, numbers[0], numbers[1], answers or None, **said)
 
 
 @final
@@ -195,7 +150,18 @@ def model_bytes(model: Model) -> bytes:
     # A clone of each: safetensors takes no two tensors that share memory, as tied ones do.
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.tensors.items()}
     provenance = json.dumps(dict(model.metadata), sort_keys=True)
-    return save(tensors, metadata={METADATA_KEY: provenance})
+    return _metadata_sorted(
+        save(tensors, metadata={"format": "pt", METADATA_KEY: provenance})
+    )  # transformers asks for pt
+
+
+def _metadata_sorted(file: bytes) -> bytes:
+    """The same file of safetensors with its metadata in order, which is otherwise another one each time."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return file[:8] + text.ljust(end - 8) + file[end:]
 
 
 def load_model(path: str | Path) -> Model:

@@ -31,10 +31,11 @@ class Bench(abc.ABC):
     circuit: QNN
 
     @abc.abstractmethod
-    def look(self, phases: FloatArray, tag: str) -> Seen:
+    def look(self, phases: FloatArray, tag: str, *, empty: bool = False) -> Seen:
         """Look at the circuit at some phases, ``(R, declared)``.
 
         :param tag: names the measurement.
+        :param empty: whether it may be that nothing is seen at some of them, whose mass and p are 0 then.
         """
 
     @abc.abstractmethod
@@ -61,7 +62,7 @@ class ExactBench(Bench):
 
     circuit: QNN
 
-    def look(self, phases: FloatArray, tag: str) -> Seen:
+    def look(self, phases: FloatArray, tag: str, *, empty: bool = False) -> Seen:
         """Exact probabilities; see :meth:`Bench.look`."""
         mesh, inputs = self.circuit.mesh, self.circuit.input_modes
         p = probabilities(mesh.columns(phases, inputs), collision_free_tree(mesh.modes, len(inputs)))
@@ -129,11 +130,11 @@ class DeviceBench(Bench):
         """All that is in the journal; see :attr:`Bench.spent`."""
         return self._measuring.journal.total()
 
-    def look(self, phases: FloatArray, tag: str) -> Seen:
+    def look(self, phases: FloatArray, tag: str, *, empty: bool = False) -> Seen:
         """Measure all phases as one job; see :meth:`Bench.look`.
 
         :raises BudgetExceeded: before anything is sent that would pass a limit.
-        :raises MitigationError: when a setting saw no event of all photons in different modes.
+        :raises MitigationError: when a setting saw no event of all photons in different modes, unless it may.
         """
         if not len(phases):  # a batch of none, and what no phase changes
             return Seen(np.zeros((0, self.circuit.outcomes)), np.zeros(0))
@@ -142,10 +143,13 @@ class DeviceBench(Bench):
             Measurement(name, program, f"{tag}, setting {r}") for r, program in enumerate(self._programs(phases))
         ]
         try:
-            found = self._measuring.measure(settings, shots=self.terms.shots, tag=tag)
+            measure = self._measuring.measure_some if empty else self._measuring.measure
+            found = measure(settings, shots=self.terms.shots, tag=tag)
         except BudgetExceeded as error:
             raise _said(error, tag, len(settings)) from None
-        return Seen(np.stack([one.probabilities for one in found]), np.array([_mass(one) for one in found]))
+        nothing = np.zeros(self.circuit.outcomes)
+        p = np.stack([nothing if one is None else one.probabilities for one in found])
+        return Seen(p, np.array([0.0 if one is None else _mass(one) for one in found]))
 
     def check(self, jobs: Mapping[str, FloatArray], what: str) -> None:
         """See :meth:`Bench.check`; what is measured already costs nothing.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -23,7 +23,8 @@ class Seen:
     """What a circuit shows at R phase vectors.
 
     :param p: conditional distributions of the collision-free outcomes, ``(R, K)``.
-    :param mass: probability of these outcomes together, up to one factor that no phase changes, ``(R,)``.
+    :param mass: probability of these outcomes together, up to one factor that no phase changes, ``(R,)``; 0 where no
+        such event was seen, and p with it.
     """
 
     p: FloatArray
@@ -31,7 +32,12 @@ class Seen:
 
 
 class Gradients(abc.ABC):
-    """A way to gradients from probabilities alone."""
+    """A way to gradients from probabilities alone.
+
+    :cvar takes_nothing: whether a point at which nothing was seen says something: that its mass is 0.
+    """
+
+    takes_nothing: ClassVar[bool]
 
     @abc.abstractmethod
     def points(self, phases: FloatArray, number: int) -> FloatArray:
@@ -56,13 +62,15 @@ class ParameterShift(Gradients):
     """The rule of :mod:`~qpu_sdk.photonics.shift_rule`, by the quotient rule for conditional distributions.
 
     With unconditional probabilities P = m q of mass m, and ``d q = (d P - q d m) / m``, the gradient of a loss with
-    cotangent g is ``sum_mu c_mu m_mu (g q_mu - g q) / m``: a factor of all masses, such as a loss, drops out.
+    cotangent g is ``sum_mu c_mu m_mu (g q_mu - g q) / m``: a factor of all masses, such as a loss, drops out. Where
+    nothing was seen m_mu is 0, and q_mu is not needed.
 
     :param rules: of every declared phase.
     :param chosen: so many phases at a time, drawn anew for each forward pass and weighted so that the mean is the whole
         gradient; or these phases and no others; None for all.
     """
 
+    takes_nothing = True
     rules: Sequence[Shifts]
     chosen: int | tuple[int, ...] | None
     seed: int
@@ -123,6 +131,7 @@ class Perturbation(Gradients):
     :param step: c, radians.
     """
 
+    takes_nothing = False
     pairs: int
     step: float
     seed: int

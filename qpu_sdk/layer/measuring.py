@@ -13,6 +13,7 @@ from ..devices.journalled import JournalledDevice
 from ..devices.sending import Terms
 from ..devices.waiting import wait_all
 from ..mitigation.distribution import Distribution
+from ..photonics.counts import Counts
 from ..photonics.interferometer import Mesh
 from ..photonics.program import Program
 from .estimator import Mitigation
@@ -77,6 +78,18 @@ class Measuring:
         :raises MitigationError: when a setting saw no collision-free event, or not what the method needs.
         :raises JobTimeout: when jobs that outlive this process are not done in time.
         """
+        counts = self._counts(settings, shots, tag)
+        return [self._distribution(one, own) for one, own in zip(settings, counts, strict=True)]
+
+    def measure_some(self, settings: Sequence[Measurement], *, shots: int, tag: str) -> list[Distribution | None]:
+        """The same, where a setting may see no collision-free event: it has None then."""
+        counts = self._counts(settings, shots, tag)
+        return [
+            self._distribution(one, own) if own.collision_free().any() else None
+            for one, own in zip(settings, counts, strict=True)
+        ]
+
+    def _counts(self, settings: Sequence[Measurement], shots: int, tag: str) -> list[Counts]:
         places: dict[str, list[int]] = {}
         for i, setting in enumerate(settings):
             places.setdefault(setting.device, []).append(i)
@@ -87,9 +100,8 @@ class Measuring:
         }
         if len(jobs) > 1 or any(job.durable for job in jobs.values()):  # one local job: result() blocks, no polling
             wait_all(list(jobs.values()), timeout_s=self._timeout_s)
-        found: dict[int, Distribution] = {}
-        for name, own in places.items():
-            for i, counts in zip(own, jobs[name].result(), strict=True):
-                one = settings[i]
-                found[i] = self.mitigation.distribution(counts, one.program, device=name, label=one.label)
+        found = {i: counts for name, own in places.items() for i, counts in zip(own, jobs[name].result(), strict=True)}
         return [found[i] for i in range(len(settings))]
+
+    def _distribution(self, one: Measurement, counts: Counts) -> Distribution:
+        return self.mitigation.distribution(counts, one.program, device=one.device, label=one.label)

@@ -50,7 +50,8 @@ class _Seen(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None, None]:
         vectors: FloatArray = ctx.saved_tensors[0].detach().numpy()
-        there = ctx.bench.look(ctx.ways.points(vectors, ctx.number), _backward(ctx.number))
+        points, empty = ctx.ways.points(vectors, ctx.number), ctx.ways.takes_nothing
+        there = ctx.bench.look(points, _backward(ctx.number), empty=empty)
         found = ctx.ways.pull(vectors, cotangent.numpy(), ctx.here, there, ctx.number)
         return torch.from_numpy(found), None, None, None
 

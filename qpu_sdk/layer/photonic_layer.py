@@ -22,11 +22,12 @@ from ..mitigation.methods import AUTO, check_method
 from ..photonics.inputs import Inputs
 from ..photonics.interferometer import Mesh
 from ..photonics.program import Program
+from ..photonics.program_noise import ProgramNoise
 from ..photonics.shift_rule import shift_rules
 from ..seeds import child_seed
 from ..words import short
 from .bench import Bench, BenchTerms, DeviceBench, ExactBench
-from .exact import conditional_probabilities
+from .exact import conditional_probabilities, exact_noise
 from .gradients import Gradients, ParameterShift, Perturbation
 from .measuring import QNN
 from .passes import measured_pass
@@ -53,7 +54,7 @@ class PhotonicLayer(nn.Module):
     :param input: where photons enter, as ``inputs`` of :class:`~qpu_sdk.photonics.program.Program`.
     :param photons: how many enter, where neither input nor mesh says so.
     :param device: a string that ``open_device`` takes, or an open device.
-    :param shots: of each setting; None for the exact probabilities of an ideal simulator.
+    :param shots: of each setting; None for the exact probabilities of a simulator, ideal or noisy.
     :param gradient: ``"exact"``, that of the ideal circuit, for simulators; ``"parameter-shift"``, 2 n settings for a
         phase shifter that n photons may pass and 4 n for a beam splitter; or ``"spsa"``, 2 settings a pair.
     :param shift_phases: of the parameter-shift rule: so many phases at a time, drawn and weighted so that the mean is
@@ -111,7 +112,7 @@ class PhotonicLayer(nn.Module):
         self._step = real(step, "step", ConfigError, above=0.0)
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise ConfigError(f"dtype is {dtype}. Use torch.float64 or torch.float32.")
-        self._check_device(first)
+        self._noise = self._checked_device(first)
         self.phases = nn.Parameter(torch.tensor(first.phases, dtype=dtype))
         self.register_buffer("seed", torch.tensor(seed))
         self.register_buffer("forwards", torch.tensor(0))
@@ -177,7 +178,7 @@ class PhotonicLayer(nn.Module):
         like = self.phases if phases is None else phases
         exact = total.to("cpu", torch.float64)
         if self.shots is None and self.gradient == "exact":
-            return conditional_probabilities(exact, self.mesh, self.input_modes).to(like)
+            return conditional_probabilities(exact, self.mesh, self.input_modes, self._noise).to(like)
         number = int(self.forwards)
         rows = measured_pass(exact.reshape(-1, self.declared), self._opened_bench(), self._gradients(), number)
         self.forwards += 1  # when it has succeeded: who tries again asks for the same
@@ -246,18 +247,16 @@ class PhotonicLayer(nn.Module):
         wanted = Wanted(self._method, self._record, None, child_seed(int(self.seed), "mitigation"))
         return DeviceBench(self._circuit, self._device, BenchTerms(self.shots, wanted, self._budget), file)
 
-    def _check_device(self, program: Program) -> None:
+    def _checked_device(self, program: Program) -> ProgramNoise | None:
+        """The noise that is part of exact probabilities; None where they are ideal, or measured."""
         spec = self._device.spec
         if self.shots is not None:
             spec.check([program], shots=self.shots)
-        elif spec.noise is None or not spec.noise.only_loss:
-            raise ConfigError(
-                f"{spec.name} has no exact probabilities: they are those of local:slos without noise. Give shots=."
-            )
         if self.gradient == "exact" and not spec.simulated:
             raise ConfigError(
                 f'{spec.name} is no simulator, and gradient is exact. Use gradient="parameter-shift" or "spsa".'
             )
+        return None if self.shots is not None else exact_noise(spec, program, self.gradient)
 
     def _checked_choice(self, given: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
         if given is None:

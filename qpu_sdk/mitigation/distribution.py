@@ -12,19 +12,25 @@ import numpy as np
 
 from ..arrays import FloatArray, reals, whole
 from ..errors import MitigationError, ProgramError
+from ..markup import Html, notebook_table
 from ..photonics.counts import Counts
+from ..photonics.fock import collision_free_outcomes, occupations
 from ..rendering.figures import save
-from ..rendering.text import percent, two_columns
-from .outcomes import LEVEL, Estimate, draw_estimates, outcome_names, outcome_table
+from ..rendering.text import number_of, percent, two_columns
+from .correlations import draw_correlations
+from .outcomes import LEVEL, Estimate, draw_estimates, outcome_cells, outcome_names, outcome_table
 from .uncertainty import Multinomial, Uncertainty
 
 if TYPE_CHECKING:
+    import perceval
     from matplotlib.figure import Figure
 
 #: Probabilities up to this are rounding errors, and variances up to its square.
 ROUNDING = 1e-14
 #: With fewer events than this the first thing to say is how few they are.
 FEW = 10
+#: Outcomes in a representation.
+_FEW_OUTCOMES = 3
 #: What the sum of probabilities may differ from 1 by, as of numbers that were rounded to be written.
 SUM_ERROR = 1e-3
 
@@ -94,7 +100,7 @@ class Diagnostics:
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Distribution:
     """Estimated collision-free distribution with its uncertainty.
 
@@ -112,6 +118,8 @@ class Distribution:
 
     >>> Distribution(probabilities=np.array([0.25, 0.75]), samples=100, shots=400).standard_errors.round(3).tolist()
     [0.043, 0.043]
+    >>> Distribution(probabilities=np.array([0.25, 0.75]), samples=100, shots=400)
+    Distribution({1: 0.7500, 0: 0.2500}, 2 outcomes by post-select, 100 events in 400 shots)
     >>> print(Distribution(probabilities=np.array([0.25, 0.75]), samples=100, shots=400))
     outcome  probability  standard error     95 % interval
     1             0.7500          0.0433  0.6570 .. 0.8245
@@ -200,6 +208,22 @@ class Distribution:
             *self.diagnostics.rows(),
         ]
 
+    @property
+    def _worth(self) -> str:
+        return f"{number_of(self.samples, 'event')} in {number_of(self.shots, 'shot')}"
+
+    def __repr__(self) -> str:
+        shown = self.shown()
+        best = shown.most_probable(_FEW_OUTCOMES)
+        some = ", ".join(f"{shown.names[k]}: {shown.probabilities[k]:.4f}" for k in best)
+        more = ", ..." if len(best) < len(shown.names) else ""
+        return f"Distribution({{{some}{more}}}, {len(shown.names):,} outcomes by {self.method}, {self._worth})"
+
+    def _repr_html_(self) -> Html:
+        title = f"Distribution by {self.method}, {self._worth}"
+        head, *rows = outcome_cells(self.shown())
+        return notebook_table(title, rows, head=head, note=" ".join(self.first))
+
     def __str__(self) -> str:
         """What is to be known first, the most probable outcomes in a table, then :meth:`rows`."""
         first = [*self.first, ""] if self.first else []
@@ -215,8 +239,8 @@ class Distribution:
         """What a reader must know before any number, ``""`` for nothing."""
         if self.samples >= FEW:
             return ""
-        events = "1 event" if self.samples == 1 else f"{self.samples:,} events"
-        return f"Only {events} of all photons: these numbers are mostly prior. Use more shots, or fewer photons."
+        few = f"Only {number_of(self.samples, 'event')} of all photons"
+        return f"{few}: these numbers are mostly prior. Use more shots, or fewer photons."
 
     def shown(self) -> Estimate:
         """The numbers that tables and figures show, ``(K,)`` each."""
@@ -226,8 +250,12 @@ class Distribution:
 
     def draw(self) -> Figure:
         """Bars of the most probable outcomes with their intervals, raw beside mitigated where the counts are kept."""
-        title = f"Outcome probabilities by {self.method}, {self.samples:,} events in {self.shots:,} shots"
+        title = f"Outcome probabilities by {self.method}, {self._worth}"
         return draw_estimates(self.shown(), self._raw_shown(), title=title, ideal=self._ideal())
+
+    def draw_correlations(self) -> Figure:
+        """Heat map of how the errors of the most probable outcomes hang together."""
+        return draw_correlations(self.shown(), self.covariance)
 
     def _ideal(self) -> FloatArray | None:
         """The distribution without noise, ``(K,)``, where the program is known and small enough; to be drawn only."""
@@ -242,6 +270,29 @@ class Distribution:
         :raises DataError: when the suffix is another, or the file cannot be written.
         """
         save(self.draw(), path, title=f"Outcome probabilities by {self.method}")
+
+    def to_perceval(self) -> perceval.BSDistribution:
+        """The probabilities as a ``perceval.BSDistribution``, without those that are zero, and without their errors.
+
+        :raises MitigationError: where the counts, which name the outcomes, are not kept.
+
+        >>> p = Distribution(probabilities=np.array([0.25, 0.75]), samples=100, shots=400)
+        >>> p.to_perceval()
+        Traceback (most recent call last):
+            ...
+        qpu_sdk.errors.MitigationError: the distribution keeps no counts, which name its outcomes. Take mitigate's...
+        """
+        if self.raw is None:
+            raise MitigationError(
+                "the distribution keeps no counts, which name its outcomes. Take mitigate's or post_select's."
+            )
+        import perceval as pcvl
+
+        seen = np.flatnonzero(self.probabilities)
+        outcomes = collision_free_outcomes(self.raw.modes, self.raw.photons)
+        states = occupations(outcomes[seen], self.raw.modes)
+        pairs = zip(states.tolist(), self.probabilities[seen].tolist(), strict=True)
+        return pcvl.BSDistribution({pcvl.BasicState(state): p for state, p in pairs})
 
     def _raw_shown(self) -> Estimate | None:
         """Relative frequencies of the counts; None where they are not kept, or are the estimate itself."""

@@ -13,6 +13,7 @@ import numpy as np
 from ..arrays import FloatArray
 from ..errors import ConfigError, MitigationError, ProgramError
 from ..photonics.counts import merge
+from ..plugins import plugged
 from ..seeds import child_seed
 from .agreement import Agreement
 from .background import subtract
@@ -210,6 +211,9 @@ class Method:
 
 #: What the method is called that chooses among the others.
 AUTO = "auto"
+#: Entry points of packages that add methods: functions from a :class:`~qpu_sdk.mitigation.case.Case` to a
+#: :class:`~qpu_sdk.mitigation.distribution.Distribution`, by the name that a configuration asks for.
+MITIGATIONS_GROUP = "qpu_sdk.mitigations"
 #: Every other method, by name; one that is put in here can be asked for as these can.
 METHODS: dict[str, Method] = {
     "post-select": Method(_post_select, "relative frequencies of the collision-free N-click events: the baseline"),
@@ -222,8 +226,19 @@ METHODS: dict[str, Method] = {
 }
 
 
+def estimator_of(name: str) -> Callable[[Case], Distribution]:
+    """What a method does, one of :data:`METHODS` or of an installed package, which replaces none of these.
+
+    :raises ConfigError: when the package cannot be loaded.
+    """
+    if name in METHODS:
+        return METHODS[name].estimate
+    found: Callable[[Case], Distribution] = plugged(MITIGATIONS_GROUP)[name]()
+    return found
+
+
 def check_method(name: str) -> str:
-    """The name, when it is ``auto`` or of :data:`METHODS`.
+    """The name, when it is ``auto``, of :data:`METHODS` or of a package's.
 
     :raises ConfigError: when it is not; names the nearest.
 
@@ -234,7 +249,9 @@ def check_method(name: str) -> str:
     qpu_sdk.errors.ConfigError: method 'unfold, fuse' is unknown; unfold-fuse is the nearest. Use auto, post-select, \
 response, subtract, unfold, unfold-fuse, fuse or recycle.
     """
-    known = (AUTO, *METHODS)
+    if isinstance(name, str) and name in (AUTO, *METHODS):
+        return name
+    known = (AUTO, *METHODS, *plugged(MITIGATIONS_GROUP))
     if isinstance(name, str) and name in known:
         return name
     near = "".join(f"; {other} is the nearest" for other in get_close_matches(str(name), known, n=1))

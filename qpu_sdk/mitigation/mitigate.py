@@ -26,7 +26,7 @@ from ..photonics.program import Program
 from .agreement import NOTHING
 from .case import Case, as_resolved, check_match
 from .distribution import Distribution, MethodReport
-from .methods import AUTO, METHODS, check_method
+from .methods import AUTO, check_method, estimator_of
 from .selection import post_select
 
 #: Without the circuit, loss is unfolded below so many events: with more, what it leaves out would show.
@@ -95,7 +95,12 @@ def mitigate(
 
 def _estimate(case: Case, method: str, left_out: list[MethodReport]) -> Distribution:
     """What one method makes of the case, after what was left out for it."""
-    made = METHODS[method].estimate(case)
+    made = estimator_of(method)(case)
+    if not isinstance(made, Distribution):
+        raise MitigationError(
+            f"method {method} gave a {type(made).__name__}. It is of a package: return a Distribution, as case.result "
+            "makes one."
+        )
     return replace(made, method=method, history=(*left_out, *made.history), record_id=case.record.id)
 
 

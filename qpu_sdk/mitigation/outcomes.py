@@ -74,6 +74,23 @@ def outcome_table(estimate: Estimate) -> list[str]:
     0,2           0.7500          0.0400  0.6700 .. 0.8300
     0,1           0.2500          0.0400  0.1700 .. 0.3300
     """
+    table = outcome_cells(estimate)
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        ).rstrip()
+        for row in table
+    ]
+
+
+def outcome_cells(estimate: Estimate) -> list[tuple[str, str, str, str]]:
+    """Rows of that table, the first one its head.
+
+    >>> p = np.array([0.25, 0.75])
+    >>> outcome_cells(Estimate("raw", ["0,1", "0,2"], p, 0 * p + 0.04, p - 0.08, p + 0.08))[1]
+    ('0,2', '0.7500', '0.0400', '0.6700 .. 0.8300')
+    """
     shown = estimate.most_probable(MOST_ROWS)
     digits = _decimals(estimate.standard_errors[shown])
     others = len(estimate.names) - len(shown)
@@ -88,14 +105,7 @@ def outcome_table(estimate: Estimate) -> list[str]:
         for k in shown
     ]
     head = ("outcome", "probability", "standard error", f"{100 * LEVEL:.0f} % interval")
-    table = [head, *body, *last]
-    widths = [max(len(row[column]) for row in table) for column in range(len(head))]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for row in table
-    ]
+    return [head, *body, *last]
 
 
 def _decimals(errors: FloatArray) -> int:

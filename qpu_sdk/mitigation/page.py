@@ -8,9 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from ..arrays import FloatArray
+from ..markup import Html
 from ..photonics.fock import collision_free_outcomes
 from ..rendering.figures import svg
-from ..rendering.html import Html, figure, fold, page, section, table, verdict_line
+from ..rendering.html import figure, fold, page, scrolling, section, table, verdict_line
+from ..rendering.text import number_of, typeset
 from ..statistics import total_variation
 from .distribution import Distribution
 from .outcomes import LEVEL, MOST_ROWS
@@ -85,6 +87,11 @@ def distribution_figure(found: Distribution) -> str:
     return svg(found.draw(), title="Raw and mitigated probabilities")
 
 
+def correlation_figure(found: Distribution) -> str:
+    """Heat map of the correlations between errors of outcomes, as SVG."""
+    return svg(found.draw_correlations(), title="Correlations between errors of outcomes")
+
+
 def distribution_page(name: str, found: Sequence[Distribution]) -> str:
     """One self-contained HTML page: a figure and a table for each distribution.
 
@@ -95,9 +102,22 @@ def distribution_page(name: str, found: Sequence[Distribution]) -> str:
 
 def _part(found: Distribution, index: int, number: int) -> Html:
     rows = [row for row in distribution_rows(found) if row[0] != "verdict"]
-    first = *(verdict_line(line) for line in found.first), figure(distribution_figure(found))
-    parts = *first, fold("every number, and how it came about", table(rows))
+    what = "Raw and mitigated probabilities"
+    parts = [
+        *(verdict_line(line) for line in found.first or [_unjudged(found)]),
+        scrolling(distribution_figure(found), what),
+        fold("every number, and how it came about", table(typeset(rows))),
+        fold("how the errors of outcomes hang together", figure(correlation_figure(found))),
+    ]
     return section(title(found, index, number), *parts) if number > 1 else Html("\n".join(parts))
+
+
+def _unjudged(found: Distribution) -> str:
+    """What is said first where nothing tells whether the counts bear what was done to them."""
+    events = f"{number_of(found.samples, 'event')} of all photons in {number_of(found.shots, 'shot')}"
+    if found.method == "post-select":
+        return f"{events}, nothing corrected: the noise of the device is in these numbers."
+    return f"{events}, by {found.method}: nothing tells whether the counts bear that."
 
 
 def title(found: Distribution, index: int, number: int) -> str:

@@ -1,8 +1,8 @@
 """Exact probabilities as one operation of torch.
 
 Forward passes and first derivatives are written out in numpy, :meth:`Mesh.columns`, its pullback and those of
-:mod:`~qpu_sdk.photonics.permanents`. Second derivatives are those of :mod:`~qpu_sdk.photonics.plain`, in torch. A mesh
-goes through torch as text, so that a compiled or exported graph says by itself what it computes.
+:mod:`~qpu_sdk.photonics.permanents`. Second and forward-mode derivatives are those of :mod:`~qpu_sdk.photonics.plain`,
+in torch. A mesh goes through torch as text, so that a compiled or exported graph says by itself what it computes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any, final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ..arrays import FloatArray
+from ..errors import ProgramError
 from .interferometer import Mesh
 from .meshes import mesh_of
 from .permanents import amplitudes, amplitudes_vjp, collision_free_tree, probabilities, probabilities_vjp
@@ -129,8 +131,9 @@ _ONE_FORWARD.register_autograd(_pulled, setup_context=_keep)
 def torch_probabilities(phases: Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> Tensor:
     """Exact collision-free probabilities, differentiable in the phases as often as one likes, on the CPU.
 
-    Second derivatives, ``torch.func`` (``grad``, ``vjp``, ``jacrev``, ``vmap``), ``torch.compile`` and
-    ``torch.export`` work; forward-mode derivatives (``jvp``, ``jacfwd``) do not.
+    Second derivatives, ``torch.func`` (``grad``, ``vjp``, ``jacrev``, ``jvp``, ``jacfwd``, ``hessian``, ``vmap``),
+    ``torch.compile`` and ``torch.export`` work, in any order. While a forward-mode derivative is taken, all of it is
+    computed in torch's own operations, which takes longer.
 
     :param phases: radians, float64, ``(..., declared)``.
     :returns: ``(..., C(M, N))``; they sum to the collision-free mass, which is below 1.
@@ -141,8 +144,24 @@ def torch_probabilities(phases: Tensor, mesh: Mesh, input_modes: tuple[int, ...]
     >>> p.round(decimals=6).tolist()
     [0.0, 0.0, 1.0]
     """
+    if _in_forward_mode():
+        return plain_probabilities(_checked(phases, mesh), mesh, input_modes)
     given = (phases, mesh.written, list(input_modes))
     return _ONE_FORWARD(*given) if torch.compiler.is_compiling() else _apply(_Probabilities, *given)
+
+
+def _in_forward_mode() -> bool:
+    """Whether tangents are being pushed forward, by ``torch.func`` or ``torch.autograd.forward_ad``.
+
+    A Function of ours could have a ``jvp``, but torch leaves out what an outer forward mode adds to it, in silence.
+    """
+    return getattr(forward_ad, "_current_level", -1) >= 0  # unknown to a later torch: it refuses the Function then
+
+
+def _checked(phases: Tensor, mesh: Mesh) -> Tensor:
+    if phases.shape[-1:] != (mesh.declared,):
+        raise ProgramError(f"{mesh!r} takes {mesh.declared} phases; phases have shape {tuple(phases.shape)}.")
+    return phases
 
 
 def phase_jacobian(mesh: Mesh, phases: FloatArray, input_modes: tuple[int, ...]) -> FloatArray:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ..arrays import IntArray, integers, whole
 from ..errors import ConfigError, DataError, ProgramError
+from ..markup import Html, notebook_table
 from ..words import short
 from .conversions import counted
 from .fock import collision_free_outcomes, rank_collision_free
@@ -32,6 +33,8 @@ Detector = str
 #: Most wires of a detector; with so many two photons hardly ever share one.
 MOST_WIRES = 10_000
 
+#: Outcomes in a notebook, the most frequent ones.
+_MOST_SHOWN = 10
 _MOST_SHOTS = int(np.iinfo(np.int64).max)
 
 
@@ -74,7 +77,7 @@ def wires(detector: Detector) -> int | None:
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Counts:
     """Raw outcome numbers of one program; only devices make them. Equal content, equal counts.
 
@@ -92,6 +95,8 @@ class Counts:
     >>> counts = Counts(photons=2, outcomes=np.array([[1, 1, 0], [2, 0, 0]]), numbers=np.array([3, 1]))
     >>> counts.shots, counts.events, counts.collision_free().tolist()
     (4, 4, [3, 0, 0])
+    >>> counts
+    Counts(4 shots of 2 photons in 3 modes, 4 events, pnr)
     """
 
     photons: int
@@ -146,6 +151,22 @@ class Counts:
                 "Give the program that was run."
             )
         return self.program.fingerprint
+
+    def __repr__(self) -> str:
+        where = f", {short(self.device)}" if self.device else ""
+        photons = f"{self.photons} photon{'' if self.photons == 1 else 's'} in {self.modes} modes"
+        return f"Counts({self.shots:,} shots of {photons}, {self.events:,} events, {self.detector}{where})"
+
+    def _repr_html_(self) -> Html:
+        most = np.argsort(-self.numbers, kind="stable")[:_MOST_SHOWN]
+        rows = [(_ket(self.outcomes[k]), f"{self.numbers[k]:,}", _share(self.numbers[k], self.shots)) for k in most]
+        left = self.shots - int(self.numbers[most].sum())
+        if left:
+            others = max(0, int((self.numbers > 0).sum()) - len(most))
+            rows.append((f"{others:,} others" if others else "not kept apart", f"{left:,}", _share(left, self.shots)))
+        note = f"{self.events:,} shots show all {self.photons} photons; detectors: {self.detector}"
+        title = f"{self.shots:,} shots of {self.device}" if self.device else f"{self.shots:,} shots"
+        return notebook_table(title, rows, head=("clicks", "shots", "share"), note=note)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Counts) and self._content == other._content
@@ -262,6 +283,14 @@ class Counts:
             raise DataError(
                 f"not a line of counts ({type(error).__name__}: {error}). Expected Counts.to_json()."
             ) from error
+
+
+def _ket(outcome: npt.NDArray[np.uint8]) -> str:
+    return f"|{','.join(map(str, outcome.tolist()))}>"
+
+
+def _share(number: int, shots: int) -> str:
+    return f"{100 * number / shots:.2f} %" if shots else ""
 
 
 def _data_of(program: Program | None) -> object:

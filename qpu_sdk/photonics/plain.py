@@ -23,7 +23,7 @@ def plain_probabilities(phases: Tensor, mesh: Mesh, input_modes: tuple[int, ...]
     [0.0, 0.0, 1.0]
     """
     signs = torch.tensor(glynn_signs(len(input_modes)), dtype=torch.complex128)
-    sums = _columns(phases, mesh, input_modes) @ signs.mT  # (..., M, D)
+    sums = plain_columns(phases, mesh, input_modes) @ signs.mT  # (..., M, D)
     outcomes = torch.tensor(collision_free_outcomes(mesh.modes, len(input_modes)))
     product = sums[..., outcomes[:, 0], :]
     for photon in range(1, len(input_modes)):
@@ -32,7 +32,7 @@ def plain_probabilities(phases: Tensor, mesh: Mesh, input_modes: tuple[int, ...]
     return amplitude.real.square() + amplitude.imag.square()
 
 
-def _columns(phases: Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> Tensor:
+def plain_columns(phases: Tensor, mesh: Mesh, input_modes: tuple[int, ...]) -> Tensor:
     """Occupied columns of the unitary, ``(..., M, N)``, gate by gate."""
     rows = list(torch.eye(mesh.modes, dtype=torch.complex128)[:, list(input_modes)])
     for mode, slot in enumerate(mesh.input_phases):

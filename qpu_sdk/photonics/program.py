@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from ..arrays import FloatArray, whole
 from ..errors import DataError, ProgramError
+from ..markup import Html, notebook_table
 from ..words import short
 from .conversions import interferometer_of
+from .drawing import Drawing
 from .inputs import Inputs, modes_of_inputs
 from .interferometer import Mesh
 from .meshes import IsometryMesh, RectangularMesh, open_mesh
@@ -202,6 +204,34 @@ class Program:
         import perceval as pcvl
 
         return self.mesh.to_perceval(self.phases), pcvl.BasicState(list(self.input_state))
+
+    def draw(self, format: str = "text") -> Drawing:
+        """The circuit as Perceval draws it, with its phases in radians: prints itself, and shows itself in a notebook.
+
+        :param format: of its text: ``"text"``, ``"svg"``, ``"html"`` or ``"latex"``; ``draw().save(path)`` goes by
+            the suffix.
+        :raises ConfigError: for another format.
+
+        >>> from qpu_sdk.photonics.meshes import BrickwallMesh
+        >>> print(Program(BrickwallMesh(2), np.array([0.5, 1.0, 1.5]), (0,)).draw())
+        photons enter modes 0
+            ╭─────────╮╭────────╮
+        0:──┤BS.Rx    ├┤PS phi=1├────:0 (depth 2)
+            │theta=0.5│╰────────╯
+            │         │╭──────────╮
+        1:──┤         ├┤PS phi=1.5├──:1 (depth 2)
+            ╰─────────╯╰──────────╯
+        """
+        return Drawing(*self.to_perceval(), format=format)
+
+    def _repr_html_(self) -> Html:
+        rows = [
+            ("mesh", f"{self.mesh.name}, {self.mesh.declared:,} phases"),
+            ("modes", f"{self.modes}"),
+            ("photons", f"{self.photons}, into modes {', '.join(map(str, self.input_modes))}"),
+            ("fingerprint", self.fingerprint[:12]),
+        ]
+        return notebook_table("Program", rows, note="draw() shows the circuit")
 
 
 def programs_of(programs: object) -> tuple[Program, ...]:

@@ -1,13 +1,11 @@
-"""The frame of every page: one self-contained file, in one style; text is escaped here and nowhere else."""
+"""The frame of every page: one self-contained file, in one style; text is escaped here and in ``qpu_sdk/markup.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import NewType
 
-#: HTML whose text is escaped already; what is not is a ``str``.
-Html = NewType("Html", str)
+from ..markup import Html, table_row
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1c2330; --soft: #5a6575; --faint: #a9b1bd; --line: #dde2ea;
@@ -80,14 +78,10 @@ def fold(summary: str, *parts: Html) -> Html:
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Html:
     """Cells in rows, the first one the name of its row; a table wider than the screen scrolls in its own box."""
-    lines = [_row("th", head)] if head else []
+    lines = [table_row("th", head)] if head else []
     wide = ' class="wide"' if len(head) > 3 else ""
-    body = "\n".join([*lines, *(_row("td", row) for row in rows)])
+    body = "\n".join([*lines, *(table_row("td", row) for row in rows)])
     return Html(f'<div class="scroll"><table{wide}>{body}</table></div>')
-
-
-def _row(tag: str, cells: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
 def bullets(lines: Iterable[str]) -> Html:

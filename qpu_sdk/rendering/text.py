@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
+from textwrap import wrap
 
 #: Names and values, shown in two columns.
 Rows = list[tuple[str, str]]
 
 
-def two_columns(rows: Rows) -> str:
+def two_columns(rows: Rows, *, width: int | None = None, whole: str | None = None) -> str:
     """Names and values, one pair a line.
+
+    :param width: of a terminal, in which what is longer is wrapped within its column; None for lines of any length.
+    :param whole: what is in values that stay whole, such as commands, which are copied.
 
     >>> print(two_columns([("seed", "1"), ("device", "local:slos")]))
     seed    1
     device  local:slos
+    >>> print(two_columns([("seed", "1"), ("the device", "local:slos and others")], width=22))
+    seed        1
+    the device  local:slos
+                and others
     """
-    width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    first = max((len(name) for name, _ in rows), default=0)
+    if width is None:
+        return "\n".join(f"{name:<{first}}  {value}" for name, value in rows)
+    first = min(first, max(width // 2 - 2, 1))
+    lines = []
+    for name, value in rows:
+        parts = [value] if whole and whole in value else _cut_at_words(value, width - first - 2)
+        pairs = zip_longest(_cut_at_words(name, first), parts, fillvalue="")
+        lines += [f"{left:<{first}}  {right}".rstrip() for left, right in pairs]
+    return "\n".join(lines)
+
+
+def _cut_at_words(text: str, width: int) -> list[str]:
+    return wrap(text, max(width, 1), break_on_hyphens=False) or [""]
 
 
 def quantity(value: float, standard_error: float | None) -> str:
@@ -35,6 +57,15 @@ def quantity(value: float, standard_error: float | None) -> str:
         return f"{value:.{max(0, digits)}f} +- {standard_error:.{max(0, digits)}f}"
     lead = math.floor(math.log10(abs(value))) if value else -digits
     return f"{value:.{max(1, lead + digits)}e} +- {standard_error:.1e}"
+
+
+def typeset(rows: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Rows as a page has them: ± where a terminal, which may lack it, has +-.
+
+    >>> typeset([("g2", "0.019 +- 0.003")])
+    [('g2', '0.019 ± 0.003')]
+    """
+    return [tuple(cell.replace("+- ", "± ") for cell in row) for row in rows]
 
 
 def chance(p_value: float) -> str:

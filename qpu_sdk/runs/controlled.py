@@ -29,10 +29,10 @@ def train_controls(run: Opened, observer: Observer | None) -> dict[str, Any]:
     """
     names = chosen_controls(run.config.controls)
     done = finished_controls(run.folder.controls) if names else {}
-    for name in names:
+    for number, name in enumerate(names, start=1):
         if name not in done:
             if observer is not None:
-                observer.stage(name)
+                observer.stage(name, number=number, of=len(names))
             try:
                 done[name] = _trained(open_control(name, run.training), run, observer)
             except (Diverged, NoSuchControl) as error:  # the run itself is done and paid

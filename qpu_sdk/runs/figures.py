@@ -61,7 +61,7 @@ def training_curves(name: str, runs: Sequence[Sequence[Mapping[str, Any]]], *, l
             _units(axes, runs[0], key)
         else:
             _epochs(axes, runs, key)
-        axes.set(xlabel="unit of work" if len(runs) == 1 else "epoch", ylabel=label)
+        axes.set(xlabel="epoch, measurement or SPSA step" if len(runs) == 1 else "epoch", ylabel=label)
         if log:
             _logarithmic(axes)
         if axes.get_legend_handles_labels()[0] and key == "loss":
@@ -89,8 +89,14 @@ def _units(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
         label, style = STYLES[kind]
         if key in part[0]:
             units = [row["unit"] for row in part]
-            axes.plot(units, [scale * _value(row, key) for row in part], label="" if kind in named else label, **style)
+            values = [scale * _value(row, key) for row in part]
+            axes.plot(units, values, label="" if kind in named else label, **_visible(style, len(part)))
             named.add(kind)
+
+
+def _visible(style: Mapping[str, Any], points: int) -> dict[str, Any]:
+    """The style with a marker where a line of one point would be none."""
+    return {"marker": "o", "markersize": 3.5, **style} if points == 1 else dict(style)
 
 
 def _pieces(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
@@ -122,7 +128,7 @@ def _epochs(axes: Axes, runs: Sequence[Sequence[Mapping[str, Any]]], key: str) -
             continue
         epochs, means = [epoch for epoch, _ in points], [found.mean for _, found in points]
         label, style = STYLES[kind]
-        axes.plot(epochs, means, label=f"{label}, mean of {len(runs)} seeds", **style)
+        axes.plot(epochs, means, label=f"{label}, mean of {len(runs)} seeds", **_visible(style, len(points)))
         # Of a loss near 0 an interval may reach below it, where no logarithm is.
         low = [_within(found.low, found.mean, 0.2 * found.mean, math.inf) for _, found in points]
         high = [_within(found.high, found.mean, 0.0, 5.0 * found.mean) for _, found in points]

@@ -28,6 +28,7 @@ from ..training.pictures import page_of
 from ..training.targets import Target
 from ..versions import versions
 from ..words import one_line
+from .mistakes import mistakes_of
 from .opened import Opened
 from .page import run_page
 from .summary import MitigationSummary, RunSummary, TrainableParameters
@@ -109,6 +110,9 @@ def finish(run: Opened, state: TrainingState, controls: Mapping[str, Any]) -> Ru
         versions=versions(),
     )
     save_model(folder.model, _model(run, target, weights, summary))
+    found = mistakes_of(target, weights, run.dataset.test) if summary.metric == "accuracy" else None
+    if found is not None:
+        write_atomic(folder.mistakes, found.model_dump_json() + "\n")
     name = one_line(folder.path.resolve().name)  # which need not be text
     page = run_page(name, folder, summary)
     write_atomic(folder.report, page)

@@ -101,6 +101,11 @@ class RunFolder:
         return self.path / "summary.json"
 
     @property
+    def mistakes(self) -> Path:
+        """Which test images are taken for which."""
+        return self.path / "mistakes.json"
+
+    @property
     def report(self) -> Path:
         """The page."""
         return self.path / "report.html"

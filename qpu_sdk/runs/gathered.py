@@ -16,7 +16,7 @@ from typing import Any, final
 from pydantic import ValidationError
 
 from ..errors import CheckpointError, ConfigError
-from ..files import first_problem, regular
+from ..files import check_schema, first_problem, regular
 from ..training.config import RunConfig
 from ..training.config_file import read_config
 from ..words import one_line, short
@@ -33,7 +33,7 @@ _NO_RESULT: Any = {
     "controls": True,
     "budget": True,
     "target": {"folder"},
-    "training": {"threads", "loss_folder"},
+    "training": {"threads", "loss_folder", "optimiser_folder"},
 }
 #: Keys that name a configuration among others; more are read by nobody.
 _MOST_KEYS = 3
@@ -244,10 +244,13 @@ def _read(folder: RunFolder, name: str) -> StoredRun | Unread:
         return Unread(name, f"not finished (no summary.json); go on with: {folder.way_on}", bad=False)
     try:
         text = regular(folder.summary).read_text(encoding="utf-8")
+        check_schema(text, folder.summary, known=1)
         summary = RunSummary.model_validate_json(text)
         fractions = [summary.figure, *summary.controls.values()] if summary.metric == "accuracy" else []
         if summary.test_size < 1 or not all(0.0 <= fraction <= 1.0 for fraction in fractions):
             raise ValueError("an accuracy is no fraction of test_size images")
+    except CheckpointError as error:  # another version's, which resuming would not write again
+        return Unread(name, str(error))
     except (OSError, ValueError, ValidationError, RecursionError) as error:
         why = _said(error, "summary.json") if isinstance(error, OSError) else first_problem(error)
         return Unread(name, f"summary.json is damaged ({why}); write it again with: {folder.way_on}")

@@ -22,7 +22,7 @@ from ..export.traced import trace
 from ..export.weights import Model, load_model, model_bytes
 from ..files import user_path, write_atomic, write_new
 from ..training.targets import Target
-from ..words import one_line, short
+from ..words import did_you_mean, one_line, short
 from .card import card_text
 from .folder import RunFolder
 from .seed import seed_of
@@ -85,7 +85,8 @@ def export_model(
         export_model("runs/first", "model.onnx", format="onnx")
     """
     if format not in (*FORMATS, ALL):
-        raise ConfigError(f"format {short(format)} is not known. Use one of {', '.join((*FORMATS, ALL))}.")
+        near = did_you_mean(format, (*FORMATS, ALL))
+        raise ConfigError(f"format {short(format)} is not known.{near} Use one of {', '.join((*FORMATS, ALL))}.")
     if runtime is not None and format not in ("demo", ALL):
         raise ConfigError(
             f"a runtime is for a demo page, and --format is {format}. Leave it out, or use --format demo."

@@ -42,6 +42,16 @@ class Metric:
         """A value."""
         return percent(value) if self.name == "accuracy" else f"{value:.4g}"
 
+    def span(self, low: float, high: float) -> str:
+        """An interval; of accuracies, of which none is below 0 or above 1, what of it can be.
+
+        >>> Metric("accuracy").span(-0.2, 0.5)
+        '0.0 % to 50.0 %'
+        """
+        if self.name == "accuracy":
+            low, high = max(0.0, low), min(1.0, high)
+        return f"{self.told(low)} to {self.told(high)}"
+
     def gain(self, own: float, other: float) -> float:
         """By how much ``own`` is better: accuracies go up, losses down."""
         return own - other if self.name == "accuracy" else other - own

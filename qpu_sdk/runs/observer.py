@@ -13,8 +13,11 @@ class Observer(Protocol):
     def advanced(self, row: Mapping[str, Any], *, done: int, total: int) -> None:
         """One more unit is done; ``row`` is what metrics.jsonl got."""
 
-    def stage(self, name: str) -> None:
-        """Something else than training begins, for example a control."""
+    def phase(self, what: str) -> None:
+        """A unit begins, which is of this phase: ``round 1/4, SPSA step 3/5``."""
+
+    def stage(self, name: str, *, number: int, of: int) -> None:
+        """Something else than training begins: a control, the so manieth of so many."""
 
 
 @final
@@ -27,7 +30,10 @@ class _Calls(Observer):
     def advanced(self, row: Mapping[str, Any], *, done: int, total: int) -> None:
         self.on_progress({**row, "done": done, "total": total})
 
-    def stage(self, name: str) -> None:
+    def phase(self, what: str) -> None:
+        pass
+
+    def stage(self, name: str, *, number: int, of: int) -> None:
         pass
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..errors import ConfigError
+from ..errors import CheckpointError, ConfigError
+from ..markup import Html
 from ..rendering.html import (
-    Html,
     bullets,
     figure,
     figures,
@@ -23,13 +23,15 @@ from ..rendering.html import (
     table,
     verdict_line,
 )
-from ..rendering.text import duration, number_of
+from ..rendering.text import duration, number_of, typeset
 from .figures import accuracy_figure, groups_figure, qnn_figure, training_curves
 from .folder import RunFolder
 from .gathered import Gathered, SeedGroup, StoredRun, Unread
 from .measured import LastMeasurement, MeasuredQNN, measured_last
 from .mesh_drawing import MOST_GATES, draw_mesh
 from .metric import Metric
+from .mistake_figures import confusion_figure, worst_figure
+from .mistakes import read_mistakes
 from .paired import CONFIDENCE, KIND_NAMES, PairedDifference, accuracy_text, control_title, spoken
 from .spending import SPENDING_HEAD, record_rows, spending_rows
 from .summary import RunSummary
@@ -84,7 +86,7 @@ def _group_rows(groups: Sequence[SeedGroup]) -> Iterator[tuple[str, ...]]:
         found, deciding = group.accuracy, [one for one in group.differences if one.decides]
         told, metric = group.metric.told, group.metric
         spread = "" if found.spread is None else f" ± {_spread(metric, found.spread)}"
-        interval = "-" if found.low is None or found.high is None else f"{told(found.low)} to {told(found.high)}"
+        interval = "-" if found.low is None or found.high is None else metric.span(found.low, found.high)
         against = (spoken(deciding[0].control), deciding[0].interval) if deciding else ("-", "-")
         seeds = ", ".join(str(summary.seed) for summary in group.summaries)
         yield (
@@ -135,6 +137,7 @@ def _told(group: SeedGroup, *, level: int) -> Iterator[Html]:
     yield section(
         f"{group.metric.name.capitalize()} beside its controls", accuracy, *_accuracy_tables(group), level=level
     )
+    yield from _mistakes(group, level=level)
     curves = figures(training_curves(name, [run.rows for run in group.runs if run.rows], loss=summary.loss))
     yield section("Training", curves if any(run.rows for run in group.runs) else paragraph("No metrics."), level=level)
     measured = None if first.config is None else measured_last(first.folder, first.config)
@@ -145,8 +148,24 @@ def _told(group: SeedGroup, *, level: int) -> Iterator[Html]:
     if len(group.runs) > 1 or group.repeats or first.name != group.label:
         yield section("Runs", _run_table(group), level=level)
     rows = summary_rows(summary.model_copy(update={"controls": {}}))
-    yield section(f"All numbers{_of(group)}", table(row for row in rows if row[0] != "verdict"), level=level)
+    yield section(f"All numbers{_of(group)}", table(typeset(row for row in rows if row[0] != "verdict")), level=level)
     yield from _configuration(group, level=level)
+
+
+def _mistakes(group: SeedGroup, *, level: int) -> Iterator[Html]:
+    """Which classes are taken for which; nothing of runs that left no such file."""
+    try:
+        found = read_mistakes(group.runs[0].folder.mistakes)
+    except CheckpointError as error:
+        yield section(f"Mistakes{_of(group)}", paragraph(str(error)), level=level)
+        return
+    if found is None:
+        return
+    parts = [figure(confusion_figure(group.label, found)), paragraph(found.commonest or "No test image is mistaken.")]
+    if found.worst:
+        told = f"{number_of(len(found.worst), 'wrong answer')} of which the network is the surest"
+        parts.append(fold(told, figure(worst_figure(group.label, found.worst))))
+    yield section(f"Mistakes{_of(group)}", *parts, level=level)
 
 
 def _of(group: SeedGroup) -> str:
@@ -261,7 +280,7 @@ def _devices(group: SeedGroup, measured: LastMeasurement | None, *, level: int) 
     for device in summary.devices:
         record = None if measured is None else measured.records.get(device)
         if record is not None and measured is not None:
-            parts.append(section(device, table(record_rows(record, measured.time)), level=level + 1))
+            parts.append(section(device, table(typeset(record_rows(record, measured.time))), level=level + 1))
         else:
             why = notes.get(device) or (
                 f"Record {ids[device]}, which is not in the folder." if device in ids else "No calibration record used."

@@ -308,4 +308,4 @@ def accuracy_text(summaries: Sequence[RunSummary]) -> str:
             return told(found.mean)
         low, high = image_interval(found.mean, summaries[0].test_size)
         return f"{percent(found.mean)} ({percent(low)} to {percent(high)} by {summaries[0].test_size:,} test images)"
-    return f"{told(found.mean)} ({told(found.low)} to {told(found.high)}, {len(summaries)} seeds)"
+    return f"{told(found.mean)} ({Metric.of(summaries).span(found.low, found.high)}, {len(summaries)} seeds)"

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..devices.address import DeviceAddress
 from ..errors import ConfigError
 from ..training.config import DataConfig, RunConfig
-from ..training.located import located, located_loss
+from ..training.located import located, located_training
 from ..training.sources import absolute_source
 from ..words import one_line
 
@@ -22,7 +22,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         "device": _device(config.device),
         "qnn": tuple(qnns),
         "target": located(config.target, Path.cwd()),
-        "training": located_loss(config.training, Path.cwd()),
+        "training": located_training(config.training, Path.cwd()),
         "data": _data(config.data),
         "mitigation": config.mitigation.absolute(),
     }

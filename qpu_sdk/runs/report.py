@@ -9,7 +9,8 @@ from typing import Any, final
 
 from ..errors import CheckpointError, ConfigError, DataError
 from ..files import regular, user_path, write_atomic
-from ..rendering.text import two_columns
+from ..markup import Html, notebook_table
+from ..rendering.text import number_of, two_columns
 from ..words import short
 from .gathered import Gathered, SeedGroup, Unread, gather
 from .page import report_page
@@ -19,7 +20,7 @@ PAGE_NAME = "report.html"
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """A page that was written, and what is in it.
 
@@ -36,6 +37,12 @@ class Report:
     def rows(self) -> list[tuple[str, str]]:
         """Each configuration with its accuracy, its verdict, and the differences to its controls."""
         return [row for group in self.groups for row in _rows(group)]
+
+    def __repr__(self) -> str:
+        return f"Report({str(self.page)!r}, {number_of(len(self.groups), 'configuration')})"
+
+    def _repr_html_(self) -> Html:
+        return notebook_table(f"Report {self.page}", self.rows)
 
     def __str__(self) -> str:
         return two_columns([*self.rows, ("page", str(self.page)), *(("not in it", str(one)) for one in self.unread)])
@@ -105,7 +112,7 @@ def _first_reasons(found: Gathered) -> str:
 
 def _rows(group: SeedGroup) -> Iterator[tuple[str, str]]:
     found, seeds, told = group.accuracy, len(group.runs), group.metric.told
-    interval = "" if found.low is None or found.high is None else f", 95 % {told(found.low)} to {told(found.high)}"
+    interval = "" if found.low is None or found.high is None else f", 95 % {group.metric.span(found.low, found.high)}"
     yield group.label, f"{told(found.mean)} test {group.metric.name}{interval}, {seeds} seed{'' if seeds == 1 else 's'}"
     yield "", group.verdict.text
     for difference in group.differences:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from ..export.weights import Model, load_model
-from ..rendering.text import two_columns
+from ..markup import Html, notebook_table
+from ..rendering.text import two_columns, typeset
 from .folder import RunFolder
+from .metric import Metric
 from .summary import RunSummary
 from .tables import summary_rows
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:  # nobody else needs exporters
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """A finished run.
 
@@ -61,6 +63,16 @@ class Run:
         from .leave import export_model
 
         return export_model(self.path, out, format=format, target=target, runtime=runtime, force=force)
+
+    def __repr__(self) -> str:
+        metric = Metric.of([self.summary])
+        return f"Run({str(self.path)!r}, {metric.told(self.summary.figure)} test {metric.name})"
+
+    def _repr_html_(self) -> Html:
+        rows = summary_rows(self.summary)
+        note = next((text for name, text in rows if name == "verdict"), "")
+        told = typeset(row for row in rows if row[0] != "verdict")
+        return notebook_table(f"Run {self.path.name}", told, note=f"{note} The whole story: {self.report}".strip())
 
     def __str__(self) -> str:
         return two_columns(summary_rows(self.summary))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
 
 from ..errors import CheckpointError
-from ..files import first_problem, regular
+from ..files import check_schema, first_problem, regular
 
 #: A figure, NaN where there is none, which JSON writes as null.
 Figure = Annotated[
@@ -132,7 +132,9 @@ class RunSummary(BaseModel):
 def read_summary(path: Path) -> RunSummary:
     """Of a run; raises :class:`CheckpointError` when it is damaged."""
     try:
-        return RunSummary.model_validate_json(regular(path).read_text(encoding="utf-8"))
+        text = regular(path).read_text(encoding="utf-8")
+        check_schema(text, path, known=1)
+        return RunSummary.model_validate_json(text)
     except (OSError, ValidationError, ValueError) as error:
         why = first_problem(error) if isinstance(error, ValueError) else str(error)
         raise CheckpointError(f"{path} is damaged ({why}). Delete it and resume the run to write it again.") from error

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..devices.journal_file import exclusive
 from ..errors import CheckpointError, ConfigError
-from ..files import first_problem, pretty_json, regular, user_path, write_atomic
+from ..files import check_schema, first_problem, pretty_json, regular, user_path, write_atomic
 from ..training.config_file import read_config
 from ..words import command
 from .cells import Cell
@@ -146,7 +146,9 @@ class SweepFolder:
     def entries(self) -> list[CellEntry]:
         """What ``sweep.json`` says; raises :class:`CheckpointError` when there is none, or it is damaged."""
         try:
-            return _File.model_validate(json.loads(regular(self.file).read_text(encoding="utf-8"))).cells
+            text = regular(self.file).read_text(encoding="utf-8")
+            check_schema(text, self.file, known=1)
+            return _File.model_validate(json.loads(text)).cells
         except FileNotFoundError:
             raise CheckpointError(
                 f"{self.path} holds no sweep (no sweep.json). Begin one with: {command('sweep', '--out', self.path)}"

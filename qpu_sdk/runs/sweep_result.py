@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from ..markup import Html, notebook_table
+from ..rendering.text import number_of, typeset
 from .metric import Metric
 from .paired import decides
 from .summary import RunSummary, read_summary
@@ -33,7 +35,7 @@ class CellResult:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """The runs of a sweep, in the order in which they were asked for."""
 
@@ -70,6 +72,15 @@ class Sweep:
             values = cells[0].values
             rows.append([*(_text(values.get(key, "")) for key in keys), *_figures(cells)])
         return rows
+
+    def __repr__(self) -> str:
+        done = sum(cell.summary is not None for cell in self.cells)
+        return f"Sweep({str(self.path)!r}, {done} of {number_of(len(self.cells), 'cell')} done)"
+
+    def _repr_html_(self) -> Html:
+        head, *rows = typeset(self.rows())
+        failed = ", ".join(cell.name for cell in self.failed)
+        return notebook_table(f"Sweep {self.path.name}", rows, head=head, note=f"failed: {failed}" if failed else "")
 
     def __str__(self) -> str:
         rows = self.rows()

@@ -24,7 +24,7 @@ _PLACES = {"unit", "round", "done", "total", "kind", "control"}
 
 
 class Tracker(Protocol):
-    """Is told of a run; see docs/tracking.md. What it raises is a warning, after which it is told nothing more."""
+    """Is told of a run (docs/how-to/tracking.md). What it raises is a warning, after which it is told nothing more."""
 
     def start(self, config: Mapping[str, Any]) -> None:
         """The run begins, or goes on: its configuration, as nested tables."""
@@ -152,15 +152,20 @@ class Tracked(Observer):
         if self.observer is not None:
             self.observer.advanced(row, done=done, total=total)
 
-    def stage(self, name: str) -> None:
+    def phase(self, what: str) -> None:
+        """A unit begins."""
+        if self.observer is not None:
+            self.observer.phase(what)
+
+    def stage(self, name: str, *, number: int, of: int) -> None:
         """A control begins."""
         self._control = name
         if self.observer is not None:
-            self.observer.stage(name)
+            self.observer.stage(name, number=number, of=of)
 
 
 def _checked(tracker: Tracker) -> Tracker:
     if isinstance(tracker, type) or not all(callable(getattr(tracker, name, None)) for name in _METHODS):
         what = f"the class {tracker.__name__}" if isinstance(tracker, type) else f"a {type(tracker).__name__}"
-        raise ConfigError(f"trackers= has {what}, no tracker with {', '.join(_METHODS)}. See docs/tracking.md.")
+        raise ConfigError(f"trackers= has {what}, no tracker with {', '.join(_METHODS)}. See docs/how-to/tracking.md.")
     return tracker

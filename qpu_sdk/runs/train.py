@@ -298,7 +298,10 @@ def _train(run: Opened, observer: Observer | None, *, units: int) -> TrainingSta
 
 def _advance(run: Opened, observer: Observer | None, until: int) -> TrainingState:
     """Do the units up to one; when stopped, by whatever it is, save the state after the last finished one."""
-    folder, units, state = run.folder, run.training.schedule.units, run.state
+    folder, schedule, state = run.folder, run.training.schedule, run.state
+    units = schedule.units
+    if observer is not None:
+        observer.phase(schedule.phase(state.done))
     drop_rows_after(folder.metrics, state.done)  # units after the last checkpoint are done again
     with folder.metrics.open("a", encoding="utf-8") as metrics:
         try:
@@ -310,6 +313,7 @@ def _advance(run: Opened, observer: Observer | None, until: int) -> TrainingStat
                     save_checkpoint(folder.checkpoints, state, _origin(run))
                 if observer is not None:
                     observer.advanced(row, done=state.done, total=until)
+                    observer.phase(schedule.phase(state.done) if state.done < until else "")
         except BaseException as error:  # Ctrl-C, a device, or whatever watches: the state is good
             if isinstance(error, OSError):  # the disk takes nothing
                 raise

@@ -1,4 +1,4 @@
-"""Numbers that a configuration allows, of whatever type of integer or float, and why their limits are what they are."""
+"""What a configuration allows: numbers of whatever type, why their limits are what they are, and names."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from ..errors import ConfigError, QPUError
 from .spsa import MOST_PAIRS
 
 Made = TypeVar("Made")
+
+#: Optimisers that have a name of their own.
+OPTIMISERS = ("adam", "rotated-adam")
 
 #: More epochs, rounds, images or settings than anybody lives to see.
 MOST = 10**9

@@ -20,12 +20,10 @@ from pydantic import (
     model_validator,
 )
 
-from ..errors import ConfigError, ProgramError
-from ..generator.limits import checked_bond
-from ..photonics.interferometer import Mesh
-from ..photonics.meshes import open_mesh
+from ..errors import ConfigError
 from .allowed import (
     MOST_JOINT,
+    OPTIMISERS,
     AtLeastZero,
     Pairs,
     Positive,
@@ -35,9 +33,10 @@ from .allowed import (
     SeedNumber,
     Shots,
     Threads,
-    WholeNumber,
     as_value,
 )
+from .circuit_config import GeneratorConfig as GeneratorConfig
+from .circuit_config import QNNConfig as QNNConfig
 from .control_names import Controls
 from .device_config import BudgetConfig, MitigationConfig
 from .named_config import GIVEN as GIVEN
@@ -54,10 +53,10 @@ _UNHASHED: Any = {
     "budget": True,
     "mitigation": {"record", "max_age_h"},
     "target": {"folder"},
-    "training": {"loss_folder"},
+    "training": {"loss_folder", "optimiser_folder"},
 }
 #: Keys of [training] that came after the first release; with their defaults, nothing is as it was not before.
-_LATER = {"augment_shift", "warm_start_optimiser", "rest_lr", "loss", "loss_folder", "accelerator"}
+_LATER = {"augment_shift", "warm_start_optimiser", "rest_lr", "loss", "loss_folder", "accelerator", "optimiser_folder"}
 #: Shots, which may change in mid-run: of what is not measured yet.
 OF_SHOTS = {"training": {"shots", "final_shots"}, "spsa": {"shots"}}
 #: All keys that may: those, learning rates for a run that diverged, and where it is computed.
@@ -68,63 +67,37 @@ CHANGEABLE = {
 
 
 @final
-class QNNConfig(Section):
-    """One photonic circuit."""
-
-    modes: Annotated[WholeNumber, Field(ge=2, le=64)]
-    photons: Positive
-    mesh: Literal["isometry", "rectangular", "brickwall"] = "isometry"
-    device: str | None = None
-    input_modes: tuple[PositiveOrZero, ...] | None = None
-
-    def open_mesh(self) -> Mesh:
-        """The mesh; raises :class:`ProgramError` when the photons do not fit the modes."""
-        return open_mesh(self.mesh, modes=self.modes, photons=self.photons)
-
-    @property
-    def inputs(self) -> tuple[int, ...]:
-        """Input modes, the mesh's own unless given."""
-        return self.input_modes if self.input_modes is not None else self.open_mesh().default_input(self.photons)
-
-    @model_validator(mode="after")
-    def _fits(self) -> QNNConfig:
-        try:
-            self.open_mesh()
-        except ProgramError as error:
-            raise ValueError(str(error)) from None
-        inputs = self.inputs
-        if len(inputs) != self.photons or len(set(inputs)) < len(inputs) or max(inputs) >= self.modes:
-            raise ValueError(f"input_modes {inputs} are not {self.photons} distinct modes of 0..{self.modes - 1}")
-        return self
-
-
-@final
-class GeneratorConfig(Section):
-    """From probabilities to weights; see :mod:`qpu_sdk.generator.mps` and, for phases, :mod:`qpu_sdk.generator.phases`.
-
-    :param bond_dim: of chains; ``phases`` has none.
-    """
-
-    kind: Literal["tapered", "lean", "paper", "phases"] = "tapered"
-    bond_dim: Positive = 8
-    init_std: AtLeastZero | None = None
-
-    @field_validator("bond_dim")
-    @classmethod
-    def _fits_memory(cls, bond_dim: int) -> int:
-        return as_value(lambda: checked_bond(bond_dim))
-
-
-@final
 class TrainingConfig(Section):
     """Rounds of [measure p; generator epochs on it; SPSA on the phases], then a last measurement and fit.
 
+    :param warm_start_epochs: with exact gradients of phases and generator, which ask no device.
+    :param warm_start_lr: of the phases in these.
+    :param trials: independent starts, of which the one with the lowest training loss goes on.
+    :param trial_epochs: of each, counted within ``warm_start_epochs``.
+    :param rounds: of a measurement of p, epochs of the generator and steps of SPSA.
+    :param generator_epochs: in each round.
+    :param final_epochs: after the last, longer measurement.
+    :param batch_size: training images of one step.
+    :param optimiser: of the generator.
+    :param lr: peak learning rate of the generator; warm-up, then cosine.
+    :param beta2: of Adam: how long squared gradients are remembered.
+    :param clip: most norm of a gradient; 0: no limit.
+    :param label_smoothing: share of a label that is spread over all classes.
+    :param weight_penalty: times the sum of the squared generated weights, added to the loss.
+    :param warmup: part of the schedule in which the rate rises.
+    :param final_lr: part of ``lr`` that is left at the end.
+    :param shots: of each round's measurement, a setting.
+    :param final_shots: of the last measurement, a setting.
+    :param threads: of torch; none: torch's own number.
     :param augment_shift: most pixels by which training images are moved, each way, anew in every epoch.
     :param accelerator: where generator and network are trained; ``auto``: the first of cuda, mps and cpu that is there.
     :param warm_start_optimiser: of the phases; none: ``rotated-adam`` for tapered chains, ``adam`` for others.
     :param rest_lr: peak learning rate of weights that are not generated; none: 0.003.
     :param loss: ``module:function`` or ``FILE.py:function`` of outputs and labels; none: cross-entropy.
     :param loss_folder: where that is, as of the target; a run writes it down.
+    :param optimiser: of the generator: ``adam``, ``rotated-adam``, or ``module:function`` or ``FILE.py:function`` that
+        makes a ``torch.optim.Optimizer`` of a list of parameters, such as ``torch.optim:NAdam``.
+    :param optimiser_folder: where that is, as of the target.
     """
 
     warm_start_epochs: PositiveOrZero = 110
@@ -135,7 +108,7 @@ class TrainingConfig(Section):
     generator_epochs: PositiveOrZero = 4
     final_epochs: Positive = 20
     batch_size: Positive = 128
-    optimiser: Literal["adam", "rotated-adam"] = "rotated-adam"
+    optimiser: str = "rotated-adam"
     lr: Rate = 0.01
     beta2: Annotated[RealNumber, Field(gt=0.0, lt=1.0)] = 0.99
     clip: AtLeastZero = 1.0
@@ -152,12 +125,20 @@ class TrainingConfig(Section):
     loss: str | None = None
     loss_folder: str | None = None
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
+    optimiser_folder: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave keys that came later out where they change nothing, as ``scale`` of the images where it is not set."""
         later = {key: field.default for key, field in type(self).model_fields.items() if key in _LATER}
         return {key: value for key, value in inner(self).items() if key not in later or value != later[key]}
+
+    @field_validator("optimiser")
+    @classmethod
+    def _is_known(cls, optimiser: str) -> str:
+        if optimiser not in OPTIMISERS and ":" not in optimiser:
+            raise ValueError(f"it is none of {', '.join(OPTIMISERS)} and module:function, such as torch.optim:NAdam")
+        return optimiser
 
     @model_validator(mode="after")
     def _trials_are_warm(self) -> TrainingConfig:
@@ -171,7 +152,23 @@ class TrainingConfig(Section):
 
 @final
 class SPSAConfig(Section):
-    """Gains in Spall's letters, ``a`` calibrated unless given. Blocking rests where no step has several pairs."""
+    """Gains in Spall's letters, ``a`` calibrated unless given. Blocking rests where no step has several pairs.
+
+    :param steps: a round; two settings a circuit and pair.
+    :param shots: of each setting.
+    :param a: gain of the steps; none: calibrated by the first step.
+    :param c: size of the perturbation, radians.
+    :param A: stability constant of the gain; none: a tenth of the steps.
+    :param alpha: exponent with which the gain decays.
+    :param gamma: exponent with which the perturbation decays.
+    :param resamplings: pairs of a step, whose gradients are averaged.
+    :param calibration_pairs: of the first step, which choose the gain.
+    :param first_step: root-mean-square size of the first step, radians.
+    :param max_step: of any step, radians; ``"none"``: no limit.
+    :param smoothing: of the gradients over steps.
+    :param blocking: whether steps are undone that raise the loss by more than its noise.
+    :param images: of the minibatch that all pairs of a step share.
+    """
 
     steps: PositiveOrZero = 5
     shots: Shots = 100_000
@@ -210,6 +207,18 @@ class SPSAConfig(Section):
 @final
 class RunConfig(Section):
     """The whole configuration.
+
+    :param device: of every circuit that does not name its own.
+    :param seed: of everything random.
+    :param controls: whether the five controls are trained after the run; or the names of those that are.
+    :param data: which images.
+    :param target: the network whose weights are generated.
+    :param qnn: circuits, two or more; p is the outer product of their distributions.
+    :param generator: from probabilities to weights.
+    :param training: rounds, epochs, learning rates and shots.
+    :param spsa: the optimiser of the phases.
+    :param mitigation: how counts become a distribution.
+    :param budget: hard limits.
 
     >>> RunConfig().generator.bond_dim
     8

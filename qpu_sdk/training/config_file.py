@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..files import regular, user_path
 from ..words import short
 from .config import RunConfig
-from .located import located, located_loss
+from .located import located, located_training
 from .problems import config_problem
 
 
@@ -47,7 +47,7 @@ def configured(tree: dict[str, Any], path: Path | None) -> RunConfig:
     if path is None:
         return config
     places = (Path.cwd(), path.parent)
-    own = {"target": located(config.target, *places), "training": located_loss(config.training, *places)}
+    own = {"target": located(config.target, *places), "training": located_training(config.training, *places)}
     return config.model_copy(update=own)
 
 

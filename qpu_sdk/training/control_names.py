@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
-from ..words import short
+from ..words import did_you_mean, short
 
 #: What ``controls = true`` trains.
 STANDARD_CONTROLS = ("frozen_random", "constant", "random_subspace", "plain_network", "small_network")
@@ -32,7 +32,8 @@ def _checked(value: object) -> bool | tuple[str, ...]:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         for name in value:
             if name not in CONTROLS:
-                raise ValueError(f"control {short(name)} is unknown. There are: {', '.join(CONTROLS)}")
+                near = did_you_mean(str(name), CONTROLS)
+                raise ValueError(f"control {short(name)} is unknown.{near} There are: {', '.join(CONTROLS)}")
         return tuple(dict.fromkeys(value))
     try:
         return _TRUTH.validate_python(value)

@@ -58,7 +58,8 @@ def constant(sizes: Sequence[int]) -> Tensor:
 
 
 #: Peak learning rates of the controls that do not share the generator's, chosen on validation images like its own;
-#: from the third on those are of two draws from MNIST's training files, with what they gave in docs/method.md.
+#: from the third on those are of two draws from MNIST's training files; what they gave is in
+#: docs/explanation/method.md.
 CONTROL_LR = {
     "random_subspace": 0.1,
     "plain_network": 0.003,

@@ -45,7 +45,16 @@ class MitigationConfig(Section):
 
 @final
 class BudgetConfig(Section):
-    """Hard limits of one run, reserved before each submission, and what devices charge, unless they say it."""
+    """Hard limits of one run, reserved before each submission, and what devices charge, unless they say it.
+
+    :param settings: circuit configurations; ``"none"``: no limit.
+    :param shots: of all settings together.
+    :param credits: what the provider charges.
+    :param jobs: that are submitted.
+    :param seconds: of the machine.
+    :param credits_per_shot: what a device charges; none: what it says itself, 1e-6 on QPUs.
+    :param seconds_per_setting: what a setting takes; none: what it says itself, 15 on QPUs.
+    """
 
     settings: Annotated[Limit | None, BeforeValidator(or_none)] = 400
     shots: Limit | None = None

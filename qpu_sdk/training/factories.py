@@ -181,7 +181,8 @@ def _set_torch(kind: torch.dtype, device: torch.device, threads: int, strict: bo
         torch.set_default_device(None if device.type == "cpu" else device)
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(strict)
+    if torch.are_deterministic_algorithms_enabled() != strict:  # the call imports torch's compiler, for a second or two
+        torch.use_deterministic_algorithms(strict)
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -22,6 +24,7 @@ from .config import TrainingConfig
 from .losses import CROSS_ENTROPY, Loss
 from .optimiser import NamedTensors, Optimiser
 from .ordinary import optimiser_of
+from .places import Places
 from .targets import Target
 
 
@@ -102,9 +105,9 @@ class Fitter:
             self, generator=copy.deepcopy(self.generator).to(self.device), target=self.target.to(self.device)
         )
 
-    @property
+    @functools.cached_property
     def optimiser(self) -> Optimiser:
-        """The rule that the configuration names."""
+        """The rule that the configuration names."""  # kept: one of a user's own is imported
         return optimiser_of(self.generator, self.config)
 
     def init(self, *, seed: int) -> FitState:
@@ -122,7 +125,11 @@ class Fitter:
 
         :returns: the parameters, with the same shapes as the generator's.
         """
-        return [state.parameters[name] for name, _ in self.generator.named_parameters()]
+        return [state.parameters[name] for name in self._names]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [name for name, _ in self.generator.named_parameters()]
 
     def rate(self, step: int) -> float:
         """Learning rate of one step."""
@@ -185,8 +192,13 @@ class Fitter:
             return self._generated(state, p)
 
     def _generated(self, state: FitState, p: Tensor) -> Tensor:
-        weights: Tensor = torch.func.functional_call(self.generator, dict(state.parameters), (p,))
+        with self._places.holding(dict(state.parameters)):
+            weights: Tensor = self.generator(p)
         return weights
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places(self.generator)
 
 
 def trial_seed(seed: int, name: str, trial: int) -> int:

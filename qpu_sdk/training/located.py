@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import user_path
@@ -33,12 +34,19 @@ def located(target: TargetConfig, *folders: Path) -> TargetConfig:
     return target
 
 
-def located_loss(training: TrainingConfig, *folders: Path) -> TrainingConfig:
-    """The same for a loss of the user's own."""
-    if training.loss is None:
-        return training
-    found = located(TargetConfig(factory=training.loss, folder=training.loss_folder), *folders)
-    return training.model_copy(update={"loss": found.factory, "loss_folder": found.folder})
+def located_training(training: TrainingConfig, *folders: Path) -> TrainingConfig:
+    """The same for a loss and an optimiser of the user's own."""
+    own: dict[str, str | None] = {}
+    if training.loss is not None:
+        own |= _found(training.loss, "loss", training.loss_folder, folders)
+    if ":" in training.optimiser:
+        own |= _found(training.optimiser, "optimiser", training.optimiser_folder, folders)
+    return training.model_copy(update=own)
+
+
+def _found(name: str, key: str, folder: str | None, folders: Sequence[Path]) -> dict[str, str | None]:
+    found = located(TargetConfig(factory=name, folder=folder), *folders)
+    return {key: found.factory, f"{key}_folder": found.folder}
 
 
 def is_file(name: str) -> bool:

@@ -44,9 +44,11 @@ class Loss:
         :param labels: ``(n, ...)``.
         :param smoothing: of labels, for cross-entropy alone.
         """
-        if self.function is None:
-            return F.cross_entropy(outputs, labels, label_smoothing=smoothing)
-        return self.function(outputs, labels)
+        if self.function is not None:
+            return self.function(outputs, labels)
+        if smoothing and outputs.ndim == 2:
+            return F.cross_entropy(outputs, _smoothed(labels, outputs, smoothing))  # faster than torch's own smoothing
+        return F.cross_entropy(outputs, labels, label_smoothing=smoothing)
 
     def mean(self, outputs: Tensor, labels: Tensor) -> float:
         """The loss alone, without smoothing, so that it compares across configurations.
@@ -96,6 +98,12 @@ class Loss:
             raise ConfigError(f"{told} has no gradient. Compute it of the outputs, with torch.")
         if not math.isfinite(number := float(value.detach())):
             raise ConfigError(f"{told} is {number} before any training. Mend it.")
+
+
+def _smoothed(labels: Tensor, outputs: Tensor, smoothing: float) -> Tensor:
+    """Of each image 1 - s for its class and s shared by all, ``(n, classes)``."""
+    shared = smoothing / outputs.shape[1]
+    return torch.full_like(outputs, shared, requires_grad=False).scatter_(1, labels[:, None], 1.0 - smoothing + shared)
 
 
 def _kind(tensor: Tensor) -> str:

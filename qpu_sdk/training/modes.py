@@ -28,12 +28,18 @@ def is_still_norm(layer: nn.Module) -> bool:
 def in_training(layers: Sequence[nn.Module]) -> Iterator[None]:
     """These layers alone, of a network in evaluation mode."""
     for layer in layers:
-        layer.training = True  # not train(), which takes those inside along
+        _set_mode(layer, True)  # not train(), which takes those inside along
     try:
         yield
     finally:
         for layer in layers:
-            layer.training = False
+            _set_mode(layer, False)
+
+
+def _set_mode(layer: nn.Module, training: bool) -> None:
+    object.__setattr__(
+        layer, "training", training
+    )  # torch's own looks for parameters first, which takes ten times as long
 
 
 @contextmanager

@@ -17,6 +17,12 @@ GIVEN = "(given)"
 class DataConfig(Section):
     """Which images. ``draw="training"`` draws both sets by seed from the source's training images.
 
+    :param source: ``mnist-5k``, which ships, ``mnist``, a folder, ``FILE.npz`` or ``TRAIN.csv,TEST.csv``.
+    :param draw: whether the source's parts are taken, or both sets drawn by seed from its training images.
+    :param train_size: how many of the training images; none: all.
+    :param test_size: how many of the test images; none: all.
+    :param validation_size: training images held out, for choosing anything.
+    :param seed: of the draw; none: the run's.
     :param scale: what all pixels are divided by; none: integers beyond 127 are bytes, the rest is as it is.
     :param second_test: a source whose whole test part is a second test set, the same for every seed.
     :param as_is: whether numbers are of any range, such as normalised ones, and nothing is divided.
@@ -45,6 +51,7 @@ class TargetConfig(Section):
 
     :data:`GIVEN` stands for one that was passed to :func:`qpu_sdk.runs.train.train`; so it does for images.
 
+    :param factory: the function that returns the network.
     :param folder: where the module is, unless it is installed; a run writes it down.
     :param include: patterns, as of file names, of the parameters that are generated; none: all.
     :param exclude: patterns of those that are not.

@@ -6,7 +6,7 @@ Steps change parameters and state in place, as the underscore of ``step_`` says:
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -22,7 +22,8 @@ LARGEST_BLOCK = 1000
 #: How names of what :class:`FirstApart` remembers of the first parameter begin.
 _FIRST = "first."
 
-NamedTensors = Mapping[str, Tensor]
+#: What is remembered, by name; some optimisers add to it at their first step.
+NamedTensors = dict[str, Tensor]
 
 
 class Optimiser(abc.ABC):
@@ -147,6 +148,8 @@ class FirstApart(Optimiser):
         rest = {name: tensor for name, tensor in state.items() if not name.startswith(_FIRST)}
         self.first.step_(own, parameters[:1], gradients[:1], self.ratio * lr)
         self.rest.step_(rest, parameters[1:], gradients[1:], lr)
+        state.update(rest)
+        state.update({f"{_FIRST}{name}": tensor for name, tensor in own.items()})
 
 
 def _counted(state: NamedTensors) -> int:

@@ -12,6 +12,7 @@ from ..generator.mps import Generator
 from .config import TrainingConfig
 from .optimiser import Adam, FirstApart, Optimiser, open_optimiser
 from .targets import Target
+from .torch_optimiser import named_optimiser
 
 #: Learning rate of ordinary weights, that of the plain network among the controls.
 REST_LR = 0.003
@@ -72,9 +73,12 @@ def without_ordinary(generator: Generator) -> Generator:
 def optimiser_of(generator: Generator, config: TrainingConfig) -> Optimiser:
     """What the configuration names, and Adam for ordinary weights, whose gradients are no generator's.
 
-    :raises ConfigError: for an unknown name.
+    :raises ConfigError: for an unknown name, and for a user's own that cannot be found.
     """
-    own = open_optimiser(config.optimiser, beta2=config.beta2)
+    if ":" in config.optimiser:
+        own = named_optimiser(config.optimiser, config.optimiser_folder)
+    else:
+        own = open_optimiser(config.optimiser, beta2=config.beta2)
     if not isinstance(generator, WithOrdinary):
         return own
     # The rate has the generator's schedule: one is a multiple of the other.

@@ -22,9 +22,8 @@ def config_problem(error: ValidationError, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in where)
     if problem["type"] == "extra_forbidden":
         known = _keys_at(model, where[:-1])
-        near = get_close_matches(str(where[-1]), known, n=1)
-        way = f"Did you mean {'.'.join(map(str, (*where[:-1], near[0])))}? " if near else ""
-        return f"unknown key {key!r}. {way}There are: {', '.join(known)}."
+        near = _nearest(model, where, known)
+        return f"unknown key {key!r}.{f' Did you mean {near}?' if near else ''} There are: {', '.join(known)}."
     if problem["type"] == "missing":
         return f"{key}: is missing. Add it."
     message = _PLAIN.get(problem["type"], problem["msg"]).removeprefix("Value error, ").rstrip(".")
@@ -46,6 +45,21 @@ _PLAIN = {
     "bool_parsing": "Input should be true or false",
     "bool_type": "Input should be true or false",
 }
+
+
+def _nearest(model: type[BaseModel], where: tuple[int | str, ...], known: list[str]) -> str:
+    """The key that is most like one, with its tables: of the same table, else of another, into which it belongs."""
+    leaf = str(where[-1])
+    if near := get_close_matches(leaf, known, n=1):
+        return ".".join(map(str, (*where[:-1], near[0])))
+    others = {key: f"{table}.{key}" for table in model.model_fields for key in _keys_within(model, table)}
+    return next((others[key] for key in get_close_matches(leaf, others, n=1)), "")
+
+
+def _keys_within(model: type[BaseModel], table: str) -> list[str]:
+    """Keys of a table; of what is none, or a list of tables, nothing."""
+    inner = model.model_fields[table].annotation
+    return list(inner.model_fields) if isinstance(inner, type) and issubclass(inner, BaseModel) else []
 
 
 def _keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:

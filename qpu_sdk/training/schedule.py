@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, final
 
 from ..errors import BudgetExceeded, ConfigError
@@ -71,6 +72,32 @@ class Schedule:
         units = tuple(replace(unit, ends_round=unit is part[-1]) for part in parts for unit in part)
         return cls(units, len(config.qnn), t.warm_start_epochs + t.rounds * t.generator_epochs + t.final_epochs)
 
+    @cached_property
+    def _sizes(self) -> Mapping[tuple[UnitKind, int], int]:
+        """Units of each kind in a round, or in a trial; of the warm start with those of the trial that it follows."""
+        return {(unit.kind, unit.round): unit.index + 1 for unit in self.units}
+
+    def phase(self, done: int) -> str:
+        """What a run is at after so many units, in words; "" after the last one.
+
+        >>> schedule = Schedule.of(RunConfig(training={"rounds": 3}))
+        >>> schedule.phase(0), schedule.phase(len(schedule.units) - 1), schedule.phase(len(schedule.units))
+        ('trial 1/4, epoch 1/6', 'final fit, epoch 20/20', '')
+        """
+        if done >= len(self.units):
+            return ""
+        unit, last = self.units[done], self.last_measurement.round
+        step = f"{unit.index + 1}/{self._sizes[unit.kind, unit.round]}"
+        if unit.kind == "trial":
+            trials = sum(kind == "trial" for kind, _ in self._sizes)
+            return f"trial {unit.round + 1}/{trials}, epoch {step}"
+        if unit.kind == "warm-start":
+            return f"warm start, epoch {step}"
+        if unit.round == last:
+            return "last measurement" if unit.kind == "measure" else f"final fit, epoch {step}"
+        told = {"measure": "measurement", "fit": f"epoch {step}", "spsa": f"SPSA step {step}"}[unit.kind]
+        return f"round {unit.round + 1}/{last}, {told}"
+
     @property
     def settings(self) -> int:
         """Circuit settings of the run at most; fewer only when a setting comes twice."""
@@ -91,7 +118,7 @@ class Schedule:
         """Those of :attr:`total_epochs` that follow exact gradients of the ideal circuits."""
         return sum(unit.kind in ("trial", "warm-start") for unit in self.units)
 
-    @property
+    @cached_property
     def last_measurement(self) -> Unit:
         """The one that the exported weights are fitted to."""
         return next(unit for unit in reversed(self.units) if unit.kind == "measure")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -10,10 +11,24 @@ from ..errors import ConfigError
 from .problems import config_problem
 
 
+def _described(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Give every key of a JSON Schema what the docstring of its table says of it."""
+    text, *said = re.split(r"\n\s*:param (\w+): ", f"{model.__doc__}\n")
+    schema["description"] = _plain(text)
+    for key, what in zip(said[::2], said[1::2], strict=True):
+        schema["properties"][key]["description"] = _plain(what)
+
+
+def _plain(text: str) -> str:
+    """The first paragraph in one line, names between single backticks."""
+    line = " ".join(text.partition("\n\n")[0].split())
+    return re.sub(r":\w+:(`[^`]+`)", r"\1", line).replace("``", "`")
+
+
 class Section(BaseModel):
     """A table of the configuration: unknown keys are refused, values cannot be changed afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, json_schema_extra=_described)
 
     def __init__(self, *unnamed: object, **values: Any) -> None:
         """Refuse what is wrong with a :class:`ConfigError` of one line, as a file with it is refused."""

@@ -16,6 +16,7 @@ from .class_folders import is_class_folder, read_class_folders
 from .config import GIVEN
 from .csv_images import read_csv_pair
 from .idx import IDX_FILES, is_idx_prefix, read_mnist_folder
+from .own_images import absolute_code, names_code, read_own
 from .pixels import AnyArray
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def reader_of(source: str) -> Callable[[], dict[str, AnyArray]]:
         return read_embedded_digits
     if source == "mnist":
         return read_torchvision
+    if names_code(source):
+        return lambda: read_own(source)
     if (pair := _csv_pair(source)) is not None:
         return lambda: read_csv_pair(*pair)
     path = source_path(source)
@@ -53,7 +56,7 @@ def reader_of(source: str) -> Callable[[], dict[str, AnyArray]]:
     alone = ", and one CSV is half of one" if path.name.lower().endswith(_CSV) else ""
     raise DataError(
         f"data source {short(source)} is not known or does not exist{alone}. Use mnist-5k, mnist, a folder in "
-        "torchvision's MNIST layout or with pictures by class, FILE.npz, or TRAIN.csv,TEST.csv."
+        "torchvision's MNIST layout or with pictures by class, FILE.npz, TRAIN.csv,TEST.csv, or FILE.py:function."
     )
 
 
@@ -65,6 +68,8 @@ def absolute_source(source: str) -> str:
     """
     if source in _NAMES:
         return source
+    if names_code(source):
+        return absolute_code(source)
     pair = _csv_pair(source)
     if pair is not None:
         return ",".join(str(path.resolve()) for path in pair)

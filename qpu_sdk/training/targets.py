@@ -20,6 +20,9 @@ from .config import TargetConfig
 from .factories import open_factory
 from .modes import in_training, is_learning_norm, is_still_norm, seeded_torch
 from .networks import NETWORKS
+from .places import Places
+from .probe import PROBE_IMAGES, PROBE_SEED, PROBE_SLACK
+from .tokens import TokenInputs
 
 
 @final
@@ -58,8 +61,6 @@ BUILT_IN: Mapping[str, Callable[[], nn.Module]] = {
 }
 
 
-#: Images that tell whether two networks compute the same, and the seed of these and of the weights.
-_PROBE_IMAGES, _PROBE_SEED = 4, 20_250_508
 #: Most images over which statistics of batch norms are taken at once.
 SETTLING_BATCH = 1000
 
@@ -68,12 +69,11 @@ SETTLING_BATCH = 1000
 class Target:
     """A network as a function of its flat weights: those that are generated, then those that are trained as they are.
 
-    Both are in ``state_dict`` order, and by default all are generated. The module runs through
-    ``torch.func.functional_call``; its own parameters are only the template of names, shapes and types. Those that need
-    no gradient keep their values. In training each layer is in the mode that it was passed in, so dropout is on, and
-    batch norms see the statistics of the batch; elsewhere it is in evaluation mode, and batch norms have the statistics
-    of all training images in the end, unless they are frozen or in evaluation mode themselves. It is a copy: the
-    caller's module is left as it was.
+    Both are in ``state_dict`` order, and by default all are generated. The module's own parameters are only the
+    template of names, shapes and types; those that need no gradient keep their values. In training each layer is in the
+    mode that it was passed in, so dropout is on, and batch norms see the statistics of the batch; elsewhere it is in
+    evaluation mode, and batch norms have the statistics of all training images in the end, unless they are frozen or in
+    evaluation mode themselves. It is a copy: the caller's module is left as it was.
 
     :param config: which parameters are generated, and what becomes of the rest.
     :raises ConfigError: when the module has no parameter to generate, cannot be copied, or has what no file keeps.
@@ -103,6 +103,8 @@ class Target:
         self.frozen = sum(p.numel() for name, p in own.items() if name not in self.shapes)
         self._kinds = [own[name].dtype for name in names]
         self._further = further_places(self.module)
+        self._places = Places(self.module)
+        self._tokens = TokenInputs(self.module)
         kinds = {p.dtype for p in self.module.parameters() if p.is_floating_point()}
         self._kind = kinds.pop() if len(kinds) == 1 else None  # of the images that the layers take
         #: Layers whose statistics are of the images and not of the seed; as they are in a frozen or an evaluated layer.
@@ -131,7 +133,10 @@ class Target:
     def tensors(self, weights: Tensor) -> dict[str, Tensor]:
         """Cut flat weights, ``(size,)``, into named tensors: views, except of other types than float32."""
         parts = zip(self.shapes.items(), torch.split(weights, self.sizes), self._kinds, strict=True)
-        return {name: part.view(shape).to(kind) for (name, shape), part, kind in parts}
+        own = weights.dtype
+        return {
+            name: part.view(shape) if kind is own else part.view(shape).to(kind) for (name, shape), part, kind in parts
+        }
 
     def logits(self, weights: Tensor, images: Tensor, *, learning: bool = False, seed: int | None = None) -> Tensor:
         """The network's output for a batch of images.
@@ -147,9 +152,8 @@ class Target:
         return self._learning(weights, images, seed)[0]
 
     def _answer(self, state: dict[str, Tensor], images: Tensor) -> Tensor:
-        # Tied by us: torch puts a layer that has two names back with the weights of the call.
-        answer = torch.func.functional_call(self.module, state, (self._own(images),), tie_weights=False)
-        return _floats(answer)
+        with self._places.holding(state):
+            return _floats(self.module(self._own(images)))
 
     def _tied(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return tensors | {other: tensors[name] for other, name in self._further.items() if name in tensors}
@@ -187,7 +191,7 @@ class Target:
         """
         if not self._norms:
             return self
-        other = copy.deepcopy(self)
+        other = self._copied()
         before = [layer.momentum for layer in other._norms]
         for layer in other._norms:
             layer.reset_running_stats()
@@ -201,8 +205,13 @@ class Target:
 
     def to(self, device: torch.device) -> Target:
         """The same network on a device."""
-        other = copy.deepcopy(self)
+        other = self._copied()
         other.module.to(device)
+        return other
+
+    def _copied(self) -> Target:
+        other = copy.deepcopy(self)
+        other._places = Places(other.module)
         return other
 
     def _own(self, images: Tensor) -> Tensor:
@@ -242,12 +251,19 @@ class Target:
         :param weights: others, ``(size,)``.
         :returns: ``(n, classes)`` float32.
         """
-        rng = torch.Generator().manual_seed(_PROBE_SEED)
-        images = torch.rand((_PROBE_IMAGES, *image_shape), generator=rng, dtype=torch.float32)
+        rng = torch.Generator().manual_seed(PROBE_SEED)
+        images = self.some_images(PROBE_IMAGES, image_shape, rng)
         weights = self.some_weights(rng) if weights is None else weights
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_PROBE_SEED)  # a network may draw numbers even in evaluation mode
-            return self.logits(weights, images).detach().float().reshape(_PROBE_IMAGES, -1)
+            torch.manual_seed(PROBE_SEED)  # a network may draw numbers even in evaluation mode
+            return self.logits(weights, images).detach().float().reshape(PROBE_IMAGES, -1)
+
+    def some_images(self, count: int, image_shape: Sequence[int], rng: torch.Generator) -> Tensor:
+        """Random images, ``(count, *image_shape)`` in [0, 1]; of a network that embeds them, numbers of its tokens."""
+        images = torch.rand((count, *image_shape), generator=rng, dtype=torch.float32)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            rows = self._tokens.asked(lambda: self.logits(torch.zeros(self.size), images[:1]))
+        return images if rows is None else (images * rows).floor()
 
     def some_weights(self, rng: torch.Generator) -> Tensor:
         """Random weights with which numbers neither grow nor shrink much from layer to layer, ``(size,)``."""
@@ -316,8 +332,8 @@ def answers_alike(network: nn.Module, image_shape: Sequence[int], expected: Sequ
     found = template.probe(image_shape, template.flat(dict(network.named_parameters())))
     known = torch.tensor(expected, dtype=torch.float32)
     finite = known[torch.isfinite(known)].abs()
-    slack = 1e-3 * float(finite.max()) if finite.numel() else 0.0
-    return found.shape == known.shape and torch.allclose(found, known, rtol=1e-3, atol=slack, equal_nan=True)
+    slack = PROBE_SLACK * float(finite.max()) if finite.numel() else 0.0
+    return found.shape == known.shape and torch.allclose(found, known, rtol=PROBE_SLACK, atol=slack, equal_nan=True)
 
 
 def _floats(answer: Tensor) -> Tensor:

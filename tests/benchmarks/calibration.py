@@ -1,6 +1,7 @@
 """``python -m tests.benchmarks.calibration``: the fit, the formula against Perceval, and the pulls of many devices.
 
-Times are of this machine and this process; nothing is asserted. ``--write`` puts the tables into docs/calibration.md.
+Times are of this machine and this process; nothing is asserted. ``--write`` puts the tables into
+docs/how-to/calibration.md.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from qpu_sdk.photonics.program import Program
 from tests.benchmarks.pages import ROOT, replace_between
 from tests.calibration.simulate import random_parameters, simulate, uniform_parameters
 
-PAGE = ROOT / "docs" / "calibration.md"
+PAGE = ROOT / "docs" / "how-to" / "calibration.md"
 MODES, INPUTS, PULSES = 9, (0, 2, 5, 8), 2_000_000
 NOISE = Noise(indistinguishability=0.92, g2=0.02, transmittance=0.06)
 SIZES = ((4, (0, 2)), (6, (0, 2, 4)), (9, INPUTS))
@@ -101,7 +102,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=100, help="of the pulls")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/calibration.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/how-to/calibration.md")
     arguments = parser.parse_args()
     lines: list[str] = []
     for rows in (fit_rows(), formula_rows(), pull_rows(arguments.devices)):

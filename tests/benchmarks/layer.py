@@ -3,7 +3,7 @@
 1,000 of the digits that ship, 7 x 7 pixels each: 600 to train on, 150 for the curves, 250 to test, once, at the end.
 A linear layer encodes 49 pixels in the phases of two photons in six modes, another decodes their 15 probabilities to
 ten classes, and the circuit has phases of its own. Nothing is chosen by the results. Writes docs/results/layer.json
-and the table of docs/photonic-layer.md; what is there is not done again, ``--only NAME`` does one row.
+and the table of docs/how-to/photonic-layer.md; what is there is not done again, ``--only NAME`` does one row.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.training.sources import read_embedded_digits
 from tests.benchmarks.pages import ROOT, mean_and_spread, replace_between
 
-PAGE, RESULTS = ROOT / "docs" / "photonic-layer.md", ROOT / "docs" / "results" / "layer.json"
+PAGE, RESULTS = ROOT / "docs" / "how-to" / "photonic-layer.md", ROOT / "docs" / "results" / "layer.json"
 SEEDS = (0, 1, 2)
 BELENOS = "local:slos?noise=belenos"
 

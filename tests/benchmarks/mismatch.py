@@ -14,7 +14,7 @@ Of every estimate: its total variation distance to the ideal distribution and th
 
 Counts are drawn once and kept under runs/mismatch; records are fitted again where the calibration's code has changed,
 estimates where that of mitigation has too. ``--rows a,b`` and ``--devices N`` measure a part; only a whole run writes
-docs/results/mismatch.json and the table of docs/real-machines.md, unless ``--write`` asks for it.
+docs/results/mismatch.json and the table of docs/explanation/real-machines.md, unless ``--write`` asks for it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from tests.benchmarks.pages import ROOT, replace_between
 from tests.oracles.mismatched import Chip, MismatchedDevice
 
 RESULTS = ROOT / "docs" / "results" / "mismatch.json"
-PAGE = ROOT / "docs" / "real-machines.md"
+PAGE = ROOT / "docs" / "explanation" / "real-machines.md"
 FOLDER = ROOT / "runs" / "mismatch"
 MARK = "mismatch table"
 SEED, DEVICES, CALIBRATION_SHOTS = 2026, 20, 1_000_000

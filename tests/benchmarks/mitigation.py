@@ -1,4 +1,4 @@
-"""``make mitigation``: mitigations side by side at the points the project is measured by; writes docs/mitigation.md.
+"""``make mitigation``: mitigations side by side where the project is measured; writes docs/how-to/mitigation.md.
 
 Threshold detectors, indistinguishability 0.92, g2 0.02, transmittance 0.3 and 0.06, an unknown error of up to 0.01 rad
 on every phase, 1e6 and 1e7 shots an estimate. The record is measured first, on the same simulated device, in ten
@@ -33,7 +33,7 @@ from qpu_sdk.statistics import total_variation
 from tests.benchmarks.pages import ROOT, replace_between
 
 RESULTS = ROOT / "docs" / "results" / "mitigation.json"
-PAGE = ROOT / "docs" / "mitigation.md"
+PAGE = ROOT / "docs" / "how-to" / "mitigation.md"
 FOLDER = ROOT / "runs" / "mitigation"
 INPUTS, SEED = (0, 2, 5, 8), 2026
 #: Programs of a kind: the goals are about the first one.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-RESULTS_PAGE = ROOT / "docs" / "results.md"
+RESULTS_PAGE = ROOT / "docs" / "explanation" / "results.md"
 README = ROOT / "README.md"
 
 

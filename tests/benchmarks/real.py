@@ -9,7 +9,7 @@ Ways: the vendor's figures; a record fitted by ``calibrate_from`` to the *other*
 ``--folds`` parts is left out once); a record fitted to another file. Never is a setting judged by a record that has
 seen it. Distances are to the ideal distribution of the unitary; the machine's own errors of phases are in them, and
 what a perfect device would have with as many events is the sampling floor. ``--write`` stores docs/results/real.json
-and the table of docs/real-machines.md.
+and the table of docs/explanation/real-machines.md.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tests.benchmarks.mismatch import judged
 from tests.benchmarks.pages import ROOT, replace_between
 
 RESULTS = ROOT / "docs" / "results" / "real.json"
-PAGE = ROOT / "docs" / "real-machines.md"
+PAGE = ROOT / "docs" / "explanation" / "real-machines.md"
 MARK = "real table"
 METHODS = ("auto", "response", "subtract")
 #: Of the records that are fitted; the published ones have what the vendor says and nothing else.

@@ -221,9 +221,9 @@ def benchmarks() -> Iterator[Result]:
 
 
 def main() -> None:
-    """Print a line a benchmark; with --write also put them into docs/results.md."""
+    """Print a line a benchmark; with --write also put them into docs/explanation/results.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/explanation/results.md")
     arguments = parser.parse_args()
     results = []
     for result in benchmarks():

@@ -5,7 +5,7 @@ indistinguishability as counts of a real one tell them, behind detectors that on
 Two circuits of two photons in 14 modes (examples/belenos.toml), the 5,000 digits that come with the package, five
 seeds; the record is measured on the machine in ten settings of a million shots. SPSA off is the same training with the
 phases of the warm start kept, so that the difference, seed by seed, is what steps on the machine bring. Writes
-docs/results/seen.json and the table of docs/real-machines.md.
+docs/results/seen.json and the table of docs/explanation/real-machines.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, final
 from tests.benchmarks.pages import ROOT, mean_and_spread, replace_between
 
 RESULTS = ROOT / "docs" / "results" / "seen.json"
-PAGE = ROOT / "docs" / "real-machines.md"
+PAGE = ROOT / "docs" / "explanation" / "real-machines.md"
 RECORDS = ROOT / "runs" / "seen-records"
 SEEDS = (0, 1, 2, 3, 4)
 DETECTORS = ("threshold", "ppnr:6")

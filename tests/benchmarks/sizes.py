@@ -1,7 +1,8 @@
 """``python -m tests.benchmarks.sizes [--write]``: time and memory of one mitigation by size.
 
 Each size is a process of its own, so that the memory is its own; its seconds are of ``mitigate`` alone, after one call
-of a small size that loads what is loaded once. ``--write`` puts the table into docs/mitigation.md. About two minutes.
+of a small size that loads what is loaded once. ``--write`` puts the table into docs/how-to/mitigation.md.
+About two minutes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from qpu_sdk.photonics.program import Program
 from qpu_sdk.statistics import total_variation
 from tests.benchmarks.pages import ROOT, replace_between
 
-PAGE = ROOT / "docs" / "mitigation.md"
+PAGE = ROOT / "docs" / "how-to" / "mitigation.md"
 SHOTS, SEED = 10_000_000, 7
 #: Modes, photons, detector, transmittance: enough that there are events.
 SIZES = (
@@ -106,7 +107,7 @@ def row(size: tuple[int, int, str, float]) -> str:
 def main() -> None:
     """Print the table, or put it into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/mitigation.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/how-to/mitigation.md")
     parser.add_argument("--one", nargs=4, metavar=("MODES", "PHOTONS", "DETECTOR", "TRANSMITTANCE"))
     arguments = parser.parse_args()
     if arguments.one:

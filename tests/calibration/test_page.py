@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from qpu_sdk.calibration.drift import record_changes
+from qpu_sdk.calibration.figures import draw_panels, record_figures
 from qpu_sdk.calibration.known import vendor_record
-from qpu_sdk.calibration.page import change_rows, draw_record, job_rows, record_figure, record_page
+from qpu_sdk.calibration.page import change_rows, job_rows, record_page
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.rendering.text import quantity
 from tests.calibration.test_record import IDENTITY, PERFS, example, job, number, pairs
@@ -59,9 +60,10 @@ def test_page_is_well_formed_and_loads_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", RECORDS)
 def test_every_number_is_drawn_within_its_axes(name: str) -> None:
     record = RECORDS[name]()
-    figure = draw_record(record)
-    figure.draw_without_rendering()  # settles layout and limits
-    panels = figure.axes
+    figures = list(draw_panels(record).values())
+    for figure in figures:
+        figure.draw_without_rendering()  # settles layout and limits
+    panels = [figure.axes[0] for figure in figures]
     wanted = {
         0: [record.input_transmissions[mode] for mode in sorted(record.input_transmissions)],
         1: list(record.output_efficiencies),
@@ -75,22 +77,18 @@ def test_every_number_is_drawn_within_its_axes(name: str) -> None:
         errors = np.array([m.standard_error or 0.0 for m in measured])
         assert (heights - errors > low).all()
         assert (heights + errors < high).all()
-    frames = [axes.get_tightbbox() for axes in panels]
-    for i, a in enumerate(frames):
-        assert a is not None
-        assert a.x0 >= 0
-        assert a.y0 >= 0
-        assert a.x1 <= figure.bbox.x1
-        assert a.y1 <= figure.bbox.y1
-        for b in frames[i + 1 :]:
-            assert b is not None
-            assert not a.overlaps(b)
+    for figure, axes in zip(figures, panels, strict=True):
+        frame = axes.get_tightbbox()
+        assert frame is not None
+        assert min(frame.x0, frame.y0) >= 0
+        assert frame.x1 <= figure.bbox.x1
+        assert frame.y1 <= figure.bbox.y1
 
 
 def test_tick_labels_do_not_overlap() -> None:
-    figure = draw_record(large())
-    figure.draw_without_rendering()
-    for axes in figure.axes:
+    for figure in draw_panels(large()).values():
+        figure.draw_without_rendering()
+        [axes] = figure.axes
         for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
             boxes = [label.get_window_extent() for label in labels if label.get_text() and label.get_visible()]
             assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes)), axes.get_title()
@@ -98,7 +96,7 @@ def test_tick_labels_do_not_overlap() -> None:
 
 def test_chi_squares_are_drawn_by_role() -> None:
     record = example()
-    axes = draw_record(record).axes[5]
+    axes = draw_panels(record)["chi-square per degree of freedom"].axes[0]
     drawn = {str(line.get_label()): np.asarray(line.get_xdata()).tolist() for line in axes.lines}
     assert {k: drawn[k] for k in ("fit", "validation", "drift")} == {"fit": [0.9], "validation": [1.2], "drift": [0.6]}
     assert [label.get_text() for label in axes.get_yticklabels()] == ["shift 0", "random 0", "repeat"]
@@ -112,13 +110,14 @@ def test_names_are_escaped_and_odd_characters_do_no_harm() -> None:
         assert "<script>" not in text
         assert "script" not in read(text).tags
         assert name in read(text).text
-        read(record_figure(record))
+        for svg in record_figures(record):
+            read(svg)
 
 
-def test_figure_is_one_svg() -> None:
-    svg = record_figure(example())
-    assert svg.startswith("<svg")
-    assert svg.rstrip().endswith("</svg>")
+def test_every_figure_is_an_svg_and_pairs_have_one_more() -> None:
+    found = list(record_figures(example()))
+    assert all(svg.startswith("<svg") and svg.rstrip().endswith("</svg>") for svg in found)
+    assert len(list(record_figures(example(**pairs())))) == len(found) + 1
 
 
 def test_the_origin_is_said_first() -> None:

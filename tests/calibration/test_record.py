@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from qpu_sdk.calibration.known import vendor_record
 from qpu_sdk.calibration.parts import Identity, parameter_name
-from qpu_sdk.calibration.record import CalibrationRecord, json_schema, utc_text
+from qpu_sdk.calibration.record import CalibrationRecord, json_schema
+from qpu_sdk.calibration.times import utc_text
 from qpu_sdk.errors import CalibrationError
 from qpu_sdk.photonics.click_model import click_distribution
 

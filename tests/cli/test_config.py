@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qpu_sdk.runs.examples import example_names, example_path
+from qpu_sdk.runs.examples import example_names, example_path, script_names
 from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import load_config
 from tests.commands import BAD_INPUT, Commands
@@ -36,6 +36,16 @@ def test_init_knows_its_examples(tmp_path: Path) -> None:
     assert "lean, belenos" in fail(BAD_INPUT, "init", tmp_path / "a.toml", "--example", "faults")
     run("init", tmp_path / "b.toml", "--example", "belenos")
     assert (tmp_path / "b.toml").read_text() == example_path("belenos").read_text()
+
+
+@pytest.mark.parametrize("name", script_names())
+def test_init_writes_scripts_too(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("init", "--example", name).stdout == f"{name}.py  run it with: python {name}.py\n"
+    text = (tmp_path / f"{name}.py").read_text()
+    assert text == example_path(name).read_text()
+    compile(text, name, "exec")
+    assert f"scripts: {', '.join(script_names())}" in fail(BAD_INPUT, "init", "--example", "no_such")
 
 
 @pytest.mark.parametrize("name", example_names())

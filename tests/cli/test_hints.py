@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from qpu_sdk.cli.app import app
+from qpu_sdk.cli.examples import EXAMPLES
 from qpu_sdk.words import command, one_line
+from tests.places import ROOT, SOURCES
 
-ROOT = Path(__file__).parents[2]
-SOURCES = sorted((ROOT / "qpu_sdk").rglob("*.py"))
-PAGES = [ROOT / "README.md", ROOT / "calibration" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "calibration" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += sorted((ROOT / "examples").iterdir())
 #: A command of ours in running text or in a block of a page, up to where it certainly ends.
 TYPED = re.compile(r"qpu-sdk ((?:[a-z]+)(?: [^`\n|#]*)?)")
@@ -111,11 +112,46 @@ def helps(found: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
 
 def test_device_strings_in_help_are_quoted_and_nothing_in_it_is_markup() -> None:
     for path, found in helps(typer.main.get_command(app)):
-        texts = [found.help or "", *(getattr(parameter, "help", None) or "" for parameter in found.params)]
+        texts = [
+            found.help or "",
+            found.epilog or "",
+            *(getattr(parameter, "help", None) or "" for parameter in found.params),
+        ]
         for text in texts:
             assert "[" not in text, f"{path}: {text}"
             for device in DEVICE.finditer(text):
                 assert text[device.start() - 1] == "'", f"{path}: {text}"
+
+
+def test_every_command_has_examples_and_they_parse() -> None:
+    """Each is taken by the command's own parser, which knows its options and their types, and fits 80 columns whole."""
+    root = typer.main.get_command(app)
+    assert {" ".join(path) for path, _ in helps(root)} == set(EXAMPLES)
+    for path, found in helps(root):
+        for example in EXAMPLES[" ".join(path)]:
+            assert f"qpu-sdk {example}" in (found.epilog or "").split("\n\n")
+            assert len(f" qpu-sdk {example} ") <= 80
+            words = shlex.split(re.sub(r"[<>].*", "", example))
+            assert tuple(words[: len(path)]) == path
+            check_command(words)
+            inner = root
+            while hasattr(inner, "commands"):
+                inner, words = inner.commands[words[0]], words[1:]
+            inner.make_context(example, words, resilient_parsing=False)
+
+
+@pytest.mark.parametrize("path", [path.split() for path in EXAMPLES], ids=" ".join)
+def test_examples_stand_whole_below_the_help(path: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip() for line in CliRunner().invoke(app, [*path, "--help"]).stdout.splitlines()]
+    assert set(lines) >= {f"qpu-sdk {example}" for example in EXAMPLES[" ".join(path)]}
+
+
+def test_examples_mean_in_zsh_what_they_mean_elsewhere() -> None:
+    """zsh takes ? * [ ] for patterns of file names, ~ ^ # = at the beginning of a word for more of its own."""
+    for example in (one for some in EXAMPLES.values() for one in some):
+        bare = re.sub(r"'[^']*'", "", example)
+        assert not re.search(r"[?*\[\](){}$!`\";|&\\]|(?:^|\s)[~^#=]", bare), example
 
 
 NAMES = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from qpu_sdk.export.weights import load_model
-from tests.commands import BAD_INPUT, INTERRUPTED, Commands, interrupt_after
+from tests.commands import BAD_INPUT, INTERRUPTED, PARTLY, Commands, interrupt_after
 from tests.digits import TINY, train_arguments, write_digits
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -192,15 +193,75 @@ def test_a_bad_file_among_others_is_told_and_the_others_are_classified(
 ) -> None:
     (pictures / "b.png").write_bytes(b"no picture")
     text = run("predict", finished[0], pictures, pictures / "none.png")
-    assert text.exit_code == BAD_INPUT
+    assert text.exit_code == PARTLY
     assert len(text.stdout.splitlines()) == 4
     assert [words in line for words, line in zip(("b.png", "none.png"), text.stderr.splitlines(), strict=True)] == [
         True
     ] * 2
     assert all(line.startswith("qpu-sdk: ") for line in text.stderr.splitlines())
     told = run("predict", finished[0], pictures, "--json")
-    assert told.exit_code == BAD_INPUT
+    assert told.exit_code == PARTLY
+    assert json.loads(told.stderr)["code"] == PARTLY
     assert ["error" in row for row in json.loads(told.stdout)] == [False, True, False, False, False]
+
+
+def test_a_pattern_that_no_shell_saw_to_is_matched(finished: tuple[Path, dict[str, Any]], pictures: Path) -> None:
+    folder = pictures.rename(pictures.with_name("pictures"))
+    rows = succeed("predict", finished[0], folder / "*.png", folder / "[c].npy", "--json")
+    names = ["a.png", "b.png", *(f"c.npy[{i}]" for i in range(3))]
+    assert [row["image"] for row in rows] == [str(folder / name) for name in names]
+    assert "*.gif does not exist" in fail(BAD_INPUT, "predict", finished[0], folder / "*.gif")
+    (folder / "[c].npy").write_bytes((folder / "c.npy").read_bytes())  # a name that is there is itself
+    [first, *_] = succeed("predict", finished[0], folder / "[c].npy", "--json")
+    assert first["image"] == str(folder / "[c].npy[0]")
+
+
+def test_pictures_of_the_usual_formats_agree(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Without loss they say the same, and JPEG nearly so."""
+    picture = Image.fromarray(np.random.default_rng(3).integers(0, 256, (8, 8), dtype=np.uint8))
+    paths = [tmp_path / f"a.{ending}" for ending in ("png", "tiff", "bmp", "jpg")]
+    for path in paths:
+        picture.save(path, quality=100) if path.suffix == ".jpg" else picture.save(path)
+    png, *others = (row["probabilities"] for row in succeed("predict", finished[0], *paths, "--json"))
+    assert others[0] == others[1] == png
+    assert others[2] == pytest.approx(png, abs=0.05)
+
+
+def test_all_probabilities_are_shown_and_tabled(finished: tuple[Path, dict[str, Any]], pictures: Path) -> None:
+    rows = succeed("predict", finished[0], pictures, "--json")
+    shown = run("predict", finished[0], pictures, "--probabilities").stdout.splitlines()
+    for row, line in zip(rows, shown, strict=True):
+        numbers = dict(re.findall(r"(\d+):([\d.]+)", line.partition(": ")[2]))
+        assert [float(numbers[str(k)]) for k in range(3)] == pytest.approx(row["probabilities"], abs=1e-6)
+    table = list(csv.DictReader(run("predict", finished[0], pictures, "--csv").stdout.splitlines()))
+    assert [(row["image"], int(row["label"])) for row in table] == [(row["image"], row["label"]) for row in rows]
+    assert [float(table[1][f"p_{k}"]) for k in range(3)] == rows[1]["probabilities"]
+    (pictures / "a, b.png").write_bytes((pictures / "a.png").read_bytes())
+    (pictures / "bad.png").write_bytes(b"")
+    told = run("predict", finished[0], pictures, "--csv")
+    assert told.exit_code == PARTLY
+    assert next(csv.DictReader(told.stdout.splitlines()))["image"].endswith("a, b.png")
+    assert "two forms" in fail(BAD_INPUT, "predict", finished[0], pictures, "--csv", "--json")
+
+
+def test_predict_loads_what_it_needs_alone(finished: tuple[Path, dict[str, Any]], pictures: Path) -> None:
+    """Neither Perceval nor torch's compiler, of which each takes longer than torch and all the images."""
+    code = (
+        "import sys; from qpu_sdk.cli.app import app; app(sys.argv[1:], standalone_mode=False); "
+        "print([name for name in ('perceval', 'exqalibur', 'scipy', 'matplotlib', 'requests', 'torch._dynamo', "
+        "'sympy') if name in sys.modules])"
+    )
+    model, folder = str(finished[0]), finished[0].parent
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "predict", model, str(pictures)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_what_was_done_to_a_picture_is_said(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

@@ -63,14 +63,15 @@ def test_what_a_device_says_stands_beside_the_bar(terminal: io.StringIO, warning
     check_shown(terminal.getvalue(), whole=LOGGED)
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 159, 160, 200])
+@pytest.mark.parametrize("width", [36, 40, 60, 80, 100, 120, 199, 200])
 def test_bar_and_time_are_seen_on_every_terminal(width: int) -> None:
     """Beside long names, numbers and remarks, each of which has one line at most."""
     console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
     row = {"loss": 0.5, "accuracy": 0.868, "circuit_settings": 12_345, "shots": 6_200_000_000}
     with Progress(console) as progress:
+        progress.phase("round 1/4, SPSA step 3/5")
         progress.advanced(row, done=2, total=2)
-        progress.stage("random p, a generator of equal size")
+        progress.stage("random p, a generator of equal size", number=2, of=13)
         progress.advanced(row, done=2, total=2)
         progress.said("waiting for job " + 40 * "0123456789 ", warning=False)
     with console.capture() as captured:
@@ -78,14 +79,75 @@ def test_bar_and_time_are_seen_on_every_terminal(width: int) -> None:
     lines = captured.get().splitlines()
     bars = [line.count("\u2501") for line in lines if line.rstrip().endswith(" left")]
     assert bars == [min(width // 4, 30)] * 2
-    assert "loss 0.500  accuracy 86.8 %" in captured.get()
+    assert [line.count(" elapsed ") for line in lines].count(1) == (2 if width >= 60 else 0)
+    assert all("control 2/13"[: max(width // 4, 12) - 1] in captured.get() for _ in lines)
+    now = "random p, a generator of equal size  loss 0.500  accuracy 86.8 %"
+    assert now[: width - 1] in captured.get()
     assert "waiting for job 01234567" in lines[-1]
     assert len(lines) <= 4
 
 
+def console_of(width: int) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None, record=True)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 220])
+def test_the_phase_is_seen_on_every_terminal(width: int) -> None:
+    console = console_of(width)
+    with Progress(console) as progress:
+        for done, phase in enumerate(["trial 2/6, epoch 1/12", "round 1/4, SPSA step 3/5", "final fit, epoch 1/9"]):
+            progress.phase(phase)
+            progress._bars.refresh()
+            assert phase in console.export_text()
+            progress.advanced({"loss": 0.5}, done=done + 1, total=3)
+        progress.stage("frozen", number=2, of=3)
+        progress._bars.refresh()
+        told = console.export_text()
+    assert "control 2/3" in told
+    assert "frozen" in told
+
+
+def test_no_time_is_left_before_there_is_a_guess() -> None:
+    console = console_of(80)
+    with Progress(console) as progress:
+        progress._bars.refresh()
+        assert " left" not in console.export_text(clear=False)
+        assert "elapsed" in console.export_text()
+        progress.advanced({"loss": 0.5}, done=2, total=2)
+    assert " 0:00:00 left" in console.export_text()
+
+
+def test_a_terminal_of_a_few_columns_has_the_bar_alone() -> None:
+    console = console_of(20)
+    with Progress(console) as progress:
+        progress.advanced({"loss": 0.5}, done=2, total=2)
+    assert "\u2501" * 20 in console.export_text().splitlines()[0]
+
+
+def test_a_notebook_shows_a_bar_where_it_has_widgets_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("rich.jupyter.display", lambda segments, text: shown.append(text))
+    for widgets in (True, False):
+        monkeypatch.setattr("qpu_sdk.cli.progress.find_spec", lambda name, found=widgets: found or None)
+        progress = Progress(Console(force_jupyter=True, width=80))
+        assert progress._bars.disable is not widgets
+    with progress:
+        progress.phase("trial 1/2, epoch 1/2")
+        progress.advanced({"loss": 1.0}, done=1, total=2)
+    assert [line.strip() for line in shown] == ["training 50 %  trial 1/2, epoch 1/2  loss 1.000"]
+
+
+def test_a_dumb_terminal_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    with Progress(Console(file=file, force_terminal=True, width=80, _environ={"TERM": "dumb"})) as progress:
+        progress.phase("round 1/4, measurement")
+        progress.advanced({"loss": 1.0}, done=5, total=10)
+    assert "training 50 %  round 1/4, measurement  loss 1.000" in file.getvalue()
+
+
 def test_a_stage_may_have_any_name(terminal: io.StringIO) -> None:
     with Progress(loud()) as progress:
-        progress.stage(HOSTILE)
+        progress.stage(HOSTILE, number=1, of=2)
         progress.advanced({"loss": 1.0}, done=1, total=2)
         progress._bars.refresh()
     check_shown(terminal.getvalue())
@@ -94,7 +156,7 @@ def test_a_stage_may_have_any_name(terminal: io.StringIO) -> None:
 def test_without_a_terminal_it_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
     with Progress(Console(file=file, width=80)) as progress:
-        progress.stage(HOSTILE)
+        progress.stage(HOSTILE, number=1, of=2)
         progress.said(HOSTILE, warning=True)
         progress.advanced({"loss": 1.0}, done=1, total=2)
     check_shown(file.getvalue())
@@ -104,6 +166,41 @@ def test_a_spinner_shows_text(terminal: io.StringIO) -> None:
     with printing.waiting(HOSTILE) as update:
         update(f"then {HOSTILE}")
     check_shown(terminal.getvalue())
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_rows_wrap_in_a_terminal_but_for_commands(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "2 settings in 1 job, 200,000 shots, 0 credits, " * 4
+    hint = "make one with: qpu-sdk calibrate quandela:qpu:belenos --modes 14 --inputs 0,1 --out calibration"
+    rows = [("test accuracy on the unmitigated p", "81.3 %"), ("together", told), ("note", hint)]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    printing.print_rows(rows)
+    text = capsys.readouterr().out
+    assert [line for line in text.splitlines() if len(line) > width and "qpu-sdk " not in line] == []
+    assert hint in text
+    assert " ".join(text.split()).count("200,000") == 4
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    printing.print_rows(rows)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 200])
+def test_no_cell_of_a_table_is_lost_in_a_narrow_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = ["created", "state", "id", "settings", "shots each", "device", "name"]
+    row = ["2026-11-29 22:54:22 UTC", "submitted", "0191e3f0-7c5d", "16", "1,000,000", "quandela:qpu:belenos", "run/0"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    printing.print_table([head, row, row])
+    text = capsys.readouterr().out
+    shown = "".join(text.split())
+    assert all(shown.count(name.replace(" ", "")) >= 1 for name in head)
+    assert sum(map(len, text.split())) >= 2 * sum(len(cell.replace(" ", "")) for cell in row)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
 
 
 def test_rows_tables_and_lines_show_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -370,7 +370,7 @@ def faults(result: Result, words: Sequence[str]) -> Iterator[str]:
     lines = result.stderr.strip().splitlines()
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         yield f"raised {result.exception!r}"
-    elif result.exit_code not in (2, 3, 4):
+    elif result.exit_code not in ((1, 2) if words[0] == "predict" else (2, 3, 4)):
         yield f"exit code {result.exit_code}: {result.output[:300]}"
     elif (
         not lines

@@ -12,7 +12,7 @@ from qpu_sdk.calibration.known import known_record
 from qpu_sdk.calibration.parts import Identity
 from qpu_sdk.calibration.record import CalibrationRecord
 from qpu_sdk.comparison.compare import compare
-from qpu_sdk.comparison.page import cells, comparison_page, comparison_rows, harm
+from qpu_sdk.comparison.page import cells, comparison_page, comparison_rows, comparison_verdict, groups, harm
 from qpu_sdk.comparison.programs import KINDS, known_programs
 from qpu_sdk.comparison.table import MeanRow, rows
 from qpu_sdk.comparison.trial import Comparison, ComparisonRequest, Trial
@@ -115,6 +115,22 @@ def comparison() -> Comparison:
     return Comparison("local:slos", "abc", 10, 1000, ComparisonRequest(("haar",), 2, (100,), 0), trials)
 
 
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((0.1, 0.11, 0.12), "Ours is nearer to the truth than raw counts by 0.110 in total variation (95 % +0.099 to"),
+        ((-0.1, -0.11, -0.12), "Ours is farther from the truth than raw counts by 0.110"),
+        ((0.1, -0.1, 0.03), "which may be chance. It is worse for 1 of 3 programs."),
+        ((0.1,), "Nothing tells whether ours is better than raw counts"),
+        ((), "Nothing tells"),
+    ],
+)
+def test_the_verdict_is_by_the_interval_over_programs(gains: tuple[float, ...], said: str) -> None:
+    trials = [trial("raw", k, 0.4, settings=n) for k in range(len(gains)) for n in (1, 9)]
+    trials += [trial("ours", k, 0.4 - gain, settings=n) for k, gain in enumerate(gains) for n in (1, 9)]
+    assert said in comparison_verdict(replace(comparison(), trials=tuple(trials)))
+
+
 def test_reports_name_what_hurts() -> None:
     found = comparison()
     assert harm(found) == ["haar 1, 100 shots in 1: 0.5000, raw 0.4000"]
@@ -124,7 +140,8 @@ def test_reports_name_what_hurts() -> None:
     page = comparison_page(replace(found, device="<script>"))
     assert "<script>" not in page
     assert "haar 1, 100 shots in 1" in page
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == len(list(groups(found)))
+    assert comparison_verdict(found) in page
 
 
 def test_the_command(tmp_path: Path) -> None:

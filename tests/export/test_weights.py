@@ -15,7 +15,7 @@ from torch import nn
 from qpu_sdk.errors import ConfigError, DataError
 from qpu_sdk.export.inference import evaluate_model, predict_images
 from qpu_sdk.export.structure import describe
-from qpu_sdk.export.weights import METADATA_KEY, Model, load_model, save_model
+from qpu_sdk.export.weights import METADATA_KEY, Model, load_model, model_bytes, save_model
 from qpu_sdk.runs.finish import metadata_of
 from qpu_sdk.runs.summary import MitigationSummary
 from qpu_sdk.training.config import GIVEN
@@ -55,6 +55,16 @@ def test_equal_models_give_equal_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save_model(tmp_path / name, model())
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_files_say_that_they_are_of_torch(tmp_path: Path) -> None:
+    """Hugging Face's loaders refuse a file without it; equal files need the metadata in one order."""
+    given = model()
+    save_model(tmp_path / "m.safetensors", given)
+    with safe_open(tmp_path / "m.safetensors", framework="pt") as file:
+        assert file.metadata()["format"] == "pt"
+    content = (tmp_path / "m.safetensors").read_bytes()
+    assert {model_bytes(given) for _ in range(20)} == {content}
 
 
 def test_views_are_stored_on_their_own(tmp_path: Path) -> None:

@@ -14,9 +14,17 @@ from qpu_sdk.devices.base import DeviceSpec, Job
 from qpu_sdk.devices.journal import Journal
 from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.devices.registry import open_device
-from qpu_sdk.errors import BudgetExceeded, CalibrationNotFound, CheckpointError, ConfigError, ProgramError
+from qpu_sdk.errors import (
+    BudgetExceeded,
+    CalibrationNotFound,
+    CheckpointError,
+    ConfigError,
+    ProgramError,
+)
 from qpu_sdk.layer.photonic_layer import PhotonicLayer
+from qpu_sdk.photonics.counts import Counts
 from qpu_sdk.photonics.meshes import IsometryMesh
+from qpu_sdk.photonics.shift_rule import shift_rules
 from qpu_sdk.runs.jobs import list_jobs
 
 
@@ -208,3 +216,26 @@ def test_a_measured_pass_is_differentiated_once() -> None:
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
     assert np.isfinite(gradient.detach().numpy()).all()
+
+
+def test_a_shift_without_an_event_has_a_mass_of_zero(tmp_path: Path) -> None:
+    """The gradient is that of the frequencies of all shots, by the quotient rule, whatever they are."""
+    shots = 150  # 0.8 to 8 events of a setting in the mean
+    made = layer(device="local:slos?transmittance=0.1", shots=shots, method="post-select").attach(tmp_path)
+    made()[2].backward()
+    [(here,), there] = ([c for c in found if c is not None] for found in counts_of_jobs(tmp_path))
+    p, shifted = here.collision_free() / shots, np.array([one.collision_free() for one in there]) / shots
+    assert (shifted.sum(axis=1) == 0.0).any()  # else this test shows nothing
+    expected, begin = [], 0
+    for rule in shift_rules(made.mesh, made.input_modes):
+        slope = rule.weights @ shifted[begin : begin + rule.settings]
+        expected.append((slope[2] - p[2] / p.sum() * slope.sum()) / p.sum())
+        begin += rule.settings
+    assert begin == len(there)
+    assert made.phases.grad is not None
+    np.testing.assert_allclose(made.phases.grad, expected, atol=1e-12)
+
+
+def counts_of_jobs(folder: Path) -> list[list[Counts | None]]:
+    with Journal(folder / "layer.sqlite", write=False, hold=False) as journal:
+        return [journal.of_job(job.name) for job in journal.jobs()]

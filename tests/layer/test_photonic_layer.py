@@ -164,7 +164,7 @@ def test_it_says_what_it_is() -> None:
         ({"budget": {"setting": 3}}, ConfigError, "budget has no 'setting'. Use settings, shots"),
         ({"budget": {"settings": -1}}, ConfigError, "budget.settings is -1"),
         ({"dtype": torch.int64}, ConfigError, "Use torch.float64 or torch.float32"),
-        ({"device": "local:slos?noise=belenos"}, ConfigError, "has no exact probabilities.* Give shots="),
+        ({"device": "local:slos?noise=belenos"}, ConfigError, "has no exact probabilities.* give shots="),
         ({"device": "slos"}, ConfigError, "is not KIND:NAME"),
         ({"method": "magic"}, ConfigError, "method 'magic' is unknown"),
         ({"input": (0, 9)}, ProgramError, "input modes .*9"),

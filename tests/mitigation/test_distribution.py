@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import numpy as np
+import perceval as pcvl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qpu_sdk.arrays import FloatArray
+from qpu_sdk.devices.local import LocalDevice
 from qpu_sdk.errors import MitigationError
 from qpu_sdk.mitigation.distribution import Diagnostics, Distribution, MethodReport
 from qpu_sdk.mitigation.posterior import UPPER, Posterior
 from qpu_sdk.mitigation.selection import post_select
 from qpu_sdk.mitigation.uncertainty import Multinomial, Replicas, Uncertainty
+from qpu_sdk.photonics.meshes import IsometryMesh
+from qpu_sdk.photonics.program import Program
 from tests.photonics.test_counts import Table, counts_of, tables
 
 DRAWS = 200_000
@@ -253,3 +258,13 @@ def test_a_test_on_no_degree_of_freedom_is_not_told() -> None:
     assert Diagnostics(chi2=0.0, dof=0, p_value=1.0).rows() == []
     [(name, told)] = Diagnostics(chi2=1.0, dof=2, p_value=0.6).rows()
     assert (name, told) == ("fit", "chi-square 1.0 on 2 degrees of freedom, p = 0.6")
+
+
+def test_perceval_gets_the_same_probabilities_by_name() -> None:
+    program = Program.random(IsometryMesh(5, 2), seed=3)
+    found = post_select(LocalDevice(seed=3).run(program, shots=500))
+    states = found.to_perceval()
+    assert all(p > 0 for p in states.values())
+    order = itertools.combinations(range(5), 2)
+    named = [states[pcvl.BasicState([int(mode in modes) for mode in range(5)])] for modes in order]
+    np.testing.assert_array_equal(named, found.probabilities)

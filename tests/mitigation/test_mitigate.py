@@ -535,7 +535,7 @@ def test_a_method_of_ones_own_is_one_function(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_documentation_has_the_table_of_methods() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "mitigation.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "mitigation.md").read_text(encoding="utf-8")
     lines = [line.split("|") for line in page.splitlines() if line.startswith("| `")]
     assert {line[1].strip(" `"): line[2].strip() for line in lines} == {n: m.what for n, m in METHODS.items()}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from qpu_sdk.errors import ProgramError
 from qpu_sdk.photonics.autograd import torch_probabilities
@@ -74,8 +75,43 @@ def test_hessians_are_the_plain_ones(mesh: Mesh, inputs: tuple[int, ...]) -> Non
     torch.testing.assert_close(batched[0], plain, rtol=0, atol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.func.jvp imports it
-def test_third_derivatives_are_the_plain_ones_and_forward_mode_is_refused() -> None:
+forward = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.func.jvp imports it
+
+
+@forward
+@each
+def test_forward_mode_agrees_with_reverse_mode_and_differences(mesh: Mesh, inputs: tuple[int, ...]) -> None:
+    def circuit(phases: Tensor) -> Tensor:
+        return torch_probabilities(phases, mesh, inputs)
+
+    at, along = random_phases(mesh, 2, seed=11)
+    jacobian = torch.func.jacrev(circuit)(at)
+    torch.testing.assert_close(torch.func.jacfwd(circuit)(at), jacobian, rtol=0, atol=1e-12)
+    pushed = torch.func.jvp(circuit, (at,), (along,))[1]
+    torch.testing.assert_close(pushed, jacobian @ along, rtol=0, atol=1e-12)
+    h = 1e-5
+    difference = (circuit(at + h * along) - circuit(at - h * along)) / (2 * h)
+    torch.testing.assert_close(pushed, difference, rtol=0, atol=1e-7)
+    with forward_ad.dual_level():
+        dual = forward_ad.unpack_dual(circuit(forward_ad.make_dual(at, along)))
+    torch.testing.assert_close(dual.tangent, pushed, rtol=0, atol=1e-14)
+    torch.testing.assert_close(dual.primal, circuit(at), rtol=0, atol=1e-14)
+
+
+@forward
+@each
+def test_forward_and_reverse_mode_nest_in_any_order(mesh: Mesh, inputs: tuple[int, ...]) -> None:
+    loss, phases = loss_of(mesh, inputs), random_phases(mesh, seed=12)
+    expected = torch.func.jacrev(torch.func.jacrev(loss))(phases)
+    fwd, rev = torch.func.jacfwd, torch.func.jacrev
+    for outer, inner in ((fwd, rev), (rev, fwd), (fwd, fwd)):
+        torch.testing.assert_close(outer(inner(loss))(phases), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(torch.func.hessian(loss)(phases), expected, rtol=0, atol=1e-12)
+    several = torch.func.vmap(torch.func.hessian(loss))(phases.repeat(2, 1))
+    torch.testing.assert_close(several[1], expected, rtol=0, atol=1e-12)
+
+
+def test_third_derivatives_are_the_plain_ones() -> None:
     mesh, inputs = CASES[3]
     phases = random_phases(mesh, seed=10)
     found, plain = (
@@ -83,8 +119,6 @@ def test_third_derivatives_are_the_plain_ones_and_forward_mode_is_refused() -> N
         for how in (torch_probabilities, plain_probabilities)
     )
     torch.testing.assert_close(found, plain, rtol=0, atol=1e-12)
-    with pytest.raises(RuntimeError, match="jvp"):
-        torch.func.jacfwd(loss_of(mesh, inputs))(phases)
 
 
 @pytest.mark.parametrize(("mesh", "inputs"), CASES[:2], ids=str)
@@ -140,6 +174,8 @@ def test_phases_changed_before_backward_do_not_change_the_gradient_silently() ->
 def test_bad_phases_are_refused() -> None:
     mesh, inputs = CASES[0]
     with pytest.raises(ProgramError, match=f"takes {mesh.declared} phases"):
+        torch_probabilities(torch.zeros(3, dtype=torch.float64), mesh, inputs)
+    with forward_ad.dual_level(), pytest.raises(ProgramError, match=f"takes {mesh.declared} phases"):
         torch_probabilities(torch.zeros(3, dtype=torch.float64), mesh, inputs)
     with pytest.raises(ProgramError, match="not a finite number"):
         torch_probabilities(torch.full((mesh.declared,), torch.nan, dtype=torch.float64), mesh, inputs)

@@ -31,7 +31,10 @@ class Stages:
     def advanced(self, row: Mapping[str, Any], *, done: int, total: int) -> None:
         pass
 
-    def stage(self, name: str) -> None:
+    def phase(self, what: str) -> None:
+        pass
+
+    def stage(self, name: str, *, number: int, of: int) -> None:
         self.names.append(name)
 
 

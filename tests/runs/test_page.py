@@ -210,3 +210,10 @@ def test_what_crosses_over_is_what_the_light_does() -> None:
         phases[mesh.gates[0].theta] = np.pi
         assert f" {share}" in draw_mesh(Program(mesh, phases, (0,)))
         assert abs(mesh.unitary(phases)[1, 0]) ** 2 == pytest.approx(float(share.partition(" ")[0]) / 100)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_stretch_of_one_point_is_drawn(seeds: int) -> None:
+    rows = [{"unit": 1, "epoch": 1, "kind": "fit", "round": 0, "loss": 1.0, "accuracy": 0.5}]
+    for svg in training_curves("run", [rows] * seeds):
+        assert re.search(r"<use [^>]*var\(--orange", svg)  # a marker, and no tick of an axis

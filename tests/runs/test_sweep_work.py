@@ -52,7 +52,10 @@ class Stop:
         if done == self.units:
             raise KeyboardInterrupt
 
-    def stage(self, name: str) -> None:
+    def phase(self, what: str) -> None:
+        pass
+
+    def stage(self, name: str, *, number: int, of: int) -> None:
         raise AssertionError
 
 

@@ -16,8 +16,8 @@ from qpu_sdk.export.weights import load_model
 from qpu_sdk.training.config import RunConfig
 from qpu_sdk.training.config_file import load_config
 from tests.commands import Commands, interrupt_after, metric_rows
+from tests.places import PACKAGE, ROOT
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("run_*"))
 COMMANDS = Commands()
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -31,8 +31,9 @@ LATER_TABLE = "@final\nclass LaterConfig(Section):\n    steps: int = 5\n\n\n@fin
 def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as a later release may be: more keys in every table, one more table, another default."""
     root = tmp_path_factory.mktemp("later")
-    shutil.copytree(ROOT / "qpu_sdk", root / "qpu_sdk")
-    files = [root / "qpu_sdk" / "training" / name for name in ("device_config.py", "named_config.py", "config.py")]
+    shutil.copytree(PACKAGE, root / "qpu_sdk")
+    names = ("circuit_config.py", "device_config.py", "named_config.py", "config.py")
+    files = [root / "qpu_sdk" / "training" / name for name in names]
     tables = 0
     for path in files:
         text, found = re.subn(

@@ -53,7 +53,10 @@ def test_a_warm_start_that_was_stopped_goes_on(tmp_path: Path, digits: Path, mon
             if done == 5:
                 raise KeyboardInterrupt
 
-        def stage(self, name: str) -> None:
+        def phase(self, what: str) -> None:
+            pass
+
+        def stage(self, name: str, *, number: int, of: int) -> None:
             raise AssertionError
 
     with pytest.raises(KeyboardInterrupt):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 import torch
 from torch import Tensor
 
 from qpu_sdk.errors import ConfigError
-from qpu_sdk.training.config import TrainingConfig
+from qpu_sdk.training.allowed import OPTIMISERS
 from qpu_sdk.training.optimiser import FIRST_BASIS, NamedTensors, Optimiser, covariance_blocks, open_optimiser
 
-NAMES = get_args(TrainingConfig.model_fields["optimiser"].annotation)
+NAMES = OPTIMISERS
 SHAPES = ((2, 3), (4,))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import final
 from urllib.parse import quote_plus, urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import SecretStr
 
 from ...errors import AuthenticationError, ConfigError, SubmissionUncertain
 from ...words import command, short
@@ -16,21 +15,12 @@ from ...words import command, short
 LONGEST_ID = 1000
 
 
-@final
-class CloudToken(BaseSettings):
-    """The token from ``PCVL_CLOUD_TOKEN``; shown as asterisks."""
-
-    model_config = SettingsConfigDict(env_file=None, extra="ignore")  # a .env of the folder one is in is no account's
-
-    value: SecretStr = Field(default=SecretStr(""), validation_alias=AliasChoices("PCVL_CLOUD_TOKEN"))
-
-
 def cloud_token() -> SecretStr:
     """The user's token: ``PCVL_CLOUD_TOKEN``, else what Perceval's ``RemoteConfig`` holds.
 
     :raises AuthenticationError: when there is none.
     """
-    token = CloudToken().value
+    token = SecretStr(os.environ.get("PCVL_CLOUD_TOKEN", ""))
     if not token.get_secret_value().strip():
         import perceval as pcvl
 

@@ -34,6 +34,8 @@ from ...errors import (
     QueueFull,
     SubmissionUncertain,
 )
+from ...words import did_you_mean
+from ..machines import PLATFORMS_OF_MACHINES
 from .account import arrived_id, checked_id, checked_url
 from .exchange import Answered, Bounds, HeaderToken, exchange
 from .masking import TokenMask
@@ -115,8 +117,9 @@ class CloudClient(Transport):
         except NotFound as error:
             if details is not None:
                 return details
+            near = did_you_mean(name, PLATFORMS_OF_MACHINES)
             raise DeviceUnavailable(
-                f"platform {name} is unknown at {self.url} ({error.text}). Check its name."
+                f"platform {name} is unknown at {self.url} ({error.text}).{near} Check its name."
             ) from None
 
     def availability(self) -> int | None:

@@ -8,6 +8,7 @@ from typing import Self, final
 from urllib.parse import urlsplit
 
 from ...errors import ConfigError
+from ...words import did_you_mean
 from .retry import Patience
 from .route import is_this_machine
 
@@ -59,7 +60,8 @@ class CloudOptions:
         values: dict[str, object] = {}
         for name, text in options.items():
             if name not in defaults:
-                raise ConfigError(f"unknown option {name!r} of a cloud device. Known options: {', '.join(defaults)}.")
+                known, near = ", ".join(defaults), did_you_mean(name, defaults)
+                raise ConfigError(f"unknown option {name!r} of a cloud device.{near} Known options: {known}.")
             try:
                 values[name] = type(defaults[name])(text)
             except (TypeError, ValueError):

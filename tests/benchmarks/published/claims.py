@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.published.claims``: docs/claims.md and the table of the README, from the JSONs alone."""
+"""``make claims``: docs/explanation/claims.md and the table of the README, from the JSONs alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.benchmarks.published.texts import (
 from tests.benchmarks.published.values import ABLATION as PUBLISHED_ABLATION
 from tests.benchmarks.published.values import BOND, PLAIN
 
-PAGE = ROOT / "docs" / "claims.md"
+PAGE = ROOT / "docs" / "explanation" / "claims.md"
 Word = Literal["reproduced", "not reproduced", "void", "depends"]
 #: Tables by their JSON.
 NAMES = ("bond", "lean", "better", "noise", "budget", "cobyla", "circuits", "phases")

@@ -1,4 +1,4 @@
-"""From a sweep to a small JSON, and from JSONs to the tables of docs/published.md."""
+"""From a sweep to a small JSON, and from JSONs to the tables of docs/explanation/claims.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands above the tables of docs/claims.md."""
+"""What stands above the tables of docs/explanation/claims.md."""
 
 INTRODUCTION = """
 Every number of the abstract of arXiv:2505.08474, run again from sampled shots, and one word on each. *Reproduced*: at
