@@ -12,7 +12,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "train mine.toml --controls",
         "predict runs/mine digit.png",
     ),
-    "init": ("init mine.toml", "init paper.toml --example paper"),
+    "init": ("init mine.toml", "init paper.toml --example paper", "init --example load_model"),
     "config": (
         "config examples/lean.toml --set spsa.steps=0",
         "config --schema > qpu-sdk.schema.json",
@@ -43,6 +43,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "predict model.safetensors batch.npy --probabilities",
         "predict runs/mine - < digit.png",
     ),
+    "samples": ("samples runs/mine --out digits", "samples runs/mine --count 3 --json"),
     "export": (
         "export runs/mine --format onnx --out digits.onnx",
         "export runs/mine --format all",
@@ -58,6 +59,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "calibrate": (
         "calibrate 'local:slos?noise=ascella' --modes 9 --photons 4",
         "calibrate --show record.json --page record.html",
+        "calibrate --history 'local:slos?noise=ascella'",
         "calibrate --compare monday.json tuesday.json",
         "calibrate --from runs/mine",
     ),

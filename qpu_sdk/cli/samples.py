@@ -16,10 +16,7 @@ def samples_command(
     count: Annotated[int, typer.Option(min=1, help="Pictures at most, of each class in turn.")] = 10,
     json_: Json = False,
 ) -> None:
-    """Write test images of a run as pictures that are named by their label, to try predict with.
-
-    For example: qpu-sdk samples runs/lean --out digits; qpu-sdk predict runs/lean digits
-    """
+    """Write test images of a run as pictures that are named by their label, to try predict with."""
     from ..export.pictures import write_pictures
     from ..export.weights import load_model
 
