@@ -62,6 +62,15 @@ def _block(self: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def _without_validators(app: Sphinx, domain: str, objtype: str, content: nodes.Element) -> None:
+    """Leave out types that are checks of pydantic: what a key may be stands on the page of the configuration."""
+    for field in list(content.findall(nodes.field)):
+        name, body = field
+        if name.astext().startswith("type ") and "Validator(" in body.astext():
+            field.parent.remove(field)
+
+
 def setup(app: Sphinx) -> None:
     """Equations as MathML, which browsers draw themselves: a page needs no script for it and asks no server."""
+    app.connect("object-description-transform", _without_validators, priority=600)  # after autodoc has put types there
     app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))

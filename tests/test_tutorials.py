@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,17 @@ TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder from which blocks of Python import the files of the page, as ``python`` does in a shell."""
     for folder in ("examples", "calibration"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in sys.modules.keys() - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.mark.slow
@@ -59,7 +67,7 @@ def walk(terminal: Terminal, block: Block, name: str) -> None:
 def test_every_command_is_behind_a_prompt() -> None:
     for page in TUTORIALS:
         for block in blocks(page):
-            assert block.language in ("console", "python", "toml", "text"), f"{page.name}:{block.line}"
+            assert block.language in ("console", "python", "toml", "{toctree}"), f"{page.name}:{block.line}"
             assert block.language != "console" or block.text.startswith("$ "), f"{page.name}:{block.line}"
 
 
