@@ -43,6 +43,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "predict model.safetensors batch.npy --probabilities",
         "predict runs/mine - < digit.png",
     ),
+    "samples": ("samples runs/lean --out digits",),
     "export": (
         "export runs/mine --format onnx --out digits.onnx",
         "export runs/mine --format all",
@@ -59,6 +60,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "calibrate 'local:slos?noise=ascella' --modes 9 --photons 4",
         "calibrate --show record.json --page record.html",
         "calibrate --compare monday.json tuesday.json",
+        "calibrate local:slos --history --page history.html",
         "calibrate --from runs/mine",
     ),
     "compare": ("compare 'local:slos?noise=ascella' --record r.json --page p.html",),
@@ -91,5 +93,7 @@ def examples_below(name: str) -> str:
     >>> examples_below("doctor").split("\\n\\n")[1]
     'qpu-sdk doctor'
     """
-    lines = [f"qpu-sdk {example}" for example in EXAMPLES[name]]
+    lines = [f"qpu-sdk {example}" for example in EXAMPLES.get(name, ())]
+    if not lines:  # which a test tells of: it is no reason that nothing works
+        return ""
     return "\n\n".join([f"Example{'s' * (len(lines) > 1)}:", *lines])

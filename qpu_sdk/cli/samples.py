@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
+from .completion import run_folders
 from .printing import Json, tell, tell_json
 
 
 def samples_command(
-    model: Annotated[Path, typer.Argument(help="model.safetensors, or the folder of a run.")],
+    model: Annotated[
+        Path, typer.Argument(help="model.safetensors, or the folder of a run.", autocompletion=run_folders)
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = Path("samples"),
     count: Annotated[int, typer.Option(min=1, help="Pictures at most, of each class in turn.")] = 10,
     json_: Json = False,
 ) -> None:
-    """Write test images of a run as pictures that are named by their label, to try predict with.
-
-    For example: qpu-sdk samples runs/lean --out digits; qpu-sdk predict runs/lean digits
-    """
+    """Write test images of a run as pictures that are named by their label, to try predict with."""
     from ..export.pictures import write_pictures
     from ..export.weights import load_model
 
