@@ -61,6 +61,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "calibrate --show record.json --page record.html",
         "calibrate --history 'local:slos?noise=ascella'",
         "calibrate --compare monday.json tuesday.json",
+        "calibrate local:slos --history --page history.html",
         "calibrate --from runs/mine",
     ),
     "compare": ("compare 'local:slos?noise=ascella' --record r.json --page p.html",),
@@ -93,5 +94,7 @@ def examples_below(name: str) -> str:
     >>> examples_below("doctor").split("\\n\\n")[1]
     'qpu-sdk doctor'
     """
-    lines = [f"qpu-sdk {example}" for example in EXAMPLES[name]]
+    lines = [f"qpu-sdk {example}" for example in EXAMPLES.get(name, ())]
+    if not lines:  # which a test tells of: it is no reason that nothing works
+        return ""
     return "\n\n".join([f"Example{'s' * (len(lines) > 1)}:", *lines])

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from .completion import run_folders
 from .printing import Json, tell, tell_json
 
 
 def samples_command(
-    model: Annotated[Path, typer.Argument(help="model.safetensors, or the folder of a run.")],
+    model: Annotated[
+        Path, typer.Argument(help="model.safetensors, or the folder of a run.", autocompletion=run_folders)
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = Path("samples"),
     count: Annotated[int, typer.Option(min=1, help="Pictures at most, of each class in turn.")] = 10,
     json_: Json = False,

@@ -20,7 +20,7 @@ from qpu_sdk.words import command, one_line
 from tests.places import ROOT, SOURCES
 
 PAGES = [ROOT / "README.md", ROOT / "calibration" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES += sorted((ROOT / "examples").iterdir())
+PAGES += sorted(p for p in (ROOT / "examples").rglob("*") if p.suffix in (".md", ".py", ".toml"))
 #: A command of ours in running text or in a block of a page, up to where it certainly ends.
 TYPED = re.compile(r"qpu-sdk ((?:[a-z]+)(?: [^`\n|#]*)?)")
 DEVICE = re.compile(r"\b(?:local|quandela|scaleway|replay):[\w:]*\?[^\s`\"'),;]*")

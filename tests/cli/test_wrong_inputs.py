@@ -229,6 +229,11 @@ LINES = {
     "predict": Line(
         ["predict", "run", "image.npy"], [(1, NAMES), (2, [name for name in NAMES if name != "digits.npz"])]
     ),
+    "samples": Line(
+        ["samples", "run"],
+        [(1, NAMES)],
+        [("--out", ["digits.npz", "digits.npz/x", "nul\0", "é" * 400]), ("--count", ["0", "-1", "x", "1.5"])],
+    ),
     "export": Line(["export", "run", "--out", "new.safetensors"], [(1, NAMES)], [("--format", ["", "x", "[/bold]"])]),
     "export2": Line(
         ["export", "run", "--out", "x"], [(3, ["folder", "empty", "digits.npz", "nul\0", "a/b", "é" * 400])]
