@@ -12,7 +12,7 @@ from typing import NewType
 #: HTML whose text is escaped already; what is not is a ``str``.
 Html = NewType("Html", str)
 
-_BOX = "max-width: 100%; overflow-x: auto; color: inherit; background: none"
+_BOX = "max-width: 100%; overflow-x: auto; color: inherit; background: none; margin-bottom: .8em"
 _CELL = "padding: .2em .7em; text-align: left; background: none; border: 0; border-top: 1px solid #8886"
 
 
@@ -43,15 +43,12 @@ def notebook_table(title: str, rows: Iterable[Sequence[str]], *, head: Sequence[
     return Html(f'<div style="{_BOX}"><b>{escape(title)}</b>{table}{below}</div>')
 
 
-def notebook_text(text: str) -> Html:
-    """Text of fixed width as it stands, whose lines are not broken.
+def notebook_figure(svg: str, note: str) -> Html:
+    """A drawing in a box that scrolls, not smaller than it was drawn.
 
-    >>> notebook_text("<1>").endswith("&lt;1&gt;</pre>")
-    True
+    :param note: a line above it.
+
+    >>> notebook_figure("<svg></svg>", "a < b").count("&lt;")
+    1
     """
-    return Html(f'<pre style="{_BOX}; white-space: pre; line-height: 1.1">{escape(text)}</pre>')
-
-
-def notebook_figure(svg: str) -> Html:
-    """A drawing in a box that scrolls, not smaller than it was drawn."""
-    return Html(f'<div style="{_BOX}">{svg}</div>')
+    return Html(f'<div style="{_BOX}"><div>{escape(note)}</div>{svg}</div>')

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Perceval's own colours, and those of whatever the drawing stands in: black is what people write in there.
 _COLOURS = {'"black"': '"currentColor"', '"darkred"': '"#c0504d"', '"thistle"': '"#b08cb8"', '"lightgray"': '"#9a9a9a"'}
+#: Of an SVG: with Perceval's own its text is as high as six pixels.
+_ZOOM = 1.6
 #: What a drawing can be written as, and suffixes of files with it.
 DRAWN_AS = ("text", "svg", "html", "latex")
 SUFFIXES = {".txt": "text", ".svg": "svg", ".html": "html", ".tex": "latex"}
@@ -76,7 +78,7 @@ class Drawing:
     @property
     def html(self) -> Html:
         """The same in a box that scrolls."""
-        return notebook_figure(self.svg)
+        return notebook_figure(self.svg, self._entered)
 
     @cached_property
     def latex(self) -> str:
@@ -92,7 +94,7 @@ class Drawing:
             whole.add(modes, component)
         whole.with_input(self.state)
         # Looking for nice fractions in trained phases takes seconds a circuit and finds none.
-        found = pdisplay_experiment(whole, pcvl.Format[how], nsimplify=False)
+        found = pdisplay_experiment(whole, pcvl.Format[how], nsimplify=False, render_size=_ZOOM)
         return str(found.value.as_svg() if how == "HTML" else found)
 
     def __str__(self) -> str:
