@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ..errors import ConfigError
-from ..training.config import DataConfig, TargetConfig, TrainingConfig
+from ..training.config import GIVEN, DataConfig, TargetConfig, TrainingConfig
 from ..training.config_file import load_config
 from ..training.data import load_dataset
 from ..training.evaluation import EVALUATION_BATCH, Evaluation, as_taken, check_fit, count_classes, evaluate
@@ -35,7 +35,8 @@ def open_network(model: Model, *, run: Path | None = None, factory: str | None =
     named = None if factory is None else TargetConfig(factory=factory)
     if named is None and "structure" not in model.metadata and run is not None and (run / "config.toml").is_file():
         named = load_config(run / "config.toml").target
-        named = None if named.factory in BUILT_IN or named.factory != model.metadata.get("target") else named
+        told = model.metadata.get("target")  # of what has no factory the model says what to do
+        named = None if named.factory in (*BUILT_IN, GIVEN) or named.factory != told else named
     with plain_torch():
         network = None if named is None else open_factory(named.factory, seed=0, folder=named.folder)
         return Target(model.module(network))

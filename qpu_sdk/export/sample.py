@@ -19,7 +19,7 @@ from .weights import Model
 
 #: Largest difference of a logit, a part of the largest logit, or of 1 where all are smaller.
 TOLERANCE = 1e-5
-#: Of networks of 16 bits: so many roundings of a number.
+#: Of networks with numbers of 16 bits: so many roundings of such a number.
 _ROUNDINGS = 4
 #: Images that are drawn where those of the run are not at hand, and their seed.
 _DRAWN, _SEED = 100, 20_250_508
@@ -83,8 +83,7 @@ def sample_of(model: Model, target: Target, *, own: bool) -> Sample:
         with torch.no_grad():
             parts = torch.split(images, EVALUATION_BATCH)
             logits = torch.cat([_rows(target.logits(weights, part)) for part in parts])
-        step = torch.finfo(kind_of(target.module)).eps
-        return Sample(images, logits, max(TOLERANCE, _ROUNDINGS * step), what)
+        return Sample(images, logits, max(TOLERANCE, _ROUNDINGS * _rounding(target.module)), what)
 
 
 def _rows(answer: Tensor) -> Tensor:
@@ -96,6 +95,11 @@ def kind_of(network: nn.Module) -> torch.dtype:
     """The type in which a network takes images: of its parameters where all have one, else float32."""
     kinds = {p.dtype for p in network.parameters() if p.is_floating_point()}
     return kinds.pop() if len(kinds) == 1 else torch.float32
+
+
+def _rounding(network: nn.Module) -> float:
+    """Of the coarsest numbers in it, where a layer or a buffer has fewer bits than the others."""
+    return max((torch.finfo(t.dtype).eps for t in network.state_dict().values() if t.is_floating_point()), default=0.0)
 
 
 def _of_the_run(model: Model, target: Target) -> tuple[Tensor, str] | None:

@@ -65,13 +65,16 @@ def _backward(number: int) -> str:
 
 
 def _numbers(phases: Tensor) -> FloatArray:
-    """What is measured has values, which a transform of torch.func and a compiler have not."""
+    """What is measured has values, which a transform of torch.func has not."""
     try:
-        if not torch.compiler.is_compiling():
-            return phases.detach().numpy()
+        return phases.detach().numpy()
     except RuntimeError:
-        pass
-    raise ProgramError(
-        "measured probabilities have no vmap, torch.func.grad and torch.compile, which exact ones have (shots=None). "
-        "Pass a batch, take backward(), and compile with torch.compiler.disable(layer) in the model."
+        raise untraced() from None
+
+
+def untraced() -> ProgramError:
+    """The error where numbers are asked for before there are any."""
+    return ProgramError(
+        "measured probabilities have no vmap, torch.func.grad and torch.export, which exact ones have (shots=None). "
+        "Pass a batch, take backward(), and export a layer without shots."
     )

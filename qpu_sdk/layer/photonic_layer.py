@@ -30,7 +30,7 @@ from .bench import Bench, BenchTerms, DeviceBench, ExactBench
 from .exact import conditional_probabilities, exact_noise
 from .gradients import Gradients, ParameterShift, Perturbation
 from .measuring import QNN
-from .passes import measured_pass
+from .passes import measured_pass, untraced
 from .records import Wanted
 
 #: Ways to gradients.
@@ -104,7 +104,7 @@ class PhotonicLayer(nn.Module):
         self.mesh, self.input_modes = mesh, first.input_modes
         self.shots = None if shots is None else whole(shots, "shots", ConfigError, least=1)
         self.gradient = _one_of(gradient, GRADIENTS, "gradient")
-        self._given, self._device = device, _opened(device, seed)
+        self._given, self._device, self._opened_with = device, _opened(device, seed), seed
         self._record = None if record is None else str(user_path(record, "record"))
         self._method, self._budget = check_method(method), _budget(budget)
         self._shift_phases = self._checked_choice(shift_phases)
@@ -156,8 +156,13 @@ class PhotonicLayer(nn.Module):
         how = "exact" if self.shots is None else f"shots={self.shots}"
         return (
             f"{self.mesh!r}, inputs={self.input_modes}, outcomes={self.outcomes}, device={self._device.spec.name!r}, "
-            f"{how}, gradient={self.gradient!r}, seed={int(self.seed)}"
+            f"{how}, gradient={self.gradient!r}, seed={self._own_seed}"
         )
+
+    @property
+    def _own_seed(self) -> int:
+        """The seed, which on torch's meta device is known to the device alone."""
+        return self._opened_with if self.seed.is_meta else int(self.seed)
 
     @property
     def _circuit(self) -> QNN:
@@ -176,13 +181,23 @@ class PhotonicLayer(nn.Module):
             self._check_given(phases)
         total = self.phases if phases is None else self.phases + phases
         like = self.phases if phases is None else phases
+        if total.is_meta:  # a shape alone, as of any other layer there
+            return total[..., :1].expand(*total.shape[:-1], self.outcomes).to(like)
         exact = total.to("cpu", torch.float64)
         if self.shots is None and self.gradient == "exact":
             return conditional_probabilities(exact, self.mesh, self.input_modes, self._noise).to(like)
+        if torch.compiler.is_exporting():
+            raise untraced()
+        if torch.compiler.is_dynamo_compiling():  # it leaves this part as it is; loading it takes nobody else's seconds
+            found: Tensor = torch.compiler.disable(self._measured)(exact)  # type: ignore[no-untyped-call]
+            return found.to(like)
+        return self._measured(exact).to(like)
+
+    def _measured(self, exact: Tensor) -> Tensor:
         number = int(self.forwards)
         rows = measured_pass(exact.reshape(-1, self.declared), self._opened_bench(), self._gradients(), number)
         self.forwards += 1  # when it has succeeded: who tries again asks for the same
-        return rows.reshape(*exact.shape[:-1], self.outcomes).to(like)
+        return rows.reshape(*exact.shape[:-1], self.outcomes)
 
     def _check_given(self, phases: object) -> None:
         if not isinstance(phases, Tensor) or not phases.is_floating_point():
@@ -196,7 +211,7 @@ class PhotonicLayer(nn.Module):
 
     def _gradients(self) -> Gradients | None:
         """How gradients are made of probabilities; None where they are not."""
-        seed = child_seed(int(self.seed), "gradients")
+        seed = child_seed(self._own_seed, "gradients")
         if self.gradient == "parameter-shift":
             return ParameterShift(shift_rules(self.mesh, self.input_modes), self._shift_phases, seed)
         return Perturbation(self._pairs, self._step, seed) if self.gradient == "spsa" else None
@@ -244,7 +259,7 @@ class PhotonicLayer(nn.Module):
 
     def _device_bench(self, file: Path | None) -> DeviceBench:
         assert self.shots is not None
-        wanted = Wanted(self._method, self._record, None, child_seed(int(self.seed), "mitigation"))
+        wanted = Wanted(self._method, self._record, None, child_seed(self._own_seed, "mitigation"))
         return DeviceBench(self._circuit, self._device, BenchTerms(self.shots, wanted, self._budget), file)
 
     def _checked_device(self, program: Program) -> ProgramNoise | None:
@@ -271,22 +286,40 @@ class PhotonicLayer(nn.Module):
         return whole(given, "shift_phases", ConfigError, least=1)
 
     def _load_from_state_dict(self, *given: Any, **more: Any) -> None:
-        before = int(self.seed)
         super()._load_from_state_dict(*given, **more)
-        if int(self.seed) != before:  # another seed is another device, and another in-memory journal
-            self._device = _opened(self._given, int(self.seed))
+        if self._own_seed != self._opened_with:  # another seed is another device, and another in-memory journal
+            self._opened_with = self._own_seed
+            self._device = _opened(self._given, self._opened_with)
             if self._bench is not None:
                 self._bench.close()
                 self._bench = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copy is of the same circuit with the same phases, and attached to nothing."""
-        state = {**self.__dict__, "_bench": None, "_file": None, "_device": None}
         memo[id(self._given)] = self._given  # a device that is open stays one
         memo[id(self)] = made = type(self).__new__(type(self))
-        made.__dict__.update(copy.deepcopy(state, memo))
-        made._device = _opened(self._given, int(self.seed))
+        made.__setstate__(copy.deepcopy(self._unopened, memo))
         return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What ``torch.save`` of a whole model and other processes get: the same as a copy.
+
+        :raises ConfigError: when the layer was given an open device, which is of this process.
+        """
+        if not isinstance(self._given, str):
+            raise ConfigError(
+                f"a layer on a device that is open, {short(self._device.spec.name)}, stays in this process. Give the "
+                "layer the device's string, or save its state_dict."
+            )
+        return self._unopened
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._device = _opened(self._given, self._opened_with)
+
+    @property
+    def _unopened(self) -> dict[str, Any]:
+        return {**self.__dict__, "_bench": None, "_file": None, "_device": None}
 
 
 def _opened(device: str | Device, seed: int) -> Device:

@@ -51,10 +51,13 @@ def check_kept(module: nn.Module) -> None:
         if not isinstance(kept, Tensor):
             found = f"a {type(kept).__name__}"
         elif kept.is_meta:
-            found = "a tensor without values"
-        elif kept.is_complex() or kept.layout != torch.strided:
-            found = "complex or sparse numbers"
-        elif kept.is_floating_point() and not torch.isfinite(kept.float()).all():
+            raise ConfigError(
+                f"{type(module).__name__} is on torch's meta device ({name:.100}), where tensors have no values. Make "
+                'it on the CPU, outside of torch.device("meta"), or call .to_empty(device="cpu") and set its values.'
+            )
+        elif kept.is_complex() or kept.layout != torch.strided or kept.is_quantized:
+            found = "complex, sparse or quantised numbers"
+        elif kept.is_floating_point() and not torch.isfinite(kept.double()).all():
             found = "values that are not finite"
         else:
             continue

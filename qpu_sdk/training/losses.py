@@ -93,7 +93,8 @@ class Loss:
         if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
             tensor = isinstance(value, Tensor)
             found = f"a tensor of shape {tuple(value.shape)}" if tensor else f"a {type(value).__name__}"
-            raise ConfigError(f"{told} returned {found}. Return one number, the mean over the batch, as a tensor.")
+            found += f" and type {_kind(value)}" if tensor and not value.is_floating_point() else ""
+            raise ConfigError(f"{told} returned {found}. Return one real number, the mean over the batch, as a tensor.")
         if not value.requires_grad:
             raise ConfigError(f"{told} has no gradient. Compute it of the outputs, with torch.")
         if not math.isfinite(number := float(value.detach())):

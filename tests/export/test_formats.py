@@ -64,6 +64,28 @@ def test_a_file_of_other_weights_is_not_left(file: str) -> None:
         check(make(trace(network(2), SHAPE), SAID), sample(network()))
 
 
+class PartlyHalf(nn.Module):
+    """One layer of 16 bits between those of 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.coarse, self.last = nn.Linear(64, 32), nn.Linear(32, 32).half(), nn.Linear(32, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.last(self.coarse(self.first(images.flatten(1)).half()).float())
+        return found
+
+
+@needs_onnx
+def test_a_layer_of_fewer_bits_is_compared_by_its_own_roundings() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        module = PartlyHalf().eval()
+    found = sample(module)
+    assert found.tolerance == 4 * torch.finfo(torch.float16).eps
+    assert TOLERANCE < check_onnx(onnx_bytes(trace(module, SHAPE), SAID), found) <= found.tolerance
+
+
 MAKERS: dict[str, tuple[Callable[..., bytes], Callable[[bytes, Sample], float]]] = {
     "onnx": (onnx_bytes, check_onnx),
     "pt2": (program_bytes, check_program),

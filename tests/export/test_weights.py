@@ -90,6 +90,14 @@ def test_missing_files_are_told(tmp_path: Path) -> None:
             load_model(path)
 
 
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.uint16, torch.uint64, torch.float64])
+def test_a_buffer_of_any_type_comes_back(tmp_path: Path, kind: torch.dtype) -> None:
+    buffer = torch.tensor([1.0, 2.0, 96.0]).to(kind)
+    save_model(tmp_path / "m", Model({"kept": buffer}, {}))
+    found = load_model(tmp_path / "m").tensors["kept"]
+    assert (found.dtype, found.double().tolist()) == (kind, [1.0, 2.0, 96.0])
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_told(tmp_path: Path, value: float) -> None:
     broken = model()

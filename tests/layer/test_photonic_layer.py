@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qpu_sdk.devices.registry import open_device
 from qpu_sdk.errors import ConfigError, ProgramError
 from qpu_sdk.layer.photonic_layer import PhotonicLayer
 from qpu_sdk.photonics.meshes import BrickwallMesh, IsometryMesh, RectangularMesh
@@ -97,6 +99,50 @@ def test_a_model_around_it_is_compiled_as_one_graph() -> None:
         torch.testing.assert_close(found.grad, wanted)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # which torch's compiler hides
+def test_a_model_around_a_measured_one_is_compiled_but_for_it() -> None:
+    torch.manual_seed(0)
+    measured = layer(shots=100, gradient="spsa")
+    model = nn.Sequential(nn.Linear(3, measured.declared), measured, nn.Linear(measured.outcomes, 2))
+    plain, images = copy.deepcopy(model), torch.rand(4, 3)
+    for whole in (False, True):
+        compiled = torch.compile(model, fullgraph=whole, backend="aot_eager")
+        expected = plain(images)
+        torch.testing.assert_close(compiled(images), expected)
+    expected.sum().backward()
+    assert float(plain[1].phases.grad.abs().max()) > 0
+    compiled(images).sum().backward()
+    assert int(model[1].forwards) == 3
+    assert model[1].spent.settings == 3 * 4 + 8  # one of them went back
+    with pytest.raises(ProgramError, match=r"no vmap, torch.func.grad and torch.export, which exact ones have"):
+        torch.export.export(model, (images,))
+
+
+def test_on_the_meta_device_it_has_a_shape_alone() -> None:
+    for made in (layer().to("meta"), layer(shots=100, gradient="spsa").to("meta")):
+        assert "seed=1" in repr(copy.deepcopy(made))
+        for batch in ((), (3,), (2, 3)):
+            p = made(torch.zeros(*batch, made.declared, device="meta", dtype=torch.float32))
+            assert (p.shape, p.device.type, p.dtype) == ((*batch, made.outcomes), "meta", torch.float32)
+        assert made().shape == (made.outcomes,)
+        assert made.spent.settings == 0
+
+
+def test_one_made_on_the_meta_device_takes_values() -> None:
+    trained = layer(shots=100, gradient="spsa", seed=7)
+    with torch.device("meta"):
+        made = layer(shots=100, gradient="spsa")
+    made.load_state_dict(copy.deepcopy(trained).state_dict(), assign=True)
+    torch.testing.assert_close(made(), trained(), rtol=0, atol=0)  # those of its device too
+
+
+def test_layers_are_an_ensemble_of_torch_func() -> None:
+    layers, given = [layer(seed=seed) for seed in range(3)], torch.zeros(2, layer().declared)
+    state, base = torch.func.stack_module_state(layers), copy.deepcopy(layers[0]).to("meta")
+    rows = torch.func.vmap(lambda one: torch.func.functional_call(base, one, (given,)))(state)
+    torch.testing.assert_close(rows, torch.stack([made(given) for made in layers]))
+
+
 @pytest.mark.parametrize(
     "optimiser",
     [
@@ -143,6 +189,22 @@ def test_a_copy_is_of_its_own() -> None:
     with torch.no_grad():
         twin.phases += 1.0
     assert not torch.equal(twin.phases, made.phases)
+
+
+@pytest.mark.parametrize("how", [{}, {"shots": 100, "gradient": "spsa"}])
+def test_a_whole_model_is_saved_by_torch(how: dict[str, Any]) -> None:
+    made, file = layer(**how), io.BytesIO()
+    torch.save(nn.Sequential(made), file)
+    assert file.getvalue()
+    twin = copy.deepcopy(copy.copy(made))  # the first by what is saved, with the same tensors
+    torch.testing.assert_close(twin(), made(), rtol=0, atol=0)
+    assert twin.spent.settings == made.spent.settings == bool(how)
+
+
+def test_an_open_device_stays_in_its_process() -> None:
+    made = layer(device=open_device("local:slos", seed=1), shots=100)
+    with pytest.raises(ConfigError, match=r"'local:slos', stays in this process. Give the layer the device's string"):
+        torch.save(made, io.BytesIO())
 
 
 def test_it_says_what_it_is() -> None:

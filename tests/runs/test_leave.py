@@ -72,6 +72,26 @@ def test_a_model_file_does_not_say_what_is_read(finished: Path, tmp_path: Path) 
     assert done.facts["pt2"]["checked_on"] == "100 random images"
 
 
+class Mine(nn.Module):
+    """Of a class that no file describes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(16, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.layer(images.flatten(1))
+        return found
+
+
+def test_a_network_passed_from_python_is_named_to_leave(tmp_path: Path) -> None:
+    made = run(tmp_path, target=Mine())
+    with pytest.raises(ConfigError, match=r"of a network passed from Python.* or --target FILE\.py:FUNCTION"):
+        made.export(tmp_path / "m.pt2", format="pt2")
+    made.export(tmp_path / "m.pt2", format="pt2", target=f"{__name__}:Mine")
+    assert torch.export.load(tmp_path / "m.pt2").module()(torch.zeros(3, 1, 4, 4)).shape == (3, 2)
+
+
 class Tied(nn.Module):
     """A norm with statistics, a tied layer, a frozen one, half precision, and a buffer of whole numbers."""
 

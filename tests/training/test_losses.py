@@ -50,6 +50,9 @@ def vector(outputs, labels):
 def number(outputs, labels):
     return 3.0
 
+def imaginary(outputs, labels):
+    return F.mse_loss(outputs, labels) * 1j
+
 def detached(outputs, labels):
     return F.mse_loss(outputs.detach(), labels)
 
@@ -158,6 +161,7 @@ def test_one_number_an_image(tmp_path: Path, losses: str) -> None:
     [
         ("vector", r"returned a tensor of shape \(2, 3\)"),
         ("number", "returned a float"),
+        ("imaginary", r"returned a tensor of shape \(\) and type complex64. Return one real number"),
         ("detached", "has no gradient"),
         ("broken", r"raised RuntimeError.*mine.py, line \d+, in broken"),
         ("nothing", "is nan before any training"),

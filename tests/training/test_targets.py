@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -240,14 +241,29 @@ def with_buffer(values: Tensor, *, persistent: bool = True) -> nn.Module:
     [
         (Noted(1.0), "a str"),
         (with_buffer(torch.tensor([0.0, -torch.inf])), "not finite"),
-        (with_buffer(torch.zeros(2, device="meta")), "without values"),
-        (nn.Linear(2, 2, device="meta"), "without values"),
+        (with_buffer(torch.eye(2).to_sparse()), "sparse"),
+        (with_buffer(torch.zeros(2, device="meta")), r"meta device \(mask\), where tensors have no values"),
+        (nn.Linear(2, 2, device="meta"), r"meta device \(weight\).* Make it on the CPU"),
     ],
 )
 def test_what_no_model_file_keeps_is_refused_before_a_run(module: nn.Module, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
         Target(module)
     assert "\n" not in str(caught.value)
+
+
+def test_a_quantised_buffer_is_refused_before_a_run() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch gives these tensors up
+        buffer = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+    with pytest.raises(ConfigError, match="complex, sparse or quantised numbers in its state_dict"):
+        Target(with_buffer(buffer))
+
+
+def test_a_number_beyond_single_precision_is_finite() -> None:
+    buffer = torch.tensor([-1e300], dtype=torch.float64)
+    target = Target(with_buffer(buffer))
+    assert torch.equal(target.state(random_weights(target.size))["mask"], buffer)
 
 
 def test_a_mask_that_is_no_state_is_taken() -> None:
