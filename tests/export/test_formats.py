@@ -176,6 +176,28 @@ def test_a_part_without_a_translation_is_named() -> None:
         assert "\x1b" not in told
 
 
+def test_values_are_no_predictions() -> None:
+    """Two values of an image that are all but equal may change places, where classes may not."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        module = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    twin = module.state_dict()
+    for tensor in twin.values():
+        tensor[1] = tensor[0]
+    for values in (True, False):
+        model = Model(twin, {"used": json.dumps(Use(SHAPE, values=values).to_metadata())})
+        found = sample_of(model, Target(module), own=True)
+
+        def swapped(images: torch.Tensor) -> torch.Tensor:
+            return module(images).detach() + torch.tensor([0.0, 1e-6])
+
+        if values:
+            assert 0 < found.difference(swapped, "it") < TOLERANCE
+        else:
+            with pytest.raises(DataError, match="100 of 100 predictions differ"):
+                found.difference(swapped, "it")
+
+
 def test_predictions_decide_too() -> None:
     """Logits that are all but equal, of which the largest is another."""
     images = torch.zeros(2, *SHAPE)
