@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,11 +46,7 @@ def onnx_bytes(program: ExportedProgram, metadata: Mapping[str, str]) -> bytes:
             )
             proto = made.model_proto  # type: ignore[union-attr]
         except Exception as error:  # the exporter raises many types
-            first = str(error).strip().partition("\n")[0]
-            raise ConfigError(
-                f"torch cannot write the network as ONNX ({type(error).__name__}: {one_line(first, 200)}). Use "
-                "--format pt2 or safetensors."
-            ) from error
+            raise _untranslated(error) from error
     _name_batch(proto.graph)
     _plain(proto.graph)
     for function in proto.functions:
@@ -85,6 +82,32 @@ def check_onnx(content: bytes, sample: Sample) -> float:
         raise ConfigError(
             f"onnxruntime cannot run the network ({one_line(error, 240)}). Use --format pt2 or safetensors."
         ) from error
+
+
+def _untranslated(error: Exception) -> ConfigError:
+    """One line: which part of the network it is, why, and the way out; the exporter tells of its stages first."""
+    chain: list[BaseException] = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    first = str(chain[-1]).strip().partition("\n")[0]
+    return ConfigError(
+        f"torch cannot write {_part_of(chain)} as ONNX ({type(chain[-1]).__name__}: {one_line(first, 200)}). Use "
+        "--format pt2 or safetensors."
+    )
+
+
+def _part_of(errors: Iterable[BaseException]) -> str:
+    """The part of the network at whose operation the exporter was, which it has in hand and does not tell."""
+    places: list[tuple[str, Any]] = []
+    for error in errors:
+        for frame, _ in walk_tb(error.__traceback__):
+            nodes = [value for value in frame.f_locals.values() if isinstance(value, torch.fx.Node)]
+            places += [list(n.meta["nn_module_stack"].values())[-1] for n in nodes if n.meta.get("nn_module_stack")]
+    if not places:
+        return "the network"
+    place, kind = places[-1]
+    own = str(kind).rpartition(".")[2]
+    return f"{own} ({place})" if place else own
 
 
 def _need() -> None:

@@ -34,12 +34,14 @@ class Sample:
     :param logits: float32, ``(n, classes)``.
     :param tolerance: largest difference of a logit, a part of :attr:`scale`.
     :param what: they are.
+    :param values: whether the network answers with values, of which the largest is no prediction.
     """
 
     images: Tensor
     logits: Tensor
     tolerance: float
     what: str
+    values: bool = False
 
     @property
     def scale(self) -> float:
@@ -60,7 +62,7 @@ class Sample:
             shapes = f"{tuple(found.shape)}, the network with {tuple(self.logits.shape)}"
             raise DataError(f"{file} answers with shape {shapes}. Use --format safetensors.")
         largest = float((found - self.logits).abs().max()) / self.scale
-        others = int((found.argmax(dim=1) != self.logits.argmax(dim=1)).sum())
+        others = 0 if self.values else int((found.argmax(dim=1) != self.logits.argmax(dim=1)).sum())
         if not largest <= self.tolerance or others:  # NaN is not below anything
             raise DataError(
                 f"{file} does not answer as the network does on {self.what}: logits differ by {largest:.2g} of the "
@@ -83,7 +85,7 @@ def sample_of(model: Model, target: Target, *, own: bool) -> Sample:
         with torch.no_grad():
             parts = torch.split(images, EVALUATION_BATCH)
             logits = torch.cat([_rows(target.logits(weights, part)) for part in parts])
-        return Sample(images, logits, max(TOLERANCE, _ROUNDINGS * _rounding(target.module)), what)
+        return Sample(images, logits, max(TOLERANCE, _ROUNDINGS * _rounding(target.module)), what, model.use.values)
 
 
 def _rows(answer: Tensor) -> Tensor:

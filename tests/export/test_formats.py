@@ -20,6 +20,8 @@ from qpu_sdk.export.program import METADATA_FILE, check_program, program_bytes
 from qpu_sdk.export.sample import TOLERANCE, Sample, sample_of
 from qpu_sdk.export.traced import trace
 from qpu_sdk.export.weights import Model, Use
+from qpu_sdk.layer.photonic_layer import PhotonicLayer
+from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.training.targets import Target, paper_cnn
 
 needs_onnx = pytest.mark.skipif(
@@ -152,6 +154,48 @@ def test_an_operator_without_a_translation_is_told(monkeypatch: pytest.MonkeyPat
         ConfigError, match=r"as ONNX \(RuntimeError: No ONNX function found for aten\.strange\.default\)"
     ):
         onnx_bytes(trace(network(), SHAPE), SAID)
+
+
+class Bessel(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.i1e(x)
+
+
+@needs_onnx
+def test_a_part_without_a_translation_is_named() -> None:
+    layer = PhotonicLayer(IsometryMesh(4, 2), seed=1)
+    for part, operator, size in ((Bessel(), "bessel_i1e", layer.declared), (layer, "probabilities", layer.outcomes)):
+        module = nn.Sequential(nn.Flatten(), nn.Linear(64, layer.declared), nn.Sequential(part), nn.Linear(size, 4))
+        with pytest.raises(ConfigError) as caught:
+            onnx_bytes(trace(module.eval(), SHAPE), SAID)
+        told = str(caught.value)
+        name = type(part).__name__
+        assert told.startswith(f"torch cannot write {name} (2.0) as ONNX (DispatchError: No ONNX function found for")
+        assert operator in told
+        assert told.endswith("Use --format pt2 or safetensors.")
+        assert "\x1b" not in told
+
+
+def test_values_are_no_predictions() -> None:
+    """Two values of an image that are all but equal may change places, where classes may not."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        module = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    twin = module.state_dict()
+    for tensor in twin.values():
+        tensor[1] = tensor[0]
+    for values in (True, False):
+        model = Model(twin, {"used": json.dumps(Use(SHAPE, values=values).to_metadata())})
+        found = sample_of(model, Target(module), own=True)
+
+        def swapped(images: torch.Tensor) -> torch.Tensor:
+            return module(images).detach() + torch.tensor([0.0, 1e-6])
+
+        if values:
+            assert 0 < found.difference(swapped, "it") < TOLERANCE
+        else:
+            with pytest.raises(DataError, match="100 of 100 predictions differ"):
+                found.difference(swapped, "it")
 
 
 def test_predictions_decide_too() -> None:
