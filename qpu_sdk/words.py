@@ -62,7 +62,7 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: object, known: Iterable[str]) -> str:
     """A question behind the message that a word is not known, "" when nothing that is known is like it.
 
     >>> did_you_mean("belenso", ["ascella", "belenos"]), did_you_mean("x", ["ascella"])
@@ -70,7 +70,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     from difflib import get_close_matches
 
-    near = get_close_matches(word, list(known), n=1)
+    near = get_close_matches(word, list(known), n=1) if isinstance(word, str) else []
     return f" Did you mean {near[0]}?" if near else ""
 
 

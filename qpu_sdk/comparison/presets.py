@@ -50,7 +50,6 @@ from perceval.runtime.error_mitigation import (
 
 from ..arrays import FloatArray
 from ..devices.base import Device
-from ..devices.perceval_texts import LOCK
 from ..errors import ConfigError, MitigationError
 from ..photonics.click_model import click_distribution
 from ..photonics.counts import Counts, Detector
@@ -58,6 +57,7 @@ from ..photonics.detectors import detectors_to_perceval
 from ..photonics.fock import collision_free_outcomes, rank_collision_free
 from ..photonics.noise import Noise, mean_pair
 from ..photonics.program import Program
+from ..photonics.turns import LOCK
 
 Preset = Literal["none", "low", "medium", "high", "recycling"]
 PRESETS: tuple[Preset, ...] = ("none", "low", "medium", "high", "recycling")

@@ -25,8 +25,8 @@ from ..photonics.noise import Noise, by_mode
 from ..photonics.patterns import MAX_SETS, count_fock_states
 from ..photonics.program import Program
 from ..photonics.program_noise import enough_counts
+from ..photonics.turns import LOCK
 from ..seeds import child_seed
-from .perceval_texts import LOCK
 
 NoisyEngine = Literal["clicks", "perceval"]
 

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import base64
 import importlib
-import os
 import re
-import threading
 import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ..photonics.turns import LOCK
 from .perceval_archives import ARCHIVE, TEXTS, taken_apart
 from .perceval_checks import Limits, ReadingBudget, UnreadableText, check_body, check_iteration, shown
 from .perceval_messages import check_message
 
 __all__ = [
     "ARCHIVE",
-    "LOCK",
     "Limits",
     "UnreadableText",
     "check_iteration",
@@ -34,12 +32,6 @@ __all__ = [
     "written",
 ]
 
-#: Held while Perceval reads or writes a text, simulates, and around ``with_input``. Its overloaded methods keep the
-#: object that they are called on in one place for all threads, so now and then a call reaches another thread's object,
-#: in silence.
-LOCK = threading.RLock()
-if hasattr(os, "register_at_fork"):  # a process is forked only between two texts, or its lock would be held for ever
-    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 _PACKED = (":PCVL:zip:", "pcvlar:zip:")
 #: Kinds of texts that hold a protobuf message: its class, and Perceval's function for it.
 _MESSAGES = {"Experiment": ("Experiment", "deserialize_experiment"), "ACircuit": ("Circuit", "deserialize_circuit")}

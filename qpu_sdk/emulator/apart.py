@@ -14,9 +14,10 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from ..devices.perceval_texts import LOCK, read, written
+from ..devices.perceval_texts import read, written
 from ..errors import ConfigError
 from ..photonics.noise import Noise
+from ..photonics.turns import LOCK
 
 #: Outcomes of a simulation, a third of a kilobyte each, and their products with emissions, some microseconds each.
 MOST_OUTCOMES, MOST_WORK = 500_000, 10_000_000

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..arrays import ComplexArray, FloatArray
 from ..devices.noisy_chip import with_angle_errors
-from ..devices.perceval_texts import LOCK, read, written
+from ..devices.perceval_texts import read, written
 from ..errors import ConfigError, ProgramError
 from ..photonics.click_model import MAX_PRODUCTS, check_click_work
 from ..photonics.counts import Detector
@@ -23,6 +23,7 @@ from ..photonics.meshes import RectangularMesh
 from ..photonics.noise import Noise
 from ..photonics.patterns import count_fock_states
 from ..photonics.program_noise import ProgramNoise, enough_counts
+from ..photonics.turns import LOCK
 from ..seeds import child_seed
 from .apart import simulated
 from .payloads import Command, SentSetting, SettingResult, Submission

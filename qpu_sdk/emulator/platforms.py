@@ -11,10 +11,10 @@ from typing import Any, final
 import numpy as np
 
 from ..devices.machines import ASSUMED, machine_of
-from ..devices.perceval_texts import LOCK
 from ..photonics.counts import Detector
 from ..photonics.detectors import detectors_to_perceval
 from ..photonics.noise import Noise, by_mode, mean_pair
+from ..photonics.turns import LOCK
 from .chip import EmulatedChip
 from .payloads import Submission
 from .settings import CloudSettings

@@ -12,6 +12,7 @@ from ..errors import ConfigError, DataError
 from ..files import user_path, write_atomic
 from ..markup import Html, notebook_figure
 from ..words import short
+from .turns import LOCK
 
 if TYPE_CHECKING:
     import perceval
@@ -92,7 +93,8 @@ class Drawing:
         whole = pcvl.Experiment(self.circuit.m)
         for modes, component in self.circuit:  # added as it is, Perceval shows it as one closed box
             whole.add(modes, component)
-        whole.with_input(self.state)
+        with LOCK:
+            whole.with_input(self.state)
         # Looking for nice fractions in trained phases takes seconds a circuit and finds none.
         found = pdisplay_experiment(whole, pcvl.Format[how], nsimplify=False, render_size=_ZOOM)
         return str(found.value.as_svg() if how == "HTML" else found)

@@ -21,10 +21,10 @@ def two_columns(rows: Rows, *, width: int | None = None, whole: str | None = Non
     >>> print(two_columns([("seed", "1"), ("device", "local:slos")]))
     seed    1
     device  local:slos
-    >>> print(two_columns([("seed", "1"), ("the device", "local:slos and others")], width=22))
-    seed        1
-    the device  local:slos
-                and others
+    >>> print(two_columns([("seed", "1"), ("device", "local:slos and others")], width=22))
+    seed    1
+    device  local:slos and
+            others
     """
     first = max((len(name) for name, _ in rows), default=0)
     if width is None:

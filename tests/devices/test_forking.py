@@ -12,13 +12,14 @@ import pytest
 
 from qpu_sdk.devices.base import Device, JobStatus
 from qpu_sdk.devices.local import LocalDevice, LocalJob
-from qpu_sdk.devices.perceval_texts import LOCK, read
+from qpu_sdk.devices.perceval_texts import read
 from qpu_sdk.devices.recording import RecordingDevice
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.devices.replay import ReplayDevice
 from qpu_sdk.errors import JobFailed
 from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
+from qpu_sdk.photonics.turns import LOCK
 
 PROGRAM = Program.random(IsometryMesh(4, 2), seed=1)
 #: Only keeps a process that hangs from keeping the tests.

@@ -33,11 +33,12 @@ from qpu_sdk.devices.cloud.payload import PlatformDetails, encode_payload
 from qpu_sdk.devices.counts_files import load_counts
 from qpu_sdk.devices.perceval_archives import ARCHIVE
 from qpu_sdk.devices.perceval_checks import Limits, UnreadableText, check_formula, check_iteration
-from qpu_sdk.devices.perceval_texts import LOCK, hardware, read, read_tree, unpack, written
+from qpu_sdk.devices.perceval_texts import hardware, read, read_tree, unpack, written
 from qpu_sdk.devices.registry import open_device
 from qpu_sdk.errors import DataError, DeviceError
 from qpu_sdk.photonics.meshes import IsometryMesh
 from qpu_sdk.photonics.program import Program
+from qpu_sdk.photonics.turns import LOCK
 from tests.oracles.unitaries import haar
 
 EXPERIMENT = frozenset({"Experiment"})

@@ -15,8 +15,8 @@ from ...photonics.detectors import efficiencies_from_perceval
 from ...photonics.interferometer import Mesh
 from ...photonics.meshes import RectangularMesh
 from ...photonics.program import Program
+from ...photonics.turns import LOCK
 from ...words import one_line
-from ..perceval_texts import LOCK
 from .decoding import HARDWARE_KINDS, Sent, UnusableAnswer, command_names, perceval_object
 
 if TYPE_CHECKING:
