@@ -15,6 +15,7 @@ from ..errors import ConfigError, DataError, ProgramError
 from ..photonics.detectors import efficiencies_from_perceval
 from ..photonics.inputs import Inputs, photons_per_mode
 from ..photonics.program import Program
+from ..photonics.turns import LOCK
 from ..words import short
 from . import perceval_texts
 from .counts_formats import OutcomeTable, printed_table, samples_table, table_of_pairs
@@ -184,7 +185,7 @@ def _matching(own: Any, iterations: list[Any], place: int, number: int) -> dict[
 
 
 def _program(experiment: Any, phases: Mapping[str, float], state: Any) -> Program:
-    with perceval_texts.LOCK:
+    with LOCK:
         parameters = experiment.get_circuit_parameters()
         for name, value in phases.items():
             if name not in parameters:
@@ -211,7 +212,7 @@ def perceval_program(text: str, inputs: Inputs | None) -> Program:
     try:
         found = perceval_texts.read(text, _CIRCUITS, _LIMITS)
         own = getattr(found, "input_state", None)
-        with perceval_texts.LOCK:
+        with LOCK:
             if inputs is not None and own is not None:
                 photons_per_mode(own)  # a superposition is refused, whatever is given beside it
             return Program.from_perceval(found, inputs)
