@@ -47,6 +47,12 @@ TOKEN = re.compile(rb"_T_[\w-]{4,}")
 PERCEVAL_CONFIG = "config.json"
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long tests first: begun last, they would keep one worker going when the other has nothing left."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_token_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Write every log record and every error of the SDK to files beside those of the tests, and look for tokens."""
