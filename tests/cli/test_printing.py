@@ -203,6 +203,20 @@ def test_no_cell_of_a_table_is_lost_in_a_narrow_terminal(
     assert max(len(line.rstrip()) for line in text.splitlines()) <= width
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 110, 160])
+def test_the_id_of_a_job_is_never_cut(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = "3bbc18d3-e12a-4160-91fa-57e3b60b00be"
+    rows = [("created", "id", "device", "name"), ("2026-11-29 22:54:22 UTC", job, "quandela:qpu:belenos" * 2, "run/0")]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    printing.print_table(rows)
+    text = capsys.readouterr().out
+    assert job in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+
+
 def test_rows_tables_and_lines_show_text(capsys: pytest.CaptureFixture[str]) -> None:
     printing.print_rows([(HOSTILE, HOSTILE)])
     check_shown(capsys.readouterr().out)
