@@ -37,6 +37,7 @@ autodoc_default_options = {"exclude-members": "model_config, columns_vjp, traced
 _ALIASES = ("BoolArray", "ComplexArray", "FloatArray", "IntArray", "OutcomeArray", "Detector", "Inputs", "OpenDevice")
 autodoc_type_aliases = {name: name for name in _ALIASES}
 copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"  # else a command of two lines is copied as one
 exclude_patterns = ["_build"]
 highlight_language = "none"  # a block without a language is not taken for Python
 nitpicky = False
