@@ -177,9 +177,14 @@ def show_values(values: Mapping[str, Any], json_: bool) -> None:
     if json_:
         tell_json(dict(values))
     else:
-        print_rows(
-            [(name.replace("_", " "), f"{v:.4f}" if isinstance(v, float) else str(v)) for name, v in values.items()]
-        )
+        print_rows([(name.replace("_", " "), _figure(value)) for name, value in values.items()])
+
+
+def _figure(value: object) -> str:
+    """Four digits behind the point, or the size of what has none there."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.1e}" if 0 < abs(value) < 1e-4 else f"{value:.4f}"
 
 
 @contextmanager

@@ -203,6 +203,20 @@ def test_no_cell_of_a_table_is_lost_in_a_narrow_terminal(
     assert max(len(line.rstrip()) for line in text.splitlines()) <= width
 
 
+def test_a_small_figure_is_not_shown_as_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    printing.show_values(
+        {"loss": 0.02614, "largest_difference": 3.2e-7, "tolerance": 1e-5, "error": 0.0, "n": 7}, False
+    )
+    lines = [tuple(line.rsplit(maxsplit=1)) for line in capsys.readouterr().out.splitlines()]
+    assert {name.strip(): value for name, value in lines} == {
+        "loss": "0.0261",
+        "largest difference": "3.2e-07",
+        "tolerance": "1.0e-05",
+        "error": "0.0000",
+        "n": "7",
+    }
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 110, 160])
 def test_the_id_of_a_job_is_never_cut(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
