@@ -5,6 +5,7 @@ and Perceval, for which it fetches their inventories, and ``make links`` alone f
 """
 
 import os
+import re
 from importlib import metadata
 
 from docutils import nodes
@@ -29,6 +30,7 @@ html_static_path = ["_static"]
 html_css_files = ["own.css"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath"]
+myst_disable_syntax = ["myst_line_comment"]  # else a line that begins with "% of" is left out
 autosummary_generate = False  # the pages have the entries themselves, and the summaries link to them
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -37,6 +39,7 @@ autodoc_default_options = {"exclude-members": "model_config, columns_vjp, traced
 _ALIASES = ("BoolArray", "ComplexArray", "FloatArray", "IntArray", "OutcomeArray", "Detector", "Inputs", "OpenDevice")
 autodoc_type_aliases = {name: name for name in _ALIASES}
 copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"  # else a command of two lines is copied as one
 exclude_patterns = ["_build"]
 highlight_language = "none"  # a block without a language is not taken for Python
 nitpicky = False
@@ -70,7 +73,16 @@ def _without_validators(app: Sphinx, domain: str, objtype: str, content: nodes.E
             field.parent.remove(field)
 
 
+def _by_their_names(app: Sphinx, domain: str, objtype: str, content: nodes.Element) -> None:
+    """Call an alias of a type by its name where autodoc shows the object that stands for it in a union."""
+    for text in list(content.findall(nodes.Text)):
+        named = re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)
+        if named != text:
+            text.parent.replace(text, nodes.Text(named))
+
+
 def setup(app: Sphinx) -> None:
     """Equations as MathML, which browsers draw themselves: a page needs no script for it and asks no server."""
-    app.connect("object-description-transform", _without_validators, priority=600)  # after autodoc has put types there
+    for change in (_without_validators, _by_their_names):  # after autodoc has put types there
+        app.connect("object-description-transform", change, priority=600)
     app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))

@@ -16,12 +16,11 @@
 # with what is exact.
 
 # %%
-import tempfile
-from pathlib import Path
-
 import perceval as pcvl
 
 import qpu_sdk as qs
+
+# %matplotlib inline
 
 # %% [markdown]
 # ## A program
@@ -65,15 +64,16 @@ for shots in (1_000, 10_000, 100_000, 1_000_000):
 assert distances[1_000_000] < distances[1_000]
 
 # %% [markdown]
-# ## A picture
+# ## Pictures
 #
-# Figures are drawn into files, so that no display is needed.
+# A notebook shows what a cell ends with: the circuit of a program, the bars of a distribution.
+# `measured.plot("bars.png")` writes the same into a file, for which no display is needed.
 
 # %%
-with tempfile.TemporaryDirectory() as folder:
-    picture = Path(folder) / "measured.png"
-    measured.plot(picture)
-    print(f"{picture.name} has {picture.stat().st_size:,} bytes")
+program.draw()
+
+# %%
+measured.draw()
 
 # %% [markdown]
 # ## Two photons are not two balls

@@ -30,6 +30,8 @@ PARTLY, BAD_INPUT, DEVICE_OR_BUDGET, INTERRUPTED = 1, 2, 3, 4
 LONGEST = 2000
 #: Characters of a cell that no narrow terminal cuts.
 _SHORT = 10
+#: Of an id, as clouds give them to jobs: it is copied in one go.
+_ID = 36
 #: More than any device takes in one setting, or has modes; options beyond are slips of the keyboard.
 SHOTS_AT_MOST, MODES_AT_MOST = 10**12, 256
 #: Whether the command that runs was asked for JSON.
@@ -147,7 +149,8 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 def _print_wrapped(cells: Sequence[Sequence[str]]) -> None:
     width = shutil.get_terminal_size().columns
     columns = list(zip(*cells, strict=True))
-    if sum(min(max(map(len, column)), _SHORT) for column in columns) + 2 * (len(columns) - 1) > width:
+    least = [_least_width(column) for column in columns]
+    if sum(least) + 2 * (len(columns) - 1) > width:
         rows = (list(zip(cells[0], row, strict=True)) for row in cells[1:])
         tell("\n\n".join(two_columns(row, width=width, whole="qpu-sdk ") for row in rows))
         return
@@ -155,11 +158,18 @@ def _print_wrapped(cells: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
-    for column in columns:  # what is short stays whole, so that what is long has the room to wrap
-        table.add_column(plain(column[0]), overflow="fold", no_wrap=max(map(len, column)) <= _SHORT)
+    for column, needed in zip(columns, least, strict=True):  # what is short stays whole; what is long takes the rest
+        table.add_column(plain(column[0]), overflow="fold", no_wrap=max(map(len, column)) <= needed)
     for row in cells[1:]:
         table.add_row(*map(plain, row))
     Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+def _least_width(column: Sequence[str]) -> int:
+    """Characters below which cells are not cut: an id stays whole."""
+    longest = max(map(len, column))
+    is_id = column[0] == "id" and longest <= _ID
+    return longest if is_id else min(longest, _SHORT)
 
 
 def show_values(values: Mapping[str, Any], json_: bool) -> None:
@@ -167,9 +177,14 @@ def show_values(values: Mapping[str, Any], json_: bool) -> None:
     if json_:
         tell_json(dict(values))
     else:
-        print_rows(
-            [(name.replace("_", " "), f"{v:.4f}" if isinstance(v, float) else str(v)) for name, v in values.items()]
-        )
+        print_rows([(name.replace("_", " "), _figure(value)) for name, value in values.items()])
+
+
+def _figure(value: object) -> str:
+    """Four digits behind the point, or the size of what has none there."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.1e}" if 0 < abs(value) < 1e-4 else f"{value:.4f}"
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def shift(found: Distribution) -> float | None:
 
 def distribution_rows(found: Distribution) -> list[tuple[str, str]]:
     """Name and value of everything a reader needs to judge the estimate, and its most probable outcomes."""
-    rows = [("verdict", line) for line in found.first]
+    rows = [(name, line) for name, line in (("warning", found.warning), ("verdict", found.diagnostics.verdict)) if line]
     rows += [(report.name, report.why if report.used else f"not used: {report.why}") for report in found.history]
     rows += found.rows()
     rows.append(("overhead", f"{found.overhead:.3f} times the variance of as many events of a perfect device"))
@@ -101,7 +101,7 @@ def distribution_page(name: str, found: Sequence[Distribution]) -> str:
 
 
 def _part(found: Distribution, index: int, number: int) -> Html:
-    rows = [row for row in distribution_rows(found) if row[0] != "verdict"]
+    rows = [row for row in distribution_rows(found) if row[0] not in ("warning", "verdict")]
     what = "Raw and mitigated probabilities"
     parts = [
         *(verdict_line(line) for line in found.first or [_unjudged(found)]),

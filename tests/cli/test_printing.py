@@ -203,6 +203,34 @@ def test_no_cell_of_a_table_is_lost_in_a_narrow_terminal(
     assert max(len(line.rstrip()) for line in text.splitlines()) <= width
 
 
+def test_a_small_figure_is_not_shown_as_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    printing.show_values(
+        {"loss": 0.02614, "largest_difference": 3.2e-7, "tolerance": 1e-5, "error": 0.0, "n": 7}, False
+    )
+    lines = [tuple(line.rsplit(maxsplit=1)) for line in capsys.readouterr().out.splitlines()]
+    assert {name.strip(): value for name, value in lines} == {
+        "loss": "0.0261",
+        "largest difference": "3.2e-07",
+        "tolerance": "1.0e-05",
+        "error": "0.0000",
+        "n": "7",
+    }
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 110, 160])
+def test_the_id_of_a_job_is_never_cut(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = "3bbc18d3-e12a-4160-91fa-57e3b60b00be"
+    rows = [("created", "id", "device", "name"), ("2026-11-29 22:54:22 UTC", job, "quandela:qpu:belenos" * 2, "run/0")]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    printing.print_table(rows)
+    text = capsys.readouterr().out
+    assert job in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+
+
 def test_rows_tables_and_lines_show_text(capsys: pytest.CaptureFixture[str]) -> None:
     printing.print_rows([(HOSTILE, HOSTILE)])
     check_shown(capsys.readouterr().out)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,15 @@ def test_rows_say_what_was_done_and_what_it_is_worth() -> None:
     assert rows["background"].startswith("25.0 %")
     assert rows["phase error"] == "0.011 rad"
     assert rows["negative mass"].startswith("0.00400")
+
+
+def test_few_events_are_a_warning_beside_the_verdict() -> None:
+    found = mitigated()
+    few = replace(found, samples=4, diagnostics=replace(found.diagnostics, verdict="They bear it."))
+    assert distribution_rows(few)[:2] == [("warning", few.warning), ("verdict", "They bear it.")]
+    text = distribution_page("few", [few])
+    assert text.count(few.warning) == 1
+    assert text.count("They bear it.") == 1
 
 
 def test_rows_name_the_most_probable_outcomes_with_their_intervals() -> None:
