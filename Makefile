@@ -166,7 +166,7 @@ release: $(VENV)/.installed
 	$(STAGE)/installed/bin/python -m pip install --quiet -c constraints.txt dist/*.whl
 	$(BIN)/python -m tests.benchmarks.components $(STAGE)/installed dist
 	$(STAGE)/installed/bin/python -m pip install --quiet -c constraints.txt "$$(echo dist/*.whl)[$(EXTRAS)]"
-	cd $(STAGE)/sdist && ../installed/bin/python -m pytest -q -n 2 --dist worksteal --ignore-glob "*/qpu_sdk/examples/*" $(TESTS)
+	cd $(STAGE)/sdist && ../installed/bin/python -m pytest -q -n 2 --dist worksteal --ignore-glob "$(CURDIR)/$(STAGE)/installed/*/qpu_sdk/examples/*" $(TESTS)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build
