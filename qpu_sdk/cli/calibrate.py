@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import CalibrationError
 from ..rendering.text import Rows
 from ..words import command
 from .completion import devices
+from .history import write_page
 from .printing import (
     BAD_INPUT,
     INTERRUPTED,
@@ -38,16 +38,10 @@ def show_record(path: Path, *, page: Path | None, details: bool = False) -> tupl
     from ..calibration.page import job_rows, key_rows, record_page
     from ..calibration.store import load_record
     from ..calibration.verdict import record_verdict
-    from ..files import write_atomic
 
     record = load_record(path)
     if page is not None:
-        try:
-            write_atomic(page, record_page(record))
-        except OSError as error:
-            raise CalibrationError(
-                f"cannot write {page} ({error.strerror or error}). Choose another --page."
-            ) from error
+        write_page(page, record_page(record))
     verdict = record_verdict(record)
     rows = [*record.rows(), *job_rows(record)] if details else key_rows(record)
     return verdict, rows, {"path": os.fspath(path), "verdict": verdict} | record.model_dump(mode="json")

@@ -9,6 +9,19 @@ from ..words import command
 from .printing import BAD_INPUT, fail, print_table, tell, tell_json
 
 
+def write_page(page: Path, text: str) -> None:
+    """Write a page of one record or of many.
+
+    :raises CalibrationError: when it cannot be written.
+    """
+    from ..files import write_atomic
+
+    try:
+        write_atomic(page, text)
+    except OSError as error:
+        raise CalibrationError(f"cannot write {page} ({error.strerror or error}). Choose another --page.") from error
+
+
 def history_of(device: str | None, folder: Path, *, page: Path | None, details: bool, json_: bool) -> None:
     """Print what changed over all records of a device, and the numbers by date.
 
@@ -21,7 +34,6 @@ def history_of(device: str | None, folder: Path, *, page: Path | None, details: 
     from ..calibration.history import HISTORY_HEAD
     from ..calibration.history_page import history_page
     from ..calibration.store import CalibrationStore
-    from ..files import write_atomic
 
     if device is None:
         fail(
@@ -29,12 +41,7 @@ def history_of(device: str | None, folder: Path, *, page: Path | None, details: 
         )
     found = CalibrationStore(folder).history(device)
     if page is not None:
-        try:
-            write_atomic(page, history_page(found))
-        except OSError as error:
-            raise CalibrationError(
-                f"cannot write {page} ({error.strerror or error}). Choose another --page."
-            ) from error
+        write_page(page, history_page(found))
     if json_:
         tell_json({"folder": str(folder)} | found.data())
         return

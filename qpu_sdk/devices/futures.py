@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -33,11 +32,13 @@ def polled_future(
     7
     """
     future: Future[T] = Future()
+    ended = threading.Event()
+    future.add_done_callback(lambda _: ended.set())
 
     def wait() -> None:
         try:
             while not future.cancelled() and not ready():
-                time.sleep(pause_s())
+                ended.wait(pause_s())  # a future that is cancelled is heard of at once
             found = None if future.cancelled() else result()
         except BaseException as error:
             if future.set_running_or_notify_cancel():

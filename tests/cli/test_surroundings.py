@@ -101,9 +101,12 @@ def test_a_spinner_turns_in_ascii() -> None:
 
 #: What nobody can make a folder in, be he root.
 CLOSED = {"HOME": "/dev/null", "XDG_DATA_HOME": "", "XDG_CONFIG_HOME": "", "XDG_CACHE_HOME": ""}
+needs_a_closed_place = pytest.mark.skipif(
+    not Path("/dev/null").exists(), reason="no file that takes no folder, be one root"
+)
 
 
-@pytest.mark.skipif(not Path("/dev/null").exists(), reason="homes are elsewhere")
+@needs_a_closed_place
 @pytest.mark.parametrize("words", [["doctor"], ["report", "rün"], ["runs", "list", "."], ["train"]], ids=" ".join)
 def test_a_home_that_cannot_be_written_is_nobodys_business(words: list[str], finished: Path) -> None:
     """Perceval and matplotlib are given a folder of the process, which is gone afterwards."""
@@ -130,7 +133,7 @@ def test_a_home_that_can_be_written_is_left_alone(monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not Path("/dev/null").exists(), reason="homes are elsewhere")
+@needs_a_closed_place
 def test_completion_that_cannot_be_installed_is_one_line(tmp_path: Path) -> None:
     variables = {**CLOSED, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", "SHELL": "/bin/bash"}
     done = started("--install-completion", "bash", folder=tmp_path, variables=variables)
